@@ -1,0 +1,1 @@
+//! One action on one machine: stage, run, collect.

@@ -1,0 +1,1 @@
+//! Generated messages and services: REAPI v2 and hands.v1.

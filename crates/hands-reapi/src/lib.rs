@@ -1,0 +1,1 @@
+//! REAPI both ways: services over a store, and the blob client.

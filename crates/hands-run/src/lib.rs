@@ -1,0 +1,1 @@
+//! Front-ends run, batch and shell.

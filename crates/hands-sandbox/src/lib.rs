@@ -1,0 +1,1 @@
+//! Isolation of one command: namespaces, landlock, seccomp, limits.

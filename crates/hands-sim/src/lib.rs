@@ -1,0 +1,1 @@
+//! Seeded simulation of hub, workers and network.

@@ -1,0 +1,1 @@
+//! Blobs, action cache and staged trees on disk.

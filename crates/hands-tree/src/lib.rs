@@ -1,0 +1,1 @@
+//! Merkle trees, path rules, eviction policy (pure).

@@ -1,0 +1,21 @@
+//! Vocabulary of Manyhands: ids, digests, platforms, limits and error classes.
+//!
+//! Plain data only: no I/O, no async, no serialization, nothing that a foreign format depends on. Every other crate
+//! may name this one; this one names none.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod digest;
+pub mod error;
+pub mod id;
+pub mod limits;
+pub mod path;
+pub mod platform;
+pub mod time;
+
+pub use digest::{Digest, DigestFunction};
+pub use error::ErrorClass;
+pub use id::{Attempt, InvocationId, OperationId, SessionId, WorkerId};
+pub use path::RelPath;
+pub use platform::{Platform, Resources};
+pub use time::Time;

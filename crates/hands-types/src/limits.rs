@@ -1,0 +1,36 @@
+//! Bounds that users and peers meet. DESIGN §6 names those that are promises.
+
+use std::time::Duration;
+
+/// Largest gRPC message that we accept, bytes. Above the 4 MiB default, because Buck2 sends whole batches as chunks.
+pub const MAX_MESSAGE: usize = 16 << 20;
+/// `max_batch_total_size_bytes` that the hub announces: below the 4 MiB that foreign clients decode by default.
+pub const MAX_BATCH: u64 = (4 << 20) - (64 << 10);
+/// Chunk of a ByteStream read or write, bytes.
+pub const CHUNK: usize = 256 << 10;
+/// Largest blob, bytes.
+pub const MAX_BLOB: u64 = 64 << 30;
+/// Largest Directory, Action or Command message, bytes.
+pub const MAX_PROTO_BLOB: u64 = 64 << 20;
+/// Most that one action may write to stdout or to stderr, bytes.
+pub const MAX_STREAM: u64 = 1 << 30;
+/// Outputs up to this many bytes travel inside the ActionResult.
+pub const INLINE_STREAM: usize = 64 << 10;
+/// Attempts of one action that may be lost together with their workers before it is called poisonous.
+pub const MAX_ATTEMPTS: u32 = 3;
+/// How long a worker's leases live without a sign of life.
+pub const LEASE: Duration = Duration::from_secs(10);
+/// How often a worker gives a sign of life.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How long an action without waiters lives after its client's connection was lost.
+pub const ORPHAN: Duration = Duration::from_secs(60);
+/// How long the result of an uncached action is kept for a repeated Execute of the same salted digest.
+pub const SALTED_RESULT: Duration = Duration::from_secs(3600);
+/// How long an idle agent stays.
+pub const AGENT_IDLE: Duration = Duration::from_secs(15 * 60);
+/// Highest `Action.timeout` that the hub accepts.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Default store quota at most, bytes; a tenth of the disk if that is less.
+pub const STORE_QUOTA: u64 = 20 << 30;
+/// Disk space that always stays free, bytes.
+pub const DISK_RESERVE: u64 = 2 << 30;

@@ -1,0 +1,79 @@
+//! What an action asks of a worker and what a worker offers.
+
+use std::collections::BTreeMap;
+
+/// An action's platform: sorted properties, in which one name may stand more than once (REAPI v2, `Platform`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Platform {
+    properties: Vec<(String, String)>,
+}
+
+impl Platform {
+    /// Sorts and deduplicates the properties.
+    pub fn new(mut properties: Vec<(String, String)>) -> Self {
+        properties.sort();
+        properties.dedup();
+        Self { properties }
+    }
+
+    /// The properties by name, then value.
+    pub fn properties(&self) -> &[(String, String)] {
+        &self.properties
+    }
+
+    /// The first value of a property.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.properties.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// All values of a property.
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.properties.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+}
+
+/// What an action takes while it runs, or what a worker has to give.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Thousandths of a cpu. One slot is one cpu.
+    pub cpu_millis: u32,
+    /// Bytes of memory; 0 asks for none in particular.
+    pub memory: u64,
+    /// Counters such as `gpu`, by name.
+    pub custom: BTreeMap<String, u32>,
+}
+
+impl Resources {
+    /// Whether `wanted` fits into what is here.
+    pub fn holds(&self, wanted: &Self) -> bool {
+        self.cpu_millis >= wanted.cpu_millis
+            && self.memory >= wanted.memory
+            && wanted.custom.iter().all(|(k, n)| self.custom.get(k).copied().unwrap_or(0) >= *n)
+    }
+}
+
+/// Property names that we define or understand.
+pub mod property {
+    /// Operating system, as REAPI's platform lexicon has it; compared without regard to case.
+    pub const OS: &str = "OSFamily";
+    /// Instruction set.
+    pub const ISA: &str = "ISA";
+    /// Digest of the part of the worker's own file system that the action may see.
+    pub const HOST_ROOT: &str = "host-root";
+    /// `none`, `loopback` or `host`.
+    pub const NETWORK: &str = "network";
+    /// Isolation level that the worker gives.
+    pub const ISOLATION: &str = "isolation";
+    /// A tag that a worker must carry; may stand more than once.
+    pub const TAG: &str = "tag";
+    /// Cpus, a decimal number.
+    pub const CPU: &str = "cpu";
+    /// Memory in bytes, or with K, M, G, T (powers of 1024).
+    pub const MEMORY: &str = "memory";
+    /// `PATH=HASH/SIZE`: a directory tree that is mounted read-only at an absolute path.
+    pub const LAYER: &str = "layer";
+    /// Absolute path at which the input root appears (Chromium's and reclient's convention).
+    pub const ROOT_PATH: &str = "InputRootAbsolutePath";
+    /// `userns` lets the action make user namespaces of its own.
+    pub const PRIVILEGE: &str = "privilege";
+}

@@ -1,0 +1,1 @@
+//! Leases actions from a hub and executes them.

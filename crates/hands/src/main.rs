@@ -1,0 +1,2 @@
+//! `hands`: argument parsing and exit codes.
+fn main() {}
