@@ -1,0 +1,167 @@
+//! `cargo xtask test`: the one test command. Installs what the tests need, runs every check and test, fast ones first,
+//! and ends by asserting that nothing of ours is left on the machine.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use crate::leftovers::Machine;
+
+/// A program that some test calls, and the Debian package that has it.
+const NEEDED: &[(&str, &str)] = &[
+    ("gcc", "gcc"),
+    ("g++", "g++"),
+    ("make", "make"),
+    ("gdb", "gdb"),
+    ("git", "git"),
+    ("python3", "python3"),
+    ("setpriv", "util-linux"),
+    ("ps", "procps"),
+];
+
+/// What all the `test result:` lines of a run add up to.
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+pub fn run(root: &Path) -> ExitCode {
+    let start = Instant::now();
+    if let Err(why) = install_needed() {
+        eprintln!("{why}");
+        return ExitCode::from(3);
+    }
+    let scratch = match scratch_directory() {
+        Ok(dir) => dir,
+        Err(e) => {
+            eprintln!("a directory for the tests' files: {e}");
+            return ExitCode::from(3);
+        }
+    };
+    let before = Machine::observe();
+    let mut tally = Tally::default();
+    let steps: &[(&str, &[&str])] = &[
+        ("format", &["fmt", "--all", "--check"]),
+        ("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
+        ("tidy", &["test", "--quiet", "--package", "xtask"]),
+        ("the program and all tests, built", &["test", "--workspace", "--exclude", "xtask", "--no-run", "--quiet"]),
+        ("tests", &["test", "--workspace", "--exclude", "xtask", "--no-fail-fast"]),
+    ];
+    for (title, arguments) in steps {
+        let began = Instant::now();
+        println!("== {title}: cargo {}", arguments.join(" "));
+        let ok = step(root, &scratch, arguments, &mut tally);
+        println!("== {title}: {} in {:.0} s", if ok { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
+        if !ok && arguments[0] != "test" {
+            tally.failed += 1;
+        } else if !ok && tally.failed == 0 {
+            // A test binary that died, or one that did not compile, prints no result line of its own.
+            tally.failed += 1;
+        }
+    }
+    let left = Machine::observe().left_since(&before, &scratch);
+    for thing in &left {
+        eprintln!("left behind: {thing}");
+    }
+    if left.is_empty() {
+        println!("== nothing is left: no process, mount, namespace, cgroup or file of ours");
+        tally.passed += 1;
+    } else {
+        tally.failed += 1;
+    }
+    if let Err(e) = std::fs::remove_dir_all(&scratch) {
+        eprintln!("{}: {e}", scratch.display());
+    }
+    println!("== {:.0} s in all", start.elapsed().as_secs_f64());
+    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
+    if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs one cargo command, shows its output as it comes and counts its results.
+fn step(root: &Path, scratch: &Path, arguments: &[&str], tally: &mut Tally) -> bool {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(arguments).current_dir(root).env("TMPDIR", scratch).env("CARGO_INCREMENTAL", "0");
+    command.env_remove("RUSTUP_TOOLCHAIN").stdin(Stdio::null()).stdout(Stdio::piped());
+    if let Some(target) = target_directory() {
+        command.env("CARGO_TARGET_DIR", target);
+    }
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(e) => {
+            eprintln!("cargo: {e}");
+            return false;
+        }
+    };
+    let output = child.stdout.take().expect("piped above");
+    for line in BufReader::new(output).split(b'\n') {
+        let Ok(line) = line else { break };
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        count(&line, tally);
+    }
+    child.wait().is_ok_and(|status| status.success())
+}
+
+/// `test result: ok. 12 passed; 0 failed; 0 ignored; …`, and `skipped: WHY` from a test that could not run here.
+fn count(line: &str, tally: &mut Tally) {
+    if line.starts_with("skipped:") {
+        tally.skipped += 1;
+    }
+    let Some((_, counts)) = line.split_once("test result: ") else { return };
+    let mut words = counts.split([' ', ';']).filter(|w| !w.is_empty());
+    let mut last = 0;
+    for word in words.by_ref() {
+        match word {
+            "passed" => tally.passed += last,
+            "failed" => tally.failed += last,
+            "ignored" => tally.skipped += last,
+            number => last = number.parse().unwrap_or(last),
+        }
+    }
+}
+
+/// CI clones afresh each time; its build cache lives in the user's cache directory so that it may find it again.
+fn target_directory() -> Option<PathBuf> {
+    if std::env::var_os("CARGO_TARGET_DIR").is_some() || std::env::var_os("CI").is_none() {
+        return None;
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))?;
+    Some(cache.join("manyhands-build"))
+}
+
+fn scratch_directory() -> std::io::Result<PathBuf> {
+    let dir = std::env::temp_dir().join(format!("hands-test-{}", std::process::id()));
+    std::fs::create_dir(&dir)?;
+    // Tests that become another user need to reach their own directories below.
+    std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o1777))?;
+    Ok(dir)
+}
+
+fn install_needed() -> Result<(), String> {
+    let on_path = |program: &str| {
+        std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|d| d.join(program).exists()))
+    };
+    let missing: BTreeSet<&str> = NEEDED.iter().filter(|(program, _)| !on_path(program)).map(|(_, p)| *p).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.into_iter().collect::<Vec<_>>();
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
+    if !is_root || !on_path("apt-get") {
+        return Err(format!("the tests need these Debian packages or their like: {}", list.join(" ")));
+    }
+    println!("== packages: {}", list.join(" "));
+    for arguments in [vec!["update", "-qq"], [vec!["install", "-y", "-qq", "--no-install-recommends"], list].concat()] {
+        let status = Command::new("apt-get").args(&arguments).env("DEBIAN_FRONTEND", "noninteractive").status();
+        if !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            return Err(format!("apt-get {}: {status:?}", arguments.join(" ")));
+        }
+    }
+    Ok(())
+}
