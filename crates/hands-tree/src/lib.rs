@@ -1,1 +1,21 @@
-//! Merkle trees, path rules, eviction policy (pure).
+//! Merkle trees, digests, path rules and eviction policy.
+//!
+//! Pure: this crate computes on values that are handed in. It never reads a file, a clock or the environment, and it
+//! knows nothing of protobuf; whoever holds bytes of a `Directory` message converts them to [`Directory`].
+#![warn(missing_docs)]
+#![forbid(unsafe_code)]
+
+pub mod build;
+pub mod diff;
+pub mod directory;
+pub mod hash;
+pub mod lru;
+
+pub use build::{BuildError, BuiltDirectory, Entry, Leaf, build};
+pub use diff::{Change, ChangeKind, DiffError, diff};
+pub use directory::{Directory, DirectoryNode, FileNode, InvalidDirectory, Node, SymlinkNode};
+pub use hash::{Hasher, empty, hash};
+pub use lru::Lru;
+
+#[cfg(test)]
+mod tests;

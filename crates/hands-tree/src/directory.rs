@@ -1,0 +1,215 @@
+//! One directory of a Merkle tree, and the rules of REAPI v2 for a canonical one.
+
+use std::fmt;
+
+use hands_types::{Digest, DigestFunction};
+
+/// The content of one directory: REAPI's `Directory` without node properties. Each list is sorted by the UTF-8 bytes of
+/// its names, and a name stands in one list only: [`Directory::check`] tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directory {
+    /// Regular files.
+    pub files: Vec<FileNode>,
+    /// Directories, by digest.
+    pub directories: Vec<DirectoryNode>,
+    /// Symbolic links.
+    pub symlinks: Vec<SymlinkNode>,
+}
+
+/// A regular file in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileNode {
+    /// One path component.
+    pub name: String,
+    /// Its content.
+    pub digest: Digest,
+    /// Whether it may be executed.
+    pub executable: bool,
+}
+
+/// A directory in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryNode {
+    /// One path component.
+    pub name: String,
+    /// The digest of its encoded `Directory`.
+    pub digest: Digest,
+}
+
+/// A symbolic link in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SymlinkNode {
+    /// One path component.
+    pub name: String,
+    /// Where it points, as the link holds it: `/` between names, relative to the link's directory or absolute. Never
+    /// followed by us.
+    pub target: String,
+}
+
+/// What a name in a directory stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Node<'a> {
+    /// A regular file.
+    File(&'a FileNode),
+    /// A directory.
+    Directory(&'a DirectoryNode),
+    /// A symbolic link.
+    Symlink(&'a SymlinkNode),
+}
+
+impl<'a> Node<'a> {
+    /// The name under which the node stands in its directory.
+    pub fn name(self) -> &'a str {
+        match self {
+            Self::File(node) => &node.name,
+            Self::Directory(node) => &node.name,
+            Self::Symlink(node) => &node.name,
+        }
+    }
+}
+
+impl Directory {
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.files.len() + self.directories.len() + self.symlinks.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sorts the lists as REAPI v2 wants them: by the UTF-8 bytes of the names.
+    pub fn sort(&mut self) {
+        self.files.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+        self.directories.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+        self.symlinks.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+    }
+
+    /// Every entry, sorted by name; the lists must be sorted.
+    pub fn nodes(&self) -> Nodes<'_> {
+        Nodes { files: &self.files, directories: &self.directories, symlinks: &self.symlinks }
+    }
+
+    /// Checks what REAPI v2 asks of a canonical directory — names that are one valid component, sorted lists, no name
+    /// twice — and that all digests are of one function, since actions may not mix them.
+    pub fn check(&self, function: DigestFunction) -> Result<(), InvalidDirectory> {
+        fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), InvalidDirectory> {
+            let mut last: Option<&str> = None;
+            for name in names {
+                check_name(name)?;
+                match last.map(|last| last.as_bytes().cmp(name.as_bytes())) {
+                    None | Some(std::cmp::Ordering::Less) => last = Some(name),
+                    Some(std::cmp::Ordering::Equal) => {
+                        return Err(InvalidDirectory::Twice(name.to_owned()));
+                    }
+                    Some(std::cmp::Ordering::Greater) => {
+                        return Err(InvalidDirectory::Unsorted(name.to_owned()));
+                    }
+                }
+            }
+            Ok(())
+        }
+        sorted(self.files.iter().map(|n| n.name.as_str()))?;
+        sorted(self.directories.iter().map(|n| n.name.as_str()))?;
+        sorted(self.symlinks.iter().map(|n| n.name.as_str()))?;
+        let mut last: Option<&str> = None;
+        for node in self.nodes() {
+            if last == Some(node.name()) {
+                return Err(InvalidDirectory::Twice(node.name().to_owned()));
+            }
+            last = Some(node.name());
+            match node {
+                Node::File(FileNode { digest, name, .. })
+                | Node::Directory(DirectoryNode { digest, name })
+                    if digest.function != function =>
+                {
+                    return Err(InvalidDirectory::Function(name.clone()));
+                }
+                Node::Symlink(link) if link.target.is_empty() || link.target.contains('\0') => {
+                    return Err(InvalidDirectory::Target(link.name.clone()));
+                }
+                Node::File(_) | Node::Directory(_) | Node::Symlink(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_name(name: &str) -> Result<(), InvalidDirectory> {
+    // 255 bytes is what every Linux file system allows.
+    if name.is_empty()
+        || name == "."
+        || name == ".."
+        || name.len() > 255
+        || name.contains(['/', '\0'])
+    {
+        return Err(InvalidDirectory::Name(name.to_owned()));
+    }
+    Ok(())
+}
+
+/// Entries of a directory in the order of their names.
+#[derive(Clone, Debug)]
+pub struct Nodes<'a> {
+    files: &'a [FileNode],
+    directories: &'a [DirectoryNode],
+    symlinks: &'a [SymlinkNode],
+}
+
+impl<'a> Iterator for Nodes<'a> {
+    type Item = Node<'a>;
+
+    fn next(&mut self) -> Option<Node<'a>> {
+        let heads = [
+            self.files.first().map(Node::File),
+            self.directories.first().map(Node::Directory),
+            self.symlinks.first().map(Node::Symlink),
+        ];
+        let first = heads
+            .into_iter()
+            .flatten()
+            .min_by(|a, b| a.name().as_bytes().cmp(b.name().as_bytes()))?;
+        match first {
+            Node::File(_) => self.files = &self.files[1..],
+            Node::Directory(_) => self.directories = &self.directories[1..],
+            Node::Symlink(_) => self.symlinks = &self.symlinks[1..],
+        }
+        Some(first)
+    }
+}
+
+/// Why a directory is not canonical.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidDirectory {
+    /// A name that is not one path component of at most 255 bytes.
+    Name(String),
+    /// A name that stands after a greater one.
+    Unsorted(String),
+    /// A name that stands there twice.
+    Twice(String),
+    /// An entry whose digest is of another function than the tree.
+    Function(String),
+    /// A symbolic link without a target, or with a NUL in it.
+    Target(String),
+}
+
+impl fmt::Display for InvalidDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => {
+                write!(f, "the name `{}` is not one path component", name.escape_debug())
+            }
+            Self::Unsorted(name) => write!(f, "the name `{}` is out of order", name.escape_debug()),
+            Self::Twice(name) => write!(f, "the name `{}` stands there twice", name.escape_debug()),
+            Self::Function(name) => {
+                write!(f, "`{}` has a digest of another function", name.escape_debug())
+            }
+            Self::Target(name) => {
+                write!(f, "the symbolic link `{}` has no valid target", name.escape_debug())
+            }
+        }
+    }
+}
+
+impl std::error::Error for InvalidDirectory {}
