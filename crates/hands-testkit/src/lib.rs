@@ -1,1 +1,4 @@
-//! What the tests share.
+//! What the tests share: an ordinary container's limits on one process tree.
+#![forbid(unsafe_code)]
+
+pub mod confine;
