@@ -124,10 +124,10 @@ impl Draft {
                     directory.files.push(FileNode { name, digest, executable });
                 }
                 Child::Leaf(Leaf::Symlink { target }) => {
-                    directory.symlinks.push(SymlinkNode { name, target })
+                    directory.symlinks.push(SymlinkNode { name, target });
                 }
                 Child::Leaf(Leaf::Tree { digest }) => {
-                    directory.directories.push(DirectoryNode { name, digest })
+                    directory.directories.push(DirectoryNode { name, digest });
                 }
                 // Inserted as a draft, never as a leaf.
                 Child::Leaf(Leaf::Directory) => {}
