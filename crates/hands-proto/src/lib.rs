@@ -1,1 +1,25 @@
-//! Generated messages and services: REAPI v2 and hands.v1.
+//! Generated messages and services: REAPI v2, what it stands on, and `hands.v1`; and the conversions between them and
+//! `hands-types` that every user needs.
+//!
+//! The code below `generated/` is made from `proto/` by `cargo xtask proto` and never edited.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod any;
+mod digest;
+mod generated;
+
+pub use any::{AnyError, pack, type_url, unpack};
+pub use digest::{BadDigest, function_from_proto};
+pub use generated::build::bazel::remote::execution::v2 as reapi;
+pub use generated::build::bazel::semver;
+pub use generated::google::{bytestream, longrunning, rpc};
+pub use generated::hands::v1;
+
+/// Metadata key of REAPI's `RequestMetadata`, as binary metadata.
+pub const REQUEST_METADATA: &str = "build.bazel.remote.execution.v2.requestmetadata-bin";
+/// Metadata key of our `ExecuteOptions`, as binary metadata.
+pub const EXECUTE_OPTIONS: &str = "hands-options-bin";
+
+#[cfg(test)]
+mod tests;
