@@ -33,7 +33,7 @@ impl Platform {
 }
 
 /// What an action takes while it runs, or what a worker has to give.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Resources {
     /// Thousandths of a cpu. One slot is one cpu.
     pub cpu_millis: u32,

@@ -1,0 +1,205 @@
+//! What an action asks of a worker, from its REAPI platform.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use hands_types::platform::property;
+use hands_types::{Platform, Resources};
+
+/// Hints of other engines and instructions for staging: they say nothing about which worker can take an action.
+/// `EstimatedCPU`, `EstimatedMemory`, `cpu_count` and `memory_kb` are read as resources.
+pub(crate) const IGNORED: &[&str] = &[
+    property::LAYER,
+    property::ROOT_PATH,
+    "EstimatedComputeUnits",
+    "EstimatedFreeDiskBytes",
+    "cache-silo-key",
+    "dockerNetwork",
+    "dockerPrivileged",
+    "dockerRunAsRoot",
+    "no-cache",
+    "no-remote-cache",
+    "persistentWorkerKey",
+    "persistentWorkerProtocol",
+    "preserve-workspace",
+    "recycle-runner",
+    "requires-network",
+    "requires-worker-protocol",
+    "supports-workers",
+    "workload-isolation-type",
+];
+
+/// What a worker must offer for an action, and what the action takes of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Needs {
+    properties: BTreeMap<String, BTreeSet<String>>,
+    /// What the action takes. A counter that a worker does not count is matched as a property of that worker instead.
+    pub resources: Resources,
+}
+
+impl Needs {
+    /// Asks for one cpu and nothing else.
+    pub const fn new() -> Self {
+        let resources = Resources { cpu_millis: 1000, memory: 0, custom: BTreeMap::new() };
+        Self { properties: BTreeMap::new(), resources }
+    }
+
+    /// Reads a REAPI platform. `cpu`, `memory` and their foreign names become resources; a whole number under an unknown
+    /// name (`gpu=2`) or under `resources:NAME` becomes a counter; the names of the documented list are ignored; every
+    /// other property must be offered by a worker, `network` and `privilege` only by workers that restrict them.
+    pub fn from_platform(platform: &Platform) -> Result<Self, NeedsError> {
+        let mut needs = Self::new();
+        for (name, value) in platform.properties() {
+            let bad = |expected| NeedsError { name: name.clone(), value: value.clone(), expected };
+            match name.as_str() {
+                ignored if IGNORED.contains(&ignored) => {}
+                property::CPU | "cpu_count" | "EstimatedCPU" => {
+                    needs.resources.cpu_millis = parse_cpu(value)
+                        .ok_or_else(|| bad("a number of cpus such as 2 or 0.5 or 500m"))?;
+                }
+                property::MEMORY | "EstimatedMemory" => {
+                    needs.resources.memory = parse_bytes(value)
+                        .ok_or_else(|| bad("a number of bytes such as 2G or 512M"))?;
+                }
+                "memory_kb" => {
+                    let kib: u64 = value.parse().map_err(|_| bad("a whole number of KiB"))?;
+                    needs.resources.memory =
+                        kib.checked_mul(1024).ok_or_else(|| bad("less than 2^54 KiB"))?;
+                }
+                _ => {
+                    let counter = name.strip_prefix("resources:");
+                    let single = platform.all(name).nth(1).is_none();
+                    match (counter, value.parse::<u32>()) {
+                        (Some(counter), Ok(n)) => {
+                            needs.resources.custom.insert(counter.to_owned(), n);
+                        }
+                        (Some(_), Err(_)) => return Err(bad("a whole number")),
+                        (None, Ok(n)) if single && n.to_string() == *value && !fixed(name) => {
+                            needs.resources.custom.insert(name.clone(), n);
+                        }
+                        (None, _) => needs.require(name, value),
+                    }
+                }
+            }
+        }
+        Ok(needs)
+    }
+
+    /// Adds a property that the worker must offer. Names and values of operating system and instruction set are brought
+    /// to one spelling (`arch=arm64` and `ISA=aarch64` are the same).
+    pub fn require(&mut self, name: &str, value: &str) {
+        let (name, value) = normalize(name, value);
+        self.properties.entry(name).or_default().insert(value);
+    }
+
+    /// The properties, in the spelling in which they are compared.
+    pub const fn properties(&self) -> &BTreeMap<String, BTreeSet<String>> {
+        &self.properties
+    }
+}
+
+impl Default for Needs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A property whose value can't be read. The user's error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeedsError {
+    /// The property.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// What was expected.
+    pub expected: &'static str,
+}
+
+impl fmt::Display for NeedsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "platform property {}={}: expected {}",
+            self.name.escape_debug(),
+            self.value.escape_debug(),
+            self.expected
+        )
+    }
+}
+
+impl std::error::Error for NeedsError {}
+
+/// One spelling for operating systems and instruction sets; REAPI's lexicon is lower case, real clients are not.
+pub(crate) fn normalize(name: &str, value: &str) -> (String, String) {
+    let lower = || value.to_ascii_lowercase();
+    match name.to_ascii_lowercase().as_str() {
+        "osfamily" | "os" => {
+            let os = match lower().as_str() {
+                "darwin" | "osx" | "mac" | "macosx" => "macos".to_owned(),
+                other => other.to_owned(),
+            };
+            (property::OS.to_owned(), os)
+        }
+        "isa" | "arch" | "cpu_arch" => {
+            let isa = match lower().as_str() {
+                "x86-64" | "amd64" | "x64" => "x86_64".to_owned(),
+                "arm64" | "arm-a64" | "armv8" => "aarch64".to_owned(),
+                other => other.to_owned(),
+            };
+            (property::ISA.to_owned(), isa)
+        }
+        _ => (name.to_owned(), value.to_owned()),
+    }
+}
+
+/// The name under which a user of our commands knows a property.
+pub(crate) fn short_name(name: &str) -> &str {
+    match name {
+        property::OS => "os",
+        property::ISA => "arch",
+        other => other,
+    }
+}
+
+/// Properties that are never counters, whatever their value looks like.
+fn fixed(name: &str) -> bool {
+    matches!(
+        name,
+        property::TAG
+            | property::HOST_ROOT
+            | property::NETWORK
+            | property::ISOLATION
+            | property::PRIVILEGE
+    )
+}
+
+/// `2`, `0.5` or `500m`, as thousandths; at least one, at most a million cpus.
+fn parse_cpu(text: &str) -> Option<u32> {
+    let millis = match text.strip_suffix('m') {
+        Some(millis) => millis.parse::<u32>().ok()?,
+        None => {
+            let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+            if part.is_empty() || !part.bytes().all(|c| c.is_ascii_digit()) {
+                return None;
+            }
+            let thousandths = format!("{part:0<3}")[..3].parse::<u32>().ok()?;
+            whole.parse::<u32>().ok()?.checked_mul(1000)?.checked_add(thousandths)?
+        }
+    };
+    (1..=1_000_000_000).contains(&millis).then_some(millis)
+}
+
+/// Bytes, with K, M, G, T as powers of 1024; `B` and `iB` after them are tolerated.
+fn parse_bytes(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.to_ascii_uppercase().trim_end_matches('B').trim_end_matches('I') {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
