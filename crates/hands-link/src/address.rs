@@ -1,0 +1,99 @@
+//! Where a hub is.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// The port where none is given.
+pub const DEFAULT_PORT: u16 = 8980;
+
+/// Where a hub listens. Written `unix:/path`, `host:port` or `http://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// A Unix socket. Serves its owner only.
+    Unix(PathBuf),
+    /// TCP without encryption.
+    Tcp(SocketAddr),
+}
+
+impl Address {
+    /// Whether only this machine's users can reach it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Unix(_) => true,
+            Self::Tcp(address) => address.ip().is_loopback(),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = ParseAddressError;
+
+    fn from_str(text: &str) -> Result<Self, ParseAddressError> {
+        let fail = |why| Err(ParseAddressError { text: text.to_owned(), why });
+        if let Some(path) = text.strip_prefix("unix:") {
+            // `unix:///p` is how gRPC's own libraries write an absolute path.
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return match path {
+                "" => fail("names no path after `unix:`"),
+                _ if !path.starts_with('/') => fail("has a relative path: write `unix:/…`"),
+                path => Ok(Self::Unix(PathBuf::from(path))),
+            };
+        }
+        let rest = match text.split_once("://") {
+            Some(("http" | "grpc" | "tcp", rest)) => rest.strip_suffix('/').unwrap_or(rest),
+            Some(("https" | "grpcs", _)) => {
+                return fail("asks for TLS, which needs `hands login` first");
+            }
+            Some(_) => {
+                return fail(
+                    "has an unknown scheme: use `unix:/path`, `host:port` or `http://host:port`",
+                );
+            }
+            None => text,
+        };
+        if let Ok(address) = rest.parse() {
+            return Ok(Self::Tcp(address));
+        }
+        if let Ok(ip) = rest.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            return Ok(Self::Tcp(SocketAddr::new(ip, DEFAULT_PORT)));
+        }
+        // The one host name that needs no resolver.
+        let (host, port) = rest.rsplit_once(':').unwrap_or((rest, ""));
+        if host != "localhost" {
+            return fail(
+                "is not an IP address: expected `unix:/path`, `127.0.0.1:8980` or `localhost:8980`",
+            );
+        }
+        let port = if port.is_empty() { Ok(DEFAULT_PORT) } else { port.parse() };
+        match port {
+            Ok(port) => Ok(Self::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))),
+            Err(_) => fail("has a port that is not a number up to 65535"),
+        }
+    }
+}
+
+/// Text that is not an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseAddressError {
+    text: String,
+    why: &'static str,
+}
+
+impl fmt::Display for ParseAddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the address {:?} {}", self.text, self.why)
+    }
+}
+
+impl std::error::Error for ParseAddressError {}

@@ -1,0 +1,219 @@
+//! One accepted byte stream, and how others learn that it is gone.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
+use tonic::transport::server::Connected;
+
+/// How long the end of a connection may trail the end of its streams: only where we close it ourselves, because
+/// keepalive went unanswered.
+const TRAIL: Duration = Duration::from_millis(50);
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// A stream of bytes from an accepted peer, to be given to a tonic server.
+pub struct Connection {
+    io: Io,
+    // Declared after `io`: the socket is closed before anybody hears that the connection is gone.
+    alive: Alive,
+    info: ConnectionInfo,
+}
+
+pub(crate) enum Io {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+    Pipe(DuplexStream),
+}
+
+/// Distinguishes a connection from every other one of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection {}", self.0)
+    }
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A process of this user.
+    Unix {
+        /// Its id, where the kernel tells it.
+        pid: Option<i32>,
+    },
+    /// A TCP peer.
+    Tcp(std::net::SocketAddr),
+    /// This process.
+    Pipe,
+}
+
+/// What a handler may know about the connection that its request came by: in the request's extensions.
+#[derive(Clone, Debug)]
+pub struct ConnectionInfo {
+    /// Which connection.
+    pub id: ConnectionId,
+    /// Whose.
+    pub peer: Peer,
+    gone: watch::Receiver<bool>,
+}
+
+/// Why a stream ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// Its peer gave it up and is still connected.
+    Cancelled,
+    /// The whole connection was lost.
+    Lost,
+}
+
+impl ConnectionInfo {
+    /// The connection that a request came by; none if its server does not use this crate's listeners.
+    pub fn of<T>(request: &tonic::Request<T>) -> Option<&Self> {
+        request.extensions().get()
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_gone(&self) -> bool {
+        *self.gone.borrow()
+    }
+
+    /// Waits until the connection has ended.
+    pub async fn gone(&self) {
+        let mut gone = self.gone.clone();
+        // An error says that the connection was dropped, which is what we wait for.
+        let _ended = gone.wait_for(|gone| *gone).await;
+    }
+
+    /// Tells a handler whose response stream was just dropped whether its peer cancelled that stream or the connection
+    /// was lost. A peer that cancels and then hangs up within the same instant looks lost.
+    pub async fn stream_end(&self) -> StreamEnd {
+        // The end of the byte stream is noted before the streams inside it are dropped, so the wait is for our own
+        // keepalive only.
+        match tokio::time::timeout(TRAIL, self.gone()).await {
+            Ok(()) => StreamEnd::Lost,
+            Err(_) => StreamEnd::Cancelled,
+        }
+    }
+}
+
+/// Tells those who wait, at the latest when it is dropped.
+struct Alive(Arc<watch::Sender<bool>>);
+
+impl Alive {
+    fn end(&self) {
+        self.0.send_if_modified(|gone| !std::mem::replace(gone, true));
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(io: Io, peer: Peer) -> Self {
+        let (sender, gone) = watch::channel(false);
+        let id = ConnectionId(NEXT_ID.fetch_add(1, Ordering::Relaxed));
+        Self { io, alive: Alive(Arc::new(sender)), info: ConnectionInfo { id, peer, gone } }
+    }
+
+    /// Which connection this is, whose, and whether it has ended.
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.info
+    }
+
+    fn note<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(_)) = &result {
+            self.alive.end();
+        }
+        result
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ConnectionInfo;
+
+    fn connect_info(&self) -> ConnectionInfo {
+        self.info.clone()
+    }
+}
+
+macro_rules! each {
+    ($self:expr, $io:ident => $call:expr) => {
+        match &mut $self.io {
+            Io::Unix($io) => $call,
+            Io::Tcp($io) => $call,
+            Io::Pipe($io) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let room = buf.remaining();
+        let before = buf.filled().len();
+        let result = each!(self, io => Pin::new(io).poll_read(cx, buf));
+        if result.is_ready() && room > 0 && buf.filled().len() == before {
+            self.alive.end();
+        }
+        self.note(result)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = each!(self, io => Pin::new(io).poll_write(cx, buf));
+        self.note(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = each!(self, io => Pin::new(io).poll_write_vectored(cx, bufs));
+        self.note(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.io {
+            Io::Unix(io) => io.is_write_vectored(),
+            Io::Tcp(io) => io.is_write_vectored(),
+            Io::Pipe(io) => io.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = each!(self, io => Pin::new(io).poll_flush(cx));
+        self.note(result)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, io => Pin::new(io).poll_shutdown(cx))
+    }
+}

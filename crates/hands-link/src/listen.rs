@@ -1,0 +1,160 @@
+//! Accepting connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::DuplexStream;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+use tokio_stream::Stream;
+use tonic::transport::Server;
+
+use crate::connection::Io;
+use crate::dial::{
+    CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, PIPE_BACKLOG, Pipe, STREAM_WINDOW,
+};
+use crate::socket_file::{self, SocketFile};
+use crate::{Address, Connection, LinkError, Peer, peer};
+
+const BACKOFF_FIRST: Duration = Duration::from_millis(10);
+const BACKOFF_LAST: Duration = Duration::from_secs(1);
+
+/// A bound address. Nothing is accepted before [`Listener::incoming`] is polled, but peers may connect already.
+#[derive(Debug)]
+pub struct Listener {
+    source: Source,
+    address: Option<Address>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Unix(UnixListener, #[expect(dead_code, reason = "held for its drop")] SocketFile),
+    Tcp(TcpListener),
+    Pipe(mpsc::Receiver<DuplexStream>),
+}
+
+impl Listener {
+    /// Listens on an address. Must be called within a tokio runtime. The socket of a dead process is replaced; a live
+    /// one is [`LinkError::AlreadyRunning`].
+    pub fn bind(address: &Address) -> Result<Self, LinkError> {
+        match address {
+            Address::Unix(path) => {
+                let (listener, file) = socket_file::bind(path)?;
+                Ok(Self { source: Source::Unix(listener, file), address: Some(address.clone()) })
+            }
+            Address::Tcp(wanted) => {
+                let fail = |source: io::Error| match source.kind() {
+                    io::ErrorKind::AddrInUse => LinkError::AlreadyRunning(address.clone()),
+                    _ => LinkError::Listen { address: address.clone(), source },
+                };
+                let listener = bind_tcp(*wanted).map_err(fail)?;
+                let actual = listener.local_addr().map_err(fail)?;
+                Ok(Self { source: Source::Tcp(listener), address: Some(Address::Tcp(actual)) })
+            }
+        }
+    }
+
+    /// A listener inside this process and the end to dial it by.
+    pub fn pipe() -> (Self, Pipe) {
+        let (sender, receiver) = mpsc::channel(PIPE_BACKLOG);
+        (Self { source: Source::Pipe(receiver), address: None }, Pipe::new(sender))
+    }
+
+    /// Where it listens, with the real port where 0 was asked for; none for a pipe.
+    pub fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
+    /// The accepted connections, for `serve_with_incoming`. Never ends on an error: one that passes, such as a lack
+    /// of descriptors, is logged and waited out. A pipe's ends when its last dialing end is dropped.
+    pub fn incoming(self) -> Incoming {
+        Incoming { source: self.source, backoff: BACKOFF_FIRST, waiting: None }
+    }
+}
+
+/// A tonic server as all of ours are: large windows and keepalive, so that a vanished peer is noticed.
+pub fn server() -> Server {
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+/// Accepted connections.
+#[derive(Debug)]
+pub struct Incoming {
+    source: Source,
+    backoff: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stream for Incoming {
+    // The error type is what `serve_with_incoming` asks for; none is ever given.
+    type Item = Result<Connection, io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            if let Some(waiting) = &mut this.waiting {
+                ready!(waiting.as_mut().poll(cx));
+                this.waiting = None;
+            }
+            let accepted = match &mut this.source {
+                Source::Unix(listener, _) => {
+                    ready!(listener.poll_accept(cx)).and_then(|(stream, _)| check_unix(stream))
+                }
+                Source::Tcp(listener) => {
+                    ready!(listener.poll_accept(cx)).and_then(|(stream, from)| {
+                        stream.set_nodelay(true)?;
+                        Ok(Some(Connection::new(Io::Tcp(stream), Peer::Tcp(from))))
+                    })
+                }
+                Source::Pipe(receiver) => match ready!(receiver.poll_recv(cx)) {
+                    Some(stream) => Ok(Some(Connection::new(Io::Pipe(stream), Peer::Pipe))),
+                    None => return Poll::Ready(None),
+                },
+            };
+            match accepted {
+                Ok(Some(connection)) => {
+                    this.backoff = BACKOFF_FIRST;
+                    return Poll::Ready(Some(Ok(connection)));
+                }
+                Ok(None) => {}
+                Err(error) if is_shortage(&error) => {
+                    tracing::warn!(%error, wait = ?this.backoff, "can't accept connections for now");
+                    this.waiting = Some(Box::pin(tokio::time::sleep(this.backoff)));
+                    this.backoff = (this.backoff * 2).min(BACKOFF_LAST);
+                }
+                // The peer was gone before we got to it.
+                Err(error) => tracing::debug!(%error, "a connection was not accepted"),
+            }
+        }
+    }
+}
+
+fn check_unix(stream: tokio::net::UnixStream) -> io::Result<Option<Connection>> {
+    let (uid, pid) = peer::of(&stream)?;
+    if uid != peer::own_uid() {
+        tracing::warn!(uid, "refused a connection of another user");
+        return Ok(None);
+    }
+    Ok(Some(Connection::new(Io::Unix(stream), Peer::Unix { pid })))
+}
+
+/// Whether accepting fails for want of something that may come back: descriptors or memory.
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    Errno::from_io_error(error)
+        .is_some_and(|e| [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&e))
+}
