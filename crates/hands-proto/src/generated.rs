@@ -1,5 +1,9 @@
 //! The packages as nested modules, because the generated code names its neighbours by relative paths.
 #![expect(missing_docs, reason = "the .proto files are the documentation")]
+#![expect(
+    clippy::large_enum_variant,
+    reason = "protobuf's shape; a boxed variant costs an allocation per lease"
+)]
 #![expect(unreachable_pub, reason = "which packages are public is lib.rs's choice")]
 #![expect(
     clippy::allow_attributes,

@@ -23,9 +23,7 @@ macro_rules! id {
 
             /// The milliseconds since 1970 at which the id was made.
             pub const fn unix_millis(self) -> u64 {
-                #[expect(clippy::cast_possible_truncation, reason = "48 bits remain")]
-                let millis = (self.0 >> 80) as u64;
-                millis
+                (self.0 >> 80) as u64
             }
         }
 
