@@ -1,0 +1,336 @@
+//! The flags of every front-end in this crate, as clap reads them. What a flag means to the cluster is decided in
+//! `spec.rs`; here stand only words, forms and help.
+
+pub mod value;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum, ValueHint};
+
+use value::{Cpus, EnvItem, KeyValue, MemorySize};
+
+/// Flags that every subcommand has.
+#[derive(Args, Clone, Debug, Default)]
+pub struct GlobalArgs {
+    /// Use this cluster: a name from hands.toml, unix:PATH or HOST:PORT
+    #[arg(long, global = true, value_name = "CLUSTER", help_heading = "Global options")]
+    pub cluster: Option<String>,
+    /// Use this machine's own agent, whatever is configured
+    #[arg(long, global = true, conflicts_with = "cluster", help_heading = "Global options")]
+    pub local: bool,
+    /// Say less: errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    pub quiet: bool,
+    /// Say more; twice for still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    pub verbose: u8,
+    /// Colour: on a terminal unless NO_COLOR is set, always, or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "Global options"
+    )]
+    pub color: ColorWhen,
+}
+
+/// When output is coloured.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColorWhen {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Also into a pipe.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// What an action may reach.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// No network at all, not even a loopback.
+    None,
+    /// A loopback of its own and nothing else.
+    Loopback,
+    /// The worker's own network.
+    Host,
+}
+
+impl Network {
+    /// The property's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Loopback => "loopback",
+            Self::Host => "host",
+        }
+    }
+}
+
+/// What an action needs: the flags that `run`, `batch` and `shell` share.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ActionArgs {
+    /// Send this file or directory; it appears at the same relative path [repeatable]
+    #[arg(short = 'I', long, value_name = "PATH", value_hint = ValueHint::AnyPath, help_heading = "Files")]
+    pub input: Vec<PathBuf>,
+    /// Bring this file or directory back when the command succeeded; globs are allowed [repeatable]
+    #[arg(short, long, value_name = "PATH", help_heading = "Files")]
+    pub output: Vec<String>,
+    /// Run in the same absolute directory as here
+    #[arg(long, help_heading = "Files")]
+    pub same_path: bool,
+
+    /// Set a variable, or with no value copy it from here [repeatable]
+    #[arg(short, long, value_name = "K[=V]", help_heading = "What it sees")]
+    pub env: Vec<EnvItem>,
+    /// Network: a private loopback unless you say otherwise
+    #[arg(long, value_name = "NET", help_heading = "What it sees")]
+    pub network: Option<Network>,
+
+    /// Only workers with this tag [repeatable]
+    #[arg(short, long, value_name = "TAG", help_heading = "Where it runs")]
+    pub tag: Vec<String>,
+    /// Only workers of this operating system
+    #[arg(long, value_name = "OS", help_heading = "Where it runs")]
+    pub os: Option<String>,
+    /// Only workers of this instruction set
+    #[arg(long, value_name = "ARCH", help_heading = "Where it runs")]
+    pub arch: Option<String>,
+    /// Cpus to reserve [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Where it runs")]
+    pub cpu: Option<Cpus>,
+    /// Memory to reserve and never to exceed, such as 512M or 4G
+    #[arg(long, value_name = "SIZE", help_heading = "Where it runs")]
+    pub memory: Option<MemorySize>,
+    /// Any other platform property that a worker must offer [repeatable]
+    #[arg(long, value_name = "K=V", help_heading = "Where it runs")]
+    pub prop: Vec<KeyValue>,
+
+    /// End it after this long, such as 90s, 5m or 1h30m [default: no limit]
+    #[arg(long, value_name = "TIME", value_parser = value::duration, help_heading = "When and how often")]
+    pub timeout: Option<Duration>,
+    /// Give up when no worker has taken it after this long
+    #[arg(long, value_name = "TIME", value_parser = value::duration, help_heading = "When and how often")]
+    pub queue_timeout: Option<Duration>,
+    /// Lower numbers run first; may be negative
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true,
+        allow_negative_numbers = true,
+        help_heading = "When and how often"
+    )]
+    pub priority: i32,
+    /// Run it again, up to N times, when its worker was lost although it may have had effects
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true,
+        help_heading = "When and how often"
+    )]
+    pub retry: u32,
+    /// Take the result from the cache if the same action succeeded before, and keep it there
+    #[arg(long, help_heading = "When and how often")]
+    pub cache: bool,
+}
+
+/// Runs one command on the cluster.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = RUN_EXAMPLES)]
+pub struct RunArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a group of flags")]
+    pub action: ActionArgs,
+    /// Send this command's standard input along, live; otherwise it is empty
+    #[arg(short = 'i', long, help_heading = "Interaction")]
+    pub stdin: bool,
+    /// Give it a terminal: full-screen programs, resizing, signals; `~.` at a line's start ends a dead session
+    #[arg(long, conflicts_with_all = ["json", "cache", "detach"], help_heading = "Interaction")]
+    pub tty: bool,
+    /// Print its id and leave; `hands wait ID` brings the result back
+    #[arg(short, long, conflicts_with = "stdin", help_heading = "Interaction")]
+    pub detach: bool,
+    /// Print one JSON object with result and both streams, instead of the streams
+    #[arg(long, help_heading = "Interaction")]
+    pub json: bool,
+    /// The command and its arguments; `-` reads a script from standard input
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        value_name = "CMD",
+        value_hint = ValueHint::CommandWithArguments
+    )]
+    pub command: Vec<OsString>,
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  hands run -- uname -a
+  hands run --input . --output app -- cc -o app main.c
+  hands run --tty -- bash
+  echo 'make check' | hands run --input . -
+
+Exit code: the command's own, 128 + N if signal N ended it, 127 if it does not exist,
+126 if it can't be executed, 125 if hands could not run it, 1 if it succeeded but a declared
+output is missing.";
+
+/// Runs many commands on the cluster.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = BATCH_EXAMPLES, override_usage = "hands batch [OPTIONS] FILE|-\n       hands batch [OPTIONS] -- CMD [{}]... ::: ARG...")]
+pub struct BatchArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a group of flags")]
+    pub action: ActionArgs,
+    /// Commands in flight at once [default: four for each slot of the cluster]
+    #[arg(short, long, value_name = "N", value_parser = value::at_least_one, help_heading = "Batch")]
+    pub jobs: Option<usize>,
+    /// Run all commands, whatever fails [default]
+    #[arg(long, conflicts_with = "fail_fast", help_heading = "Batch")]
+    pub keep_going: bool,
+    /// Start nothing more after the first failure, and cancel what runs
+    #[arg(long, help_heading = "Batch")]
+    pub fail_fast: bool,
+    /// Append a line for each finished command, in the columns of GNU parallel
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Batch")]
+    pub joblog: Option<PathBuf>,
+    /// Do not run again what the job log says has finished
+    #[arg(long, requires = "joblog", help_heading = "Batch")]
+    pub resume: bool,
+    /// Print one JSON object per command, instead of its output
+    #[arg(long, help_heading = "Batch")]
+    pub json: bool,
+    /// File of commands, one a line, or JSON objects; `-` is standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "command")]
+    pub file: Option<PathBuf>,
+    /// A command in which {} {.} {/} {//} {/.} {#} stand for each argument after `:::`
+    #[arg(last = true, value_name = "CMD", conflicts_with = "file")]
+    pub command: Vec<OsString>,
+}
+
+const BATCH_EXAMPLES: &str = "\
+Examples:
+  hands batch commands.txt
+  hands batch --jobs 8 --joblog log.tsv --resume commands.txt
+  hands batch --input src -- wc -l {} ::: src/a.c src/b.c
+  hands batch -- echo {1} {2} ::: a b ::: x y
+
+A line is a shell command; an empty line or one that begins with `#` is skipped. A line that
+begins with `{` is a JSON object: {\"argv\": [..]} or {\"command\": \"..\"}, and any of id, input,
+output, env, timeout, tag, network, cpu, memory, priority, cache, stdin.
+
+Exit code: 0 if all commands succeeded, 1 if any failed, 125 if any was not run.";
+
+/// A prompt whose lines run on the cluster.
+#[derive(Args, Clone, Debug)]
+pub struct ShellArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a group of flags")]
+    pub action: ActionArgs,
+}
+
+/// Lists actions.
+#[derive(Args, Clone, Debug)]
+pub struct PsArgs {
+    /// Also those that are done
+    #[arg(short, long)]
+    pub all: bool,
+    /// At most this many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+    pub limit: u32,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Names one action.
+#[derive(Args, Clone, Debug)]
+pub struct JobArgs {
+    /// The action's id, or its first characters
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints what an action wrote.
+#[derive(Args, Clone, Debug)]
+pub struct LogsArgs {
+    /// The action's id, or its first characters
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Stay until the action ends
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Its standard output only
+    #[arg(long, conflicts_with = "stderr")]
+    pub stdout: bool,
+    /// Its standard error only
+    #[arg(long)]
+    pub stderr: bool,
+    /// One JSON object a line: {"stream": .., "data": ..}
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Waits for an action.
+#[derive(Args, Clone, Debug)]
+pub struct WaitArgs {
+    /// The actions' ids, or their first characters
+    #[arg(value_name = "ID", required = true)]
+    pub id: Vec<String>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Follows an action as if it had been run here.
+#[derive(Args, Clone, Debug)]
+pub struct AttachArgs {
+    /// The action's id, or its first characters
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// Brings an action's outputs here.
+#[derive(Args, Clone, Debug)]
+pub struct FetchArgs {
+    /// The action's id, or its first characters
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Where to put them
+    #[arg(short = 'C', long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Ends actions.
+#[derive(Args, Clone, Debug)]
+pub struct CancelArgs {
+    /// The actions' ids, or their first characters
+    #[arg(value_name = "ID", required_unless_present = "all")]
+    pub id: Vec<String>,
+    /// Every action that is not done
+    #[arg(short, long, conflicts_with = "id")]
+    pub all: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Lists workers.
+#[derive(Args, Clone, Debug)]
+pub struct WorkersArgs {
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,174 @@
+//! Values of flags: how they are written and what is said when they are not.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Reads `500ms`, `90` or `90s`, `5m`, `1h30m`, `2d`. Never zero: nothing can be done in no time.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a time such as 500ms, 90s, 5m or 1h30m".to_owned();
+    let mut rest = text.trim();
+    let mut total = Duration::ZERO;
+    let mut last = u64::MAX;
+    if rest.is_empty() {
+        return Err(wrong());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
+        rest = &rest[digits..];
+        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit = match &rest[..letters] {
+            "ms" => 1,
+            "s" => 1_000,
+            "" if total.is_zero() => 1_000,
+            "m" | "min" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(wrong()),
+        };
+        // Units only shrink, so that 5m5m and 1s1h are typing errors rather than sums.
+        if unit >= last {
+            return Err(wrong());
+        }
+        last = unit;
+        rest = &rest[letters..];
+        let millis = number.checked_mul(unit).ok_or_else(|| "is longer than any command lives".to_owned())?;
+        total = total.saturating_add(Duration::from_millis(millis));
+    }
+    if total.is_zero() {
+        return Err("must be longer than no time at all".to_owned());
+    }
+    if total > hands_types::limits::MAX_TIMEOUT {
+        return Err("is longer than the 7 days that a hub accepts".to_owned());
+    }
+    Ok(total)
+}
+
+/// Reads a count that can't be zero.
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(n) => Ok(n),
+        Err(_) => Err("expected a number such as 8".to_owned()),
+    }
+}
+
+/// A variable for the action: set here, or copied from the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvItem {
+    /// Its name.
+    pub name: String,
+    /// Its value; none to copy it.
+    pub value: Option<String>,
+}
+
+impl FromStr for EnvItem {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (text, None),
+        };
+        if name.is_empty() {
+            return Err("expected NAME or NAME=VALUE".to_owned());
+        }
+        Ok(Self { name: name.to_owned(), value })
+    }
+}
+
+/// A platform property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyValue {
+    /// Its name.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+impl FromStr for KeyValue {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok(Self { key: key.to_owned(), value: value.to_owned() }),
+            _ => Err("expected NAME=VALUE".to_owned()),
+        }
+    }
+}
+
+/// A number of cpus, to a thousandth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cpus {
+    /// Thousandths of a cpu.
+    pub millis: u32,
+}
+
+impl FromStr for Cpus {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "expected a number of cpus such as 2 or 0.5".to_owned();
+        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+        if part.is_empty() || part.len() > 3 || !part.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        let whole: u32 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| wrong())? };
+        let part: u32 = format!("{part:0<3}").parse().map_err(|_| wrong())?;
+        match whole.checked_mul(1_000).and_then(|w| w.checked_add(part)) {
+            Some(0) => Err("must be more than 0".to_owned()),
+            Some(millis) => Ok(Self { millis }),
+            None => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Cpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, part) = (self.millis / 1_000, self.millis % 1_000);
+        if part == 0 {
+            return write!(f, "{whole}");
+        }
+        write!(f, "{whole}.{}", format!("{part:03}").trim_end_matches('0'))
+    }
+}
+
+/// An amount of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemorySize {
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl FromStr for MemorySize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "expected an amount of memory such as 512M or 4G".to_owned();
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
+        let shift = match text[digits..].to_ascii_lowercase().as_str() {
+            "" | "b" => 0,
+            "k" | "kb" | "kib" => 10,
+            "m" | "mb" | "mib" => 20,
+            "g" | "gb" | "gib" => 30,
+            "t" | "tb" | "tib" => 40,
+            _ => return Err(wrong()),
+        };
+        match number.checked_mul(1 << shift) {
+            Some(0) => Err("must be more than 0".to_owned()),
+            Some(bytes) => Ok(Self { bytes }),
+            None => Err(wrong()),
+        }
+    }
+}
+
+/// Turns an argument into text, or says which one can't be: REAPI's commands are UTF-8.
+pub(crate) fn text(argument: &OsString) -> Result<String, String> {
+    argument
+        .to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| format!("the argument {} is not UTF-8", argument.to_string_lossy().escape_debug()))
+}

@@ -1,0 +1,77 @@
+//! The progress bar: one line of stderr, only where a person watches. Pure but for the clock that is handed in.
+
+use std::time::Duration;
+
+/// What a batch has come to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) total: usize,
+    pub(crate) running: usize,
+    pub(crate) succeeded: usize,
+    pub(crate) failed: usize,
+    pub(crate) not_run: usize,
+    /// Finished by an earlier run.
+    pub(crate) before: usize,
+}
+
+impl Progress {
+    fn finished(&self) -> usize {
+        self.succeeded + self.failed + self.not_run
+    }
+
+    /// The line, at most `width` columns.
+    pub(crate) fn line(&self, elapsed: Duration, width: usize) -> String {
+        let done = self.finished() + self.before;
+        let mut text = format!(" {done}/{}", self.total);
+        if self.failed > 0 {
+            text += &format!("  {} failed", self.failed);
+        }
+        if self.not_run > 0 {
+            text += &format!("  {} not run", self.not_run);
+        }
+        text += &format!("  {} running", self.running);
+        let seconds = elapsed.as_secs_f64();
+        if self.finished() > 0 && seconds > 0.2 {
+            #[expect(clippy::cast_precision_loss, reason = "a figure for the eye")]
+            let rate = self.finished() as f64 / seconds;
+            text += &if rate >= 10.0 { format!("  {rate:.0}/s") } else { format!("  {rate:.1}/s") };
+            #[expect(clippy::cast_precision_loss, reason = "a figure for the eye")]
+            let left = self.total.saturating_sub(done) as f64 / rate;
+            text += &format!("  {} left", short(Duration::from_secs_f64(left)));
+        }
+        let room = width.saturating_sub(text.len() + 3).min(30);
+        if room < 5 {
+            return text.trim_start().chars().take(width.saturating_sub(1)).collect();
+        }
+        let full = (room * done).checked_div(self.total).unwrap_or(room).min(room);
+        format!("[{}{}]{text}", "#".repeat(full), "-".repeat(room - full))
+    }
+
+    /// What is said at the end.
+    pub(crate) fn summary(&self, elapsed: Duration) -> String {
+        let mut parts = vec![format!("{} succeeded", self.succeeded)];
+        if self.failed > 0 {
+            parts.push(format!("{} failed", self.failed));
+        }
+        if self.not_run > 0 {
+            parts.push(format!("{} not run", self.not_run));
+        }
+        if self.before > 0 {
+            parts.push(format!("{} finished before", self.before));
+        }
+        format!("{} of {} commands, {}", parts.join(", "), self.total, short(elapsed))
+    }
+}
+
+/// A time for the eye: `3 ms`, `1.2 s`, `4 min 5 s`, `2 h 3 min`.
+pub(crate) fn short(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0 if time.as_millis() < 1_000 => format!("{} ms", time.as_millis()),
+        0..=9 => format!("{:.1} s", time.as_secs_f64()),
+        10..=59 => format!("{seconds} s"),
+        60..=3_599 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3_600..=86_399 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}

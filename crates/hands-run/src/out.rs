@@ -1,0 +1,158 @@
+//! The only way to a person: data on stdout, everything else on stderr.
+//!
+//! Owns what decides how text looks (colour, width, verbosity). A closed stdout is not an error that anyone wants to
+//! read about: it comes back as [`Closed`], and the program ends in silence. A closed stderr is ignored, since nobody
+//! is left to be told.
+
+use std::cell::Cell;
+use std::io::{self, IsTerminal, Write};
+
+use crate::args::{ColorWhen, GlobalArgs};
+use hands_client::printable;
+
+
+/// Whoever read our standard output has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+/// How to print. One for the program.
+#[derive(Debug)]
+pub struct Out {
+    quiet: bool,
+    verbose: u8,
+    color_out: bool,
+    color_err: bool,
+    err_is_terminal: bool,
+    /// Lines of ours end in CR LF while the terminal is raw.
+    raw: Cell<bool>,
+    /// A progress bar stands on stderr's last line and must be wiped before anything else is printed.
+    bar: Cell<bool>,
+}
+
+impl Out {
+    /// Decides from flags, `NO_COLOR` (by its presence, `no_color`) and what stdout and stderr are.
+    pub fn new(global: &GlobalArgs, no_color: bool) -> Self {
+        let err_is_terminal = io::stderr().is_terminal();
+        let color = |is_terminal| match global.color {
+            ColorWhen::Auto => is_terminal && !no_color,
+            ColorWhen::Always => true,
+            ColorWhen::Never => false,
+        };
+        Self {
+            quiet: global.quiet,
+            verbose: global.verbose,
+            color_out: color(io::stdout().is_terminal()),
+            color_err: color(err_is_terminal),
+            err_is_terminal,
+            raw: Cell::new(false),
+            bar: Cell::new(false),
+        }
+    }
+
+    /// Whether a person watches stderr.
+    pub fn watched(&self) -> bool {
+        self.err_is_terminal && !self.quiet
+    }
+
+    /// Whether more than the necessary was asked for.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose > 0
+    }
+
+    /// Whether less than usual was asked for.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    pub(crate) fn set_raw(&self, raw: bool) {
+        self.raw.set(raw);
+    }
+
+    /// One line for the person, unless they asked for quiet.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            self.line("", "hands", text);
+        }
+    }
+
+    /// What is not wrong yet but may surprise.
+    pub fn warning(&self, text: &str) {
+        if !self.quiet {
+            self.line("33", "warning", text);
+        }
+    }
+
+    /// What failed. Printed even when quiet.
+    pub fn error(&self, text: &str) {
+        self.line("31;1", "error", text);
+    }
+
+    /// The next step, after a warning or an error.
+    pub fn hint(&self, text: &str) {
+        if !self.quiet {
+            self.line("36", "hint", text);
+        }
+    }
+
+    fn line(&self, color: &str, label: &str, text: &str) {
+        // Lines stay lines: some sentences have several.
+        let text = text.lines().map(printable).collect::<Vec<_>>().join("\n");
+        let end = if self.raw.get() { "\r\n" } else { "\n" };
+        let text = if self.raw.get() { text.replace('\n', "\r\n") } else { text };
+        let label = if self.color_err && !color.is_empty() {
+            format!("\x1b[{color}m{label}:\x1b[0m")
+        } else {
+            format!("{label}:")
+        };
+        self.to_stderr(format!("{label} {text}{end}").as_bytes());
+    }
+
+    /// Bytes of an action's stderr, or a line of ours that is whole already.
+    pub(crate) fn to_stderr(&self, bytes: &[u8]) {
+        self.wipe_bar();
+        let mut err = io::stderr().lock();
+        if err.write_all(bytes).and_then(|()| err.flush()).is_err() {
+            // Nobody is left to be told.
+        }
+    }
+
+    /// Draws the progress bar in place of the last one; a person must be watching.
+    pub(crate) fn draw_bar(&self, text: &str) {
+        let mut err = io::stderr().lock();
+        if write!(err, "\r{text}\x1b[K").and_then(|()| err.flush()).is_ok() {
+            self.bar.set(true);
+        }
+    }
+
+    /// Takes the progress bar away.
+    pub(crate) fn wipe_bar(&self) {
+        if self.bar.replace(false) {
+            let mut err = io::stderr().lock();
+            if write!(err, "\r\x1b[K").and_then(|()| err.flush()).is_err() {
+                // Nobody is left to be told.
+            }
+        }
+    }
+
+    /// Data. Nothing is kept back: what was printed is there even if we are killed next.
+    pub fn data(&self, bytes: &[u8]) -> Result<(), Closed> {
+        self.wipe_bar();
+        let mut out = io::stdout().lock();
+        out.write_all(bytes).and_then(|()| out.flush()).map_err(|_| Closed)
+    }
+
+    /// A line of data.
+    pub fn data_line(&self, text: &str) -> Result<(), Closed> {
+        self.data(format!("{text}\n").as_bytes())
+    }
+
+    /// `text` in bold, for headings on stdout.
+    pub(crate) fn bold(&self, text: &str) -> String {
+        if self.color_out { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// A name from elsewhere, safe to print.
+    pub(crate) fn foreign(text: &str) -> String {
+        printable(text).into_owned()
+    }
+}

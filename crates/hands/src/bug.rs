@@ -1,0 +1,40 @@
+//! What happens when we are wrong ourselves: the terminal is given back, one sentence says whose fault it is, and the
+//! exit code is 70.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::Write;
+use std::panic::PanicHookInfo;
+use std::process::ExitCode;
+
+use hands_types::error::exit;
+
+/// Replaces Rust's own message, which speaks of threads, by one for people.
+pub(crate) fn install_hook() {
+    std::panic::set_hook(Box::new(|panic| {
+        hands_run::terminal::restore();
+        tell(panic);
+    }));
+}
+
+/// The exit code of a program that panicked.
+pub(crate) fn exit_code() -> ExitCode {
+    ExitCode::from(exit::BUG)
+}
+
+fn tell(panic: &PanicHookInfo<'_>) {
+    let what = panic.payload_as_str().unwrap_or("no message");
+    let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let mut text = format!(
+        "error: this is a bug in hands {}: {what} (at {place})\n\
+         hint: please report it together with the command and this message\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    let trace = Backtrace::capture();
+    if trace.status() == BacktraceStatus::Captured {
+        text += &trace.to_string();
+    }
+    // A hook that panics because stderr is closed would abort the program.
+    if std::io::stderr().write_all(text.as_bytes()).is_err() {
+        // Nobody is left to be told.
+    }
+}

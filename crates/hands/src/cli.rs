@@ -1,0 +1,175 @@
+//! The command line as a whole: one place that says which subcommands there are.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use hands_run::args as front;
+use hands_run::args::value::{KeyValue, MemorySize};
+
+/// Runs builds, tests and any command on every machine you can reach.
+///
+/// With nothing configured this machine is the cluster: the first command starts a background
+/// agent, which leaves after 15 idle minutes.
+#[derive(Parser, Debug)]
+#[command(name = "hands", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: front::GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Run one command on the cluster, as if it ran here
+    Run(Box<front::RunArgs>),
+    /// Run many commands on the cluster
+    Batch(Box<front::BatchArgs>),
+    /// A prompt whose lines run on the cluster
+    Shell(Box<front::ShellArgs>),
+    /// List actions that are queued or running
+    Ps(front::PsArgs),
+    /// Show one action in full
+    Status(front::JobArgs),
+    /// Print what an action wrote
+    Logs(front::LogsArgs),
+    /// Wait for actions to end; exit as they did
+    Wait(front::WaitArgs),
+    /// Follow an action as if it had been run here
+    Attach(front::AttachArgs),
+    /// Bring an action's outputs here
+    Fetch(front::FetchArgs),
+    /// End actions
+    Cancel(front::CancelArgs),
+    /// List the cluster's workers
+    Workers(front::WorkersArgs),
+    /// The background process of this user
+    Agent(AgentArgs),
+    /// Serve a cluster: queue, scheduler and store
+    Hub(HubArgs),
+    /// Work for a hub
+    Worker(WorkerArgs),
+    /// Test what this machine can do, and say how to mend what is missing
+    Doctor(DoctorArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AgentArgs {
+    #[command(subcommand)]
+    pub(crate) command: AgentCommand,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum AgentCommand {
+    /// Say whether it runs, since when, and where its log is
+    Status {
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// End it
+    Stop {
+        /// Also when something is queued, running or detached; that is cancelled
+        #[arg(long)]
+        force: bool,
+    },
+    /// Be the agent (front-ends start it by themselves)
+    #[command(hide = true)]
+    Run,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HubArgs {
+    /// Where to listen: unix:PATH, or 127.0.0.1:PORT together with --insecure-loopback
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8980")]
+    pub(crate) listen: String,
+    /// Let every program and user of this machine in, over TCP on the loopback
+    #[arg(long)]
+    pub(crate) insecure_loopback: bool,
+    /// Where it keeps its queue and its store
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) state: Option<PathBuf>,
+    /// Most that the store may hold, such as 50G [default: 20 GiB or a tenth of the disk]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) quota: Option<MemorySize>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WorkerArgs {
+    /// The hub: unix:PATH or HOST:PORT
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) hub: String,
+    /// Offer this tag [repeatable]
+    #[arg(short, long, value_name = "TAG")]
+    pub(crate) tag: Vec<String>,
+    /// Actions at once [default: one for each cpu]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) slots: Option<u32>,
+    /// Memory to give to actions [default: what the machine has]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<MemorySize>,
+    /// Offer this platform property [repeatable]
+    #[arg(long, value_name = "K=V")]
+    pub(crate) prop: Vec<KeyValue>,
+    /// Start even if no better isolation than this is possible
+    #[arg(long, value_name = "LEVEL", default_value = "full")]
+    pub(crate) isolation: Isolation,
+    /// Name in lists [default: the machine's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Let actions see this directory of the machine, read-only [repeatable]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) expose: Vec<PathBuf>,
+    /// Where it keeps its store and its work
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) state: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// Namespaces of all kinds, landlock, seccomp, limits.
+    Full,
+    /// As full, but the network is the machine's.
+    NoNetns,
+    /// A fresh directory, landlock where there is one, limits.
+    Process,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogArgs {
+    /// How log lines look on stderr
+    #[arg(long = "log", value_name = "FORM", default_value = "text")]
+    pub(crate) form: LogForm,
+    /// From which level on
+    #[arg(long = "log-level", value_name = "LEVEL", default_value = "info")]
+    pub(crate) level: LogLevel,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogForm {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
