@@ -1,0 +1,228 @@
+//! One client over gRPC, kept open: latency of an action and of a cache hit, and hits per second.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use hands_link::Address;
+use hands_proto::reapi::action_cache_client::ActionCacheClient;
+use hands_proto::reapi::batch_update_blobs_request::Request as Upload;
+use hands_proto::reapi::content_addressable_storage_client::ContentAddressableStorageClient;
+use hands_proto::reapi::execution_client::ExecutionClient;
+use hands_proto::reapi::{
+    Action, ActionResult, BatchUpdateBlobsRequest, Command, Directory, ExecuteRequest,
+    ExecuteResponse, FindMissingBlobsRequest, GetActionResultRequest, UpdateActionResultRequest,
+};
+use hands_types::{Digest, DigestFunction};
+use prost::Message;
+use tonic::transport::Channel;
+
+use crate::report::{Report, Target};
+use crate::stats::{Times, rates};
+
+fn digest(content: &[u8]) -> Digest {
+    hands_tree::hash(DigestFunction::Sha256, content)
+}
+
+struct Client {
+    blobs: ContentAddressableStorageClient<Channel>,
+    execution: ExecutionClient<Channel>,
+    command: Bytes,
+    salt: u64,
+}
+
+impl Client {
+    fn new(channel: Channel) -> Self {
+        let command = Command { arguments: vec!["/bin/true".to_owned()], ..Command::default() };
+        // A salt that no earlier run used: process id and time, not a secret.
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        Self {
+            blobs: ContentAddressableStorageClient::new(channel.clone()),
+            execution: ExecutionClient::new(channel),
+            command: command.encode_to_vec().into(),
+            salt: u64::try_from(now.as_nanos() & 0xffff_ffff_ffff).unwrap_or(0) << 16,
+        }
+    }
+
+    /// Uploads a fresh action, executes it, waits for its end. Nothing of it was seen before.
+    async fn noop(&mut self) -> Result<()> {
+        self.salt += 1;
+        let action = Action {
+            command_digest: Some(digest(&self.command).into()),
+            input_root_digest: Some(digest(&Directory::default().encode_to_vec()).into()),
+            do_not_cache: true,
+            salt: Bytes::copy_from_slice(&self.salt.to_le_bytes()),
+            ..Action::default()
+        };
+        let action = Bytes::from(action.encode_to_vec());
+        let action_digest = digest(&action);
+        let upload =
+            |data: Bytes| Upload { digest: Some(digest(&data).into()), data, ..Upload::default() };
+        let request = BatchUpdateBlobsRequest {
+            requests: vec![upload(self.command.clone()), upload(action)],
+            ..Default::default()
+        };
+        self.blobs.batch_update_blobs(request).await?;
+        let request = ExecuteRequest {
+            action_digest: Some(action_digest.into()),
+            ..ExecuteRequest::default()
+        };
+        let mut operations = self.execution.execute(request).await?.into_inner();
+        while let Some(operation) = operations.message().await? {
+            if let Some(hands_proto::longrunning::operation::Result::Response(any)) =
+                operation.result
+            {
+                let response: ExecuteResponse = hands_proto::unpack(&any)?;
+                let result = response.result.context("a result")?;
+                ensure!(result.exit_code == 0 && !response.cached_result, "{result:?}");
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the stream ended without a result")
+    }
+}
+
+/// `/bin/true` with the client kept open.
+pub(crate) async fn noop(address: &Address, report: &mut Report) -> Result<()> {
+    let mut client = Client::new(hands_link::connect(address));
+    for _ in 0..50 {
+        client.noop().await?;
+    }
+    let mut times = Vec::new();
+    for _ in 0..1000 {
+        let start = Instant::now();
+        client.noop().await?;
+        times.push(start.elapsed());
+    }
+    let times = Times::new(times);
+    report.add(
+        "no-op action, client kept open",
+        times.median_ms(),
+        "ms",
+        times.summary(),
+        Target::AtMost(2.0),
+    );
+    Ok(())
+}
+
+/// GetActionResult: one stream's latency, sixteen streams' rate.
+pub(crate) async fn hits(address: &Address, report: &mut Report) -> Result<()> {
+    let channel = hands_link::connect(address);
+    let stdout = Bytes::from_static(b"a result's output, not inlined\n");
+    let mut blobs = ContentAddressableStorageClient::new(channel.clone());
+    let action = Bytes::from_static(b"\x12\x00");
+    let mut requests = Vec::new();
+    for data in [stdout.clone(), action.clone()] {
+        requests.push(Upload { digest: Some(digest(&data).into()), data, ..Upload::default() });
+    }
+    blobs.batch_update_blobs(BatchUpdateBlobsRequest { requests, ..Default::default() }).await?;
+    let result =
+        ActionResult { stdout_digest: Some(digest(&stdout).into()), ..ActionResult::default() };
+    let key = GetActionResultRequest {
+        action_digest: Some(digest(&action).into()),
+        ..Default::default()
+    };
+    let mut cache = ActionCacheClient::new(channel);
+    cache
+        .update_action_result(UpdateActionResultRequest {
+            action_digest: key.action_digest.clone(),
+            action_result: Some(result),
+            ..Default::default()
+        })
+        .await?;
+    let mut times = Vec::new();
+    for _ in 0..3000 {
+        let start = Instant::now();
+        cache.get_action_result(key.clone()).await?;
+        times.push(start.elapsed());
+    }
+    let times = Times::new(times.split_off(500));
+    report.add(
+        "action-cache hit over gRPC",
+        times.median_ms(),
+        "ms",
+        times.summary(),
+        Target::AtMost(0.4),
+    );
+
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        all.push(
+            streams(
+                16,
+                address,
+                Duration::from_secs(2),
+                |channel, key| {
+                    let mut cache = ActionCacheClient::new(channel);
+                    async move {
+                        cache.get_action_result(key).await?;
+                        Ok(cache)
+                    }
+                },
+                &key,
+            )
+            .await?,
+        );
+    }
+    let (rate, figure) = rates(all);
+    report.add("action-cache hits, 16 streams", rate, "/s", figure, Target::AtLeast(10_000.0));
+    Ok(())
+}
+
+/// FindMissingBlobs of 1,000 digests.
+pub(crate) async fn find_missing(address: &Address, report: &mut Report) -> Result<()> {
+    let mut blobs = ContentAddressableStorageClient::new(hands_link::connect(address));
+    let digests: Vec<_> = (0..1000_u32).map(|i| digest(&i.to_le_bytes()).into()).collect();
+    let request = FindMissingBlobsRequest { blob_digests: digests, ..Default::default() };
+    let mut times = Vec::new();
+    for _ in 0..200 {
+        let start = Instant::now();
+        blobs.find_missing_blobs(request.clone()).await?;
+        times.push(start.elapsed());
+    }
+    let times = Times::new(times);
+    report.add(
+        "FindMissingBlobs of 1,000",
+        times.median_ms(),
+        "ms",
+        times.summary(),
+        Target::AtMost(2.0),
+    );
+    Ok(())
+}
+
+/// Calls per second of `count` clients in a loop, all on one connection.
+async fn streams<C, F>(
+    count: usize,
+    address: &Address,
+    length: Duration,
+    call: impl Fn(Channel, GetActionResultRequest) -> F + Send + Sync + 'static + Copy,
+    key: &GetActionResultRequest,
+) -> Result<f64>
+where
+    F: Future<Output = Result<C>> + Send,
+    C: Send,
+{
+    let done = Arc::new(AtomicU64::new(0));
+    let channel = hands_link::connect(address);
+    let start = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..count {
+        let (done, channel, key) = (Arc::clone(&done), channel.clone(), key.clone());
+        tasks.spawn(async move {
+            while start.elapsed() < length {
+                call(channel.clone(), key.clone()).await?;
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a count of seconds' work")]
+    let done = done.load(Ordering::Relaxed) as f64;
+    Ok(done / start.elapsed().as_secs_f64())
+}
