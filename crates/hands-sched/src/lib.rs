@@ -18,13 +18,27 @@
 #![warn(missing_docs)]
 
 mod action;
+mod check;
+mod classes;
 mod config;
 mod effect;
+mod explain;
 mod input;
+mod leases;
 mod needs;
 mod offer;
+mod operations;
+mod place;
+mod queue;
 mod scheduler;
+mod sessions;
+mod slab;
+mod state;
+mod trees;
 mod view;
+
+#[cfg(test)]
+mod tests;
 
 pub use action::{ActionSpec, Held, Tree};
 pub use config::SchedulerConfig;

@@ -1,13 +1,14 @@
 //! What a worker has, and whether it meets an action's needs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use hands_types::{Resources, platform::property};
 
 use crate::needs::{Needs, normalize, short_name};
 
 /// What a worker has.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// The worker's name, for people.
     pub name: String,
@@ -20,47 +21,47 @@ pub struct Offer {
     pub ahead: u32,
 }
 
-impl Offer {
-    /// The offer with names and values in the form in which they are compared, and without the name.
-    pub(crate) fn normalized(&self) -> Self {
+/// The part of an offer that many workers have in common: all but name and size.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Profile {
+    /// In the spelling in which they are compared.
+    properties: BTreeMap<String, BTreeSet<String>>,
+    counters: BTreeSet<String>,
+    counts_memory: bool,
+}
+
+impl Profile {
+    pub(crate) fn new(offer: &Offer) -> Self {
         let mut properties: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (name, values) in &self.properties {
+        for (name, values) in &offer.properties {
             for value in values {
                 let (name, value) = normalize(name, value);
                 properties.entry(name).or_default().insert(value);
             }
         }
-        Self {
-            name: String::new(),
-            properties,
-            resources: self.resources.clone(),
-            ahead: self.ahead,
-        }
+        let counters = offer.resources.custom.keys().cloned().collect();
+        Self { properties, counters, counts_memory: offer.resources.memory != 0 }
     }
 
-    /// The first need that this (normalized) offer can never meet; none if it can take the action.
-    pub(crate) fn unmet(&self, needs: &Needs) -> Option<Unmet> {
+    /// The first need that a worker of this profile and size can never meet; none if it can take the action.
+    pub(crate) fn unmet(&self, size: &Resources, needs: &Needs) -> Option<Unmet> {
         for (name, values) in needs.properties() {
             let offered = self.properties.get(name);
             let optional = matches!(name.as_str(), property::NETWORK | property::PRIVILEGE);
-            for value in values {
-                let met = match offered {
-                    Some(offered) => offered.contains(value),
-                    None => optional,
-                };
-                if !met {
-                    return Some(Unmet::Property { name: name.clone(), value: value.clone() });
-                }
+            let missing =
+                values.iter().find(|value| !offered.map_or(optional, |o| o.contains(*value)));
+            if let Some(value) = missing {
+                return Some(Unmet::Property { name: name.clone(), value: value.clone() });
             }
         }
-        if needs.resources.cpu_millis > self.resources.cpu_millis {
+        if needs.resources.cpu_millis > size.cpu_millis {
             return Some(Unmet::Cpu(needs.resources.cpu_millis));
         }
-        if self.resources.memory != 0 && needs.resources.memory > self.resources.memory {
+        if self.counts_memory && needs.resources.memory > size.memory {
             return Some(Unmet::Memory(needs.resources.memory));
         }
         needs.resources.custom.iter().find_map(|(name, n)| {
-            let met = match self.resources.custom.get(name) {
+            let met = match size.custom.get(name) {
                 Some(total) => total >= n,
                 None => self.properties.get(name).is_some_and(|v| v.contains(&n.to_string())),
             };
@@ -68,35 +69,31 @@ impl Offer {
         })
     }
 
-    /// What the action takes of a worker with this offer: what the worker does not count is free.
+    /// What the action takes of a worker with this profile: what the worker does not count is free.
     pub(crate) fn charge(&self, wanted: &Resources) -> Resources {
+        let counted = wanted.custom.iter().filter(|(name, _)| self.counters.contains(*name));
         Resources {
             cpu_millis: wanted.cpu_millis,
-            memory: if self.resources.memory == 0 { 0 } else { wanted.memory },
-            custom: wanted
-                .custom
-                .iter()
-                .filter(|(name, _)| self.resources.custom.contains_key(*name))
-                .map(|(name, n)| (name.clone(), *n))
-                .collect(),
+            memory: if self.counts_memory { wanted.memory } else { 0 },
+            custom: counted.map(|(name, n)| (name.clone(), *n)).collect(),
         }
     }
 
-    /// What this offer has of the kind that is unmet, for the second half of the sentence.
-    pub(crate) fn has(&self, unmet: &Unmet) -> Option<String> {
+    /// What such a worker has instead of what is unmet, for the second half of the sentence.
+    pub(crate) fn instead(&self, size: &Resources, unmet: &Unmet) -> Option<String> {
         match unmet {
             Unmet::Property { name, .. } => {
                 let values = self.properties.get(name)?;
-                Some(values.iter().map(String::as_str).collect::<Vec<_>>().join(","))
+                Some(values.iter().map(String::as_str).collect::<Vec<_>>().join(" and "))
             }
-            Unmet::Cpu(_) => Some(cpus(self.resources.cpu_millis)),
-            Unmet::Memory(_) => Some(format!("{} MiB", self.resources.memory >> 20)),
-            Unmet::Counter { name, .. } => self.resources.custom.get(name).map(u32::to_string),
+            Unmet::Cpu(_) => Some(format!("cpu={}", cpus(size.cpu_millis))),
+            Unmet::Memory(_) => Some(format!("memory={}M", size.memory >> 20)),
+            Unmet::Counter { name, .. } => size.custom.get(name).map(|n| format!("{name}={n}")),
         }
     }
 }
 
-/// One need that an offer can't meet.
+/// One need that a worker can't meet. Its `Display` is the option that asked for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Unmet {
     Property { name: String, value: String },
@@ -105,21 +102,19 @@ pub(crate) enum Unmet {
     Counter { name: String, wanted: u32 },
 }
 
-impl std::fmt::Display for Unmet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Property { name, value } => write!(f, "{}={value}", short_name(name)),
+            Self::Property { name, value } => {
+                write!(f, "{}={}", short_name(name).escape_debug(), value.escape_debug())
+            }
             Self::Cpu(millis) => write!(f, "cpu={}", cpus(*millis)),
-            Self::Memory(bytes) => write!(f, "memory={} MiB", bytes.div_ceil(1 << 20)),
-            Self::Counter { name, wanted } => write!(f, "{name}={wanted}"),
+            Self::Memory(bytes) => write!(f, "memory={}M", bytes.div_ceil(1 << 20)),
+            Self::Counter { name, wanted } => write!(f, "{}={wanted}", name.escape_debug()),
         }
     }
 }
 
 fn cpus(millis: u32) -> String {
-    if millis.is_multiple_of(1000) {
-        format!("{}", millis / 1000)
-    } else {
-        format!("{}", f64::from(millis) / 1000.0)
-    }
+    format!("{}", f64::from(millis) / 1000.0)
 }

@@ -10,13 +10,17 @@ pub enum Effect {
         /// Which.
         lease: LeaseId,
     },
-    /// Run the command in this slot and tell the hub that it started; answer by `Ran` or `Concluded`, or by `Unable` if it
-    /// could not be started.
+    /// Run the command in this slot; answer by `Ran` or `Concluded`, or by `Unable` if it could not be started.
     Run {
         /// Which.
         lease: LeaseId,
         /// The slot, from 0; nothing else runs in it.
         slot: u32,
+    },
+    /// Tell the hub that the command was started. Comes with `Run`, and again in a new session.
+    Started {
+        /// Which.
+        lease: LeaseId,
     },
     /// Kill the running command; answer by `Ran` as usual.
     Kill {

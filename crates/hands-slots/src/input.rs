@@ -73,8 +73,8 @@ pub enum Input {
         /// Which.
         lease: LeaseId,
     },
-    /// This worker can't do it, which is no fault of the action: out of descriptors, disk full. Before the command was
-    /// started the lease is handed back; afterwards the shell has to conclude it with an error instead.
+    /// This worker can't do it, which is no fault of the action: out of descriptors, disk full. The lease is handed back;
+    /// valid until there is a result. In stage `Run` it says too that the slot is free.
     Unable {
         /// Which.
         lease: LeaseId,

@@ -1,0 +1,265 @@
+//! Operations come, wait in the queue, and end.
+
+use std::cmp::Reverse;
+
+use hands_types::{Attempt, OperationId, Time};
+
+use crate::action::{ActionSpec, Held};
+use crate::effect::{Effect, FailReason};
+use crate::queue::Position;
+use crate::scheduler::Scheduler;
+use crate::state::{
+    ClassAt, Holder, Invocation, InvocationAt, Lease, Operation, OperationAt, Timer,
+};
+
+impl Scheduler {
+    pub(crate) fn submit(
+        &mut self,
+        now: Time,
+        id: OperationId,
+        spec: &ActionSpec,
+        held: Option<Held>,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.by_id.contains_key(&id) {
+            return;
+        }
+        let limit = self.config.max_classes;
+        let Some(class) = self.classes.acquire_class(now, &spec.needs, spec.rerun, limit) else {
+            out.push(Effect::Fail { operation: id, reason: FailReason::TooManyClasses { limit } });
+            return;
+        };
+        let invocation = *self.invocation_by_id.entry(spec.invocation).or_insert_with(|| {
+            self.invocations.insert(Invocation {
+                id: spec.invocation,
+                share: 0,
+                turn: 0,
+                n_operations: 0,
+                queued: std::collections::BTreeSet::new(),
+            })
+        });
+        self.invocations[invocation].n_operations += 1;
+        self.counter += 1;
+        let inputs =
+            spec.inputs.iter().map(|tree| self.trees.acquire(tree.digest, tree.bytes)).collect();
+        let expected = spec
+            .expected
+            .map_or(u32::MAX, |e| u32::try_from(e.as_millis()).unwrap_or(u32::MAX - 1));
+        let at = self.operations.insert(Operation {
+            id,
+            invocation,
+            class,
+            priority: spec.priority,
+            sequence: self.counter,
+            expected,
+            inputs,
+            since: now,
+            queue_timeout: spec.queue_timeout,
+            attempt: 0,
+            lost: 0,
+            rejected: 0,
+            passed: 0,
+            cacheable: spec.cacheable,
+            restored: false,
+            leases: Vec::new(),
+            past: Vec::new(),
+        });
+        self.by_id.insert(id, at);
+        match held {
+            None => self.enqueue(now, at, out),
+            Some(held) => self.arm_again(now, at, held),
+        }
+    }
+
+    pub(crate) fn restore(
+        &mut self,
+        now: Time,
+        id: OperationId,
+        spec: &ActionSpec,
+        held: Option<Held>,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.by_id.contains_key(&id) {
+            return;
+        }
+        self.submit(now, id, spec, held, out);
+        if let Some(at) = self.by_id.get(&id) {
+            self.operations[*at].restored = true;
+        }
+    }
+
+    /// The lease that was out when the hub stopped runs on from now.
+    fn arm_again(&mut self, now: Time, at: OperationAt, held: Held) {
+        let until = now.after(held.lease);
+        let op = &mut self.operations[at];
+        op.attempt = held.attempt.0;
+        op.leases.push(Lease {
+            holder: Holder::Away(held.worker, until),
+            attempt: held.attempt,
+            started: None,
+            active: false,
+            recalled: false,
+            straggles: None,
+        });
+        self.timers.insert((until, Timer::AwayEnds(at, op.sequence)));
+        self.away.entry(held.worker).or_default().insert(at);
+    }
+
+    pub(crate) fn cancel(&mut self, id: OperationId, out: &mut Vec<Effect>) {
+        let Some(&at) = self.by_id.get(&id) else { return };
+        if self.operations[at].leases.is_empty() {
+            self.dequeue(at);
+        }
+        self.end(at, out);
+        out.push(Effect::Cancelled { operation: id });
+    }
+
+    /// Ends an operation that is not queued.
+    pub(crate) fn fail(&mut self, at: OperationAt, reason: FailReason, out: &mut Vec<Effect>) {
+        let operation = self.operations[at].id;
+        self.end(at, out);
+        out.push(Effect::Fail { operation, reason });
+    }
+
+    /// Takes an operation that is not queued out of all tables; leases that are out are cancelled.
+    pub(crate) fn end(&mut self, at: OperationAt, out: &mut Vec<Effect>) {
+        while !self.operations[at].leases.is_empty() {
+            let lease = self.unlease(at, 0);
+            self.tell_cancelled(&lease, self.operations[at].id, out);
+        }
+        let op = self.operations.remove(at).expect("only live operations end");
+        self.by_id.remove(&op.id);
+        for tree in op.inputs {
+            self.trees.release(tree);
+        }
+        let invocation = &mut self.invocations[op.invocation];
+        invocation.n_operations -= 1;
+        if invocation.n_operations == 0 {
+            self.invocation_by_id.remove(&invocation.id);
+            self.invocations.remove(op.invocation);
+        }
+        self.classes.release_class(op.class);
+    }
+
+    fn tell_cancelled(&self, lease: &Lease, operation: OperationId, out: &mut Vec<Effect>) {
+        if let Holder::Session(session) = lease.holder
+            && self.sessions[session].connected
+        {
+            let session = self.sessions[session].id;
+            out.push(Effect::CancelLease { session, operation, attempt: lease.attempt });
+        }
+    }
+
+    pub(crate) fn enqueue(&mut self, now: Time, at: OperationAt, out: &mut Vec<Effect>) {
+        let op = &self.operations[at];
+        let (class_at, priority) = (op.class, op.priority);
+        let key = self.fairness(op.invocation);
+        let class = &mut self.classes.classes[class_at];
+        if class.queue.push(priority, key, position(op, at)) {
+            self.invocations[op.invocation].queued.insert((class_at, priority));
+        }
+        self.n_queued += 1;
+        if class.queue.len() == 1 {
+            self.classes.mark_queued(class_at);
+            self.fresh.insert(class_at);
+        }
+        if self.classes.classes[class_at].unmet_since.is_some() {
+            self.tell_unmet(now, at, out);
+        }
+    }
+
+    pub(crate) fn dequeue(&mut self, at: OperationAt) {
+        let op = &self.operations[at];
+        let (class_at, priority) = (op.class, op.priority);
+        let key = self.fairness(op.invocation);
+        let class = &mut self.classes.classes[class_at];
+        if class.queue.remove(priority, key, position(op, at)) {
+            self.invocations[op.invocation].queued.remove(&(class_at, priority));
+        }
+        self.n_queued -= 1;
+        if class.queue.len() == 0 {
+            self.classes.mark_queued(class_at);
+        }
+    }
+
+    /// Nobody can take these classes any more: those who wait are told, and their patience is measured.
+    pub(crate) fn became_unmet(&mut self, now: Time, classes: Vec<ClassAt>, out: &mut Vec<Effect>) {
+        for class in classes {
+            let waiting: Vec<OperationAt> = self.classes.classes[class].queue.iter().collect();
+            for at in waiting {
+                self.tell_unmet(now, at, out);
+            }
+        }
+    }
+
+    fn tell_unmet(&mut self, now: Time, at: OperationAt, out: &mut Vec<Effect>) {
+        let explanation = self.unmet_sentence(self.operations[at].class);
+        let op = &self.operations[at];
+        out.push(Effect::Waiting { operation: op.id, explanation });
+        if let Some(timeout) = op.queue_timeout {
+            self.timers.insert((now.after(timeout), Timer::GivesUp(at, op.sequence)));
+        }
+    }
+
+    /// A patience may have ended. The timer may be older than the last time that a worker could have taken it.
+    pub(crate) fn gives_up(&mut self, now: Time, at: OperationAt, out: &mut Vec<Effect>) {
+        let op = &self.operations[at];
+        let (Some(since), Some(timeout)) =
+            (self.classes.classes[op.class].unmet_since, op.queue_timeout)
+        else {
+            return;
+        };
+        if !op.leases.is_empty() {
+            return;
+        }
+        let due = since.max(op.since).after(timeout);
+        if due > now {
+            self.timers.insert((due, Timer::GivesUp(at, op.sequence)));
+            return;
+        }
+        let explanation = self.unmet_sentence(self.operations[at].class).to_string();
+        self.dequeue(at);
+        self.fail(at, FailReason::NoWorker { explanation }, out);
+    }
+
+    /// By what an invocation is ordered among others.
+    pub(crate) fn fairness(&self, at: InvocationAt) -> (u64, u64, InvocationAt) {
+        let invocation = &self.invocations[at];
+        (invocation.share, invocation.turn, at)
+    }
+
+    /// Changes an invocation's share, and its turn if it was served.
+    pub(crate) fn reshare(&mut self, at: InvocationAt, share: u64, served: bool) {
+        let old = self.fairness(at);
+        if served {
+            self.counter += 1;
+            self.invocations[at].turn = self.counter;
+        }
+        self.invocations[at].share = share;
+        let new = self.fairness(at);
+        for (class, priority) in &self.invocations[at].queued {
+            self.classes.classes[*class].queue.reorder(*priority, old, new);
+        }
+    }
+
+    /// The operation that a timer was set for, if it still lives.
+    pub(crate) fn timed(&self, at: OperationAt, sequence: u64) -> Option<&Operation> {
+        self.operations.get(at).filter(|op| op.sequence == sequence)
+    }
+
+    /// Which of an operation's leases this session has under this number.
+    pub(crate) fn find_lease(
+        &self,
+        session: u32,
+        id: OperationId,
+        attempt: Attempt,
+    ) -> Option<(OperationAt, usize)> {
+        let &at = self.by_id.get(&id)?;
+        let mine = |l: &Lease| l.holder == Holder::Session(session) && l.attempt == attempt;
+        Some((at, self.operations[at].leases.iter().position(mine)?))
+    }
+}
+
+fn position(op: &Operation, at: OperationAt) -> Position {
+    (Reverse(op.expected), op.sequence, at)
+}
