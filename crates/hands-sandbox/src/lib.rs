@@ -11,13 +11,23 @@
     reason = "this crate and hands-sandbox-child are where the kernel is called directly"
 )]
 
+mod cgroup;
 mod config;
 mod error;
+mod filter;
+mod ids;
+mod kernel;
 mod launcher;
+mod launcher_process;
+mod message;
 mod outcome;
 mod probe;
+mod remove;
 mod request;
 mod slot;
+mod spawn;
+mod spawner;
+mod wire;
 
 pub use crate::config::{
     ExposedPath, Isolation, LauncherConfig, Network, Privilege, SlotConfig, default_host_paths,

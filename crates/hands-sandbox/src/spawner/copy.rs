@@ -1,0 +1,112 @@
+//! Copies staged trees where an overlay can't be had or is not wanted.
+
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const DEEPEST: usize = 512;
+
+/// Copies trees of the cache, topmost first, into a directory, for this owner.
+pub(crate) fn copy_trees(
+    cache: BorrowedFd<'_>,
+    trees: &[&CStr],
+    to: BorrowedFd<'_>,
+    owner: Option<u32>,
+) -> Result<(), Errno> {
+    for tree in trees {
+        let from = rustix::fs::openat(cache, *tree, DIRECTORY, Mode::empty())?;
+        copy_directory(from.as_fd(), to, owner, 0)?;
+    }
+    Ok(())
+}
+
+fn copy_directory(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    owner: Option<u32>,
+    depth: usize,
+) -> Result<(), Errno> {
+    if depth > DEEPEST {
+        return Err(Errno::LOOP);
+    }
+    for entry in Dir::read_from(from)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name == "." || name == ".." {
+            continue;
+        }
+        let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        let made = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                match rustix::fs::mkdirat(to, name, mode | Mode::RWXU) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(e) => return Err(e),
+                }
+                let below = rustix::fs::openat(from, name, DIRECTORY, Mode::empty())?;
+                match rustix::fs::openat(to, name, DIRECTORY, Mode::empty()) {
+                    Ok(into) => copy_directory(below.as_fd(), into.as_fd(), owner, depth + 1)
+                        .map(|()| true)?,
+                    // A tree above has something else in its place.
+                    Err(Errno::NOTDIR | Errno::LOOP) => false,
+                    Err(e) => return Err(e),
+                }
+            }
+            FileType::RegularFile => copy_file(from, to, name, mode)?,
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(from, name, Vec::new())?;
+                unless_there(rustix::fs::symlinkat(target.as_c_str(), to, name))?
+            }
+            _ => return Err(Errno::INVAL),
+        };
+        if !made {
+            continue;
+        }
+        if let Some(id) = owner {
+            let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
+            rustix::fs::chownat(to, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        let changed = Timespec {
+            tv_sec: stat.st_mtime,
+            tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        };
+        let times = Timestamps { last_access: changed, last_modification: changed };
+        rustix::fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
+}
+
+/// Whether it was made, not there already from a tree above.
+fn unless_there(made: Result<(), Errno>) -> Result<bool, Errno> {
+    match made {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn copy_file(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    name: &OsStr,
+    mode: Mode,
+) -> Result<bool, Errno> {
+    let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let source = rustix::fs::openat(from, name, read, Mode::empty())?;
+    let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let target: OwnedFd = match rustix::fs::openat(to, name, create, mode | Mode::WUSR) {
+        Err(Errno::EXIST) => return Ok(false),
+        opened => opened?,
+    };
+    let (mut source, mut target) = (File::from(source), File::from(target));
+    // Uses copy_file_range, with reflinks where there are, and falls back by itself.
+    std::io::copy(&mut source, &mut target)
+        .map_err(|e| e.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error))?;
+    Ok(true)
+}

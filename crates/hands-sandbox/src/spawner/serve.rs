@@ -1,0 +1,285 @@
+//! Takes requests one after the other, at the levels that have namespaces.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
+
+use hands_sandbox_child::sys::{self, arg, call};
+use hands_sandbox_child::{Job, Report, Stack, start_init, step};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+
+use super::copy::copy_trees;
+use super::job::{self, DEFAULT_PIDS, OWN_PIDS, Places, Refusal, Storage};
+use super::kill::{self, Deadline, End};
+use super::mount_points::MountPoints;
+use super::setup::SlotState;
+use crate::cgroup::SlotCgroup;
+use crate::kernel::{self, NODEV, NOSUID};
+use crate::message::{self, Ending, KILL, Order, REQUEST, REQUEST_IN_FILE};
+use crate::remove::empty;
+use crate::wire::{self, MAX_PACKET, Reader};
+use crate::{HOME_INSIDE, ROOT_INSIDE};
+
+/// Size of a scratch that is prepared before any request is known.
+const FIRST_SCRATCH: u64 = 2 << 30;
+const STACK: usize = 64 << 10;
+
+/// A fresh scratch and an init that waits.
+struct Ahead {
+    scratch: OwnedFd,
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+/// A request with its streams.
+pub(crate) struct Received {
+    pub(crate) body: Vec<u8>,
+    pub(crate) streams: Vec<OwnedFd>,
+}
+
+pub(crate) fn serve(slot: &mut SlotState, cgroup: Option<&SlotCgroup>) -> ! {
+    let stacks = match (stack(), stack()) {
+        (Ok(init), Ok(command)) => [init, command],
+        _ => sys::exit(71),
+    };
+    let job = Box::leak(Box::new(job::empty(slot.facts, stacks[1])));
+    let mut packet = vec![0; MAX_PACKET];
+    let mut size = FIRST_SCRATCH;
+    let mut disk: Option<String> = None;
+    let mut number = 0u64;
+    loop {
+        let ahead = prepare(slot, job, stacks[0], size);
+        let request = next_request(&slot.sock, &mut packet);
+        let Some(order) = Order::decode(&request.body) else { sys::exit(72) };
+        if disk.take().is_some() {
+            // What the action before wrote. Its tree is closed, as `Scratch::Disk` asks. What stays is found next time.
+            drop(empty(slot.disk.as_fd()));
+        }
+        number += 1;
+        disk = order.scratch.is_none().then(|| format!("a{number}"));
+        match ahead {
+            Ok(ahead) => {
+                run(slot, cgroup, job, &order, ahead, &request.streams, size, disk.as_deref())
+            }
+            Err(errno) => refuse(slot, job, order.sequence, (step::MOUNT, errno)),
+        }
+        size = order.scratch.unwrap_or(size);
+    }
+}
+
+/// The next request; ends the process, and so the slot, when the worker is gone.
+pub(crate) fn next_request(sock: &OwnedFd, packet: &mut [u8]) -> Received {
+    loop {
+        let (length, mut fds) = match wire::receive(sock, packet) {
+            Ok((0, _)) | Err(_) => sys::exit(0),
+            Ok(received) => received,
+        };
+        let mut fields = Reader(&packet[..length]);
+        match fields.u64() {
+            Some(REQUEST) => return Received { body: fields.0.to_vec(), streams: fds },
+            Some(REQUEST_IN_FILE) if !fds.is_empty() => {
+                let mut file = std::fs::File::from(fds.remove(0));
+                let mut body = Vec::new();
+                let read = std::io::Seek::rewind(&mut file)
+                    .and_then(|()| std::io::Read::read_to_end(&mut file, &mut body));
+                match read {
+                    Ok(_) => return Received { body, streams: fds },
+                    Err(_) => sys::exit(74),
+                }
+            }
+            // For an action that has ended meanwhile.
+            Some(KILL) => {}
+            _ => sys::exit(72),
+        }
+    }
+}
+
+fn run(
+    slot: &mut SlotState,
+    cgroup: Option<&SlotCgroup>,
+    job: &mut Job,
+    order: &Order<'_>,
+    ahead: Ahead,
+    streams: &[OwnedFd],
+    size: u64,
+    disk: Option<&str>,
+) {
+    job.report.marks[0] = sys::micros();
+    let deadline = Deadline::new(order.deadline);
+    let mut points = MountPoints::default();
+    let filled = fill(slot, cgroup, job, order, &ahead, streams, size, disk, &mut points);
+    let storage = match filled {
+        Ok(storage) => storage,
+        Err(refusal) => {
+            kill::kill(&ahead.pidfd);
+            kill::reap(ahead.pid, &mut Report::default());
+            refuse(slot, job, order.sequence, refusal);
+            return points.remove();
+        }
+    };
+    let (before, kills) = cgroup.map_or((0, 0), |c| (c.reset_peak(), c.oom_kills()));
+    job.go.store(1, Ordering::Release);
+    let wake = arg(libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG);
+    // SAFETY: the address of a word that lives on.
+    let _woken = unsafe { call(libc::SYS_futex, job.go.as_ptr() as usize, wake, 1, 0, 0) };
+    let end = kill::await_end(&slot.sock, &ahead.pidfd, order.sequence, deadline);
+    kill::reap(ahead.pid, &mut job.report);
+    drop(storage);
+    job.report.marks[4] = sys::micros();
+    let mut ending = Ending {
+        timed_out: end == End::TimedOut,
+        killed: end == End::Killed,
+        // An init that was killed while it opened the tree may have left a descriptor that nobody knows.
+        dirty: end != End::Itself && job.report.marks[1] == 0,
+        ..Ending::default()
+    };
+    if let Some(watch) = &mut slot.network {
+        ending.dirty |= watch.is_dirty();
+        ending.network_attempted = watch.take_attempt();
+    }
+    if let Some(cgroup) = cgroup {
+        ending.oom_killed = cgroup.oom_kills() > kills;
+        let from = if ending.oom_killed { 0 } else { before };
+        ending.peak_memory = cgroup.peak().map(|peak| peak.saturating_sub(from));
+    }
+    // SAFETY: the init opened it in the descriptor table that we share, and is gone.
+    let tree = (job.tree >= 0).then(|| unsafe { OwnedFd::from_raw_fd(job.tree) });
+    answer(slot, order.sequence, &job.report, &ending, tree.as_ref().map(AsFd::as_fd));
+    points.remove();
+}
+
+fn fill(
+    slot: &SlotState,
+    cgroup: Option<&SlotCgroup>,
+    job: &mut Job,
+    order: &Order<'_>,
+    ahead: &Ahead,
+    streams: &[OwnedFd],
+    size: u64,
+    disk: Option<&str>,
+    points: &mut MountPoints,
+) -> Result<Storage, Refusal> {
+    let scratch_failed = |e: Errno| (step::MOUNT, e.raw_os_error());
+    let own = match disk {
+        None => None,
+        Some(name) => {
+            let mode = Mode::from_raw_mode(0o755);
+            rustix::fs::mkdirat(&slot.disk, name, mode).map_err(scratch_failed)?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let opened = rustix::fs::openat(&slot.disk, name, flags, Mode::empty())
+                .map_err(scratch_failed)?;
+            make_scratch(slot, opened.as_fd()).map_err(scratch_failed)?;
+            Some(opened)
+        }
+    };
+    job.root_at = order.root_at.as_ptr();
+    let places = Places {
+        root: order.root_at.to_owned(),
+        home: c_string(HOME_INSIDE),
+        tmp: c"/tmp".to_owned(),
+        readable: None,
+    };
+    let mut storage = job::fill(job, order, &places, streams, &slot.null, cgroup.is_some())?;
+    storage.keep_places(places);
+    let copied = order.copy || slot.copy_always;
+    job::fill_mounts(job, order, copied, &mut storage)?;
+    let resize = order.scratch.filter(|&wanted| wanted != size && disk.is_none());
+    job::fill_scratch(job, resize, disk, &mut storage);
+    if copied {
+        let scratch = own.as_ref().unwrap_or(&ahead.scratch);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(scratch, "u", flags, Mode::empty())
+            .and_then(|to| {
+                copy_trees(slot.cache.as_fd(), &order.lowers, to.as_fd(), slot.facts.identity)
+            })
+            .map_err(|e| (step::INPUT_ROOT, e.raw_os_error()))?;
+    }
+    if let Some(template) = &slot.template {
+        for at in order.layers.iter().map(|(_, at)| *at).chain([order.root_at]) {
+            if at.to_bytes() != ROOT_INSIDE.as_bytes() {
+                points.make(template, at).map_err(|e| (step::MOUNT, e.raw_os_error()))?;
+            }
+        }
+    }
+    if let Some(cgroup) = cgroup {
+        let pids = order.pids.unwrap_or(DEFAULT_PIDS).saturating_add(OWN_PIDS);
+        cgroup
+            .set(order.memory, pids)
+            .map_err(|e| (step::RESTRICT, e.raw_os_error().unwrap_or(libc::EIO)))?;
+    }
+    Ok(storage)
+}
+
+fn c_string(text: &str) -> std::ffi::CString {
+    std::ffi::CString::new(text).unwrap_or_default()
+}
+
+fn refuse(slot: &SlotState, job: &mut Job, sequence: u64, (step, errno): Refusal) {
+    job.report.step = step;
+    job.report.errno = errno;
+    job.report.marks[4] = sys::micros();
+    answer(slot, sequence, &job.report, &Ending::default(), None);
+}
+
+pub(crate) fn answer(
+    slot: &SlotState,
+    sequence: u64,
+    report: &Report,
+    ending: &Ending,
+    tree: Option<BorrowedFd<'_>>,
+) {
+    let packet = message::encode_outcome(sequence, report, ending);
+    if wire::send(&slot.sock, &packet, tree.as_slice()).is_err() {
+        sys::exit(0);
+    }
+}
+
+/// A fresh tmpfs for the action's own directories, and an init waiting in fresh namespaces.
+fn prepare(slot: &SlotState, job: &mut Job, init_stack: Stack, size: u64) -> Result<Ahead, i32> {
+    *job = job::empty(slot.facts, job.command_stack);
+    let size = c_string(&size.to_string());
+    let options = [(c"size", size.as_c_str()), (c"mode", c"755")];
+    let code = |e: std::io::Error| e.raw_os_error().unwrap_or(libc::EIO);
+    let scratch = kernel::new_filesystem(c"tmpfs", &options, NOSUID | NODEV).map_err(code)?;
+    make_scratch(slot, scratch.as_fd()).map_err(Errno::raw_os_error)?;
+    job.scratch = scratch.as_raw_fd();
+    let mut pidfd = -1;
+    // SAFETY: job and stack live for ever; the scratch until the init's end; we have one thread.
+    let pid = unsafe { start_init(job, init_stack, &mut pidfd) }?;
+    // SAFETY: the kernel made it for us.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Ahead { scratch, pid: i32::try_from(pid).unwrap_or(-1), pidfd })
+}
+
+/// The directories of a scratch: the overlay's two, `/tmp`, home.
+fn make_scratch(slot: &SlotState, scratch: BorrowedFd<'_>) -> Result<(), Errno> {
+    for (name, mode, given) in
+        [("u", 0o755, true), ("w", 0o700, false), ("tmp", 0o1777, false), ("home", 0o700, true)]
+    {
+        let mode = Mode::from_raw_mode(mode);
+        rustix::fs::mkdirat(scratch, name, mode)?;
+        if name == "tmp" {
+            // The umask took some away.
+            rustix::fs::chmodat(scratch, name, mode, AtFlags::empty())?;
+        }
+        if let (true, Some(id)) = (given, slot.facts.identity) {
+            let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
+            rustix::fs::chownat(scratch, name, Some(user), Some(group), AtFlags::empty())?;
+        }
+    }
+    Ok(())
+}
+
+/// A stack that is never freed.
+pub(crate) fn stack() -> Result<Stack, i32> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
+    // The sixth argument of mmap is an offset, where raw calls have the knock: so libc's.
+    // SAFETY: a fresh anonymous mapping.
+    let start = unsafe {
+        libc::mmap(std::ptr::null_mut(), STACK, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+    };
+    if start == libc::MAP_FAILED {
+        return Err(libc::ENOMEM);
+    }
+    Ok(Stack(start.cast::<u8>().wrapping_add(STACK)))
+}

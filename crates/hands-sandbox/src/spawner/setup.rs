@@ -1,0 +1,237 @@
+//! From a fresh clone of the launcher to a spawner that takes requests.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use hands_sandbox_child::{SlotFacts, landlock_abi, sys};
+use rustix::fs::{Mode, OFlags};
+
+use super::network::NetworkWatch;
+use super::{Plan, network, root};
+use crate::UID_INSIDE;
+use crate::cgroup::SlotCgroup;
+use crate::config::{Isolation, Network};
+use crate::filter;
+use crate::ids::Ids;
+use crate::kernel;
+
+/// A spawner's own things, ready to serve.
+pub(crate) struct SlotState {
+    pub(crate) sock: OwnedFd,
+    pub(crate) facts: SlotFacts,
+    pub(crate) null: OwnedFd,
+    /// The slot's small root, writable for mount points. None at `Process`.
+    pub(crate) template: Option<OwnedFd>,
+    /// The directory of all staged trees.
+    pub(crate) cache: OwnedFd,
+    /// The slot's directory on disk.
+    pub(crate) disk: OwnedFd,
+    /// The same, by path.
+    pub(crate) directory: PathBuf,
+    pub(crate) network: Option<NetworkWatch>,
+    pub(crate) copy_always: bool,
+    pub(crate) userns: bool,
+    /// Paths that actions see, for landlock at `Process`.
+    pub(crate) readable: Vec<PathBuf>,
+}
+
+type Failure = (OwnedFd, String);
+
+pub(crate) fn set_up(plan: Plan, cgroup: Option<&SlotCgroup>) -> Result<SlotState, Failure> {
+    let sock = match rustix::io::fcntl_dupfd_cloexec(&plan.sock, 3) {
+        Ok(sock) => sock,
+        Err(e) => return Err((plan.sock, format!("a copy of the socket: {e}"))),
+    };
+    steps(plan, cgroup).map_err(|(what, e)| (sock, format!("{what}: {e}")))
+}
+
+pub(crate) type Step<T> = Result<T, (String, io::Error)>;
+
+/// Names a step for its error.
+pub(crate) fn named<T, E: Into<io::Error>>(what: &str, result: Result<T, E>) -> Step<T> {
+    result.map_err(|e| (what.to_owned(), e.into()))
+}
+
+fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
+    named(
+        "the launcher's death signal",
+        kernel::prctl(libc::PR_SET_PDEATHSIG, arg(libc::SIGKILL)),
+    )?;
+    // The launcher writes our maps meanwhile.
+    named("the launcher's word", crate::wire::receive(&plan.sock, &mut [0; 8]))?;
+    default_signals();
+    let mut cpus = named("processors", processors())?;
+    let all_cpus = cpus;
+    if let Some(cgroup) = cgroup {
+        named("the slot's cgroup", cgroup.enter())?;
+    }
+    let namespaced = plan.isolation != Isolation::Process;
+    if namespaced {
+        if plan.ids == Ids::Ranges {
+            // SAFETY: takes no pointer that is read.
+            named(
+                "groups",
+                unsafe { sys::call(libc::SYS_setgroups, 0, 0, 0, 0, 0) }.map_err(kernel::error),
+            )?;
+            named("group 0", set_id(libc::SYS_setresgid, 0))?;
+            named("user 0", set_id(libc::SYS_setresuid, 0))?;
+            // The change of ids has cleared it.
+            named("death signal", kernel::prctl(libc::PR_SET_PDEATHSIG, arg(libc::SIGKILL)))?;
+        }
+        // After joining, so that the slot's cgroup is its root. A kernel without them has no names to hide.
+        // SAFETY: takes no pointer.
+        let _unshared =
+            unsafe { sys::call(libc::SYS_unshare, arg(libc::CLONE_NEWCGROUP), 0, 0, 0, 0) };
+        pin(&mut cpus, plan.index);
+    } else {
+        named("subreaper", kernel::prctl(libc::PR_SET_CHILD_SUBREAPER, 1))?;
+    }
+    let network = plan.network;
+    let (template, cache, disk) = if namespaced {
+        let template = root::build(&plan)?;
+        (Some(template), open("/hands/cache")?, open("/hands/disk")?)
+    } else {
+        let open = |path: &std::path::Path| {
+            named(
+                &path.display().to_string(),
+                rustix::fs::open(path, OPEN_DIRECTORY, Mode::empty()),
+            )
+        };
+        (None, open(&plan.cache.host)?, open(&plan.disk.host)?)
+    };
+    let watch = if network == Network::Host { None } else { Some(network::prepare(network)?) };
+    if namespaced {
+        // SAFETY: a literal and its length.
+        let _named =
+            unsafe { sys::call(libc::SYS_sethostname, c"hands".as_ptr() as usize, 5, 0, 0, 0) };
+        if !plan.userns {
+            named(
+                "user.max_user_namespaces",
+                std::fs::write("/proc/sys/user/max_user_namespaces", "0"),
+            )?;
+        }
+    }
+    let null = named(
+        "/dev/null",
+        rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()),
+    )?;
+    let oom_score = if namespaced { own_oom_score() } else { -1 };
+    harden(&plan)?;
+    let (_, files, scope) = landlock_abi();
+    let identity = match (plan.ids, namespaced) {
+        (Ids::Ranges, true) => Some(UID_INSIDE),
+        (Ids::Ranges, false) => plan.ids.owner(plan.index),
+        (Ids::Own, _) => None,
+    };
+    Ok(SlotState {
+        facts: SlotFacts {
+            cpus: all_cpus,
+            identity,
+            landlock_files: if plan.userns { 0 } else { files },
+            landlock_scope: scope,
+            oom_score,
+        },
+        null,
+        template,
+        cache,
+        disk,
+        network: watch,
+        copy_always: plan.copy_always,
+        userns: plan.userns,
+        readable: plan.shown.iter().map(|s| s.host.clone()).collect(),
+        directory: plan.directory,
+        sock: plan.sock,
+    })
+}
+
+const OPEN_DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+fn open(path: &str) -> Step<OwnedFd> {
+    named(path, rustix::fs::open(path, OPEN_DIRECTORY, Mode::empty()))
+}
+
+/// Ignored signals and the mask survive exec: Rust ignores SIGPIPE, and actions would inherit that.
+fn default_signals() {
+    // SAFETY: sets default actions, and an empty mask from a local.
+    unsafe {
+        for signal in 1..32 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+fn set_id(call: libc::c_long, id: usize) -> io::Result<()> {
+    // SAFETY: takes no pointer.
+    unsafe { sys::call(call, id, id, id, 0, 0) }.map(drop).map_err(kernel::error)
+}
+
+fn processors() -> io::Result<libc::cpu_set_t> {
+    // SAFETY: a structure of integers, filled by the kernel.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        let size = size_of::<libc::cpu_set_t>();
+        sys::call(libc::SYS_sched_getaffinity, 0, size, (&raw mut set) as usize, 0, 0)
+            .map_err(kernel::error)?;
+        Ok(set)
+    }
+}
+
+/// Spawner and init stay on one processor: between two, the init's wake-up alone costs 0.1 ms.
+fn pin(cpus: &mut libc::cpu_set_t, slot: u32) {
+    // SAFETY: works on locals.
+    unsafe {
+        let count = usize::try_from(libc::CPU_COUNT(cpus)).unwrap_or(0).max(1);
+        let bits = 8 * size_of::<libc::cpu_set_t>();
+        let mine = (0..bits).filter(|&c| libc::CPU_ISSET(c, cpus)).nth(slot as usize % count);
+        if let Some(mine) = mine {
+            let mut one: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(mine, &mut one);
+            let (size, set) = (size_of::<libc::cpu_set_t>(), (&raw const one) as usize);
+            // Only speed depends on it.
+            let _pinned = sys::call(libc::SYS_sched_setaffinity, 0, size, set, 0, 0);
+        }
+    }
+}
+
+/// Our own out-of-memory score: opened while our files in /proc are ours, which ends with [`harden`].
+fn own_oom_score() -> i32 {
+    use std::os::fd::IntoRawFd;
+    drop(kernel::prctl(libc::PR_SET_DUMPABLE, 1));
+    let opened = File::options().write(true).open("/proc/self/oom_score_adj");
+    opened.map_or(-1, IntoRawFd::into_raw_fd)
+}
+
+/// Gives up what neither the spawner nor any action needs, and hides our memory from actions.
+fn harden(plan: &Plan) -> Step<()> {
+    for capability in 0..64 {
+        // SAFETY: takes no pointer.
+        let dropped =
+            unsafe { sys::call(libc::SYS_prctl, arg(libc::PR_CAPBSET_DROP), capability, 0, 0, 0) };
+        // At `Process` an ordinary user has no right to, and nothing to drop.
+        if dropped.is_err() {
+            break;
+        }
+    }
+    if plan.isolation != Isolation::Process {
+        // NOROOT, NO_SETUID_FIXUP and both locked, no ambient capabilities: user 0 gains nothing at exec.
+        named("securebits", kernel::prctl(libc::PR_SET_SECUREBITS, 0x2f))?;
+    }
+    named("no-new-privs", kernel::prctl(libc::PR_SET_NO_NEW_PRIVS, 1))?;
+    named("dumpable", kernel::prctl(libc::PR_SET_DUMPABLE, 0))?;
+    named("core limit", kernel::limit(libc::RLIMIT_CORE, 0, 0))?;
+    let files =
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(65_536);
+    named("file limit", kernel::limit(libc::RLIMIT_NOFILE, files.min(1024), files.min(65_536)))?;
+    named("filter", filter::install(plan.userns).map_err(kernel::error))?;
+    let _ = rustix::process::setsid();
+    Ok(())
+}
+
+fn arg(value: i32) -> usize {
+    sys::arg(value)
+}
