@@ -1,1 +1,54 @@
-//! Submit, follow, fetch.
+//! Submit, follow, fetch: the part of Manyhands that every front-end is written against.
+//!
+//! A [`Cluster`] is a connection to a hub (or to the user's agent, which embeds one). A front-end describes each of its
+//! actions as a [`JobSpec`], gets a [`Job`] that yields [`Event`]s, and puts the outputs of its [`JobResult`] in place
+//! with [`Cluster::fetch_outputs`]. Everything here runs as well on a runtime of one thread; nothing prints.
+//!
+//! What it must never do: follow a link that an action brought, leave a file half written, or send an uncached action
+//! twice as two different submissions.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod agent;
+mod attach;
+mod build_id;
+mod cluster;
+mod error;
+mod escape;
+mod fetch;
+mod ids;
+mod job;
+mod metadata;
+mod result;
+mod retry;
+mod snapshot;
+mod spec;
+mod target;
+mod uploader;
+
+pub use agent::{AgentStatus, READY, REFUSED, agent_status, stop_agent};
+pub use attach::{Attachment, AttachmentInput};
+pub use build_id::{PROTOCOL, build_id, protocol};
+pub use cluster::{Cluster, ClusterKind};
+pub use error::ClientError;
+pub use escape::printable;
+pub use fetch::{Fetched, WrittenOutput};
+pub use ids::{new_invocation_id, random_u128};
+pub use job::{Event, Job, JobStream};
+pub use metadata::Invocation;
+pub use result::{Failure, JobResult};
+pub use snapshot::{Input, Snapshot, SnapshotSocket};
+pub use spec::{Caching, EncodedJob, JobSpec, Logs};
+pub use target::{AgentSpec, Target};
+
+/// The messages that appear in this crate's answers.
+pub mod proto {
+    pub use hands_proto::reapi::{ActionResult, ExecutedActionMetadata};
+    pub use hands_proto::v1::{
+        ExecuteOptions, HelloReply, InfoReply, Job, JobState, ListRequest, SnapshotProgress,
+        Terminal, Usage, WorkerInfo,
+    };
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,346 @@
+//! A connection to a hub, an engine, or the user's agent, and the questions that can be asked over it.
+
+use std::fmt;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hands_proto::longrunning::CancelOperationRequest;
+use hands_proto::longrunning::operations_client::OperationsClient;
+use hands_proto::reapi::capabilities_client::CapabilitiesClient;
+use hands_proto::reapi::{GetCapabilitiesRequest, ServerCapabilities};
+use hands_proto::v1::jobs_client::JobsClient;
+use hands_proto::v1::{
+    DrainWorkerRequest, GetRequest, HelloReply, InfoReply, InfoRequest, Job as JobInfo,
+    ListRequest, ListWorkersRequest, SnapshotProgress, WorkerInfo,
+};
+use hands_types::DigestFunction;
+use prost::Message;
+use tonic::metadata::MetadataMap;
+use tonic::transport::Channel;
+use tonic::{Code, Request};
+
+use crate::retry::Backoff;
+use crate::snapshot::SnapshotSocket;
+use crate::uploader::Uploader;
+use crate::{
+    AgentSpec, ClientError, Fetched, Input, Invocation, JobResult, Snapshot, Target, agent, fetch,
+    metadata,
+};
+
+/// A connection over which actions are submitted and asked about. Cheap to clone; all clones share it.
+#[derive(Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    channel: Channel,
+    peer: String,
+    kind: ClusterKind,
+    target: Target,
+    instance: String,
+    function: DigestFunction,
+    invocation: Invocation,
+    metadata: Bytes,
+    uploader: Arc<Uploader>,
+    hello: Option<HelloReply>,
+    info: Option<InfoReply>,
+}
+
+/// What is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterKind {
+    /// The user's own agent, with an embedded hub.
+    Agent,
+    /// One of our hubs.
+    Hub,
+    /// Another REAPI engine: no `hands.v1`, so no lists, terminals, live standard input or options.
+    Engine,
+}
+
+impl Cluster {
+    /// Connects and agrees on versions: one round trip. Starts the agent where that is the target and it does not run;
+    /// waits for a hub that can't be reached as long as the target allows.
+    pub async fn connect(target: Target, invocation: Invocation) -> Result<Self, ClientError> {
+        let encoded = Bytes::from(invocation.request_metadata(None, "", "").encode_to_vec());
+        let (channel, peer, kind, instance, hello, info) = match &target {
+            Target::Agent(spec) => {
+                let (channel, hello) = agent::ensure(spec).await?;
+                (
+                    channel,
+                    "the agent".to_owned(),
+                    ClusterKind::Agent,
+                    String::new(),
+                    Some(hello),
+                    None,
+                )
+            }
+            Target::Hub { address, instance, patience, .. } => {
+                let channel = hands_link::connect(address);
+                let peer = format!("the hub at {address}");
+                let mut backoff = Backoff::new(Some(*patience));
+                let (kind, info) = loop {
+                    match greet(&channel, &peer, &encoded).await {
+                        Ok(Some(info)) => break (ClusterKind::Hub, Some(info)),
+                        Ok(None) => {
+                            check_engine(&channel, &peer, instance).await?;
+                            break (ClusterKind::Engine, None);
+                        }
+                        Err(error) if error.is_lost_connection() => {
+                            backoff.pause(&peer, &error).await?;
+                        }
+                        Err(error) => return Err(error),
+                    }
+                };
+                (channel, peer, kind, instance.clone(), None, info)
+            }
+        };
+        let uploader = Arc::new(Uploader::new(channel.clone(), instance.clone()));
+        let inner = Inner {
+            channel,
+            peer,
+            kind,
+            target,
+            instance,
+            function: DigestFunction::Sha256,
+            invocation,
+            metadata: encoded,
+            uploader,
+            hello,
+            info,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What is at the other end.
+    pub fn kind(&self) -> ClusterKind {
+        self.inner.kind
+    }
+
+    /// The other end, as messages name it.
+    pub fn peer(&self) -> &str {
+        &self.inner.peer
+    }
+
+    /// The agent's greeting: its isolation level, log, state directory. None where the target is a hub.
+    pub fn agent_hello(&self) -> Option<&HelloReply> {
+        self.inner.hello.as_ref()
+    }
+
+    /// The invocation that everything here belongs to.
+    pub fn invocation(&self) -> &Invocation {
+        &self.inner.invocation
+    }
+
+    /// REAPI's instance name.
+    pub fn instance(&self) -> &str {
+        &self.inner.instance
+    }
+
+    /// The digest function of this connection.
+    pub fn function(&self) -> DigestFunction {
+        self.inner.function
+    }
+
+    /// The channel itself, for a front-end's own services beside REAPI.
+    pub fn channel(&self) -> Channel {
+        self.inner.channel.clone()
+    }
+
+    /// How to reach the agent.
+    pub fn agent_spec(&self) -> &AgentSpec {
+        match &self.inner.target {
+            Target::Agent(spec) | Target::Hub { agent: spec, .. } => spec,
+        }
+    }
+
+    pub(crate) fn uploader(&self) -> &Arc<Uploader> {
+        &self.inner.uploader
+    }
+
+    pub(crate) fn metadata(&self) -> &Bytes {
+        &self.inner.metadata
+    }
+
+    /// Whether a lost connection should lead to a new agent.
+    pub(crate) fn embedded_agent(&self) -> Option<&AgentSpec> {
+        match &self.inner.target {
+            Target::Agent(spec) => Some(spec),
+            Target::Hub { .. } => None,
+        }
+    }
+
+    /// Makes an input root of paths of this machine and puts it into the cluster's store. The agent does it, and is
+    /// started for it where needed.
+    pub async fn snapshot(
+        &self,
+        inputs: &[Input],
+        mut progress: impl FnMut(&SnapshotProgress),
+    ) -> Result<Snapshot, ClientError> {
+        let (spec, target) = match &self.inner.target {
+            Target::Agent(spec) => (spec, String::new()),
+            Target::Hub { agent, address, .. } => (agent, address.to_string()),
+        };
+        let mut tried = false;
+        loop {
+            let result = async {
+                let mut socket = SnapshotSocket::connect(&spec.snapshot_socket).await?;
+                socket
+                    .take(&target, &self.inner.instance, self.inner.function, inputs, &mut progress)
+                    .await
+            }
+            .await;
+            match result {
+                Err(error) if error.is_lost_connection() && !tried => {
+                    tried = true;
+                    let _greeted = agent::ensure(spec).await?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Puts the outputs of a result in place below a directory. Each file is replaced atomically; nothing else is
+    /// touched. Paths are relative to that directory, which stands for the action's working directory.
+    pub async fn fetch_outputs(
+        &self,
+        result: &JobResult,
+        below: BorrowedFd<'_>,
+    ) -> Result<Fetched, ClientError> {
+        fetch::fetch(self, result, below).await
+    }
+
+    /// Versions, workers and host roots of a hub; asked for anew unless connecting has just told.
+    pub async fn info(&self) -> Result<InfoReply, ClientError> {
+        if let Some(info) = &self.inner.info {
+            return Ok(info.clone());
+        }
+        let mut client = JobsClient::new(self.channel());
+        self.answer("its state", client.info(self.request(InfoRequest {})).await)
+    }
+
+    /// Actions, newest first.
+    pub async fn list(&self, request: ListRequest) -> Result<Vec<JobInfo>, ClientError> {
+        let mut client = JobsClient::new(self.channel());
+        Ok(self.answer("the list of actions", client.list(self.request(request)).await)?.jobs)
+    }
+
+    /// One action, by its id or a unique prefix of it.
+    pub async fn get(&self, id: &str) -> Result<JobInfo, ClientError> {
+        let mut client = JobsClient::new(self.channel());
+        self.answer(
+            "the question for an action",
+            client.get(self.request(GetRequest { id: id.to_owned() })).await,
+        )
+    }
+
+    /// Ends an action at once, whoever waits for it. Takes an id or a unique prefix; returns the whole id.
+    pub async fn cancel(&self, id: &str) -> Result<String, ClientError> {
+        let id = match self.inner.kind {
+            ClusterKind::Engine => id.to_owned(),
+            ClusterKind::Agent | ClusterKind::Hub => self.get(id).await?.id,
+        };
+        self.cancel_exactly(&id).await?;
+        Ok(id)
+    }
+
+    pub(crate) async fn cancel_exactly(&self, id: &str) -> Result<(), ClientError> {
+        let mut client = OperationsClient::new(self.channel());
+        let request = CancelOperationRequest { name: self.operation_name(id) };
+        self.answer("the request to cancel", client.cancel_operation(self.request(request)).await)
+            .map(drop)
+    }
+
+    /// The workers that are connected.
+    pub async fn workers(&self) -> Result<Vec<WorkerInfo>, ClientError> {
+        let mut client = JobsClient::new(self.channel());
+        Ok(self
+            .answer(
+                "the list of workers",
+                client.list_workers(self.request(ListWorkersRequest {})).await,
+            )?
+            .workers)
+    }
+
+    /// Lets a worker end its actions and leave.
+    pub async fn drain_worker(&self, worker: &str) -> Result<(), ClientError> {
+        let mut client = JobsClient::new(self.channel());
+        let request = self.request(DrainWorkerRequest { worker: worker.to_owned() });
+        self.answer("the request to drain a worker", client.drain_worker(request).await).map(drop)
+    }
+
+    pub(crate) fn operation_name(&self, id: &str) -> String {
+        match self.inner.kind {
+            ClusterKind::Engine => id.to_owned(),
+            ClusterKind::Agent | ClusterKind::Hub => format!("operations/{id}"),
+        }
+    }
+
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        self.add_metadata(request.metadata_mut());
+        request
+    }
+
+    pub(crate) fn add_metadata(&self, map: &mut MetadataMap) {
+        metadata::insert_metadata(map, &self.inner.metadata);
+    }
+
+    pub(crate) fn answer<T>(
+        &self,
+        what: &'static str,
+        result: Result<tonic::Response<T>, tonic::Status>,
+    ) -> Result<T, ClientError> {
+        match result {
+            Ok(response) => Ok(response.into_inner()),
+            Err(status) => Err(ClientError::rpc(what, &self.inner.peer, &status)),
+        }
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("peer", &self.inner.peer)
+            .field("kind", &self.inner.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Asks for versions. None: no hub of ours.
+async fn greet(
+    channel: &Channel,
+    peer: &str,
+    encoded: &Bytes,
+) -> Result<Option<InfoReply>, ClientError> {
+    let mut request = Request::new(InfoRequest {});
+    metadata::insert_metadata(request.metadata_mut(), encoded);
+    match JobsClient::new(channel.clone()).info(request).await {
+        Ok(reply) => {
+            let reply = reply.into_inner();
+            agent::check_version("hub", &reply.protocol.clone().unwrap_or_default())?;
+            Ok(Some(reply))
+        }
+        Err(status) if status.code() == Code::Unimplemented => Ok(None),
+        Err(status) => Err(ClientError::rpc("the greeting", peer, &status)),
+    }
+}
+
+async fn check_engine(channel: &Channel, peer: &str, instance: &str) -> Result<(), ClientError> {
+    let request = GetCapabilitiesRequest { instance_name: instance.to_owned() };
+    let reply: ServerCapabilities = CapabilitiesClient::new(channel.clone())
+        .get_capabilities(request)
+        .await
+        .map_err(|status| ClientError::rpc("its capabilities", peer, &status))?
+        .into_inner();
+    if reply.execution_capabilities.is_some_and(|e| e.exec_enabled) {
+        return Ok(());
+    }
+    Err(ClientError::Rpc {
+        what: "its capabilities",
+        peer: peer.to_owned(),
+        code: Code::Unimplemented,
+        message: "it does not execute actions".to_owned(),
+    })
+}

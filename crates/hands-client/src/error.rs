@@ -1,0 +1,284 @@
+//! What can go wrong between a front-end and its cluster.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hands_types::{Digest, ErrorClass};
+use tonic::Code;
+
+/// An error of this crate. `Display` says what failed and where; [`ClientError::hint`] says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The agent could not be started, or ended before it listened.
+    #[error("the agent ({}) could not be started: {why}", program.display())]
+    AgentStart {
+        /// The program that was started.
+        program: PathBuf,
+        /// What happened, with the last line of its log where there is one.
+        why: String,
+        /// Where its log is.
+        log: PathBuf,
+        /// The cause, where the operating system gave one.
+        #[source]
+        source: Option<io::Error>,
+    },
+    /// The agent started, looked at its state or configuration, and refused to serve.
+    #[error("{message}")]
+    AgentRefused {
+        /// Whose error it is, as the agent said.
+        class: ErrorClass,
+        /// One sentence of the agent's.
+        message: String,
+    },
+    /// No agent is running, and none was to be started.
+    #[error("no agent is running")]
+    NoAgent,
+    /// Agent and client, or hub and client, have no protocol version in common.
+    #[error(
+        "the {peer} speaks protocol versions {theirs_low} to {theirs_high} (it is {theirs}), this program {ours_low} to {ours_high} (it is {ours})"
+    )]
+    Version {
+        /// `agent` or `hub`.
+        peer: &'static str,
+        /// The lowest version that the peer speaks.
+        theirs_low: u32,
+        /// The highest version that the peer speaks.
+        theirs_high: u32,
+        /// The peer's version, for people.
+        theirs: String,
+        /// The lowest version that we speak.
+        ours_low: u32,
+        /// The highest version that we speak.
+        ours_high: u32,
+        /// Our version, for people.
+        ours: &'static str,
+    },
+    /// No connection.
+    #[error("no connection to {peer}: {why}")]
+    Connect {
+        /// Where to, as an address.
+        peer: String,
+        /// What the link said.
+        why: String,
+        /// Whether it may work later.
+        retry: bool,
+    },
+    /// A request was answered with an error.
+    #[error("{peer} answered {what} with {code:?}: {message}")]
+    Rpc {
+        /// What was asked, as a noun: `Execute`, `the list of workers` …
+        what: &'static str,
+        /// Who answered.
+        peer: String,
+        /// The gRPC code.
+        code: Code,
+        /// The message that came with it, made printable.
+        message: String,
+    },
+    /// The connection was lost and did not come back in the time that the caller allows.
+    #[error("the connection to {peer} was lost and did not come back within {} s: {message}", waited.as_secs())]
+    Lost {
+        /// The hub or agent.
+        peer: String,
+        /// How long we tried.
+        waited: Duration,
+        /// The last error.
+        message: String,
+    },
+    /// An answer that breaks the protocol.
+    #[error("{peer} broke the protocol: {why}")]
+    Protocol {
+        /// Who.
+        peer: String,
+        /// How.
+        why: String,
+    },
+    /// Blobs that should be in the cluster's store are not.
+    #[error("{peer} has not got {what} ({digest})")]
+    MissingBlob {
+        /// Who was asked.
+        peer: String,
+        /// What the blob is, as a noun.
+        what: String,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// Blobs could not be moved.
+    #[error("{what} could not be moved to or from {peer}: {message}")]
+    Transfer {
+        /// What was moved.
+        what: String,
+        /// The other side.
+        peer: String,
+        /// Whose error.
+        class: ErrorClass,
+        /// Why.
+        message: String,
+    },
+    /// The agent could not take the snapshot.
+    #[error("{message}")]
+    Snapshot {
+        /// Whose error it is.
+        class: ErrorClass,
+        /// The agent's words; they name the path.
+        message: String,
+    },
+    /// The specification can't be made into an action.
+    #[error("{0}")]
+    Spec(String),
+    /// A path of this machine that was to be an input.
+    #[error("the input {} can't be opened", path.display())]
+    Input {
+        /// The path as it was given.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A result names an output that must not be written.
+    #[error("the result names the output `{path}`, which {why}; nothing was written for it")]
+    HostileOutput {
+        /// The path, made printable.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An output could not be put in place.
+    #[error("the output `{path}` can't be written")]
+    Write {
+        /// The path below the destination, made printable.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Something else of this machine failed.
+    #[error("{what}")]
+    Local {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl ClientError {
+    /// Whose error it is.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::AgentRefused { class, .. }
+            | Self::Snapshot { class, .. }
+            | Self::Transfer { class, .. } => *class,
+            Self::AgentStart { .. } | Self::NoAgent | Self::Write { .. } | Self::Local { .. } => {
+                ErrorClass::Environment
+            }
+            Self::Input { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                ErrorClass::User
+            }
+            Self::Input { .. } => ErrorClass::Environment,
+            Self::Version { .. } => ErrorClass::Infra { retry: false },
+            Self::Connect { retry, .. } => ErrorClass::Infra { retry: *retry },
+            Self::Rpc { code, .. } => class_of_code(*code),
+            Self::Lost { .. } => ErrorClass::Infra { retry: true },
+            Self::MissingBlob { .. } => ErrorClass::Infra { retry: false },
+            Self::Protocol { .. } | Self::HostileOutput { .. } => {
+                ErrorClass::Infra { retry: false }
+            }
+            Self::Spec(_) => ErrorClass::User,
+        }
+    }
+
+    /// The next step, as a sentence fragment, where there is one that helps.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::AgentStart { log, .. } => Some(format!("its log is {}; `hands doctor` tests what this machine can do", log.display())),
+            Self::NoAgent => Some("any `hands run` starts one".to_owned()),
+            Self::Version { peer: "agent", .. } => {
+                Some("`hands agent stop` ends the running agent (`--force` also when it is busy); the next command starts a fitting one".to_owned())
+            }
+            Self::Version { theirs_high, ours_low, .. } if theirs_high < ours_low => Some("update the hub first, then its clients".to_owned()),
+            Self::Version { .. } => Some("update this program to the hub's version".to_owned()),
+            Self::Connect { .. } | Self::Lost { .. } => Some("check that the hub runs and that its address is right, or use `--local`".to_owned()),
+            Self::MissingBlob { .. } => Some("it was evicted from the store: run the command again".to_owned()),
+            Self::Write { source, .. } | Self::Local { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space and fetch the outputs again with `hands fetch`".to_owned())
+            }
+            Self::Rpc { code: Code::Unauthenticated | Code::PermissionDenied, .. } => Some("`hands login` with a join string that carries the role".to_owned()),
+            Self::Rpc { code: Code::Internal, .. } | Self::Protocol { .. } => Some("please report this".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whether the error is a lost connection, after which the same request may be sent again.
+    pub(crate) const fn is_lost_connection(&self) -> bool {
+        match self {
+            Self::Connect { retry, .. } => *retry,
+            _ => false,
+        }
+    }
+
+    /// Makes an error of a gRPC status. One that never came over the wire, but was made by our end of a broken
+    /// connection, has a cause behind it.
+    pub(crate) fn rpc(what: &'static str, peer: &str, status: &tonic::Status) -> Self {
+        if status.code() == Code::Unavailable || std::error::Error::source(status).is_some() {
+            return Self::Connect {
+                peer: peer.to_owned(),
+                why: crate::printable(&message_of(status)).into_owned(),
+                retry: true,
+            };
+        }
+        Self::Rpc {
+            what,
+            peer: peer.to_owned(),
+            code: status.code(),
+            message: crate::printable(&message_of(status)).into_owned(),
+        }
+    }
+}
+
+/// tonic's message for a broken connection is "transport error"; the cause behind it says more.
+fn message_of(status: &tonic::Status) -> String {
+    use std::error::Error as _;
+    let mut message = status.message().to_owned();
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        cause = error.source();
+    }
+    if message.is_empty() { status.code().description().to_owned() } else { message }
+}
+
+/// Whose error a gRPC code is.
+pub(crate) const fn class_of_code(code: Code) -> ErrorClass {
+    match code {
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::OutOfRange
+        | Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::Ok => ErrorClass::User,
+        Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented => ErrorClass::Config,
+        Code::ResourceExhausted => ErrorClass::Environment,
+        Code::Unavailable | Code::Unknown | Code::Aborted => ErrorClass::Infra { retry: true },
+        Code::FailedPrecondition | Code::DataLoss => ErrorClass::Infra { retry: false },
+        Code::Internal => ErrorClass::Bug,
+    }
+}
+
+/// Reads the class from its name on the wire (`ErrorClass::name`).
+pub(crate) fn class_by_name(name: &str) -> ErrorClass {
+    match name {
+        "user" => ErrorClass::User,
+        "config" => ErrorClass::Config,
+        "environment" => ErrorClass::Environment,
+        "infrastructure" => ErrorClass::Infra { retry: false },
+        _ => ErrorClass::Bug,
+    }
+}

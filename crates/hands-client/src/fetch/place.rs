@@ -1,0 +1,188 @@
+//! Writing below one directory and nowhere else.
+//!
+//! Parents are opened anew for each output, from the destination's handle and never through a link that leads out of
+//! it: on Linux by `openat2` with `RESOLVE_BENEATH`, so that a person's own link inside the destination works;
+//! elsewhere name by name without following any link.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::{ClientError, printable, random_u128};
+
+pub(super) struct Place<'a> {
+    below: BorrowedFd<'a>,
+}
+
+/// What can fill a draft.
+pub(super) trait Content {
+    /// Appends.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), ClientError>;
+    /// Puts the file in its place, replacing what was there.
+    fn commit(self) -> Result<(), ClientError>;
+}
+
+/// A file beside its final place. Removed on drop unless committed.
+pub(super) struct Draft {
+    path: String,
+    directory: OwnedFd,
+    temporary: String,
+    name: String,
+    file: Option<File>,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn new(below: BorrowedFd<'a>) -> Self {
+        Self { below }
+    }
+
+    /// Makes a directory with all above it; one that is there stays as it is.
+    pub(super) fn directory(&self, path: &str) -> Result<(), ClientError> {
+        self.open_directory(path).map(drop)
+    }
+
+    /// Begins a file.
+    pub(super) fn draft(&self, path: &str, executable: bool) -> Result<Draft, ClientError> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let directory = self.open_directory(parent)?;
+        let temporary = temporary_name()?;
+        // The caller's umask decides the rest, as it does for what a compiler writes.
+        let mode = Mode::from_raw_mode(if executable { 0o777 } else { 0o666 });
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&directory, &*temporary, flags, mode)
+            .map_err(|e| write_error(path, e.into()))?;
+        Ok(Draft {
+            path: path.to_owned(),
+            directory,
+            temporary,
+            name: name.to_owned(),
+            file: Some(file.into()),
+        })
+    }
+
+    /// Makes a symbolic link, replacing a file or link that was there. Its target is never looked at.
+    pub(super) fn link(&self, path: &str, target: &str) -> Result<(), ClientError> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let directory = self.open_directory(parent)?;
+        let temporary = temporary_name()?;
+        rustix::fs::symlinkat(target, &directory, &*temporary)
+            .map_err(|e| write_error(path, e.into()))?;
+        rename(&directory, &temporary, name).map_err(|e| {
+            remove(&directory, &temporary);
+            write_error(path, e)
+        })
+    }
+
+    fn open_directory(&self, path: &str) -> Result<OwnedFd, ClientError> {
+        let failed = |e: Errno| match e {
+            // What RESOLVE_BENEATH and NOFOLLOW say of a link that leads out, or of any link.
+            Errno::XDEV | Errno::LOOP => ClientError::HostileOutput {
+                path: printable(path).into_owned(),
+                why: "stands below a link that leads out of the destination".to_owned(),
+            },
+            e => write_error(path, e.into()),
+        };
+        if path.is_empty() {
+            return open_beneath(self.below, ".").map_err(failed);
+        }
+        match open_beneath(self.below, path) {
+            Err(Errno::NOENT) => {}
+            other => return other.map_err(failed),
+        }
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let parent = self.open_directory(parent)?;
+        match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => open_beneath(self.below, path).map_err(failed),
+            Err(e) => Err(failed(e)),
+        }
+    }
+}
+
+impl Content for Draft {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        let file = self.file.as_mut().expect("a draft holds its file until it is committed");
+        file.write_all(bytes).map_err(|e| write_error(&self.path, e))
+    }
+
+    fn commit(mut self) -> Result<(), ClientError> {
+        // Closing tells of errors that a network file system has kept for then; std ignores them, a flush does not help.
+        let file = self.file.take().expect("a draft is committed once");
+        drop(file);
+        rename(&self.directory, &self.temporary, &self.name).map_err(|e| {
+            remove(&self.directory, &self.temporary);
+            write_error(&self.path, e)
+        })
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            remove(&self.directory, &self.temporary);
+        }
+    }
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+#[cfg(target_os = "linux")]
+fn open_beneath(below: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
+    use rustix::fs::{ResolveFlags, openat2};
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    loop {
+        match openat2(below, path, DIRECTORY, Mode::empty(), resolve) {
+            // The kernel saw a rename on the way and can't say whether the path stayed below.
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // Kernels before 5.6, and filters that do not know the call.
+            Err(Errno::NOSYS | Errno::PERM) => return open_by_name(below, path),
+            other => return other,
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_beneath(below: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
+    open_by_name(below, path)
+}
+
+/// Opens a directory name by name, following no link at all.
+pub(super) fn open_by_name(below: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
+    let mut here = below.try_clone_to_owned().map_err(|_| Errno::MFILE)?;
+    for name in path.split('/').filter(|n| !matches!(*n, "" | ".")) {
+        here = match rustix::fs::openat(&here, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
+            // With O_DIRECTORY a link is ENOTDIR; tell it from a file.
+            Err(Errno::NOTDIR) if is_link(&here, name) => return Err(Errno::LOOP),
+            other => other?,
+        };
+    }
+    Ok(here)
+}
+
+fn is_link(directory: &OwnedFd, name: &str) -> bool {
+    rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|s| {
+        rustix::fs::FileType::from_raw_mode(s.st_mode) == rustix::fs::FileType::Symlink
+    })
+}
+
+fn rename(directory: &OwnedFd, from: &str, to: &str) -> io::Result<()> {
+    rustix::fs::renameat(directory, from, directory, to)?;
+    Ok(())
+}
+
+fn remove(directory: &OwnedFd, name: &str) {
+    if let Err(error) = rustix::fs::unlinkat(directory.as_fd(), name, AtFlags::empty()) {
+        tracing::warn!(name, %error, "a temporary file stays behind");
+    }
+}
+
+fn temporary_name() -> Result<String, ClientError> {
+    Ok(format!(".hands-{:016x}.tmp", random_u128()? >> 64))
+}
+
+fn write_error(path: &str, source: io::Error) -> ClientError {
+    ClientError::Write { path: printable(path).into_owned(), source }
+}

@@ -1,0 +1,368 @@
+//! One submitted action, followed to its end.
+//!
+//! A [`Job`] owns the stream of its operation and, where its output is wanted live, two log streams. It has no task of
+//! its own: everything happens inside [`Job::next`], so a caller that does not ask holds the stream back. Dropping it
+//! drops the streams, by which the hub cancels the action unless others wait for it or it was submitted with `detach`.
+
+mod logs;
+mod operation;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hands_proto::longrunning::Operation;
+use hands_proto::longrunning::operation::Result as OperationResult;
+use hands_proto::reapi::execution_stage::Value as Stage;
+use hands_proto::reapi::{ExecuteOperationMetadata, ExecuteResponse};
+use hands_types::Digest;
+
+use crate::cluster::ClusterKind;
+use crate::{ClientError, Cluster, EncodedJob, JobResult, JobSpec, Logs, printable};
+use logs::Log;
+use operation::{Operations, Waiting};
+
+/// Which of an action's streams. A terminal has only the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// What happens to a job, in this order: `Queued` once, then any of the others, `Done` last.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The hub has the action, durably. It has this id.
+    Queued {
+        /// The operation's id.
+        id: String,
+    },
+    /// It waits, and this is why: one sentence of the hub's.
+    Waiting {
+        /// The reason, printable.
+        reason: String,
+    },
+    /// A worker runs it. May come again, when a worker was lost.
+    Started {
+        /// The worker's name, printable; empty where the engine does not tell.
+        worker: String,
+    },
+    /// A piece of a stream; without [`Logs::Live`] there are none.
+    Output {
+        /// Which stream.
+        stream: JobStream,
+        /// The bytes as the action wrote them.
+        data: Bytes,
+    },
+    /// The end. All output has come before.
+    Done(Box<JobResult>),
+}
+
+/// One submitted action.
+#[derive(Debug)]
+pub struct Job {
+    cluster: Cluster,
+    submission: Arc<Submission>,
+    id: String,
+    action: Option<Digest>,
+    operations: Operations,
+    waiting: Waiting,
+    logs: [Log; 2],
+    stage: Stage,
+    queue: VecDeque<Event>,
+    result: Option<Box<JobResult>>,
+    ended: bool,
+    announced: bool,
+    sent_again: bool,
+}
+
+/// What it takes to submit the same action again.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "stands alone in its Arc")]
+pub(crate) enum Submission {
+    Execute {
+        spec: JobSpec,
+        encoded: EncodedJob,
+    },
+    /// An action that somebody submitted before.
+    Follow {
+        logs: Logs,
+        patience: Option<std::time::Duration>,
+    },
+}
+
+impl Submission {
+    fn logs(&self) -> Logs {
+        match self {
+            Self::Execute { spec, .. } => spec.logs,
+            Self::Follow { logs, .. } => *logs,
+        }
+    }
+}
+
+impl Cluster {
+    /// Submits an action: uploads Action and Command and calls Execute. The input root must be in the store.
+    pub async fn submit(&self, spec: JobSpec) -> Result<Job, ClientError> {
+        let encoded = spec.encode(self.function())?;
+        self.submit_encoded(spec, encoded).await
+    }
+
+    /// Submits an action whose messages were encoded before. Submitting the same encoded job twice is one submission.
+    pub async fn submit_encoded(
+        &self,
+        spec: JobSpec,
+        encoded: EncodedJob,
+    ) -> Result<Job, ClientError> {
+        let action = Some(encoded.action);
+        let submission = Arc::new(Submission::Execute { spec, encoded });
+        let stream = operation::open(self.clone(), Arc::clone(&submission), None).await?;
+        Ok(Job::new(
+            self.clone(),
+            submission,
+            String::new(),
+            action,
+            Operations::Open(Box::new(stream)),
+        ))
+    }
+
+    /// Follows an action that was submitted before: by its whole id, or a unique prefix. Its result is there for an
+    /// hour at least, cached ones and detached ones longer. With `Logs::Live` its output comes from the beginning.
+    pub async fn follow(&self, id: &str, logs: Logs) -> Result<Job, ClientError> {
+        let id = match self.kind() {
+            ClusterKind::Engine => id.to_owned(),
+            ClusterKind::Agent | ClusterKind::Hub => self.get(id).await?.id,
+        };
+        let patience = Some(std::time::Duration::from_secs(30));
+        let submission = Arc::new(Submission::Follow { logs, patience });
+        let stream =
+            operation::open(self.clone(), Arc::clone(&submission), Some(id.clone())).await?;
+        Ok(Job::new(self.clone(), submission, id, None, Operations::Open(Box::new(stream))))
+    }
+}
+
+impl Job {
+    fn new(
+        cluster: Cluster,
+        submission: Arc<Submission>,
+        id: String,
+        action: Option<Digest>,
+        operations: Operations,
+    ) -> Self {
+        let log = || if submission.logs() == Logs::Live { Log::idle() } else { Log::unwanted() };
+        let logs = [log(), log()];
+        Self {
+            cluster,
+            submission,
+            id,
+            action,
+            operations,
+            waiting: Waiting::Off,
+            logs,
+            stage: Stage::Unknown,
+            queue: VecDeque::new(),
+            result: None,
+            ended: false,
+            announced: false,
+            sent_again: false,
+        }
+    }
+
+    /// The operation's id; empty before [`Event::Queued`] of a new submission.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The action's digest, where it is known.
+    pub fn action(&self) -> Option<Digest> {
+        self.action
+    }
+
+    /// The next event; none after [`Event::Done`] or an error. A lost connection is waited out inside. May be dropped
+    /// while it waits (as one branch of a `select!`) without losing anything.
+    pub async fn next(&mut self) -> Result<Option<Event>, ClientError> {
+        if self.ended {
+            return Ok(None);
+        }
+        match self.step().await {
+            Ok(event) => {
+                self.ended = matches!(event, Event::Done(_));
+                Ok(Some(event))
+            }
+            Err(error) => {
+                self.ended = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for the end; what comes before is dropped.
+    pub async fn wait(mut self) -> Result<JobResult, ClientError> {
+        loop {
+            match self.next().await? {
+                Some(Event::Done(result)) => return Ok(*result),
+                Some(_) => {}
+                None => return Err(self.broken("the operation has ended without a result")),
+            }
+        }
+    }
+
+    /// Waits until the hub has the action and returns its id: what `--detach` needs before it lets go.
+    pub async fn accepted(&mut self) -> Result<String, ClientError> {
+        while self.id.is_empty() {
+            let operation =
+                self.operations.message(&self.cluster, &self.submission, &self.id).await?;
+            self.receive(operation)?;
+        }
+        Ok(self.id.clone())
+    }
+
+    /// Asks the hub to end the action at once. Its end comes as an event all the same.
+    pub async fn cancel(&self) -> Result<(), ClientError> {
+        if self.id.is_empty() {
+            // Not accepted yet: dropping the job is what ends it.
+            return Ok(());
+        }
+        self.cluster.cancel_exactly(&self.id).await
+    }
+
+    async fn step(&mut self) -> Result<Event, ClientError> {
+        loop {
+            if self.result.is_some() {
+                self.settle_logs()?;
+            }
+            if let Some(event) = self.queue.pop_front() {
+                return Ok(event);
+            }
+            if self.logs.iter().all(Log::is_settled)
+                && let Some(result) = self.result.take()
+            {
+                return Ok(Event::Done(result));
+            }
+            let done = self.result.is_some();
+            let [stdout, stderr] = &mut self.logs;
+            tokio::select! {
+                biased;
+                data = stdout.next(&self.cluster) => self.output(JobStream::Stdout, data?),
+                data = stderr.next(&self.cluster) => self.output(JobStream::Stderr, data?),
+                operation = self.operations.message(&self.cluster, &self.submission, &self.id), if !done => {
+                    self.receive(operation?)?;
+                }
+                reason = self.waiting.next(&self.cluster, &self.id), if !done => {
+                    self.queue.push_back(Event::Waiting { reason });
+                }
+            }
+        }
+    }
+
+    fn output(&mut self, stream: JobStream, data: Option<Bytes>) {
+        if let Some(data) = data.filter(|d| !d.is_empty()) {
+            self.queue.push_back(Event::Output { stream, data });
+        }
+    }
+
+    /// Compares what was shown with what the result says, and shows or fetches the rest.
+    fn settle_logs(&mut self) -> Result<(), ClientError> {
+        let result = self.result.as_ref().and_then(|r| r.result.as_ref());
+        for (log, stream) in self.logs.iter_mut().zip([JobStream::Stdout, JobStream::Stderr]) {
+            let rest = match (result, stream) {
+                (None, _) => log.settle_without_result(),
+                (Some(r), JobStream::Stdout) => {
+                    log.settle(&self.cluster, &r.stdout_raw, r.stdout_digest.as_ref())?
+                }
+                (Some(r), JobStream::Stderr) => {
+                    log.settle(&self.cluster, &r.stderr_raw, r.stderr_digest.as_ref())?
+                }
+            };
+            if let Some(data) = rest {
+                self.queue.push_back(Event::Output { stream, data });
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, operation: Operation) -> Result<(), ClientError> {
+        self.take_name(operation.name);
+        let metadata: Option<ExecuteOperationMetadata> =
+            operation.metadata.as_ref().and_then(|any| hands_proto::unpack(any).ok());
+        if let Some(metadata) = metadata {
+            self.take_metadata(metadata);
+        }
+        if !operation.done {
+            return Ok(());
+        }
+        let response = match operation.result {
+            Some(OperationResult::Response(any)) => hands_proto::unpack::<ExecuteResponse>(&any)
+                .map_err(|e| self.broken(&format!("the operation's response: {e}")))?,
+            // REAPI forbids it, but the message is worth more than a complaint.
+            Some(OperationResult::Error(status)) => {
+                ExecuteResponse { status: Some(status), ..ExecuteResponse::default() }
+            }
+            None => return Err(self.broken("the operation is done and has no response")),
+        };
+        let result = JobResult::new(self.id.clone(), self.action, response);
+        if let Submission::Execute { encoded, .. } = &*self.submission
+            && !self.sent_again
+            && result
+                .failure
+                .as_ref()
+                .is_some_and(|f| f.is_missing(&[encoded.action, encoded.command]))
+        {
+            // What this connection uploaded before was evicted since.
+            self.sent_again = true;
+            self.cluster.uploader().forget(&[encoded.action, encoded.command]);
+            self.operations = Operations::reopen(&self.cluster, &self.submission, None, None);
+            return Ok(());
+        }
+        self.result = Some(Box::new(result));
+        self.waiting = Waiting::Off;
+        Ok(())
+    }
+
+    fn take_name(&mut self, name: String) {
+        let id = match self.cluster.kind() {
+            ClusterKind::Engine => name,
+            ClusterKind::Agent | ClusterKind::Hub => {
+                name.rsplit_once('/').map(|(_, id)| id.to_owned()).unwrap_or(name)
+            }
+        };
+        if !self.announced && !id.is_empty() {
+            self.announced = true;
+            self.queue.push_back(Event::Queued { id: printable(&id).into_owned() });
+        }
+        // A hub that lost the operation gives the same submission a new one.
+        self.id = id;
+    }
+
+    fn take_metadata(&mut self, metadata: ExecuteOperationMetadata) {
+        let stage = Stage::try_from(metadata.stage).unwrap_or(Stage::Unknown);
+        if self.action.is_none() {
+            self.action =
+                metadata.action_digest.and_then(|d| d.to_digest(self.cluster.function()).ok());
+        }
+        if stage == Stage::Executing && self.stage != Stage::Executing {
+            let worker = metadata.partial_execution_metadata.map_or(String::new(), |m| m.worker);
+            self.queue.push_back(Event::Started { worker: printable(&worker).into_owned() });
+        }
+        match stage {
+            Stage::Queued
+                if self.stage != Stage::Queued && self.cluster.kind() != ClusterKind::Engine =>
+            {
+                self.waiting = Waiting::begin();
+            }
+            Stage::Executing | Stage::Completed => self.waiting = Waiting::Off,
+            Stage::Unknown | Stage::CacheCheck | Stage::Queued => {}
+        }
+        self.stage = stage;
+        if stage == Stage::Executing {
+            let [stdout, stderr] = &mut self.logs;
+            stdout.open(&self.cluster, &metadata.stdout_stream_name);
+            stderr.open(&self.cluster, &metadata.stderr_stream_name);
+        }
+    }
+
+    fn broken(&self, why: &str) -> ClientError {
+        ClientError::Protocol { peer: self.cluster.peer().to_owned(), why: why.to_owned() }
+    }
+}

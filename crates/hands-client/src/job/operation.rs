@@ -1,0 +1,248 @@
+//! The operation's stream: opened, lost, opened again; and the reason why an action waits.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use hands_proto::longrunning::Operation;
+use hands_proto::reapi::digest_function::Value as FunctionValue;
+use hands_proto::reapi::execution_client::ExecutionClient;
+use hands_proto::reapi::{ExecuteRequest, ExecutionPolicy, WaitExecutionRequest};
+use hands_proto::v1::GetRequest;
+use hands_proto::v1::jobs_client::JobsClient;
+use hands_types::limits;
+use prost::Message;
+use tokio::time::{Sleep, sleep};
+use tonic::{Code, Streaming};
+
+use super::Submission;
+use crate::retry::Backoff;
+use crate::{Caching, ClientError, Cluster, Logs, agent, metadata, printable, result};
+
+/// How long an action may be queued before we ask why.
+const FIRST_QUESTION: Duration = Duration::from_millis(700);
+/// How long until we ask again.
+const NEXT_QUESTION: Duration = Duration::from_secs(2);
+
+pub(super) enum Operations {
+    Open(Box<Streaming<Operation>>),
+    Reopening(BoxFuture<'static, Result<Streaming<Operation>, ClientError>>),
+}
+
+impl Operations {
+    /// `lost` is why the stream has to be opened again; there is a pause before it then.
+    pub(super) fn reopen(
+        cluster: &Cluster,
+        submission: &Arc<Submission>,
+        id: Option<String>,
+        lost: Option<ClientError>,
+    ) -> Self {
+        let opening = open_after(cluster.clone(), Arc::clone(submission), id, lost);
+        Self::Reopening(opening.boxed())
+    }
+
+    /// The next message. Loses nothing when it is dropped while it waits.
+    pub(super) async fn message(
+        &mut self,
+        cluster: &Cluster,
+        submission: &Arc<Submission>,
+        id: &str,
+    ) -> Result<Operation, ClientError> {
+        loop {
+            let lost = match self {
+                Self::Reopening(opening) => {
+                    let stream = opening.await?;
+                    *self = Self::Open(Box::new(stream));
+                    continue;
+                }
+                Self::Open(stream) => match stream.message().await {
+                    Ok(Some(operation)) => return Ok(operation),
+                    // An engine may end the stream before the action has ended.
+                    Ok(None) => ClientError::Connect {
+                        peer: cluster.peer().to_owned(),
+                        why: "the operation's stream has ended".to_owned(),
+                        retry: true,
+                    },
+                    Err(status) => match ClientError::rpc("Execute", cluster.peer(), &status) {
+                        error if error.is_lost_connection() => error,
+                        error => return Err(error),
+                    },
+                },
+            };
+            let id = (!id.is_empty()).then(|| id.to_owned());
+            *self = Self::reopen(cluster, submission, id, Some(lost));
+        }
+    }
+}
+
+impl fmt::Debug for Operations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open(_) => "Open",
+            Self::Reopening(_) => "Reopening",
+        })
+    }
+}
+
+/// Opens the stream of a submission: of a known operation by WaitExecution, else by Execute. Waits for a hub that is
+/// away as long as the submission allows, and starts an agent that has ended.
+pub(super) async fn open(
+    cluster: Cluster,
+    submission: Arc<Submission>,
+    id: Option<String>,
+) -> Result<Streaming<Operation>, ClientError> {
+    open_after(cluster, submission, id, None).await
+}
+
+async fn open_after(
+    cluster: Cluster,
+    submission: Arc<Submission>,
+    mut id: Option<String>,
+    mut lost: Option<ClientError>,
+) -> Result<Streaming<Operation>, ClientError> {
+    let patience = match &*submission {
+        Submission::Execute { spec, .. } => spec.patience,
+        Submission::Follow { patience, .. } => *patience,
+    };
+    let mut backoff = Backoff::new(patience);
+    let mut sent_again = false;
+    loop {
+        if let Some(error) = lost.take() {
+            backoff.pause(cluster.peer(), &error).await?;
+            if let Some(spec) = cluster.embedded_agent() {
+                agent::ensure(spec).await?;
+            }
+        }
+        let result = match (&id, &*submission) {
+            (Some(id), _) => wait(&cluster, id).await,
+            (None, Submission::Execute { spec, encoded }) => execute(&cluster, spec, encoded).await,
+            (None, Submission::Follow { .. }) => {
+                Err(tonic::Status::not_found("the operation has no name"))
+            }
+        };
+        let status = match result {
+            Ok(stream) => return Ok(stream),
+            Err(status) => status,
+        };
+        let error = ClientError::rpc("Execute", cluster.peer(), &status);
+        match &*submission {
+            // A hub that started afresh does not know the operation; the digest makes it the same submission.
+            Submission::Execute { .. } if id.is_some() && status.code() == Code::NotFound => {
+                id = None;
+            }
+            Submission::Execute { encoded, .. } if !sent_again && is_missing(&status, encoded) => {
+                sent_again = true;
+                cluster.uploader().forget(&[encoded.action, encoded.command]);
+            }
+            _ if error.is_lost_connection() => lost = Some(error),
+            _ => return Err(error),
+        }
+    }
+}
+
+fn is_missing(status: &tonic::Status, encoded: &crate::EncodedJob) -> bool {
+    if status.code() != Code::FailedPrecondition {
+        return false;
+    }
+    let missing = hands_proto::rpc::Status::decode(status.details())
+        .map(|details| result::missing_blobs(&details.details))
+        .unwrap_or_default();
+    [encoded.action, encoded.command].iter().any(|d| missing.contains(&d.to_string()))
+}
+
+async fn execute(
+    cluster: &Cluster,
+    spec: &crate::JobSpec,
+    encoded: &crate::EncodedJob,
+) -> Result<Streaming<Operation>, tonic::Status> {
+    let blobs = vec![
+        (encoded.action, encoded.action_bytes.clone()),
+        (encoded.command, encoded.command_bytes.clone()),
+    ];
+    cluster.uploader().upload(blobs).await?;
+    let live = spec.logs == Logs::Live;
+    let mut request = tonic::Request::new(ExecuteRequest {
+        instance_name: cluster.instance().to_owned(),
+        skip_cache_lookup: spec.caching != Caching::Cached,
+        action_digest: Some(encoded.action.into()),
+        execution_policy: (spec.priority != 0)
+            .then_some(ExecutionPolicy { priority: spec.priority }),
+        digest_function: FunctionValue::from(encoded.action.function).into(),
+        inline_stdout: live,
+        inline_stderr: live,
+        ..ExecuteRequest::default()
+    });
+    let who = cluster.invocation().request_metadata(
+        Some(&encoded.action.hex()),
+        &spec.mnemonic,
+        &spec.target,
+    );
+    metadata::insert_metadata(request.metadata_mut(), &who.encode_to_vec().into());
+    metadata::insert_options(request.metadata_mut(), &spec.options());
+    Ok(client(cluster).execute(request).await?.into_inner())
+}
+
+async fn wait(cluster: &Cluster, id: &str) -> Result<Streaming<Operation>, tonic::Status> {
+    let request = WaitExecutionRequest { name: cluster.operation_name(id) };
+    Ok(client(cluster).wait_execution(cluster.request(request)).await?.into_inner())
+}
+
+fn client(cluster: &Cluster) -> ExecutionClient<tonic::transport::Channel> {
+    ExecutionClient::new(cluster.channel()).max_decoding_message_size(limits::MAX_MESSAGE)
+}
+
+/// Why a queued action waits: asked for when it has waited a while.
+pub(super) enum Waiting {
+    Off,
+    Pause(Pin<Box<Sleep>>, String),
+    Asking(BoxFuture<'static, Option<String>>, String),
+}
+
+impl Waiting {
+    pub(super) fn begin() -> Self {
+        Self::Pause(Box::pin(sleep(FIRST_QUESTION)), String::new())
+    }
+
+    /// The next reason that differs from the one before. Never, when there is nothing to wait for.
+    pub(super) async fn next(&mut self, cluster: &Cluster, id: &str) -> String {
+        loop {
+            match self {
+                Self::Off => return std::future::pending().await,
+                Self::Pause(pause, last) => {
+                    pause.await;
+                    let last = std::mem::take(last);
+                    *self = Self::Asking(ask(cluster.clone(), id.to_owned()).boxed(), last);
+                }
+                Self::Asking(asking, last) => {
+                    let reason = asking.await;
+                    let last = std::mem::take(last);
+                    let now = reason.filter(|r| !r.is_empty()).unwrap_or_else(|| last.clone());
+                    *self = Self::Pause(Box::pin(sleep(NEXT_QUESTION)), now.clone());
+                    if now != last {
+                        return now;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "Off",
+            Self::Pause(..) => "Pause",
+            Self::Asking(..) => "Asking",
+        })
+    }
+}
+
+/// A failed question is no event: the operation's own stream tells what is wrong.
+async fn ask(cluster: Cluster, id: String) -> Option<String> {
+    let request = cluster.request(GetRequest { id });
+    let reply = JobsClient::new(cluster.channel()).get(request).await.ok()?.into_inner();
+    Some(printable(&reply.waiting).into_owned())
+}

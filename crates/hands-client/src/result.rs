@@ -1,0 +1,167 @@
+//! How an action ended.
+
+use std::time::Duration;
+
+use hands_proto::reapi::{ActionResult, ExecuteResponse, ExecutedActionMetadata};
+use hands_proto::rpc::PreconditionFailure;
+use hands_proto::v1::Usage;
+use hands_types::{Digest, ErrorClass};
+use prost_types::Timestamp;
+use tonic::Code;
+
+use crate::error::class_of_code;
+use crate::printable;
+
+/// How an action ended: with a result, or with a failure, or (a deadline) with both.
+#[derive(Clone, Debug)]
+pub struct JobResult {
+    /// The operation's id without `operations/`; on other engines, its name.
+    pub id: String,
+    /// Digest of the action.
+    pub action: Option<Digest>,
+    /// What the action made; also there when it ran into its deadline.
+    pub result: Option<ActionResult>,
+    /// Why there is no result, or not a whole one.
+    pub failure: Option<Failure>,
+    /// Whether the result was recorded before.
+    pub cached: bool,
+    /// What the hub has to say about it, printable.
+    pub message: String,
+}
+
+/// Why an action has no whole result.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The code of `ExecuteResponse.status`. `DeadlineExceeded` with a result is the action's own deadline.
+    pub code: Code,
+    /// The hub's words, printable.
+    pub message: String,
+    /// Blobs that the hub has not got, as `hash/size`: upload them and submit again.
+    pub missing: Vec<String>,
+}
+
+impl Failure {
+    pub(crate) fn is_missing(&self, digests: &[Digest]) -> bool {
+        digests.iter().any(|d| self.missing.contains(&d.to_string()))
+    }
+
+    /// Whose error it is.
+    pub const fn class(&self) -> ErrorClass {
+        class_of_code(self.code)
+    }
+}
+
+impl JobResult {
+    pub(crate) fn new(id: String, action: Option<Digest>, response: ExecuteResponse) -> Self {
+        let failure = response.status.filter(|s| s.code != 0).map(|status| Failure {
+            code: Code::from(status.code),
+            message: printable(&status.message).into_owned(),
+            missing: missing_blobs(&status.details),
+        });
+        Self {
+            id,
+            action,
+            result: response.result,
+            failure,
+            cached: response.cached_result,
+            message: printable(&response.message).into_owned(),
+        }
+    }
+
+    /// The command's exit code, where it ended by itself. 128 + signal for a death by signal.
+    pub fn exit_code(&self) -> Option<i32> {
+        match (&self.failure, &self.result) {
+            (None, Some(result)) => Some(result.exit_code),
+            _ => None,
+        }
+    }
+
+    /// Whether the command ran and ended with 0.
+    pub fn is_success(&self) -> bool {
+        self.exit_code() == Some(0)
+    }
+
+    /// Whether the action ran into its own deadline.
+    pub fn timed_out(&self) -> bool {
+        self.result.is_some()
+            && self.failure.as_ref().is_some_and(|f| f.code == Code::DeadlineExceeded)
+    }
+
+    /// Times and the worker, where the engine tells them.
+    pub fn metadata(&self) -> Option<&ExecutedActionMetadata> {
+        self.result.as_ref()?.execution_metadata.as_ref()
+    }
+
+    /// The worker that ran it, printable; empty where the engine does not tell.
+    pub fn worker(&self) -> String {
+        self.metadata().map_or(String::new(), |m| printable(&m.worker).into_owned())
+    }
+
+    /// What the attempt used, from our own workers.
+    pub fn usage(&self) -> Option<Usage> {
+        self.metadata()?.auxiliary_metadata.iter().find_map(|any| hands_proto::unpack(any).ok())
+    }
+
+    /// How long the command itself ran.
+    pub fn execution_time(&self) -> Option<Duration> {
+        let metadata = self.metadata()?;
+        between(
+            metadata.execution_start_timestamp.as_ref()?,
+            metadata.execution_completed_timestamp.as_ref()?,
+        )
+    }
+
+    /// How long it waited for a worker.
+    pub fn queue_time(&self) -> Option<Duration> {
+        let metadata = self.metadata()?;
+        between(metadata.queued_timestamp.as_ref()?, metadata.worker_start_timestamp.as_ref()?)
+    }
+
+    /// Paths of everything that the result brings, as it names them (not made printable).
+    pub fn output_paths(&self) -> impl Iterator<Item = &str> {
+        let result = self.result.as_ref();
+        let files = result.into_iter().flat_map(|r| r.output_files.iter().map(|o| o.path.as_str()));
+        let directories =
+            result.into_iter().flat_map(|r| r.output_directories.iter().map(|o| o.path.as_str()));
+        let links = result.into_iter().flat_map(|r| {
+            r.output_symlinks
+                .iter()
+                .chain(&r.output_file_symlinks)
+                .chain(&r.output_directory_symlinks)
+                .map(|o| o.path.as_str())
+        });
+        files.chain(directories).chain(links)
+    }
+
+    /// Those of the declared outputs that the result does not bring. A glob is never missing: it may match nothing.
+    pub fn missing_outputs<'a>(&self, declared: &'a [String]) -> Vec<&'a str> {
+        declared
+            .iter()
+            .map(String::as_str)
+            .filter(|path| !path.contains(['*', '?', '[']))
+            .filter(|path| !self.output_paths().any(|there| same_path(there, path)))
+            .collect()
+    }
+}
+
+/// The blobs that a FAILED_PRECONDITION names (REAPI: violations of type MISSING, subject `blobs/HASH/SIZE`).
+pub(crate) fn missing_blobs(details: &[prost_types::Any]) -> Vec<String> {
+    details
+        .iter()
+        .filter_map(|any| hands_proto::unpack::<PreconditionFailure>(any).ok())
+        .flat_map(|failure| failure.violations)
+        .filter(|violation| violation.r#type == "MISSING")
+        .filter_map(|violation| violation.subject.strip_prefix("blobs/").map(str::to_owned))
+        .collect()
+}
+
+fn same_path(a: &str, b: &str) -> bool {
+    a.split('/')
+        .filter(|n| !matches!(*n, "" | "."))
+        .eq(b.split('/').filter(|n| !matches!(*n, "" | ".")))
+}
+
+fn between(from: &Timestamp, to: &Timestamp) -> Option<Duration> {
+    let nanos = |t: &Timestamp| i128::from(t.seconds) * 1_000_000_000 + i128::from(t.nanos);
+    u64::try_from(nanos(to) - nanos(from)).ok().map(Duration::from_nanos)
+}

@@ -1,0 +1,215 @@
+//! From what a front-end wants to the messages that name it: REAPI's Command and Action.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hands_proto::reapi::{self, command::EnvironmentVariable};
+use hands_proto::v1::{ExecuteOptions, Terminal};
+use hands_types::{Digest, DigestFunction, Platform, RelPath};
+use prost::Message;
+
+use crate::{ClientError, random_u128};
+
+/// One action, as a front-end describes it. Equal specifications become byte for byte equal messages.
+#[derive(Clone, Debug)]
+pub struct JobSpec {
+    /// The command and its arguments. The first is looked up on the action's `PATH` unless it holds a slash.
+    pub argv: Vec<String>,
+    /// Environment; of a name that stands there twice the last one counts.
+    pub env: Vec<(String, String)>,
+    /// Working directory below the input root. It must exist there.
+    pub cwd: RelPath,
+    /// Outputs to collect, relative to `cwd`: files, directories, and globs on our own hub.
+    pub outputs: Vec<String>,
+    /// What a worker must offer, and properties that change how the action runs.
+    pub platform: Platform,
+    /// The digest of the root `Directory`; without one the input root is empty.
+    pub input_root: Option<Digest>,
+    /// How long the command may run. None is no deadline.
+    pub timeout: Option<Duration>,
+    /// Whether a recorded result will do.
+    pub caching: Caching,
+    /// REAPI's priority: lower runs earlier, 0 is normal.
+    pub priority: i32,
+    /// Whether the streams are shown while the action runs.
+    pub logs: Logs,
+    /// Keep the action when nobody waits for it.
+    pub detach: bool,
+    /// Standard input comes with [`crate::Cluster::attach`]; otherwise it is empty.
+    pub stdin: bool,
+    /// Run on a terminal of this size.
+    pub terminal: Option<Terminal>,
+    /// How often an action with effects may be run again after its worker was lost.
+    pub retry: u32,
+    /// How long it may wait for a worker that could take it; None is the hub's default.
+    pub queue_timeout: Option<Duration>,
+    /// For people, in lists: the command as it was typed.
+    pub title: String,
+    /// For people: what kind of action it is; empty is the front-end's name.
+    pub mnemonic: String,
+    /// For people: what it makes or tests.
+    pub target: String,
+    /// How long a lost hub is waited for. None waits for ever.
+    pub patience: Option<Duration>,
+}
+
+/// Whether a recorded result will do, and whether this one is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caching {
+    /// Execute every time; record nothing. Sent with a fresh salt, so that no other submission is taken for it.
+    Uncached,
+    /// Take a recorded result if there is one; record this one if it succeeds.
+    Cached,
+    /// Execute, and record the result in place of an older one.
+    Refresh,
+}
+
+/// Whether a job's streams are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logs {
+    /// Stream them while the action runs: `Event::Output` as it comes.
+    Live,
+    /// No events for them; [`crate::Cluster::stream_of`] reads them from the result.
+    No,
+}
+
+impl JobSpec {
+    /// An uncached action without inputs and outputs, its streams live.
+    pub fn new(argv: Vec<String>) -> Self {
+        Self {
+            argv,
+            env: Vec::new(),
+            cwd: RelPath::default(),
+            outputs: Vec::new(),
+            platform: Platform::default(),
+            input_root: None,
+            timeout: None,
+            caching: Caching::Uncached,
+            priority: 0,
+            logs: Logs::Live,
+            detach: false,
+            stdin: false,
+            terminal: None,
+            retry: 0,
+            queue_timeout: None,
+            title: String::new(),
+            mnemonic: String::new(),
+            target: String::new(),
+            patience: Some(Duration::from_secs(30)),
+        }
+    }
+
+    /// What REAPI can't say about it.
+    pub(crate) fn options(&self) -> ExecuteOptions {
+        ExecuteOptions {
+            detach: self.detach,
+            stdin: self.stdin,
+            terminal: self.terminal.clone(),
+            retry: self.retry,
+            queue_timeout_ms: self
+                .queue_timeout
+                .map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX).max(1)),
+            title: self.title.clone(),
+        }
+    }
+
+    /// Encodes Command and Action. An uncached one gets a fresh salt each time: encode once per submission.
+    pub fn encode(&self, function: DigestFunction) -> Result<EncodedJob, ClientError> {
+        self.check()?;
+        let platform = reapi_platform(&self.platform);
+        let mut env: Vec<&(String, String)> = self.env.iter().collect();
+        // Stable: among equals the last one given stays last, and is the one to keep.
+        env.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut variables: Vec<EnvironmentVariable> = Vec::with_capacity(env.len());
+        for (name, value) in env {
+            if variables.last().is_some_and(|last| last.name == *name) {
+                variables.pop();
+            }
+            variables.push(EnvironmentVariable { name: name.clone(), value: value.clone() });
+        }
+        let mut output_paths = self.outputs.clone();
+        output_paths.sort_unstable();
+        output_paths.dedup();
+        let command = reapi::Command {
+            arguments: self.argv.clone(),
+            environment_variables: variables,
+            // Deprecated since API 2.2, but all that engines of 2.0 and 2.1 read.
+            platform: platform.clone(),
+            working_directory: self.cwd.as_str().to_owned(),
+            output_paths,
+            ..reapi::Command::default()
+        };
+        let command_bytes = Bytes::from(command.encode_to_vec());
+        let command = hands_tree::hash(function, &command_bytes);
+        let root = self.input_root.unwrap_or_else(|| hands_tree::empty(function));
+        let uncached = self.caching == Caching::Uncached;
+        let action = reapi::Action {
+            command_digest: Some(command.into()),
+            input_root_digest: Some(root.into()),
+            timeout: self.timeout.map(to_duration).transpose()?,
+            do_not_cache: uncached,
+            salt: if uncached {
+                Bytes::copy_from_slice(&random_u128()?.to_le_bytes())
+            } else {
+                Bytes::new()
+            },
+            platform,
+        };
+        let action_bytes = Bytes::from(action.encode_to_vec());
+        let action = hands_tree::hash(function, &action_bytes);
+        Ok(EncodedJob { action, action_bytes, command, command_bytes })
+    }
+
+    fn check(&self) -> Result<(), ClientError> {
+        if self.argv.first().is_none_or(String::is_empty) {
+            return Err(ClientError::Spec("there is no command to run".to_owned()));
+        }
+        if let Some(argument) = self.argv.iter().find(|a| a.contains('\0')) {
+            return Err(ClientError::Spec(format!(
+                "the argument `{}` holds a NUL",
+                crate::printable(argument)
+            )));
+        }
+        if let Some((name, _)) = self
+            .env
+            .iter()
+            .find(|(n, v)| n.is_empty() || n.contains(['=', '\0']) || v.contains('\0'))
+        {
+            return Err(ClientError::Spec(format!(
+                "the environment variable `{}` can't be set: a name is not empty and holds no `=`, and nothing holds a NUL",
+                crate::printable(name)
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The messages of one submission.
+#[derive(Clone, Debug)]
+pub struct EncodedJob {
+    /// Digest of the Action: what Execute names.
+    pub action: Digest,
+    /// The Action.
+    pub action_bytes: Bytes,
+    /// Digest of the Command.
+    pub command: Digest,
+    /// The Command.
+    pub command_bytes: Bytes,
+}
+
+fn reapi_platform(platform: &Platform) -> Option<reapi::Platform> {
+    if platform.properties().is_empty() {
+        return None;
+    }
+    let properties = platform
+        .properties()
+        .iter()
+        .map(|(name, value)| reapi::platform::Property { name: name.clone(), value: value.clone() })
+        .collect();
+    Some(reapi::Platform { properties })
+}
+
+fn to_duration(time: Duration) -> Result<prost_types::Duration, ClientError> {
+    prost_types::Duration::try_from(time)
+        .map_err(|_| ClientError::Spec(format!("a timeout of {} s is too long", time.as_secs())))
+}
