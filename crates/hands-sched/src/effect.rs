@@ -17,6 +17,15 @@ pub enum Effect {
         /// Fences late results.
         attempt: Attempt,
     },
+    /// The worker brought this lease into its new session and it counts there: go on with it.
+    Adopted {
+        /// The new session.
+        session: SessionId,
+        /// The operation.
+        operation: OperationId,
+        /// The lease's number.
+        attempt: Attempt,
+    },
     /// Tell the worker to end the attempt and forget it, its result included.
     CancelLease {
         /// To whom.

@@ -44,12 +44,15 @@ pub enum Input {
         /// What it is.
         spec: ActionSpec,
     },
-    /// After a restart of the hub, before the first session opens: an operation from the hub's table.
+    /// After a restart of the hub, before the first session opens: an operation from the hub's table. The hub keeps there
+    /// what [`Effect::Lease`](crate::Effect::Lease) (before the lease is sent), `Adopted` and `Requeued` say.
     Restore {
         /// Its id.
         operation: OperationId,
         /// What it is.
         spec: ActionSpec,
+        /// The highest number of a lease so far; none before the first. Numbers are never used again.
+        attempt: Option<Attempt>,
         /// The lease that was out, as far as the table knows; none for one that was queued.
         held: Option<Held>,
     },
@@ -107,7 +110,8 @@ pub struct Opening {
     /// never received. False for a process that was just started.
     pub resumes: bool,
     /// Attempts that it has and still works on, or whose results were not acknowledged. Those that are still wanted are
-    /// adopted; for the others it gets [`Effect::CancelLease`](crate::Effect::CancelLease).
+    /// answered by [`Effect::Adopted`](crate::Effect::Adopted), the others by
+    /// [`Effect::CancelLease`](crate::Effect::CancelLease).
     pub holds: Vec<(OperationId, Attempt)>,
 }
 

@@ -76,7 +76,7 @@ impl Scheduler {
         now: Time,
         id: OperationId,
         spec: &ActionSpec,
-        held: Option<Held>,
+        (attempt, held): (Option<Attempt>, Option<Held>),
         out: &mut Vec<Effect>,
     ) {
         if self.by_id.contains_key(&id) {
@@ -84,7 +84,9 @@ impl Scheduler {
         }
         self.submit(now, id, spec, held, out);
         if let Some(at) = self.by_id.get(&id) {
-            self.operations[*at].restored = true;
+            let op = &mut self.operations[*at];
+            op.restored = true;
+            op.attempt = op.attempt.max(attempt.map_or(0, |attempt| attempt.0));
         }
     }
 

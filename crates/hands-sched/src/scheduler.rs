@@ -80,8 +80,8 @@ impl Scheduler {
             Input::Draining { session } => self.draining(now, session, out),
             Input::Holds { session, trees } => self.holds(now, session, trees, out),
             Input::Submit { operation, spec } => self.submit(now, operation, &spec, None, out),
-            Input::Restore { operation, spec, held } => {
-                self.restore(now, operation, &spec, held, out);
+            Input::Restore { operation, spec, attempt, held } => {
+                self.restore(now, operation, &spec, (attempt, held), out);
             }
             Input::Cancel { operation } => self.cancel(operation, out),
             Input::Started { session, operation, attempt } => {

@@ -44,9 +44,11 @@ impl Scheduler {
         self.session_by_worker.insert(worker, at);
         self.timers.insert((now.after(lease), Timer::SessionExpires(session)));
         for (operation, attempt) in holds {
-            if !self.adopt(at, old, operation, attempt) {
-                out.push(Effect::CancelLease { session, operation, attempt });
-            }
+            out.push(if self.adopt(at, old, operation, attempt) {
+                Effect::Adopted { session, operation, attempt }
+            } else {
+                Effect::CancelLease { session, operation, attempt }
+            });
         }
         self.not_brought_back(now, worker, resumes, out);
         if let Some(old) = old {
