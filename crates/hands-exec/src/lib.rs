@@ -1,1 +1,42 @@
-//! One action on one machine: stage, run, collect.
+//! One action on one machine: run it in a sandbox slot, stream what it writes, collect what it leaves.
+//!
+//! This crate gets paths of staged trees and hands back pieces of streams and a [`Ran`]; [`collect()`] then reads the declared
+//! outputs out of the tree that the action left. It knows no hub, no protocol and no store: file contents go to an
+//! [`OutputStore`]. It never decides what runs next, and it never follows a path that an action chose.
+//!
+//! Dropping the future of [`Executor::run`] kills the action; dropping the [`Executor`] ends all slots.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod collect;
+mod command;
+mod error;
+mod executor;
+mod expose;
+mod glob;
+mod outcome;
+mod pool;
+mod request;
+mod run;
+mod stdin;
+mod streams;
+mod terminal;
+mod watch;
+
+pub use crate::collect::{
+    CollectError, Declared, DeclaredKind, OutputItem, OutputKind, OutputSpec, OutputStore, collect,
+};
+pub use crate::command::{DEFAULT_LANG, FIXED_PATH, INSIDE_VARIABLE};
+pub use crate::error::ExecError;
+pub use crate::executor::{ExecConfig, Executor};
+pub use crate::expose::{Exposure, toolchains};
+pub use crate::glob::{BadPattern, Pattern};
+pub use crate::outcome::{ActionTree, End, Ran, Timings, Usage};
+pub use crate::request::{Command, ExecIo, ExecRequest, InputEvent, Piece, Stream, Terminal};
+pub use hands_sandbox::{
+    ExposedPath, InputRoot, Isolation, LauncherConfig, Layer, Limits, Network, Privilege,
+    ROOT_INSIDE, Scratch,
+};
+
+#[cfg(test)]
+mod tests;

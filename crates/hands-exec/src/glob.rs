@@ -1,0 +1,124 @@
+//! Patterns for outputs: `*` and `?` within one name, `**` for any number of names.
+
+use std::fmt;
+
+/// A pattern of path names. `*` stands for any characters of one name, `?` for one of them, and a name that is `**`
+/// for any number of names, none included. Everything else stands for itself; a leading dot is nothing special.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    parts: Vec<Part>,
+}
+
+/// One name of a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Exactly this name.
+    Name(String),
+    /// A name with wildcards in it.
+    Wild(Vec<char>),
+    /// Any number of names.
+    Deep,
+}
+
+impl Pattern {
+    /// Reads a pattern relative to the working directory. Names are separated by `/`; empty names and `.` are dropped.
+    pub fn new(text: &str) -> Result<Self, BadPattern> {
+        let bad = |why| Err(BadPattern { pattern: text.to_owned(), why });
+        if text.starts_with('/') {
+            return bad("it is absolute");
+        }
+        if text.contains('\0') {
+            return bad("it holds a NUL");
+        }
+        let mut parts = Vec::new();
+        for name in text.split('/') {
+            match name {
+                "" | "." => {}
+                ".." => return bad("it leaves the working directory"),
+                // Twice the same as once, and walking it twice would be exponential.
+                "**" if parts.last() == Some(&Part::Deep) => {}
+                "**" => parts.push(Part::Deep),
+                name if name.contains(['*', '?']) => parts.push(Part::Wild(name.chars().collect())),
+                name => parts.push(Part::Name(name.to_owned())),
+            }
+        }
+        if parts.is_empty() {
+            return bad("it is empty");
+        }
+        Ok(Self { parts })
+    }
+
+    /// The leading names without wildcards, all but the last name: what must exist for anything to match.
+    pub fn fixed_parents(&self) -> impl Iterator<Item = &str> {
+        let last = self.parts.len() - 1;
+        self.parts[..last].iter().map_while(|part| match part {
+            Part::Name(name) => Some(name.as_str()),
+            Part::Wild(_) | Part::Deep => None,
+        })
+    }
+
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+}
+
+impl Part {
+    /// Whether one name matches; [`Part::Deep`] matches each.
+    pub(crate) fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Name(text) => text == name,
+            Self::Wild(pattern) => wild(pattern, name),
+            Self::Deep => true,
+        }
+    }
+}
+
+/// Greedy matching with one point to go back to: linear in practice, at worst the product of both lengths.
+fn wild(pattern: &[char], name: &str) -> bool {
+    let name: Vec<char> = name.chars().collect();
+    let (mut p, mut n) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(&c) if c == '?' || c == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            Some(_) | None => match star {
+                Some((at, from)) => {
+                    star = Some((at, from + 1));
+                    p = at + 1;
+                    n = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|&c| c == '*')
+}
+
+/// A pattern that names nothing inside of the working directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadPattern {
+    /// The pattern.
+    pub pattern: String,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+impl fmt::Display for BadPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the output pattern `{}` can't be used: {}",
+            self.pattern.escape_debug(),
+            self.why
+        )
+    }
+}
+
+impl std::error::Error for BadPattern {}

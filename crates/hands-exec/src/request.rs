@@ -1,0 +1,113 @@
+//! What is to be run, and the channels to it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hands_sandbox::{InputRoot, Layer, Limits, Network, Privilege, Scratch};
+use hands_types::RelPath;
+use tokio::sync::mpsc;
+
+/// One action, its trees staged.
+#[derive(Clone, Debug)]
+pub struct ExecRequest {
+    /// The input root: staged directories relative to the launcher's `cache_dir`, topmost first.
+    pub lowers: Vec<PathBuf>,
+    /// Staged directories that are mounted read-only at a place of their own.
+    pub layers: Vec<Layer>,
+    /// What to run in it.
+    pub command: Command,
+    /// Absolute path at which the action sees its input root: [`crate::ROOT_INSIDE`], or the action's
+    /// `InputRootAbsolutePath` (`--same-path`).
+    pub root_at: PathBuf,
+    /// Whether inputs are overlaid or copied.
+    pub input: InputRoot,
+    /// How long the command may run.
+    pub deadline: Option<Duration>,
+    /// Memory, processes, descriptors.
+    pub limits: Limits,
+    /// Where the action's files go.
+    pub scratch: Scratch,
+    /// What it can reach.
+    pub network: Network,
+    /// What it may do beyond the ordinary.
+    pub privilege: Privilege,
+    /// A terminal for all three streams; then `stdin` is not asked.
+    pub terminal: Option<Terminal>,
+    /// Whether [`ExecIo::input`] feeds standard input. It is empty otherwise.
+    pub stdin: bool,
+}
+
+/// What is executed (REAPI `Command`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Command {
+    /// Program and arguments. A program without a slash is searched in the environment's `PATH`.
+    pub arguments: Vec<String>,
+    /// The environment, in the order given. [`crate::INSIDE_VARIABLE`] is added always, and `PATH`, `LANG`, `HOME`, `TMPDIR` and
+    /// [`crate::ExecConfig::default_env`] where they are missing; nothing else.
+    pub environment: Vec<(String, String)>,
+    /// Where it starts, below the input root.
+    pub working_directory: RelPath,
+}
+
+/// A terminal's beginnings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terminal {
+    /// Rows of characters.
+    pub rows: u16,
+    /// Columns of characters.
+    pub columns: u16,
+    /// `TERM`, where the command's environment has none. Nothing is set if it is empty.
+    pub term: String,
+}
+
+/// One of an action's streams. A terminal has [`Stream::Stdout`] only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stream {
+    /// Standard output, or the terminal.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Stream {
+    /// Its name in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// Something that the action wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Where.
+    pub stream: Stream,
+    /// What; never empty, at most 64 KiB.
+    pub bytes: Bytes,
+}
+
+/// Something for a running action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InputEvent {
+    /// Bytes for standard input or the terminal.
+    Data(Bytes),
+    /// End of standard input. A terminal gets its end-of-file character.
+    Eof,
+    /// The terminal's new size: rows, columns. Nothing without a terminal.
+    Resize(u16, u16),
+    /// A signal for the terminal's foreground process group. Nothing without a terminal.
+    Signal(i32),
+}
+
+/// The channels of one run.
+#[derive(Debug)]
+pub struct ExecIo {
+    /// Takes what the action writes. While it is full the action's pipe fills and its writes block; that is the
+    /// back-pressure. When its receiver is gone the action is killed.
+    pub output: mpsc::Sender<Piece>,
+    /// Feeds the action. A closed channel is the end of standard input.
+    pub input: Option<mpsc::Receiver<InputEvent>>,
+}

@@ -1,0 +1,47 @@
+//! A pseudo-terminal for an action.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::Signal;
+use rustix::pty::OpenptFlags;
+use rustix::termios::Winsize;
+
+use crate::request::Terminal;
+
+/// Both sides of a new terminal: ours, non-blocking, and the action's.
+pub(crate) fn open(terminal: &Terminal) -> io::Result<(OwnedFd, OwnedFd)> {
+    let master =
+        rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    rustix::pty::grantpt(&master)?;
+    rustix::pty::unlockpt(&master)?;
+    let name = rustix::pty::ptsname(&master, Vec::new())?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let slave = rustix::fs::open(name, flags, Mode::empty())?;
+    resize(&master, terminal.rows, terminal.columns)?;
+    rustix::io::ioctl_fionbio(&master, true)?;
+    Ok((master, slave))
+}
+
+/// Tells the terminal its size; the kernel sends SIGWINCH to the foreground if that is new.
+pub(crate) fn resize(master: impl AsFd, rows: u16, columns: u16) -> io::Result<()> {
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    Ok(rustix::termios::tcsetwinsize(master, size)?)
+}
+
+/// Sends a signal to the terminal's foreground process group. An unknown number, or no foreground, is no error: there is
+/// nobody to tell.
+pub(crate) fn signal(master: impl AsFd, number: i32) -> io::Result<()> {
+    let Some(signal) = Signal::from_named_raw(number) else { return Ok(()) };
+    // The group's number as this process sees it: a worker's pid namespace is above its actions'. Where the level has no
+    // namespaces it is the same number.
+    let group = match rustix::termios::tcgetpgrp(master) {
+        Ok(group) => group,
+        Err(_) => return Ok(()),
+    };
+    match rustix::process::kill_process_group(group, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
