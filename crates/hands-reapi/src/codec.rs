@@ -1,0 +1,129 @@
+//! zstd with bounds: nothing is allocated for what a peer claims, only for what arrived.
+
+use std::io;
+
+use bytes::Bytes;
+use zstd::stream::raw::{DParameter, Decoder, Encoder, InBuffer, Operation as _, OutBuffer};
+
+/// Level for the wire: about 400 MB/s a core.
+pub(crate) const LEVEL: i32 = 1;
+/// Largest window that a peer's stream may ask for, as a power of two: 32 MiB, what other encoders use at their best
+/// level.
+const WINDOW_LOG: u32 = 25;
+const PIECE: usize = 128 << 10;
+
+/// Why bytes could not be decompressed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CodecError {
+    /// More came out than was announced.
+    #[error("decompresses to more than the {0} bytes of its digest")]
+    TooMuch(u64),
+    /// Not zstd.
+    #[error("is not valid zstd: {0}")]
+    Invalid(io::Error),
+    /// The stream ends in the middle.
+    #[error("ends in the middle of a zstd frame")]
+    Cut,
+}
+
+/// Compresses one blob if that makes it smaller by a sixteenth at least.
+pub(crate) fn shrink(data: &[u8]) -> Option<Bytes> {
+    if data.len() < 512 {
+        return None;
+    }
+    let packed = zstd::bulk::compress(data, LEVEL).ok()?;
+    (packed.len() < data.len() - data.len() / 16).then(|| Bytes::from(packed))
+}
+
+/// Decompresses one blob of a known size.
+pub(crate) fn expand(data: &[u8], size: u64) -> Result<Bytes, CodecError> {
+    let mut out = Vec::new();
+    let mut inflate = Inflate::new(size).map_err(CodecError::Invalid)?;
+    inflate.push(data, |piece| {
+        out.extend_from_slice(piece);
+        Ok(())
+    })?;
+    inflate.finish()?;
+    Ok(Bytes::from(out))
+}
+
+/// Decompresses a stream that may hold no more than `left` bytes.
+pub(crate) struct Inflate {
+    decoder: Decoder<'static>,
+    limit: u64,
+    left: u64,
+    in_frame: bool,
+    // The decoder filled the last piece and may have more, without further input.
+    held_back: bool,
+    piece: Vec<u8>,
+}
+
+impl Inflate {
+    pub(crate) fn new(limit: u64) -> io::Result<Self> {
+        let mut decoder = Decoder::new()?;
+        decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
+        let room = usize::try_from(limit.saturating_add(1)).unwrap_or(PIECE).clamp(1, PIECE);
+        Ok(Self { decoder, limit, left: limit, in_frame: false, held_back: false, piece: vec![0; room] })
+    }
+
+    /// Takes compressed bytes and hands out what they hold, piece by piece.
+    pub(crate) fn push<E: From<CodecError>>(
+        &mut self,
+        data: &[u8],
+        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut input = InBuffer::around(data);
+        while input.pos() < data.len() || self.held_back {
+            let mut output = OutBuffer::around(self.piece.as_mut_slice());
+            let hint = self.decoder.run(&mut input, &mut output).map_err(CodecError::Invalid)?;
+            let produced = output.pos();
+            // The room is one byte larger than the limit where it could be, so there is no way around this check.
+            self.left =
+                self.left.checked_sub(produced as u64).ok_or(CodecError::TooMuch(self.limit))?;
+            if produced > 0 {
+                each(&self.piece[..produced])?;
+            }
+            self.in_frame = hint != 0;
+            self.held_back = self.in_frame && produced == self.piece.len();
+        }
+        Ok(())
+    }
+
+    /// Checks that the stream ended where a frame does.
+    pub(crate) fn finish(&self) -> Result<(), CodecError> {
+        if self.in_frame { Err(CodecError::Cut) } else { Ok(()) }
+    }
+}
+
+/// Compresses a stream.
+pub(crate) struct Deflate {
+    encoder: Encoder<'static>,
+}
+
+impl Deflate {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { encoder: Encoder::new(LEVEL)? })
+    }
+
+    /// Takes the next bytes; what comes out of it is appended to `out`.
+    pub(crate) fn push(&mut self, data: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        let mut input = InBuffer::around(data);
+        while input.pos() < data.len() {
+            out.reserve(PIECE);
+            let at = out.len();
+            self.encoder.run(&mut input, &mut OutBuffer::around_pos(out, at))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the frame.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        loop {
+            out.reserve(PIECE);
+            let at = out.len();
+            if self.encoder.finish(&mut OutBuffer::around_pos(out, at), true)? == 0 {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What an action result refers to, and whether all of it is there.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use hands_proto::{BadDigest, reapi};
+use hands_store::{Store, StoreError};
+use hands_types::limits::{INLINE_STREAM, MAX_BATCH, MAX_PROTO_BLOB};
+use hands_types::{Digest, DigestFunction};
+use prost::Message as _;
+
+/// Looks an action's result up. One whose blobs are not all here any more is no result; of one that is returned every
+/// blob's life is extended.
+pub fn cached_result(
+    store: &Store,
+    instance: &str,
+    action: &Digest,
+) -> Result<Option<reapi::ActionResult>, StoreError> {
+    let Some(bytes) = store.action(instance, action)? else { return Ok(None) };
+    let Ok(result) = reapi::ActionResult::decode(bytes) else {
+        tracing::warn!(%action, "an action result in the store can't be read and counts as none");
+        return Ok(None);
+    };
+    match missing_of(store, &result, action.function)? {
+        Ok(missing) if missing.is_empty() => Ok(Some(result)),
+        Ok(missing) => {
+            tracing::debug!(%action, missing = missing.len(), "an action result has lost its blobs");
+            Ok(None)
+        }
+        Err(error) => {
+            tracing::warn!(%action, %error, "an action result in the store is malformed and counts as none");
+            Ok(None)
+        }
+    }
+}
+
+/// The blobs that a result refers to and that are not in the store; of those that are, the life is extended. Looks
+/// into trees. The inner error is a malformed digest in the result.
+pub fn missing_of(
+    store: &Store,
+    result: &reapi::ActionResult,
+    function: DigestFunction,
+) -> Result<Result<Vec<Digest>, BadDigest>, StoreError> {
+    let mut wanted = BTreeSet::new();
+    let mut trees = Vec::new();
+    if let Err(error) = collect(result, function, &mut wanted, &mut trees) {
+        return Ok(Err(error));
+    }
+    let mut missing = Vec::new();
+    for tree in trees {
+        match tree_blobs(store, tree, &mut wanted)? {
+            TreeState::Whole => {}
+            TreeState::Missing => missing.push(tree.digest()),
+            TreeState::Malformed(error) => return Ok(Err(error)),
+        }
+    }
+    let wanted: Vec<Digest> = wanted.into_iter().filter(|digest| !missing.contains(digest)).collect();
+    missing.extend(store.missing(&wanted)?);
+    Ok(Ok(missing))
+}
+
+#[derive(Clone, Copy)]
+enum Output {
+    /// A `Tree` message.
+    Tree(Digest),
+    /// A root `Directory`.
+    Root(Digest),
+}
+
+impl Output {
+    fn digest(self) -> Digest {
+        match self {
+            Self::Tree(digest) | Self::Root(digest) => digest,
+        }
+    }
+}
+
+enum TreeState {
+    Whole,
+    Missing,
+    Malformed(BadDigest),
+}
+
+fn collect(
+    result: &reapi::ActionResult,
+    function: DigestFunction,
+    wanted: &mut BTreeSet<Digest>,
+    trees: &mut Vec<Output>,
+) -> Result<(), BadDigest> {
+    for file in &result.output_files {
+        let digest = file.digest.as_ref().ok_or(BadDigest::Missing("output_files.digest"))?;
+        wanted.insert(digest.to_digest(function)?);
+    }
+    for digest in [&result.stdout_digest, &result.stderr_digest].into_iter().flatten() {
+        // Some clients send an empty message where they mean none.
+        if !digest.hash.is_empty() {
+            wanted.insert(digest.to_digest(function)?);
+        }
+    }
+    for directory in &result.output_directories {
+        if directory.tree_digest.is_none() && directory.root_directory_digest.is_none() {
+            return Err(BadDigest::Missing("output_directories.tree_digest"));
+        }
+        if let Some(digest) = &directory.tree_digest {
+            trees.push(Output::Tree(digest.to_digest(function)?));
+        }
+        if let Some(digest) = &directory.root_directory_digest {
+            trees.push(Output::Root(digest.to_digest(function)?));
+        }
+    }
+    Ok(())
+}
+
+fn tree_blobs(store: &Store, tree: Output, wanted: &mut BTreeSet<Digest>) -> Result<TreeState, StoreError> {
+    let function = tree.digest().function;
+    let mut todo = Vec::new();
+    match tree {
+        Output::Tree(digest) => {
+            wanted.insert(digest);
+            let Some(bytes) = read_message(store, &digest)? else { return Ok(TreeState::Missing) };
+            let Ok(tree) = reapi::Tree::decode(bytes) else {
+                return Ok(TreeState::Malformed(BadDigest::Missing("a readable Tree message")));
+            };
+            for directory in tree.root.iter().chain(&tree.children) {
+                for file in &directory.files {
+                    match file.digest.as_ref().map(|d| d.to_digest(function)) {
+                        Some(Ok(digest)) => wanted.insert(digest),
+                        Some(Err(error)) => return Ok(TreeState::Malformed(error)),
+                        None => return Ok(TreeState::Malformed(BadDigest::Missing("files.digest"))),
+                    };
+                }
+            }
+        }
+        Output::Root(digest) => todo.push(digest),
+    }
+    while let Some(digest) = todo.pop() {
+        if !wanted.insert(digest) {
+            continue;
+        }
+        let Some(bytes) = read_message(store, &digest)? else { return Ok(TreeState::Missing) };
+        let Ok(directory) = reapi::Directory::decode(bytes) else {
+            return Ok(TreeState::Malformed(BadDigest::Missing("a readable Directory message")));
+        };
+        let files = directory.files.iter().map(|f| (&f.digest, false));
+        for (digest, is_directory) in files.chain(directory.directories.iter().map(|d| (&d.digest, true))) {
+            match digest.as_ref().map(|d| d.to_digest(function)) {
+                Some(Ok(digest)) if is_directory => todo.push(digest),
+                Some(Ok(digest)) => {
+                    wanted.insert(digest);
+                }
+                Some(Err(error)) => return Ok(TreeState::Malformed(error)),
+                None => return Ok(TreeState::Malformed(BadDigest::Missing("digest"))),
+            }
+        }
+    }
+    Ok(TreeState::Whole)
+}
+
+fn read_message(store: &Store, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
+    if digest.size > MAX_PROTO_BLOB {
+        return Ok(None);
+    }
+    if digest.is_empty() {
+        return Ok(Some(Bytes::new()));
+    }
+    store.read(digest)
+}
+
+/// Puts small contents into the result itself where the request asks for it, as long as the whole stays below what
+/// foreign clients decode by default.
+pub fn fill_inline(
+    store: &Store,
+    result: &mut reapi::ActionResult,
+    function: DigestFunction,
+    stdout: bool,
+    stderr: bool,
+    files: &[String],
+) -> Result<(), StoreError> {
+    let mut left = usize::try_from(MAX_BATCH).unwrap_or(usize::MAX).saturating_sub(result.encoded_len());
+    let mut load = |digest: Option<&reapi::Digest>, limit: usize| -> Result<Bytes, StoreError> {
+        let Some(Ok(digest)) = digest.map(|d| d.to_digest(function)) else { return Ok(Bytes::new()) };
+        if digest.is_empty() || digest.size > limit.min(left) as u64 {
+            return Ok(Bytes::new());
+        }
+        let bytes = store.read(&digest)?.unwrap_or_default();
+        left = left.saturating_sub(bytes.len());
+        Ok(bytes)
+    };
+    if stdout && result.stdout_raw.is_empty() {
+        result.stdout_raw = load(result.stdout_digest.as_ref(), INLINE_STREAM)?;
+    }
+    if stderr && result.stderr_raw.is_empty() {
+        result.stderr_raw = load(result.stderr_digest.as_ref(), INLINE_STREAM)?;
+    }
+    for file in &mut result.output_files {
+        if file.contents.is_empty() && files.contains(&file.path) {
+            file.contents = load(file.digest.as_ref(), usize::MAX)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a result that came from outside what every client can read: contents that travelled inside it become blobs,
+/// and `execution_metadata` is there, without which Buck2 fails.
+pub fn normalize(
+    store: &Store,
+    result: &mut reapi::ActionResult,
+    function: DigestFunction,
+) -> Result<(), StoreError> {
+    for (raw, digest) in [
+        (&mut result.stdout_raw, &mut result.stdout_digest),
+        (&mut result.stderr_raw, &mut result.stderr_digest),
+    ] {
+        if digest.as_ref().is_some_and(|d| d.hash.is_empty()) {
+            *digest = None;
+        }
+        if !raw.is_empty() {
+            // What the client says about content that it sends along is checked by computing it.
+            *digest = Some(store.put_bytes(function, raw)?.into());
+            if raw.len() > INLINE_STREAM {
+                *raw = Bytes::new();
+            }
+        }
+    }
+    for file in &mut result.output_files {
+        if !file.contents.is_empty() {
+            let contents = std::mem::take(&mut file.contents);
+            file.digest = Some(store.put_bytes(function, &contents)?.into());
+        }
+    }
+    result.execution_metadata.get_or_insert_default();
+    Ok(())
+}

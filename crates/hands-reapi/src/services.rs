@@ -1,0 +1,78 @@
+//! The server's side: tonic services over a [`Backend`].
+
+mod action_cache;
+mod blobs;
+mod capabilities;
+mod read;
+mod stream;
+mod tree;
+mod uploads;
+mod write;
+
+use hands_proto::bytestream::byte_stream_server::ByteStreamServer;
+use hands_proto::reapi::action_cache_server::ActionCacheServer;
+use hands_proto::reapi::capabilities_server::CapabilitiesServer;
+use hands_proto::reapi::content_addressable_storage_server::ContentAddressableStorageServer;
+use hands_proto::{BadDigest, function_from_proto, reapi};
+use hands_types::limits::MAX_MESSAGE;
+use hands_types::{Digest, DigestFunction};
+use tonic::Status;
+
+use crate::{Backend, bad_digest};
+
+pub use action_cache::ActionCacheService;
+pub use blobs::CasService;
+pub use capabilities::CapabilitiesService;
+pub use stream::ByteStreamService;
+
+/// Capabilities: API 2.0 to 2.12.
+pub fn capabilities(backend: &Backend) -> CapabilitiesServer<CapabilitiesService> {
+    CapabilitiesServer::new(CapabilitiesService::new(backend))
+}
+
+/// ContentAddressableStorage, without SplitBlob and SpliceBlob, which are not announced.
+pub fn cas(backend: &Backend) -> ContentAddressableStorageServer<CasService> {
+    ContentAddressableStorageServer::new(CasService::new(backend))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE)
+}
+
+/// ActionCache, with completeness checking.
+pub fn action_cache(backend: &Backend) -> ActionCacheServer<ActionCacheService> {
+    ActionCacheServer::new(ActionCacheService::new(backend))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE)
+}
+
+/// ByteStream: blobs both ways, and logs.
+pub fn byte_stream(backend: &Backend) -> ByteStreamServer<ByteStreamService> {
+    ByteStreamServer::new(ByteStreamService::new(backend))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE)
+}
+
+/// Reads a request's digest function.
+fn function(value: i32) -> Result<DigestFunction, Status> {
+    function_from_proto(value).map_err(|e| bad_digest(&e))
+}
+
+/// Reads a digest that a request must have.
+fn digest(
+    digest: Option<&reapi::Digest>,
+    field: &'static str,
+    function: DigestFunction,
+) -> Result<Digest, Status> {
+    digest
+        .ok_or(BadDigest::Missing(field))
+        .and_then(|d| d.to_digest(function))
+        .map_err(|e| bad_digest(&e))
+}
+
+/// Runs on a blocking thread. Its panic becomes ours, so that it ends as any handler's does.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => Ok(value),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(Status::unavailable("the hub is shutting down")),
+    }
+}

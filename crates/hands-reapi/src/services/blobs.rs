@@ -1,0 +1,214 @@
+//! FindMissingBlobs, BatchUpdateBlobs, BatchReadBlobs; GetTree is in `tree`.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use hands_proto::reapi::content_addressable_storage_server::ContentAddressableStorage;
+use hands_proto::reapi::{
+    self, BatchReadBlobsRequest, BatchReadBlobsResponse, BatchUpdateBlobsRequest, BatchUpdateBlobsResponse,
+    FindMissingBlobsRequest, FindMissingBlobsResponse, GetTreeRequest, GetTreeResponse, SpliceBlobRequest,
+    SpliceBlobResponse, SplitBlobRequest, SplitBlobResponse, batch_read_blobs_response,
+    batch_update_blobs_request, batch_update_blobs_response, compressor,
+};
+use hands_proto::rpc;
+use hands_store::Store;
+use hands_types::limits::MAX_BATCH;
+use hands_types::{Digest, DigestFunction};
+use tonic::{Request, Response, Status};
+
+use super::{blocking, digest, function, tree};
+use crate::status::to_rpc;
+use crate::{Backend, INLINE, bad_digest, codec, store_status};
+
+/// Digests that FindMissing looks up on the reactor at once: about a millisecond.
+const INLINE_LOOKUPS: usize = 1000;
+
+/// Serves the store's blobs, many at a time.
+#[derive(Debug)]
+pub struct CasService {
+    backend: Backend,
+}
+
+impl CasService {
+    pub(super) fn new(backend: &Backend) -> Self {
+        Self { backend: backend.clone() }
+    }
+}
+
+#[tonic::async_trait]
+impl ContentAddressableStorage for CasService {
+    type GetTreeStream = Pin<Box<dyn Stream<Item = Result<GetTreeResponse, Status>> + Send>>;
+
+    async fn find_missing_blobs(
+        &self,
+        request: Request<FindMissingBlobsRequest>,
+    ) -> Result<Response<FindMissingBlobsResponse>, Status> {
+        let request = request.into_inner();
+        let function = function(request.digest_function)?;
+        let store = self.backend.store.clone();
+        let few = request.blob_digests.len() <= INLINE_LOOKUPS;
+        let find = move || -> Result<Vec<reapi::Digest>, Status> {
+            let digests = request
+                .blob_digests
+                .iter()
+                .map(|d| d.to_digest(function))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|e| bad_digest(&e))?;
+            let missing = store.missing(&digests).map_err(|e| store_status(&e))?;
+            Ok(missing.iter().map(Into::into).collect())
+        };
+        let missing_blob_digests =
+            if few { find()? } else { blocking(find).await?? };
+        Ok(Response::new(FindMissingBlobsResponse { missing_blob_digests }))
+    }
+
+    async fn batch_update_blobs(
+        &self,
+        request: Request<BatchUpdateBlobsRequest>,
+    ) -> Result<Response<BatchUpdateBlobsResponse>, Status> {
+        let request = request.into_inner();
+        let function = function(request.digest_function)?;
+        // The sum of what was announced bounds what decompression may allocate.
+        let announced = sum(request.requests.iter().map(|r| r.digest.as_ref()));
+        let sent = request.requests.iter().map(|r| r.data.len() as u64).sum::<u64>();
+        check_batch(announced.max(sent))?;
+        let store = self.backend.store.clone();
+        let update = move || update(&store, request.requests, function);
+        let responses =
+            if announced.max(sent) <= INLINE as u64 { update() } else { blocking(update).await? };
+        Ok(Response::new(BatchUpdateBlobsResponse { responses }))
+    }
+
+    async fn batch_read_blobs(
+        &self,
+        request: Request<BatchReadBlobsRequest>,
+    ) -> Result<Response<BatchReadBlobsResponse>, Status> {
+        let request = request.into_inner();
+        let function = function(request.digest_function)?;
+        let announced = sum(request.digests.iter().map(Some));
+        check_batch(announced)?;
+        let zstd = request.acceptable_compressors.contains(&compressor::Value::Zstd.into());
+        let store = self.backend.store.clone();
+        let read = move || {
+            request.digests.into_iter().map(|d| read_one(&store, d, function, zstd)).collect::<Vec<_>>()
+        };
+        let responses =
+            if announced <= INLINE as u64 && !zstd { read() } else { blocking(read).await? };
+        Ok(Response::new(BatchReadBlobsResponse { responses }))
+    }
+
+    async fn get_tree(
+        &self,
+        request: Request<GetTreeRequest>,
+    ) -> Result<Response<Self::GetTreeStream>, Status> {
+        let request = request.into_inner();
+        let function = function(request.digest_function)?;
+        let root = digest(request.root_digest.as_ref(), "root_digest", function)?;
+        let pages = tree::pages(&self.backend.store, root, request.page_size, &request.page_token).await?;
+        Ok(Response::new(Box::pin(pages)))
+    }
+
+    async fn split_blob(&self, _: Request<SplitBlobRequest>) -> Result<Response<SplitBlobResponse>, Status> {
+        Err(Status::unimplemented("SplitBlob is not announced"))
+    }
+
+    async fn splice_blob(&self, _: Request<SpliceBlobRequest>) -> Result<Response<SpliceBlobResponse>, Status> {
+        Err(Status::unimplemented("SpliceBlob is not announced"))
+    }
+}
+
+/// What the digests of a batch claim, together; what is malformed claims nothing and is refused later.
+fn sum<'a>(digests: impl Iterator<Item = Option<&'a reapi::Digest>>) -> u64 {
+    digests
+        .flatten()
+        .map(|d| u64::try_from(d.size_bytes).unwrap_or(0))
+        .fold(0, u64::saturating_add)
+}
+
+fn check_batch(bytes: u64) -> Result<(), Status> {
+    if bytes > MAX_BATCH {
+        return Err(Status::invalid_argument(format!(
+            "the batch holds {bytes} bytes, more than max_batch_total_size_bytes ({MAX_BATCH}): use ByteStream"
+        )));
+    }
+    Ok(())
+}
+
+fn update(
+    store: &Store,
+    requests: Vec<batch_update_blobs_request::Request>,
+    function: DigestFunction,
+) -> Vec<batch_update_blobs_response::Response> {
+    let mut responses = Vec::with_capacity(requests.len());
+    let mut good = Vec::with_capacity(requests.len());
+    let mut places = Vec::with_capacity(requests.len());
+    for request in requests {
+        let content = content(&request, function);
+        let status = content.as_ref().err().map_or_else(rpc::Status::default, to_rpc);
+        if let Ok(blob) = content {
+            places.push(responses.len());
+            good.push(blob);
+        }
+        responses
+            .push(batch_update_blobs_response::Response { digest: request.digest, status: Some(status) });
+    }
+    for (outcome, place) in store.put_many(good).into_iter().zip(places) {
+        if let Err(error) = outcome {
+            responses[place].status = Some(to_rpc(&store_status(&error)));
+        }
+    }
+    responses
+}
+
+/// The uncompressed content of one blob of a batch, of the announced size.
+fn content(
+    request: &batch_update_blobs_request::Request,
+    function: DigestFunction,
+) -> Result<(Digest, Bytes), Status> {
+    let digest = digest(request.digest.as_ref(), "digest", function)?;
+    let data = match compressor::Value::try_from(request.compressor) {
+        Ok(compressor::Value::Identity) => request.data.clone(),
+        Ok(compressor::Value::Zstd) => codec::expand(&request.data, digest.size)
+            .map_err(|e| Status::invalid_argument(format!("the data of {digest} {e}")))?,
+        Ok(compressor::Value::Deflate | compressor::Value::Brotli) | Err(_) => {
+            return Err(Status::invalid_argument(format!("the data of {digest} is compressed other than by zstd")));
+        }
+    };
+    if data.len() as u64 != digest.size {
+        return Err(Status::invalid_argument(format!("the data of {digest} has {} bytes", data.len())));
+    }
+    Ok((digest, data))
+}
+
+fn read_one(
+    store: &Store,
+    asked: reapi::Digest,
+    function: DigestFunction,
+    zstd: bool,
+) -> batch_read_blobs_response::Response {
+    let found = asked.to_digest(function).map_err(|e| bad_digest(&e)).and_then(|digest| {
+        if digest.is_empty() {
+            return Ok(Bytes::new());
+        }
+        store
+            .read(&digest)
+            .map_err(|e| store_status(&e))?
+            .ok_or_else(|| Status::not_found(format!("the blob {digest} is not here")))
+    });
+    let (data, status) = match found {
+        Ok(data) => (data, rpc::Status::default()),
+        Err(status) => (Bytes::new(), to_rpc(&status)),
+    };
+    let packed = if zstd { codec::shrink(&data) } else { None };
+    let (data, compressor) = match packed {
+        Some(packed) => (packed, compressor::Value::Zstd),
+        None => (data, compressor::Value::Identity),
+    };
+    batch_read_blobs_response::Response {
+        digest: Some(asked),
+        data,
+        status: Some(status),
+        compressor: compressor.into(),
+    }
+}
