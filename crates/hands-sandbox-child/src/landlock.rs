@@ -84,8 +84,9 @@ unsafe fn string<'a>(p: *const c_char) -> Option<&'a CStr> {
     if p.is_null() { None } else { Some(unsafe { text(p) }) }
 }
 
+/// What is not there, or not for this user, needs no rule.
 fn absent(e: sys::Errno) -> Res {
-    if e == libc::ENOENT { Ok(0) } else { Err(e) }
+    if matches!(e, libc::ENOENT | libc::EACCES | libc::ENOTDIR) { Ok(0) } else { Err(e) }
 }
 
 fn rule(set: usize, path: &CStr, access: u64) -> Res {

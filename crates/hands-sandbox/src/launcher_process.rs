@@ -18,6 +18,7 @@ use crate::config::{ExposedPath, Isolation, LauncherConfig, Network, Privilege, 
 use crate::ids::Ids;
 use crate::remove::remove_tree;
 use crate::spawn;
+use crate::sweep::sweep;
 use crate::wire::{self, MAX_PACKET, Reader, Writer};
 
 /// What `main` calls, before it starts any thread, when the program's first argument is
@@ -110,6 +111,10 @@ impl State {
         let make = |e: io::Error| format!("the directory {}: {e}", config.work_dir.display());
         fs::create_dir_all(&config.work_dir).map_err(make)?;
         let mut warnings = Vec::new();
+        if config.isolation == Isolation::Process {
+            crate::kernel::prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
+                .map_err(|e| format!("subreaper: {e}"))?;
+        }
         let ids = Ids::find(&config, &mut warnings)?;
         let cgroups = Cgroups::find()
             .inspect_err(|why| {
@@ -193,7 +198,7 @@ impl State {
         let gone: Vec<_> = self.slots.iter().filter(|(_, s)| dead(s)).map(|(&i, _)| i).collect();
         for index in gone {
             if let Some(slot) = self.slots.remove(&index) {
-                slot.clean();
+                self.clean(&slot, index);
             }
         }
     }
@@ -204,17 +209,22 @@ impl State {
         // Both fail only for a process that is gone, which is what they are for.
         let _ = rustix::process::pidfd_send_signal(&slot.pidfd, Signal::KILL);
         let _ = rustix::process::waitpid(Some(slot.pid), WaitOptions::empty());
-        slot.clean();
+        self.clean(&slot, index);
     }
-}
 
-impl Running {
-    fn clean(&self) {
-        if let Some(cgroup) = &self.cgroup {
+    /// Removes what a dead spawner leaves.
+    fn clean(&self, slot: &Running, index: u32) {
+        if self.config.isolation == Isolation::Process {
+            // No pid namespace has ended its actions; the orphans are ours now.
+            let others: Vec<i32> =
+                self.slots.values().map(|s| s.pid.as_raw_nonzero().get()).collect();
+            sweep(self.ids.owner(index), &others);
+        }
+        if let Some(cgroup) = &slot.cgroup {
             cgroup.remove();
         }
         // Tried again when a slot of this number starts.
-        drop(remove_tree(&self.directory));
+        drop(remove_tree(&slot.directory));
     }
 }
 

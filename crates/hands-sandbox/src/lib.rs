@@ -27,6 +27,7 @@ mod request;
 mod slot;
 mod spawn;
 mod spawner;
+mod sweep;
 mod wire;
 
 pub use crate::config::{

@@ -1,8 +1,14 @@
 //! What this machine allows, found by trying.
 
-use std::path::Path;
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::{Isolation, SandboxError};
+use crate::{
+    Isolation, Launcher, LauncherConfig, Network, Outcome, Privilege, Request, SandboxError,
+    SlotConfig, Status, Stdio,
+};
 
 /// What this machine allows.
 #[derive(Clone, Debug)]
@@ -13,7 +19,7 @@ pub struct Probe {
     pub landlock_abi: u32,
     /// How memory and processes are limited: `v1`, `v2`, or none for rlimits only.
     pub cgroup: Option<&'static str>,
-    /// What is weaker than it could be, as sentences with the cure.
+    /// What is weaker than it could be at the best level, as sentences with the cure.
     pub warnings: Vec<String>,
 }
 
@@ -33,8 +39,73 @@ impl Probe {
     }
 }
 
-/// Tries each level by running a command in it. `program` as in [`crate::LauncherConfig`]; `scratch_dir` is a directory on the
-/// file system of the cache, in which a directory is made and removed again. Blocks for some tens of milliseconds.
-pub fn probe(_program: &Path, _scratch_dir: &Path) -> Result<Probe, SandboxError> {
-    Err(SandboxError::Gone { who: "launcher" })
+/// Tries each level by running a command in it. `program` as in [`LauncherConfig`]; `scratch_dir` is a directory on
+/// the file system of the cache, in which a directory is made and removed again. Blocks for some tens of milliseconds.
+/// An error says that not even a launcher could be started or the directory not be made; a level that is not possible
+/// is no error.
+pub fn probe(program: &Path, scratch_dir: &Path) -> Result<Probe, SandboxError> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let place = scratch_dir.join(format!("probe-{}-{number}", std::process::id()));
+    let make = |path: PathBuf| {
+        fs::create_dir_all(path)
+            .map_err(SandboxError::system("make a directory to probe the sandbox in"))
+    };
+    make(place.join("cache/tree"))?;
+    let mut found =
+        Probe { levels: Vec::new(), landlock_abi: 0, cgroup: None, warnings: Vec::new() };
+    let mut result = Ok(());
+    for level in Isolation::ALL {
+        let config = LauncherConfig::new(program, level, place.join("cache"), place.join("work"));
+        let failure = match try_level(config, &mut found) {
+            Ok(()) => None,
+            Err(error @ SandboxError::Start { .. }) => {
+                result = Err(error);
+                break;
+            }
+            Err(error) => Some(explain(&error)),
+        };
+        found.levels.push(LevelReport { level, failure });
+    }
+    let removed = crate::remove::remove_tree(&place);
+    result?;
+    removed.map_err(SandboxError::system("remove the directory of a probe"))?;
+    Ok(found)
+}
+
+fn explain(error: &SandboxError) -> String {
+    match error {
+        SandboxError::Setup { why, .. } => why.clone(),
+        other => std::error::Error::source(other)
+            .map_or_else(|| other.to_string(), |e| format!("{other}: {e}")),
+    }
+}
+
+fn try_level(config: LauncherConfig, found: &mut Probe) -> Result<(), SandboxError> {
+    let is_best = found.best().is_none();
+    let level = config.isolation.name();
+    let mut launcher = Launcher::start(config)?;
+    if is_best {
+        let facts = launcher.facts().clone();
+        (found.landlock_abi, found.cgroup, found.warnings) =
+            (facts.landlock_abi, facts.cgroup, facts.warnings);
+    }
+    let mut slot = launcher.slot(SlotConfig {
+        index: 0,
+        network: Network::Loopback,
+        privilege: Privilege::None,
+    })?;
+    let open = || File::options().write(true).open("/dev/null");
+    let null = || open().map_err(SandboxError::system("open /dev/null"));
+    let stdio = Stdio::Pipes { stdin: None, stdout: null()?.into(), stderr: null()?.into() };
+    let mut request = Request::new("tree", vec![CString::from(c"true")], stdio);
+    request.env = vec![CString::from(c"PATH=/usr/bin:/bin")];
+    let failed = |why| Err(SandboxError::Setup { level, why });
+    match slot.run(request)? {
+        Outcome { start_error: Some(error), .. } => failed(error.to_string()),
+        Outcome { status: Status::Exited(0), .. } => Ok(()),
+        Outcome { status, .. } => {
+            failed(format!("a command that does nothing ended with {status:?}"))
+        }
+    }
 }

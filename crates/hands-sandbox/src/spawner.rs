@@ -83,7 +83,7 @@ pub(crate) fn run(plan: Plan, cgroup: Option<&SlotCgroup>) -> ! {
                 if namespaced {
                     serve::serve(&mut slot, cgroup)
                 } else {
-                    process::serve(&mut slot, cgroup)
+                    process::serve(&slot, cgroup)
                 }
             }
         }

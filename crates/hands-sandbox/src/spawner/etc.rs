@@ -66,14 +66,7 @@ const DEEPEST: usize = 6;
 /// Fills `etc` beneath a root.
 pub(crate) fn fill(root: BorrowedFd<'_>, network: Network) -> io::Result<()> {
     let mut left = LARGEST_TOTAL;
-    let mut names: Vec<PathBuf> = COPIED.iter().map(PathBuf::from).collect();
-    for entry in fs::read_dir("/etc").into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        if name.to_str().is_some_and(|n| PREFIXES.iter().any(|p| n.starts_with(p))) {
-            names.push(PathBuf::from(name));
-        }
-    }
-    for name in names {
+    for name in names() {
         let mut inside = PathBuf::from("etc");
         for parent in name.parent().into_iter().flat_map(Path::iter) {
             inside.push(parent);
@@ -82,6 +75,25 @@ pub(crate) fn fill(root: BorrowedFd<'_>, network: Network) -> io::Result<()> {
         copy(root, &Path::new("/etc").join(&name), &Path::new("etc").join(&name), 0, &mut left)?;
     }
     own_files(root, network)
+}
+
+/// What is copied, relative to `/etc`.
+fn names() -> Vec<PathBuf> {
+    let mut names: Vec<PathBuf> = COPIED.iter().map(PathBuf::from).collect();
+    for entry in fs::read_dir("/etc").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|n| PREFIXES.iter().any(|p| n.starts_with(p))) {
+            names.push(PathBuf::from(name));
+        }
+    }
+    names
+}
+
+/// What of the host's own `/etc` is visible where nothing can be mounted.
+pub(crate) fn visible() -> Vec<PathBuf> {
+    let own = ["passwd", "group", "nsswitch.conf", "hosts", "resolv.conf", "hostname", "mtab"]
+        .map(PathBuf::from);
+    names().into_iter().chain(own).map(|name| Path::new("/etc").join(name)).collect()
 }
 
 fn own_files(root: BorrowedFd<'_>, network: Network) -> io::Result<()> {

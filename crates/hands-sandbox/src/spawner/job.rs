@@ -144,6 +144,13 @@ pub(crate) fn fill(
     Ok(storage)
 }
 
+/// Bounds the processes of the worker's own user, where the action has no other.
+pub(crate) fn limit_processes(job: &mut Job, most: u64) {
+    if let Some(limit) = job.rlimits.last_mut() {
+        *limit = ResourceLimit { resource: libc::RLIMIT_NPROC, values: [most; 2] };
+    }
+}
+
 /// Fills in the mounts of levels that have some.
 pub(crate) fn fill_mounts(
     job: &mut Job,

@@ -88,6 +88,22 @@ pub(crate) fn kill(pidfd: &OwnedFd) {
 
 /// Takes an init's end; the usage of a command that it could not report is part of its own.
 pub(crate) fn reap(pid: i32, report: &mut Report) {
+    let end = wait(pid);
+    if !report.ended && report.step == 0 {
+        report.set_end(end.0, &end.1);
+        report.ended = false;
+    }
+}
+
+/// Takes a command's end.
+pub(crate) fn reap_command(pid: i32, report: &mut Report) {
+    let end = wait(pid);
+    if report.step == 0 {
+        report.set_end(end.0, &end.1);
+    }
+}
+
+fn wait(pid: i32) -> (i32, libc::rusage) {
     let mut status = 0i32;
     // SAFETY: a structure of integers.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -95,13 +111,8 @@ pub(crate) fn reap(pid: i32, report: &mut Report) {
         let (at, all, to) =
             ((&raw mut status) as usize, arg(libc::__WALL), (&raw mut usage) as usize);
         // SAFETY: points to locals.
-        match unsafe { call(libc::SYS_wait4, arg(pid), at, all, to, 0) } {
-            Err(libc::EINTR) => {}
-            _ => break,
+        if unsafe { call(libc::SYS_wait4, arg(pid), at, all, to, 0) } != Err(libc::EINTR) {
+            return (status, usage);
         }
-    }
-    if !report.ended && report.step == 0 {
-        report.set_end(status, &usage);
-        report.ended = false;
     }
 }

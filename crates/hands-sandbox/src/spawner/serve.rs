@@ -214,7 +214,7 @@ fn c_string(text: &str) -> std::ffi::CString {
     std::ffi::CString::new(text).unwrap_or_default()
 }
 
-fn refuse(slot: &SlotState, job: &mut Job, sequence: u64, (step, errno): Refusal) {
+pub(crate) fn refuse(slot: &SlotState, job: &mut Job, sequence: u64, (step, errno): Refusal) {
     job.report.step = step;
     job.report.errno = errno;
     job.report.marks[4] = sys::micros();

@@ -16,6 +16,7 @@ use crate::config::{Isolation, Network};
 use crate::filter;
 use crate::ids::Ids;
 use crate::kernel;
+use crate::sweep::count_own_processes;
 
 /// A spawner's own things, ready to serve.
 pub(crate) struct SlotState {
@@ -32,7 +33,8 @@ pub(crate) struct SlotState {
     pub(crate) directory: PathBuf,
     pub(crate) network: Option<NetworkWatch>,
     pub(crate) copy_always: bool,
-    pub(crate) userns: bool,
+    /// At `Process`: how many processes the worker's user has beside the slot's.
+    pub(crate) own_processes: u64,
     /// Paths that actions see, for landlock at `Process`.
     pub(crate) readable: Vec<PathBuf>,
 }
@@ -62,8 +64,7 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
     // The launcher writes our maps meanwhile.
     named("the launcher's word", crate::wire::receive(&plan.sock, &mut [0; 8]))?;
     default_signals();
-    let mut cpus = named("processors", processors())?;
-    let all_cpus = cpus;
+    let cpus = named("processors", processors())?;
     if let Some(cgroup) = cgroup {
         named("the slot's cgroup", cgroup.enter())?;
     }
@@ -84,7 +85,7 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
         // SAFETY: takes no pointer.
         let _unshared =
             unsafe { sys::call(libc::SYS_unshare, arg(libc::CLONE_NEWCGROUP), 0, 0, 0, 0) };
-        pin(&mut cpus, plan.index);
+        pin(&cpus, plan.index);
     } else {
         named("subreaper", kernel::prctl(libc::PR_SET_CHILD_SUBREAPER, 1))?;
     }
@@ -127,7 +128,7 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
     };
     Ok(SlotState {
         facts: SlotFacts {
-            cpus: all_cpus,
+            cpus,
             identity,
             landlock_files: if plan.userns { 0 } else { files },
             landlock_scope: scope,
@@ -139,7 +140,7 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
         disk,
         network: watch,
         copy_always: plan.copy_always,
-        userns: plan.userns,
+        own_processes: if namespaced { 0 } else { count_own_processes() },
         readable: plan.shown.iter().map(|s| s.host.clone()).collect(),
         directory: plan.directory,
         sock: plan.sock,
@@ -182,7 +183,7 @@ fn processors() -> io::Result<libc::cpu_set_t> {
 }
 
 /// Spawner and init stay on one processor: between two, the init's wake-up alone costs 0.1 ms.
-fn pin(cpus: &mut libc::cpu_set_t, slot: u32) {
+fn pin(cpus: &libc::cpu_set_t, slot: u32) {
     // SAFETY: works on locals.
     unsafe {
         let count = usize::try_from(libc::CPU_COUNT(cpus)).unwrap_or(0).max(1);

@@ -1,0 +1,58 @@
+//! Bombs.
+
+use hands_sandbox::{Scratch, Status};
+
+use crate::harness::Bench;
+
+pub fn run(b: &mut Bench<'_>) {
+    // At `process` the machine counts all of an ordinary user's processes, and none of root's own.
+    let ran =
+        b.run_with(&[&b.in_root("probe"), "inside", "fork-bomb"], |r| r.limits.pids = Some(100));
+    let n: u32 = ran.out.trim().parse().unwrap_or(9999);
+    b.check(
+        "a fork bomb is bounded",
+        ran.exited(0) && (1..200).contains(&n),
+        format!("{n} {}", ran.note()),
+    );
+    b.passes("the slot survives the fork bomb", &["nothing"]);
+    let ran = b.run_with(&[&b.in_root("probe"), "inside", "eat-memory"], |r| {
+        r.limits.memory = Some(100 << 20)
+    });
+    if b.probe.cgroup.is_some() {
+        let killed =
+            ran.outcome.oom_killed && ran.outcome.status == Status::Signaled(libc::SIGKILL);
+        let peak = ran.outcome.peak_memory.is_some_and(|p| (90 << 20..101 << 20).contains(&p));
+        b.check(
+            "a memory bomb is killed and reported",
+            killed && peak,
+            format!("{:?}", ran.outcome),
+        );
+    } else {
+        b.check("a memory bomb is bounded per process", !ran.exited(0), ran.note());
+    }
+    b.passes("the slot survives the memory bomb", &["nothing"]);
+    let ran = b.run_with(&[&b.in_root("probe"), "inside", "eat-memory"], |r| {
+        r.limits.memory = Some(2 << 30)
+    });
+    b.check("limits are each action's own", ran.exited(0), ran.note());
+    let ran = b.run_with(&["sh", "-c", "ulimit -n"], |r| r.limits.nofile = Some(77));
+    b.check("the limit of open files", ran.out == "77\n", ran.note());
+    if b.has_namespaces() {
+        for place in [".", "/tmp", "/home/user"] {
+            let fill = format!("cd {place} && head -c 30000000 /dev/zero > big");
+            let ran =
+                b.run_with(&["sh", "-c", &fill], |r| r.scratch = Scratch::Tmpfs { size: 20 << 20 });
+            b.check(
+                &format!("scratch in {place} is bounded"),
+                ran.err.contains("No space left"),
+                ran.note(),
+            );
+            let ran =
+                b.run_with(&["sh", "-c", &fill], |r| r.scratch = Scratch::Tmpfs { size: 40 << 20 });
+            b.check(&format!("scratch in {place} can be larger"), ran.exited(0), ran.note());
+        }
+        let many = "i=0; while [ $i -lt 3 ]; do echo $i > /tmp/f$i; i=$((i+1)); done; ls /tmp";
+        let ran = b.run(&["sh", "-c", many]);
+        b.check("scratch is fresh", ran.out == "f0\nf1\nf2\n", ran.note());
+    }
+}

@@ -1,0 +1,86 @@
+//! Input roots and what is collected of them.
+
+use std::path::Path;
+
+use hands_sandbox::{InputRoot, Layer, Scratch, Step};
+
+use crate::harness::{Bench, read_tree};
+
+const CHANGES: &str = "echo made > out.txt && rm input.txt && rm -r gone && echo replaced > src/a.c && mkdir -p d/e \
+                       && echo deep > d/e/f && ln -s /etc/passwd link && ln -s .. up && chmod 600 out.txt";
+
+pub fn run(b: &mut Bench<'_>) {
+    collected(b, "the merged tree", |_| {});
+    collected(b, "the merged tree of a copy", |r| r.input = InputRoot::Copy);
+    collected(b, "the merged tree on disk", |r| r.scratch = Scratch::Disk);
+    collected(b, "the merged tree on disk, again", |r| r.scratch = Scratch::Disk);
+    let lower = b.place.join("cache/root0");
+    let unchanged = std::fs::read_to_string(lower.join("src/a.c")).is_ok_and(|t| t == "int a;\n")
+        && lower.join("gone/x").exists()
+        && !lower.join("out.txt").exists();
+    b.check("the cache is unchanged", unchanged, "");
+    let ran = b.run_with(&["sh", "-c", "cat input.txt src/a.c src/b.c"], |r| {
+        r.lowers.insert(0, "above".into())
+    });
+    b.check("two staged trees", ran.out == "from above\nint a;\nint b;\n", ran.note());
+    let ran = b.run_with(&["python3", "-c", "import os; os.rename('gone', 'here')"], |r| {
+        r.input = InputRoot::Copy
+    });
+    b.check(
+        "a copy's directories can be renamed",
+        ran.exited(0) || ran.outcome.start_error.is_some(),
+        ran.note(),
+    );
+    let ran = b.run_with(&["true"], |r| r.lowers = vec!["missing".into()]);
+    let missing = ran
+        .outcome
+        .start_error
+        .is_some_and(|e| e.step == Step::InputRoot && e.errno == libc::ENOENT);
+    b.check("a staged tree that is not there", missing, ran.note());
+    for bad in ["../x", "/etc", "a:b", ""] {
+        let (out, err) = rustix::pipe::pipe().expect("a pipe");
+        let mut wanted = crate::harness::request(&["true"], out, err);
+        wanted.lowers = vec![bad.into()];
+        let refused = b.slot.begin(wanted).is_err();
+        b.check(&format!("no staged tree {bad:?}"), refused, "it was accepted");
+    }
+    if b.has_namespaces() {
+        layers(b);
+    }
+}
+
+fn collected(b: &mut Bench<'_>, name: &str, change: impl FnOnce(&mut hands_sandbox::Request)) {
+    let ran = b.run_with(&["sh", "-c", CHANGES], change);
+    let there = |path: &str, content: &str| read_tree(&ran, path).as_deref() == Some(content);
+    let good = ran.exited(0)
+        && there("out.txt", "made\n")
+        && there("src/a.c", "replaced\n")
+        && there("d/e/f", "deep\n")
+        && there("script", "echo plain $1\n");
+    let gone = ["input.txt", "gone", "link", "up/x", "link/x"]
+        .iter()
+        .all(|path| read_tree(&ran, path).is_none());
+    b.check(name, good && gone, ran.note());
+}
+
+fn layers(b: &mut Bench<'_>) {
+    let show = "/opt-tools/bin/tool && ./tools/bin/tool && ! touch tools/x 2> /dev/null && ! touch /opt-tools/x 2> /dev/null";
+    let ran = b.run_with(&["sh", "-c", show], |r| {
+        for at in ["/opt-tools", "/job/tools"] {
+            r.layers.push(Layer { dir: "layer".into(), at: at.into() });
+        }
+    });
+    b.check("layers", ran.exited(0) && ran.out == "a layer\na layer\n", ran.note());
+    let ran =
+        b.run_with(&["true"], |r| r.layers.push(Layer { dir: "none".into(), at: "/x".into() }));
+    b.check(
+        "a missing layer",
+        ran.outcome.start_error.is_some_and(|e| e.step == Step::Layer),
+        ran.note(),
+    );
+    let (out, err) = rustix::pipe::pipe().expect("a pipe");
+    let mut wanted = crate::harness::request(&["true"], out, err);
+    wanted.root_at = Path::new("/").to_owned();
+    let refused = b.slot.begin(wanted).is_err();
+    b.check("no input root at /", refused, "it was accepted");
+}
