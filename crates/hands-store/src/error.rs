@@ -1,0 +1,180 @@
+//! What can go wrong in the store.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hands_types::{Digest, ErrorClass};
+
+/// Why the store could not do what it was asked for. A blob that is absent is never an error but a `None`.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system said no.
+    #[error("can't {what} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// There is no room, and nothing that may be evicted.
+    #[error(
+        "the store is full: {needed} bytes are needed, {used} of {quota} are used, {pinned} blobs are pinned by open work, \
+         and of {free} free bytes on the disk {reserve} stay free"
+    )]
+    Full {
+        /// Bytes that were to be stored.
+        needed: u64,
+        /// Bytes in the store.
+        used: u64,
+        /// Bytes that it may have.
+        quota: u64,
+        /// Blobs that may not be evicted.
+        pinned: u64,
+        /// Free bytes on its disk.
+        free: u64,
+        /// Bytes on its disk that always stay free.
+        reserve: u64,
+    },
+    /// Content that is not what its digest says.
+    #[error("the content has the digest {actual}, not {claimed}")]
+    Mismatch {
+        /// What it was said to be.
+        claimed: Digest,
+        /// What it is.
+        actual: Digest,
+    },
+    /// Content that is longer or shorter than its digest says.
+    #[error("the content of {claimed} has {actual} bytes")]
+    Size {
+        /// What it was said to be.
+        claimed: Digest,
+        /// Bytes that came; at least so many if there were too many.
+        actual: u64,
+    },
+    /// A blob beyond `hands_types::limits::MAX_BLOB`.
+    #[error("{size} bytes are more than the largest blob may have")]
+    TooLarge {
+        /// Its size.
+        size: u64,
+    },
+    /// A file that grew or shrank while it was read.
+    #[error("the file changed while it was read: it had {before} bytes, then {after}")]
+    Changed {
+        /// Bytes at first.
+        before: u64,
+        /// Bytes in the end.
+        after: u64,
+    },
+    /// State that a later version wrote.
+    #[error(
+        "the store in {} was written by a newer version of hands (state version {found}, this one knows {known}): \
+         use that version, or delete the directory", dir.display()
+    )]
+    Newer {
+        /// Where.
+        dir: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest version that this program knows.
+        known: u32,
+    },
+    /// Another process has the store open.
+    #[error("the store in {} is in use by another process", dir.display())]
+    Locked {
+        /// Where.
+        dir: PathBuf,
+    },
+    /// SQLite said no.
+    #[error("can't {what} in the store's index")]
+    Database {
+        /// What was tried, as a verb.
+        what: &'static str,
+        /// SQLite's reason.
+        #[source]
+        source: Arc<rusqlite::Error>,
+    },
+    /// The store is being closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// Whose error it is.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Io { .. } | Self::Full { .. } | Self::Database { .. } => ErrorClass::Environment,
+            Self::Mismatch { .. }
+            | Self::Size { .. }
+            | Self::TooLarge { .. }
+            | Self::Changed { .. } => ErrorClass::User,
+            Self::Newer { .. } | Self::Locked { .. } => ErrorClass::Config,
+            Self::Closed => ErrorClass::Infra { retry: true },
+        }
+    }
+
+    /// Whether room is what lacks: the quota, the reserve or the disk itself.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::Database { source, .. } => {
+                source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+            }
+            Self::Mismatch { .. }
+            | Self::Size { .. }
+            | Self::TooLarge { .. }
+            | Self::Changed { .. }
+            | Self::Newer { .. }
+            | Self::Locked { .. }
+            | Self::Closed => false,
+        }
+    }
+
+    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { what, path: path.to_owned(), source: Arc::new(source) }
+    }
+
+    pub(crate) fn errno(what: &'static str, path: &Path) -> impl FnOnce(rustix::io::Errno) -> Self {
+        move |errno| Self::io(what, path)(errno.into())
+    }
+
+    pub(crate) fn database(what: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
+        move |source| Self::Database { what, source: Arc::new(source) }
+    }
+}
+
+/// Why a tree can't be read or staged.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StageError {
+    /// Blobs that are not in the store: every one that could be found out, each once.
+    #[error("{} blobs of the tree are missing", .0.len())]
+    Missing(Vec<Digest>),
+    /// A directory that is not a canonical `Directory` message, or a tree beyond the bounds.
+    #[error("the directory {digest} is invalid: {why}")]
+    Invalid {
+        /// Its digest.
+        digest: Digest,
+        /// What is wrong.
+        why: String,
+    },
+    /// The store could not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl StageError {
+    /// Whose error it is.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Missing(_) => ErrorClass::Infra { retry: false },
+            Self::Invalid { .. } => ErrorClass::User,
+            Self::Store(error) => error.class(),
+        }
+    }
+}

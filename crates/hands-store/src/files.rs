@@ -1,0 +1,202 @@
+//! Large blobs: one read-only file each, put in place by a rename.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hands_types::Digest;
+use rustix::fs::{Timespec, Timestamps};
+
+use crate::error::StoreError;
+use crate::recover::remove_all;
+
+/// The modification time of every blob file and of everything in a staged tree, seconds since 1970. Inputs have one
+/// fixed time (DESIGN §6); this one is late enough for archive formats that begin in 1980. A blob file with another
+/// time has been written to.
+pub const INPUT_MTIME: i64 = 1_000_000_000;
+
+pub(crate) const FIXED: Timestamps = Timestamps {
+    last_access: Timespec { tv_sec: INPUT_MTIME, tv_nsec: 0 },
+    last_modification: Timespec { tv_sec: INPUT_MTIME, tv_nsec: 0 },
+};
+
+/// The directories of a store.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    pub(crate) root: PathBuf,
+    pub(crate) blobs: PathBuf,
+    pub(crate) twins: PathBuf,
+    pub(crate) packs: PathBuf,
+    pub(crate) temp: PathBuf,
+    /// What is to be deleted in the background.
+    pub(crate) rubbish: PathBuf,
+    pub(crate) trees: PathBuf,
+    pub(crate) quarantine: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            blobs: root.join("blobs"),
+            twins: root.join("exec"),
+            packs: root.join("packs"),
+            temp: root.join("tmp"),
+            rubbish: root.join("old"),
+            trees: root.join("trees"),
+            quarantine: root.join("quarantine"),
+        }
+    }
+
+    pub(crate) fn create(&self) -> Result<(), StoreError> {
+        let mut builder = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700);
+        let dirs = [&self.root, &self.blobs, &self.twins, &self.packs, &self.temp, &self.rubbish];
+        for dir in dirs.into_iter().chain([&self.quarantine, &self.trees]) {
+            builder.create(dir).map_err(StoreError::io("create", dir))?;
+        }
+        // Workers show staged trees to actions under another uid; what protects them is the store's own directory.
+        std::fs::set_permissions(&self.trees, Permissions::from_mode(0o755))
+            .map_err(StoreError::io("set the mode of", &self.trees))
+    }
+
+    /// Moves a file or directory to where it is deleted in the background.
+    pub(crate) fn discard(&self, path: &Path) -> Result<(), StoreError> {
+        // Names there must differ from those of an earlier process, too.
+        let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        loop {
+            let to = self.rubbish.join(&name);
+            match std::fs::rename(path, &to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty
+                    ) =>
+                {
+                    remove_all(&to)?;
+                }
+                renamed => return renamed.map_err(StoreError::io("discard", path)),
+            }
+        }
+    }
+
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        below(&self.blobs, digest)
+    }
+
+    pub(crate) fn twin(&self, digest: &Digest) -> PathBuf {
+        below(&self.twins, digest)
+    }
+}
+
+fn below(dir: &Path, digest: &Digest) -> PathBuf {
+    let hex = digest.hex();
+    let mut path = dir.as_os_str().to_owned();
+    for part in ["/", digest.function.name(), "/", &hex[..2], "/", &hex] {
+        path.push(part);
+    }
+    path.into()
+}
+
+/// Bytes that a file of this length takes on disk.
+pub(crate) const fn on_disk(len: u64) -> u64 {
+    len.div_ceil(4096) * 4096
+}
+
+/// Opens a blob's file, and tells whether it is as it was put in place.
+pub(crate) fn open_blob(path: &Path, size: u64) -> io::Result<(File, bool)> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let intact =
+        metadata.len() == size && metadata.mtime() == INPUT_MTIME && metadata.mtime_nsec() == 0;
+    Ok((file, intact))
+}
+
+/// A file being written; deleted on drop unless it was put in place.
+#[derive(Debug)]
+pub(crate) struct Temp {
+    file: File,
+    path: PathBuf,
+    /// Bytes on disk of all unfinished files, and this one's share.
+    total: Arc<AtomicU64>,
+    counted: u64,
+    placed: bool,
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// A path in `tmp/` that nobody else uses; the directory is emptied at start.
+pub(crate) fn temp_path(dir: &Path) -> PathBuf {
+    dir.join(NEXT.fetch_add(1, Ordering::Relaxed).to_string())
+}
+
+impl Temp {
+    pub(crate) fn create(dir: &Path, total: &Arc<AtomicU64>) -> Result<Self, StoreError> {
+        let path = temp_path(dir);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(StoreError::io("create", &path))?;
+        Ok(Self { file, path, total: Arc::clone(total), counted: 0, placed: false })
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        io::Write::write_all(&mut self.file, bytes).map_err(StoreError::io("write", &self.path))?;
+        self.counted += bytes.len() as u64;
+        self.total.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Appends the rest of another file.
+    pub(crate) fn copy_from(&mut self, from: &mut File) -> Result<(), StoreError> {
+        let copied = io::copy(from, &mut self.file).map_err(StoreError::io("write", &self.path))?;
+        self.counted += copied;
+        self.total.fetch_add(copied, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes it read-only and moves it to its place, over what may stand there.
+    pub(crate) fn place(mut self, to: &Path, mode: u32, sync: bool) -> Result<(), StoreError> {
+        let fail = StoreError::io("set the mode of", &self.path);
+        self.file.set_permissions(Permissions::from_mode(mode)).map_err(fail)?;
+        rustix::fs::futimens(&self.file, &FIXED)
+            .map_err(StoreError::errno("set the time of", &self.path))?;
+        if sync {
+            self.file.sync_all().map_err(StoreError::io("write", &self.path))?;
+        }
+        let parent = to.parent().unwrap_or(to);
+        let renamed = match std::fs::rename(&self.path, to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(parent).map_err(StoreError::io("create", parent))?;
+                std::fs::rename(&self.path, to)
+            }
+            renamed => renamed,
+        };
+        renamed.map_err(StoreError::io("put in place", to))?;
+        self.placed = true;
+        if sync {
+            File::open(parent)
+                .and_then(|dir| dir.sync_all())
+                .map_err(StoreError::io("write", parent))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.counted, Ordering::Relaxed);
+        if !self.placed
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::warn!(%error, path = %self.path.display(), "an unfinished file stays until the next start");
+        }
+    }
+}

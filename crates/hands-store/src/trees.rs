@@ -1,0 +1,218 @@
+//! The staged trees that there are. A tree is in use while somebody besides this table holds it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+use hands_tree::{Directory, Lru};
+use hands_types::Digest;
+
+use crate::db::lock;
+use crate::error::StoreError;
+use crate::store::Inner;
+
+/// A tree as the database has it.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredTree {
+    pub(crate) id: u64,
+    /// `None` if its key can't be read.
+    pub(crate) root: Option<Digest>,
+    pub(crate) base: Option<u64>,
+    pub(crate) bytes: u64,
+    pub(crate) entries: u64,
+    pub(crate) used: u64,
+}
+
+/// A directory tree on disk that is never changed.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    /// Its directory's name.
+    pub(crate) id: u64,
+    pub(crate) root: Digest,
+    /// The whole tree that a delta lies over; held, so that it stays as long.
+    pub(crate) base: Option<Arc<Tree>>,
+    pub(crate) bytes: u64,
+    pub(crate) entries: u64,
+    pub(crate) used: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Trees {
+    pub(crate) dir: PathBuf,
+    state: Mutex<State>,
+    /// Told when a tree is staged, or has failed to be.
+    pub(crate) changed: Condvar,
+    next_id: AtomicU64,
+    /// Decoded directories.
+    pub(crate) directories: Mutex<Lru<Digest, Arc<Directory>>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: HashMap<Digest, Arc<Tree>>,
+    staging: HashSet<Digest>,
+}
+
+/// The answer to one who wants a tree.
+pub(crate) enum Claim {
+    Ready(Arc<Tree>),
+    /// It is the caller's to stage, and then to call [`Trees::finish`].
+    Yours,
+}
+
+impl Trees {
+    pub(crate) fn new(dir: PathBuf, stored: Vec<StoredTree>) -> Self {
+        let mut ready: HashMap<Digest, Arc<Tree>> = HashMap::new();
+        let mut by_id: BTreeMap<u64, Arc<Tree>> = BTreeMap::new();
+        let next_id = stored.iter().map(|tree| tree.id).max().unwrap_or(0) + 1;
+        for StoredTree { id, root, base, bytes, entries, used } in stored {
+            // Rows come by id, and a base is older than what lies over it.
+            let below = base.map(|base| by_id.get(&base).cloned());
+            let (Some(root), true) = (root, dir.join(id.to_string()).is_dir()) else { continue };
+            let base = match below {
+                None => None,
+                Some(Some(base)) => Some(base),
+                Some(None) => continue,
+            };
+            let tree =
+                Arc::new(Tree { id, root, base, bytes, entries, used: AtomicU64::new(used) });
+            by_id.insert(id, Arc::clone(&tree));
+            ready.insert(root, tree);
+        }
+        let state = State { ready, staging: HashSet::new() };
+        Self {
+            dir,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            next_id: AtomicU64::new(next_id),
+            directories: Mutex::default(),
+        }
+    }
+
+    /// The tree if it is staged; otherwise waits for who is staging it, or leaves it to the caller.
+    pub(crate) fn claim(&self, root: &Digest, now: u64) -> Claim {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(tree) = state.ready.get(root) {
+                tree.touch(now);
+                return Claim::Ready(Arc::clone(tree));
+            }
+            if state.staging.insert(*root) {
+                return Claim::Yours;
+            }
+            state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+
+    pub(crate) fn finish(&self, root: &Digest, tree: Option<&Arc<Tree>>) {
+        let mut state = lock(&self.state);
+        state.staging.remove(root);
+        if let Some(tree) = tree {
+            state.ready.insert(*root, Arc::clone(tree));
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn new_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whole trees that a delta can lie over, the most recently used first.
+    pub(crate) fn bases(&self, function: hands_types::DigestFunction, n: usize) -> Vec<Arc<Tree>> {
+        let state = lock(&self.state);
+        let mut bases: Vec<(u64, Arc<Tree>)> = state
+            .ready
+            .values()
+            .filter(|tree| tree.root.function == function)
+            .map(|tree| (tree.used.load(Ordering::Relaxed), tree.base.as_ref().unwrap_or(tree)))
+            .map(|(used, tree)| (used, Arc::clone(tree)))
+            .collect();
+        drop(state);
+        bases.sort_unstable_by_key(|(used, tree)| (std::cmp::Reverse(*used), tree.id));
+        let mut seen = HashSet::new();
+        bases.retain(|(_, tree)| seen.insert(tree.id));
+        bases.truncate(n);
+        bases.into_iter().map(|(_, tree)| tree).collect()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        lock(&self.state).ready.values().map(|tree| tree.bytes).sum()
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        lock(&self.state).ready.len() as u64
+    }
+
+    /// Whether somebody holds a tree.
+    pub(crate) fn in_use(&self) -> bool {
+        let state = lock(&self.state);
+        !state.staging.is_empty() || state.ready.values().any(|tree| !state.idle(tree))
+    }
+
+    pub(crate) fn uses(&self) -> Vec<(u64, u64)> {
+        lock(&self.state)
+            .ready
+            .values()
+            .map(|tree| (tree.id, tree.used.load(Ordering::Relaxed)))
+            .collect()
+    }
+
+    /// Takes out the least recently used tree that nobody holds and that was used before `before`.
+    fn evict(&self, before: u64) -> Option<Arc<Tree>> {
+        let mut state = lock(&self.state);
+        let oldest = state
+            .ready
+            .values()
+            // Only the table holds it: no user, and no delta that lies over it.
+            .filter(|tree| Arc::strong_count(tree) == 1)
+            .min_by_key(|tree| (tree.used.load(Ordering::Relaxed), tree.id))?;
+        if oldest.used.load(Ordering::Relaxed) >= before {
+            return None;
+        }
+        let root = oldest.root;
+        state.ready.remove(&root)
+    }
+}
+
+impl State {
+    /// Whether a tree is held by this table only, directly and as a base.
+    fn idle(&self, tree: &Arc<Tree>) -> bool {
+        let deltas = self
+            .ready
+            .values()
+            .filter(|t| t.base.as_ref().is_some_and(|b| b.id == tree.id))
+            .count();
+        Arc::strong_count(tree) == 1 + deltas
+    }
+}
+
+impl Tree {
+    pub(crate) fn touch(&self, now: u64) {
+        self.used.fetch_max(now, Ordering::Relaxed);
+        if let Some(base) = &self.base {
+            base.touch(now);
+        }
+    }
+}
+
+impl Inner {
+    /// Evicts trees that were used before `before`, until about `wanted` bytes are free; answers with the bytes freed.
+    pub(crate) fn evict_trees(&self, before: u64, wanted: u64) -> Result<u64, StoreError> {
+        let mut freed = 0;
+        while freed < wanted {
+            let Some(tree) = self.trees.evict(before) else { break };
+            freed += tree.bytes.max(1);
+            let id = tree.id;
+            self.writer.run("forget a staged tree", move |connection| {
+                connection
+                    .prepare_cached("DELETE FROM trees WHERE id = ?1")?
+                    .execute([id.cast_signed()])?;
+                Ok(())
+            })?;
+            crate::recover::remove_all(&self.trees.dir.join(id.to_string()))?;
+        }
+        Ok(freed)
+    }
+}
