@@ -106,13 +106,11 @@ fn with_user_namespace<T>(
     then: impl FnOnce(&OwnedFd) -> io::Result<T>,
 ) -> io::Result<T> {
     let (reader, writer) = rustix::pipe::pipe()?;
-    let pid = match kernel::fork(libc::CLONE_NEWUSER)? {
-        None => {
-            drop(writer);
-            let _ = rustix::io::read(&reader, &mut [0u8; 1]);
-            sys::exit(0)
-        }
-        Some(pid) => pid,
+    let Some(pid) = kernel::fork(libc::CLONE_NEWUSER)? else {
+        drop(writer);
+        // Ends when the other side is closed, with or without a word.
+        let _ = rustix::io::read(&reader, &mut [0u8; 1]);
+        sys::exit(0)
     };
     let done = (|| {
         let raw = pid.as_raw_nonzero();

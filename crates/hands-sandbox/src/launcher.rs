@@ -117,7 +117,7 @@ impl Launcher {
     }
 
     /// One question, one answer. The first field of an answer says whether it is an error's text.
-    fn ask(&mut self, question: &[u8]) -> Result<(Vec<u8>, Vec<OwnedFd>), SandboxError> {
+    fn ask(&self, question: &[u8]) -> Result<(Vec<u8>, Vec<OwnedFd>), SandboxError> {
         let gone = || SandboxError::Gone { who: "launcher" };
         let sock = self.sock.as_ref().ok_or_else(gone)?;
         if question.len() > MAX_PACKET {

@@ -31,6 +31,8 @@ fn remove_at(parent: BorrowedFd<'_>, name: &OsStr, depth: usize) -> Result<(), E
         done => return done,
     }
     let directory = open(parent, name)?;
+    // Removing needs the right to write the directory, which its owner may have taken away.
+    let _ = rustix::fs::fchmod(&directory, Mode::RWXU);
     empty_at(directory.as_fd(), depth + 1)?;
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
@@ -50,8 +52,6 @@ fn empty_at(directory: BorrowedFd<'_>, depth: usize) -> Result<(), Errno> {
     if depth > MAX_DEPTH {
         return Err(Errno::LOOP);
     }
-    // Removing needs the right to write the directory, which its owner may have taken away.
-    let _ = rustix::fs::fchmod(directory, Mode::RWXU);
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());

@@ -59,7 +59,7 @@ pub(crate) fn serve(slot: &mut SlotState, cgroup: Option<&SlotCgroup>) -> ! {
         disk = order.scratch.is_none().then(|| format!("a{number}"));
         match ahead {
             Ok(ahead) => {
-                run(slot, cgroup, job, &order, ahead, &request.streams, size, disk.as_deref())
+                run(slot, cgroup, job, &order, ahead, &request.streams, size, disk.as_deref());
             }
             Err(errno) => refuse(slot, job, order.sequence, (step::MOUNT, errno)),
         }

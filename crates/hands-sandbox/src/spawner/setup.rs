@@ -71,11 +71,9 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
     let namespaced = plan.isolation != Isolation::Process;
     if namespaced {
         if plan.ids == Ids::Ranges {
-            // SAFETY: takes no pointer that is read.
-            named(
-                "groups",
-                unsafe { sys::call(libc::SYS_setgroups, 0, 0, 0, 0, 0) }.map_err(kernel::error),
-            )?;
+            // SAFETY: an empty list, of which nothing is read.
+            let groups = unsafe { sys::call(libc::SYS_setgroups, 0, 0, 0, 0, 0) };
+            named("groups", groups.map_err(kernel::error))?;
             named("group 0", set_id(libc::SYS_setresgid, 0))?;
             named("user 0", set_id(libc::SYS_setresuid, 0))?;
             // The change of ids has cleared it.
@@ -153,17 +151,26 @@ fn open(path: &str) -> Step<OwnedFd> {
     named(path, rustix::fs::open(path, OPEN_DIRECTORY, Mode::empty()))
 }
 
-/// Ignored signals and the mask survive exec: Rust ignores SIGPIPE, and actions would inherit that.
+/// Ignored signals and the mask survive exec: Rust ignores SIGPIPE, and actions would inherit that. By raw calls, because
+/// libc keeps its hands on two signals of its own, which others may have left ignored too.
 fn default_signals() {
-    // SAFETY: sets default actions, and an empty mask from a local.
-    unsafe {
-        for signal in 1..32 {
-            libc::signal(signal, libc::SIG_DFL);
-        }
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    const LAST: usize = 64;
+    const SIZE_OF_MASK: usize = 8;
+    // A kernel's sigaction, all zero: default action, no flags, no mask. With room to spare.
+    let default = [0usize; 8];
+    for signal in 1..=LAST {
+        // SIGKILL and SIGSTOP refuse, and can't be ignored either.
+        // SAFETY: points to a local.
+        let _set = unsafe {
+            sys::call(libc::SYS_rt_sigaction, signal, default.as_ptr() as usize, 0, SIZE_OF_MASK, 0)
+        };
     }
+    let none = 0u64;
+    // SAFETY: points to a local.
+    let _set = unsafe {
+        let how = arg(libc::SIG_SETMASK);
+        sys::call(libc::SYS_rt_sigprocmask, how, (&raw const none) as usize, 0, SIZE_OF_MASK, 0)
+    };
 }
 
 fn set_id(call: libc::c_long, id: usize) -> io::Result<()> {

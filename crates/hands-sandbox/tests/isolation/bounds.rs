@@ -4,7 +4,7 @@ use hands_sandbox::{Scratch, Status};
 
 use crate::harness::Bench;
 
-pub fn run(b: &mut Bench<'_>) {
+pub(crate) fn run(b: &mut Bench<'_>) {
     // At `process` the machine counts all of an ordinary user's processes, and none of root's own.
     let ran =
         b.run_with(&[&b.in_root("probe"), "inside", "fork-bomb"], |r| r.limits.pids = Some(100));

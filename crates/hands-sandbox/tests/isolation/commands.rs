@@ -9,7 +9,7 @@ use rustix::pty::OpenptFlags;
 
 use crate::harness::{Bench, request, running};
 
-pub fn run(b: &mut Bench<'_>) {
+pub(crate) fn run(b: &mut Bench<'_>) {
     streams_and_status(b);
     search(b);
     long_arguments(b);

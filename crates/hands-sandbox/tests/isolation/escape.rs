@@ -8,7 +8,7 @@ use hands_sandbox::{Network, Privilege, SlotConfig};
 
 use crate::harness::{Bench, SLOT, run_on};
 
-pub fn run(b: &mut Bench<'_>) {
+pub(crate) fn run(b: &mut Bench<'_>) {
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let port = tcp.local_addr().expect("its address").port().to_string();
     let name = SocketAddr::from_abstract_name("hands-test-host").expect("a name");

@@ -14,13 +14,13 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     passed: u32,
     failed: Vec<String>,
 }
 
 impl Tally {
-    pub fn report(&self, who: &str) -> bool {
+    pub(crate) fn report(&self, who: &str) -> bool {
         println!("{who}: {} passed, {} failed", self.passed, self.failed.len());
         for name in &self.failed {
             println!("{who}: FAILED {name}");
@@ -30,29 +30,29 @@ impl Tally {
 }
 
 /// One level with one slot.
-pub struct Bench<'a> {
-    pub level: Isolation,
-    pub probe: &'a Probe,
-    pub place: PathBuf,
-    pub launcher: Launcher,
-    pub slot: Slot,
+pub(crate) struct Bench<'a> {
+    pub(crate) level: Isolation,
+    pub(crate) probe: &'a Probe,
+    pub(crate) place: PathBuf,
+    pub(crate) launcher: Launcher,
+    pub(crate) slot: Slot,
     who: &'a str,
     tally: &'a mut Tally,
 }
 
 /// An outcome with what the streams carried.
-pub struct Ran {
-    pub outcome: Outcome,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Ran {
+    pub(crate) outcome: Outcome,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
-    pub fn exited(&self, code: i32) -> bool {
+    pub(crate) fn exited(&self, code: i32) -> bool {
         self.outcome.start_error.is_none() && self.outcome.status == Status::Exited(code)
     }
 
-    pub fn note(&self) -> String {
+    pub(crate) fn note(&self) -> String {
         let Outcome { status, start_error, dirty, timed_out, .. } = &self.outcome;
         format!(
             "{status:?} {start_error:?} dirty {dirty} timed out {timed_out} {} {}",
@@ -62,11 +62,11 @@ impl Ran {
     }
 }
 
-pub const SLOT: SlotConfig =
+pub(crate) const SLOT: SlotConfig =
     SlotConfig { index: 0, network: Network::Loopback, privilege: Privilege::None };
 
 impl<'a> Bench<'a> {
-    pub fn new(
+    pub(crate) fn new(
         place: &Path,
         level: Isolation,
         who: &'a str,
@@ -80,7 +80,7 @@ impl<'a> Bench<'a> {
         Self { level, probe, place, launcher, slot, who, tally }
     }
 
-    pub fn check(&mut self, name: &str, good: bool, note: impl std::fmt::Display) {
+    pub(crate) fn check(&mut self, name: &str, good: bool, note: impl std::fmt::Display) {
         let full = format!("{} {} {name}", self.who, self.level);
         if good {
             self.tally.passed += 1;
@@ -91,17 +91,17 @@ impl<'a> Bench<'a> {
         }
     }
 
-    pub fn has_namespaces(&self) -> bool {
+    pub(crate) fn has_namespaces(&self) -> bool {
         self.level != Isolation::Process
     }
 
     /// Runs a command line with nothing but `PATH` in its environment.
-    pub fn run(&mut self, argv: &[&str]) -> Ran {
+    pub(crate) fn run(&mut self, argv: &[&str]) -> Ran {
         self.run_with(argv, |_| {})
     }
 
     /// Runs one of `inside`'s probes.
-    pub fn inside(&mut self, args: &[&str]) -> Ran {
+    pub(crate) fn inside(&mut self, args: &[&str]) -> Ran {
         let probe = self.in_root("probe");
         let mut argv = vec![probe.as_str(), "inside"];
         argv.extend(args);
@@ -109,21 +109,21 @@ impl<'a> Bench<'a> {
     }
 
     /// Where the action sees a file of the input root.
-    pub fn in_root(&self, name: &str) -> String {
+    pub(crate) fn in_root(&self, name: &str) -> String {
         self.slot.input_root(Path::new("/job")).join(name).display().to_string()
     }
 
-    pub fn run_with(&mut self, argv: &[&str], change: impl FnOnce(&mut Request)) -> Ran {
+    pub(crate) fn run_with(&mut self, argv: &[&str], change: impl FnOnce(&mut Request)) -> Ran {
         run_on(&mut self.slot, argv, change)
     }
 
-    pub fn passes(&mut self, name: &str, args: &[&str]) {
+    pub(crate) fn passes(&mut self, name: &str, args: &[&str]) {
         let ran = self.inside(args);
         self.check(name, ran.exited(0) && !ran.outcome.dirty, ran.note());
     }
 }
 
-pub fn request(argv: &[&str], stdout: OwnedFd, stderr: OwnedFd) -> Request {
+pub(crate) fn request(argv: &[&str], stdout: OwnedFd, stderr: OwnedFd) -> Request {
     let argv = argv.iter().map(|a| CString::new(*a).expect("no NUL")).collect();
     let mut request = Request::new("root0", argv, Stdio::Pipes { stdin: None, stdout, stderr });
     request.env = vec![CString::from(c"PATH=/usr/bin:/bin")];
@@ -132,7 +132,7 @@ pub fn request(argv: &[&str], stdout: OwnedFd, stderr: OwnedFd) -> Request {
     request
 }
 
-pub fn run_on(slot: &mut Slot, argv: &[&str], change: impl FnOnce(&mut Request)) -> Ran {
+pub(crate) fn run_on(slot: &mut Slot, argv: &[&str], change: impl FnOnce(&mut Request)) -> Ran {
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
     let ((out, stdout), (err, stderr)) = (pipe(), pipe());
     let mut wanted = request(argv, stdout, stderr);
@@ -165,11 +165,11 @@ pub fn run_on(slot: &mut Slot, argv: &[&str], change: impl FnOnce(&mut Request))
     Ran { outcome, out, err }
 }
 
-pub fn config(place: &Path, level: Isolation) -> LauncherConfig {
+pub(crate) fn config(place: &Path, level: Isolation) -> LauncherConfig {
     LauncherConfig::new("/proc/self/exe", level, place.join("cache"), place.join("work"))
 }
 
-pub fn fill_cache(cache: &Path) {
+pub(crate) fn fill_cache(cache: &Path) {
     for dir in ["root0/src", "root0/gone", "above/src", "layer/bin"] {
         std::fs::create_dir_all(cache.join(dir)).expect("the cache");
     }
@@ -195,7 +195,7 @@ pub fn fill_cache(cache: &Path) {
 }
 
 /// Reads a file of an outcome's tree as the worker does.
-pub fn read_tree(ran: &Ran, path: &str) -> Option<String> {
+pub(crate) fn read_tree(ran: &Ran, path: &str) -> Option<String> {
     use rustix::fs::ResolveFlags;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
@@ -207,7 +207,7 @@ pub fn read_tree(ran: &Ran, path: &str) -> Option<String> {
 }
 
 /// Whether a process with this word in its arguments lives, anywhere on the machine.
-pub fn running(word: &str) -> bool {
+pub(crate) fn running(word: &str) -> bool {
     let own = std::process::id().to_string();
     std::fs::read_dir("/proc").expect("proc").flatten().any(|entry| {
         let name = entry.file_name();

@@ -5,7 +5,7 @@ mod try_out;
 
 use std::process::exit;
 
-pub fn run(args: &[String]) -> ! {
+pub(crate) fn run(args: &[String]) -> ! {
     let argument = args.get(1).map_or("", String::as_str);
     let known = try_out::run(&args[0], argument)
         || leave::run(&args[0], argument)
@@ -14,7 +14,7 @@ pub fn run(args: &[String]) -> ! {
     exit(0)
 }
 
-pub fn require(contained: bool, what: &str) {
+pub(crate) fn require(contained: bool, what: &str) {
     if !contained {
         eprintln!("NOT CONTAINED: {what}: {}", std::io::Error::last_os_error());
         exit(1);
@@ -22,7 +22,7 @@ pub fn require(contained: bool, what: &str) {
 }
 
 /// The error number of a call that must fail.
-pub fn raw(nr: i64, a: usize, b: usize, c: usize) -> i32 {
+pub(crate) fn raw(nr: i64, a: usize, b: usize, c: usize) -> i32 {
     // SAFETY: calls that must fail, with arguments that they can't use.
     let done = unsafe { libc::syscall(nr, a, b, c, 0, 0) };
     if done < 0 { std::io::Error::last_os_error().raw_os_error().unwrap_or(0) } else { 0 }

@@ -9,7 +9,7 @@ use crate::harness::{Bench, read_tree};
 const CHANGES: &str = "echo made > out.txt && rm input.txt && rm -r gone && echo replaced > src/a.c && mkdir -p d/e \
                        && echo deep > d/e/f && ln -s /etc/passwd link && ln -s .. up && chmod 600 out.txt";
 
-pub fn run(b: &mut Bench<'_>) {
+pub(crate) fn run(b: &mut Bench<'_>) {
     collected(b, "the merged tree", |_| {});
     collected(b, "the merged tree of a copy", |r| r.input = InputRoot::Copy);
     collected(b, "the merged tree on disk", |r| r.scratch = Scratch::Disk);

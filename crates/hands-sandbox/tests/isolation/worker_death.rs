@@ -11,7 +11,7 @@ use hands_sandbox::{Isolation, Launcher};
 use crate::harness::{Bench, SLOT, config, request, running};
 
 /// The worker: starts an action that leaves daemons, says so, waits for ever.
-pub fn worker(args: &[String]) -> ! {
+pub(crate) fn worker(args: &[String]) -> ! {
     let level = Isolation::ALL.into_iter().find(|l| l.name() == args[1]).expect("a level");
     let mut launcher = Launcher::start(config(Path::new(&args[0]), level)).expect("a launcher");
     let mut slot = launcher.slot(SLOT).expect("a slot");
@@ -24,7 +24,7 @@ pub fn worker(args: &[String]) -> ! {
     panic!("the action ended: {outcome:?}");
 }
 
-pub fn run(b: &mut Bench<'_>) {
+pub(crate) fn run(b: &mut Bench<'_>) {
     let mounts = || std::fs::read_to_string("/proc/self/mounts").expect("mounts").lines().count();
     let (mounts_before, cgroups_before) = (mounts(), cgroups());
     let word = format!("hands-stay-{}", b.level);

@@ -13,7 +13,7 @@ const FILES: [&str; 5] =
     ["/tmp/leak", "/job/leak", "/dev/shm/leak", "/var/tmp/leak", "/home/user/leak"];
 const IPC_KEY: i32 = 0x1234;
 
-pub fn run(name: &str, _argument: &str) -> bool {
+pub(crate) fn run(name: &str, _argument: &str) -> bool {
     match name {
         "leave-files" => FILES.iter().for_each(|p| fs::write(p, "x").expect(p)),
         "find-files" => FILES.iter().for_each(|p| require(!fs::exists(p).unwrap_or(true), p)),

@@ -8,7 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 
 use super::{fork, raw, require};
 
-pub fn run(name: &str, argument: &str) -> bool {
+pub(crate) fn run(name: &str, argument: &str) -> bool {
     match name {
         "write-root" => {
             for p in [
