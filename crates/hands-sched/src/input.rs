@@ -106,8 +106,8 @@ pub struct Opening {
     pub offer: Offer,
     /// How long its leases live without a sign of life: 10 s on fast links, 60 s on slow ones.
     pub lease: Duration,
-    /// Whether the process is the one that had the worker's last session, so that what it does not name in `holds` it
-    /// never received. False for a process that was just started.
+    /// Whether what the worker does not name in `holds` was never received or never started by it. False for a process
+    /// that was just started, and for one that gave up leases that had run out.
     pub resumes: bool,
     /// Attempts that it has and still works on, or whose results were not acknowledged. Those that are still wanted are
     /// answered by [`Effect::Adopted`](crate::Effect::Adopted), the others by

@@ -5,7 +5,7 @@ use hands_types::{Attempt, OperationId, SessionId, Time, WorkerId};
 use crate::effect::{Effect, FailReason, RequeueReason};
 use crate::input::RejectReason;
 use crate::scheduler::Scheduler;
-use crate::state::{Holder, Lease, OperationAt, SessionAt, Timer};
+use crate::state::{Holder, Lease, OperationAt, Past, SessionAt, Timer};
 
 /// How a lease was lost.
 #[derive(Clone, Debug)]
@@ -273,7 +273,7 @@ impl Scheduler {
         let op = &mut self.operations[at];
         let handed_back = matches!(loss.reason, RequeueReason::HandedBack { .. });
         if op.cacheable && !handed_back {
-            op.past.push((worker, lease.attempt));
+            op.past.push(Past { worker, attempt: lease.attempt, blamed: loss.blamed });
         }
         op.lost += u32::from(loss.blamed);
         if !op.leases.is_empty() {

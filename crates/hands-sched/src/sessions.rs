@@ -89,8 +89,8 @@ impl Scheduler {
             }
             // A hub that was killed may have granted what its table does not know.
             let unknown = op.restored && op.leases.is_empty() && attempt.0 > op.attempt;
-            let welcome =
-                op.cacheable && op.leases.len() < 2 && op.past.contains(&(worker, attempt));
+            let past = op.past.iter().any(|p| p.worker == worker && p.attempt == attempt);
+            let welcome = op.cacheable && op.leases.len() < 2 && past;
             if !unknown && !welcome {
                 return false;
             }
@@ -100,7 +100,10 @@ impl Scheduler {
         }
         let op = &mut self.operations[at];
         op.attempt = op.attempt.max(attempt.0);
-        op.past.retain(|past| *past != (worker, attempt));
+        if let Some(i) = op.past.iter().position(|p| p.worker == worker && p.attempt == attempt) {
+            // It was not lost with its worker after all.
+            op.lost -= u32::from(op.past.remove(i).blamed);
+        }
         let holder = Holder::Session(new);
         let active = self.fits_now(at, new);
         self.attach(

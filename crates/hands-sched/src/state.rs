@@ -38,7 +38,7 @@ pub(crate) struct Operation {
     /// Empty while it is queued; two while a straggler is helped.
     pub(crate) leases: Vec<Lease>,
     /// Void leases of a cacheable action, whose results are still welcome.
-    pub(crate) past: Vec<(WorkerId, Attempt)>,
+    pub(crate) past: Vec<Past>,
 }
 
 /// One lease that is out.
@@ -52,6 +52,15 @@ pub(crate) struct Lease {
     pub(crate) recalled: bool,
     /// When it becomes a straggler, while that timer runs.
     pub(crate) straggles: Option<Time>,
+}
+
+/// A void lease of a cacheable action.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Past {
+    pub(crate) worker: WorkerId,
+    pub(crate) attempt: Attempt,
+    /// Whether it counts towards poison, as long as the worker does not come back.
+    pub(crate) blamed: bool,
 }
 
 /// Who has a lease.

@@ -26,12 +26,15 @@ pub struct LeaseTerms {
 /// What happened. Late, duplicate and unknown inputs are ignored.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A session with the hub is open. Everything that [`Slots::held`](crate::Slots::held) named in the first message
-    /// goes on; finished results are reported again.
+    /// The first message of a session was sent, made at this moment from [`Slots::held`](crate::Slots::held) and
+    /// [`Slots::resumes`](crate::Slots::resumes). What is said from now on comes after it, so there is no need to wait for
+    /// the answer; finished results are reported again.
     SessionOpened {
         /// How long leases live without contact.
         lease: Duration,
     },
+    /// The hub has answered the first message: it knows what this worker holds.
+    Welcomed,
     /// The session was lost. Work goes on; what may not outlive its lease ends when that has run out.
     SessionLost,
     /// The hub grants a lease. Only meaningful in a session.

@@ -64,6 +64,8 @@ pub struct Slots {
     slots: Vec<Option<LeaseId>>,
     used: Resources,
     contact: Contact,
+    /// Whether the hub knows of all that was started here and has not ended in a report.
+    confirmed: bool,
     drain: Drain,
 }
 
@@ -105,6 +107,7 @@ impl Slots {
             slots,
             used: Resources::default(),
             contact: Contact::None,
+            confirmed: false,
             drain: Drain::No,
         }
     }
@@ -113,6 +116,7 @@ impl Slots {
     pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
         match input {
             Input::SessionOpened { lease } => self.session_opened(lease, out),
+            Input::Welcomed => self.confirmed = true,
             Input::SessionLost => {
                 if let Contact::Open { lease } = self.contact {
                     self.contact = Contact::Lost { until: now.after(lease) };
@@ -148,6 +152,12 @@ impl Slots {
         let wanted =
             self.leases.iter().filter(|(_, row)| !matches!(row.stage, Stage::Killing { .. }));
         wanted.map(|(lease, _)| (lease.operation, lease.attempt)).collect()
+    }
+
+    /// Whether all that was started here since the hub last heard is in [`Slots::held`]: what it does not name was never
+    /// received or never started. False for a process that was just started, and after leases have run out.
+    pub const fn resumes(&self) -> bool {
+        self.confirmed
     }
 
     /// All leases, by id.
@@ -386,6 +396,7 @@ impl Slots {
             let started =
                 matches!(row.stage, Stage::Running { .. } | Stage::Uploading | Stage::Finished);
             if !started || !row.terms.outlives_lease {
+                self.confirmed &= !started;
                 self.cancel(lease, out);
             }
         }
