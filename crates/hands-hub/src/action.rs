@@ -1,0 +1,206 @@
+//! Reading an Action and its Command, and finding out all that is wrong or missing before anything is queued.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hands_proto::reapi;
+use hands_sched::Tree;
+use hands_store::Store;
+use hands_types::limits::MAX_PROTO_BLOB;
+use hands_types::{Digest, RelPath};
+use prost::Message;
+use tonic::Status;
+
+use crate::platform::{self, Wishes};
+use crate::trees::{Trees, Verdict, WholeTree};
+
+/// An action that can be queued.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) action: reapi::Action,
+    pub(crate) action_bytes: Bytes,
+    pub(crate) command: reapi::Command,
+    pub(crate) command_bytes: Bytes,
+    pub(crate) command_digest: Digest,
+    pub(crate) input_root: Digest,
+    pub(crate) platform: reapi::Platform,
+    pub(crate) wishes: Wishes,
+    /// For locality.
+    pub(crate) trees: Vec<Tree>,
+    /// Keeps the inputs in the store while the action lives.
+    pub(crate) inputs: Vec<Arc<WholeTree>>,
+}
+
+/// An Action message that was read, before its Command is looked at.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) message: reapi::Action,
+    pub(crate) bytes: Bytes,
+}
+
+/// The Action message; none if it is not in the store.
+pub(crate) fn read_action(store: &Store, digest: &Digest) -> Result<Option<Read>, Status> {
+    let Some(bytes) = read_message(store, digest, "Action")? else { return Ok(None) };
+    let message = decode(&bytes, digest, "Action")?;
+    Ok(Some(Read { message, bytes }))
+}
+
+/// The rest. Blocks while trees that are not known yet are walked: [`needs_walk`] tells.
+pub(crate) fn load(
+    store: &Store,
+    trees: &Trees,
+    max_timeout: Duration,
+    digest: &Digest,
+    read: Read,
+) -> Result<Loaded, Status> {
+    let Read { message: action, bytes: action_bytes } = read;
+    let function = digest.function;
+    let field = |value: &Option<reapi::Digest>, name: &str| {
+        value
+            .as_ref()
+            .ok_or_else(|| Status::invalid_argument(format!("the action {digest} has no {name}")))?
+            .to_digest(function)
+            .map_err(|e| {
+                Status::invalid_argument(format!("the action {digest} has a bad {name}: {e}"))
+            })
+    };
+    let command_digest = field(&action.command_digest, "command_digest")?;
+    let input_root = field(&action.input_root_digest, "input_root_digest")?;
+    check_timeout(&action, max_timeout)?;
+
+    let mut missing = Vec::new();
+    let command_bytes = read_message(store, &command_digest, "Command")?;
+    if command_bytes.is_none() {
+        missing.push(command_digest);
+    }
+    let command: Option<reapi::Command> = command_bytes
+        .as_ref()
+        .map(|bytes| decode(bytes, &command_digest, "Command"))
+        .transpose()?;
+    let platform = command.as_ref().map_or_else(
+        || action.platform.clone().unwrap_or_default(),
+        |command| platform::effective(&action, command),
+    );
+    let wishes =
+        platform::read(&platform, function).map_err(|e| Status::invalid_argument(e.to_string()))?;
+    if let Some(command) = &command {
+        check_command(command)?;
+    }
+
+    let mut inputs = Vec::new();
+    let mut located = Vec::new();
+    for root in [input_root].into_iter().chain(wishes.layers.iter().copied()) {
+        match trees.look(&root).map_err(|e| hands_reapi::store_status(&e))? {
+            Verdict::Whole(tree) => {
+                located.push(Tree { digest: root, bytes: tree.bytes });
+                inputs.push(tree);
+            }
+            Verdict::Missing(digests) => missing.extend(digests),
+            Verdict::Invalid { digest, why } => {
+                return Err(Status::invalid_argument(format!(
+                    "the directory {digest} of the input tree is invalid: {why}"
+                )));
+            }
+        }
+    }
+    if !missing.is_empty() {
+        missing.sort();
+        missing.dedup();
+        return Err(missing_blobs(&missing));
+    }
+    let (Some(command), Some(command_bytes)) = (command, command_bytes) else {
+        return Err(missing_blobs(&[command_digest]));
+    };
+    Ok(Loaded {
+        action,
+        action_bytes,
+        command,
+        command_bytes,
+        command_digest,
+        input_root,
+        platform,
+        wishes,
+        trees: located,
+        inputs,
+    })
+}
+
+/// Whether [`load`] would have to walk a tree of which nothing is known, which may take long.
+pub(crate) fn needs_walk(trees: &Trees, action: &reapi::Action, digest: &Digest) -> bool {
+    let root =
+        action.input_root_digest.as_ref().and_then(|root| root.to_digest(digest.function).ok());
+    let layered = action.platform.iter().flat_map(|p| &p.properties).any(|p| p.name == "layer");
+    layered || root.is_some_and(|root| !root.is_empty() && trees.known(&root).is_none())
+}
+
+/// What REAPI wants to hear about missing blobs: all of them at once.
+pub(crate) fn missing_blobs(missing: &[Digest]) -> Status {
+    hands_reapi::missing_blobs(tonic::Code::FailedPrecondition, missing)
+}
+
+fn read_message(store: &Store, digest: &Digest, what: &str) -> Result<Option<Bytes>, Status> {
+    if digest.size > MAX_PROTO_BLOB {
+        return Err(Status::invalid_argument(format!(
+            "the {what} {digest} is larger than {MAX_PROTO_BLOB} bytes"
+        )));
+    }
+    store.read(digest).map_err(|e| hands_reapi::store_status(&e))
+}
+
+fn decode<M: Message + Default>(bytes: &Bytes, digest: &Digest, what: &str) -> Result<M, Status> {
+    M::decode(bytes.clone()).map_err(|e| {
+        Status::invalid_argument(format!("the blob {digest} is no {what} message: {e}"))
+    })
+}
+
+/// A timeout beyond the maximum is refused, never cut down (REAPI v2, `Action.timeout`).
+fn check_timeout(action: &reapi::Action, most: Duration) -> Result<(), Status> {
+    let Some(timeout) = action.timeout else { return Ok(()) };
+    match Duration::try_from(timeout) {
+        Ok(timeout) if timeout <= most => Ok(()),
+        Ok(timeout) => Err(Status::invalid_argument(format!(
+            "the action's timeout of {} s is above the maximum of {} s",
+            timeout.as_secs(),
+            most.as_secs()
+        ))),
+        Err(_) => Err(Status::invalid_argument("the action's timeout is negative or out of range")),
+    }
+}
+
+fn check_command(command: &reapi::Command) -> Result<(), Status> {
+    let bad = |text: String| Err(Status::invalid_argument(text));
+    if command.arguments.is_empty() {
+        return bad("the command has no arguments".to_owned());
+    }
+    if command.arguments.iter().any(|a| a.contains('\0')) {
+        return bad("an argument of the command holds a NUL".to_owned());
+    }
+    for variable in &command.environment_variables {
+        if variable.name.is_empty()
+            || variable.name.contains(['=', '\0'])
+            || variable.value.contains('\0')
+        {
+            return bad(format!(
+                "the environment variable `{}` can't be set",
+                variable.name.escape_debug()
+            ));
+        }
+    }
+    if let Err(error) = RelPath::normalized(&command.working_directory) {
+        return bad(format!("working directory: {error}"));
+    }
+    let outputs =
+        command.output_paths.iter().chain(&command.output_files).chain(&command.output_directories);
+    for path in outputs {
+        // Relative to the working directory; build systems do name outputs beside it.
+        if path.starts_with('/') {
+            return bad(format!("output path: `{}` is absolute", path.escape_debug()));
+        }
+        if let Err(error) = RelPath::normalized(&format!("./{}/{path}", command.working_directory))
+        {
+            return bad(format!("output path: {error}"));
+        }
+    }
+    Ok(())
+}

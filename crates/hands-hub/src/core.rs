@@ -1,0 +1,369 @@
+//! The one task that owns all state that changes: operations, who waits for them, sessions, and the scheduler.
+//!
+//! `select → Event → handle → flush`: a handler never waits. What it wants to say after something is durable it adds to
+//! the commit that is handed to the database's thread when the event has been handled. It ends by [`Event::Close`].
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hands_link::{ConnectionId, StreamEnd};
+use hands_proto::v1;
+use hands_sched::{Input, Scheduler};
+use hands_store::Store;
+use hands_types::{Attempt, Digest, OperationId, SessionId, Time, WorkerId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::Activity;
+use crate::check::Checked;
+use crate::db::{Commit, Db};
+use crate::history::History;
+use crate::logs::Logs;
+use crate::trees::Trees;
+
+mod effects;
+mod finish;
+mod operation;
+mod restore;
+mod sessions;
+mod submit;
+mod view;
+mod waiters;
+
+pub(crate) use operation::{InputRoute, OpState, Operation, Stage};
+pub(crate) use sessions::{Opened, Session, SessionOut, ToWorker};
+pub(crate) use submit::{Submission, SubmitError, Ticket};
+
+/// What happened.
+pub(crate) enum Event {
+    /// A client wants an action done.
+    Submit(Box<Submission>),
+    /// A client wants to wait for an operation that it knows. None if it has ended and is not in memory any more, or
+    /// was never known.
+    Wait {
+        id: OperationId,
+        connection: Option<ConnectionId>,
+        reply: oneshot::Sender<Option<Ticket>>,
+    },
+    /// A stream that waited has ended before its operation.
+    Gone { id: OperationId, waiter: u64, end: StreamEnd },
+    /// Somebody asked for the operation's end. False if it is not known or has ended.
+    Cancel { id: OperationId, connection: Option<ConnectionId>, reply: oneshot::Sender<bool> },
+    /// A worker opened a session.
+    Open { hello: Box<v1::Hello>, out: SessionOut, reply: oneshot::Sender<Opened> },
+    /// Its connection has ended.
+    Closed { session: SessionId },
+    /// A message of a worker that needs no look at the store.
+    Heard { session: SessionId, heard: Heard },
+    /// The look at a result has ended.
+    Checked { session: SessionId, id: OperationId, attempt: Attempt, checked: Box<Checked> },
+    /// An output stream can't be taken; the action fails with this.
+    StreamFailed { id: OperationId, attempt: Attempt, status: tonic::Status },
+    /// A worker is to be drained. The reply is how many fit the name.
+    Drain { worker: String, reply: oneshot::Sender<usize> },
+    /// A question; changes nothing.
+    Ask(Box<dyn FnOnce(&Core) + Send>),
+    /// The hub ends.
+    Close(oneshot::Sender<()>),
+}
+
+/// What a worker said.
+pub(crate) enum Heard {
+    Heartbeat,
+    Started { id: OperationId, attempt: Attempt },
+    HandBack { id: OperationId, attempt: Attempt, reason: String },
+    Holds(Vec<Digest>),
+    Draining,
+}
+
+/// How to reach the core.
+#[derive(Clone, Debug)]
+pub(crate) struct CoreHandle {
+    /// Requests and messages; their senders wait when the core is behind.
+    events: mpsc::Sender<Event>,
+    /// From destructors, which can't wait. At most one for each stream that was open.
+    urgent: mpsc::UnboundedSender<Event>,
+}
+
+impl CoreHandle {
+    /// Sends an event. False if the hub has ended.
+    pub(crate) async fn send(&self, event: Event) -> bool {
+        self.events.send(event).await.is_ok()
+    }
+
+    /// Sends an event from where nothing may wait.
+    pub(crate) fn send_now(&self, event: Event) {
+        // Fails only when the hub has ended, and then nobody is interested.
+        let _ended = self.urgent.send(event);
+    }
+
+    /// Asks a question of the core. None if the hub has ended.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Core) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let ask = Box::new(move |core: &Core| {
+            // Who asked may have lost interest.
+            let _gone = reply.send(question(core));
+        });
+        self.send(Event::Ask(ask)).await;
+        answer.await.ok()
+    }
+}
+
+/// Events that may queue before their senders wait.
+const QUEUE: usize = 1024;
+/// How long an ended operation is kept in memory: longer than any handler takes from its look at the table to the core.
+pub(crate) const RECENT: Duration = Duration::from_secs(5);
+/// Ended operations that are kept in memory at most.
+const MAX_RECENT: usize = 20_000;
+
+/// The state.
+pub(crate) struct Core {
+    config: CoreConfig,
+    store: Store,
+    db: Arc<Db>,
+    logs: Arc<Logs>,
+    trees: Arc<Trees>,
+    history: History,
+    sched: Scheduler,
+    started: Instant,
+    operations: HashMap<OperationId, Operation>,
+    /// Operations that an equal Execute joins.
+    keys: HashMap<Key, OperationId>,
+    /// Operations that have ended a moment ago.
+    recent: HashMap<OperationId, Ticket>,
+    recent_keys: HashMap<Key, OperationId>,
+    recent_order: VecDeque<(Time, OperationId)>,
+    sessions: HashMap<SessionId, Session>,
+    /// When operations that nobody waits for end.
+    orphans: BTreeSet<(Time, OperationId)>,
+    /// When kept trees are looked through.
+    trees_due: Option<Time>,
+    next_waiter: u64,
+    /// Streams that wait.
+    n_clients: usize,
+    /// Operations that are kept though nobody waits.
+    n_detached: usize,
+    /// Bytes of Action and Command messages in memory.
+    message_bytes: usize,
+    commit: Commit,
+    /// The result that the scheduler is being asked about.
+    pending: Option<finish::Pending>,
+    /// What the worker whose session is being opened goes on with.
+    adopted: Vec<v1::Resume>,
+    activity: watch::Sender<Activity>,
+}
+
+/// What the core must know of the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct CoreConfig {
+    pub(crate) lease: Duration,
+    pub(crate) orphan: Duration,
+    pub(crate) hub_id: String,
+    pub(crate) protocol: v1::Protocol,
+    pub(crate) scheduler: hands_sched::SchedulerConfig,
+    pub(crate) queue_timeout: Duration,
+    pub(crate) queue_timeout_foreign: Duration,
+}
+
+/// What the core works with.
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) db: Arc<Db>,
+    pub(crate) logs: Arc<Logs>,
+    pub(crate) trees: Arc<Trees>,
+    pub(crate) history: History,
+    pub(crate) activity: watch::Sender<Activity>,
+}
+
+/// What makes two submissions the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    instance: Arc<str>,
+    digest: Digest,
+}
+
+impl Core {
+    /// Rebuilds the state from the table and starts the task.
+    pub(crate) fn start(
+        config: CoreConfig,
+        parts: Parts,
+        stored: Vec<crate::db::Stored>,
+    ) -> CoreHandle {
+        let (events, requests) = mpsc::channel(QUEUE);
+        let (urgent, urgent_requests) = mpsc::unbounded_channel();
+        let mut core = Self {
+            sched: Scheduler::new(config.scheduler.clone()),
+            config,
+            store: parts.store,
+            db: parts.db,
+            logs: parts.logs,
+            trees: parts.trees,
+            history: parts.history,
+            started: Instant::now(),
+            operations: HashMap::new(),
+            keys: HashMap::new(),
+            recent: HashMap::new(),
+            recent_keys: HashMap::new(),
+            recent_order: VecDeque::new(),
+            sessions: HashMap::new(),
+            orphans: BTreeSet::new(),
+            trees_due: None,
+            next_waiter: 1,
+            n_clients: 0,
+            n_detached: 0,
+            message_bytes: 0,
+            commit: Commit::default(),
+            pending: None,
+            adopted: Vec::new(),
+            activity: parts.activity,
+        };
+        core.restore(stored);
+        core.flush();
+        crate::task::spawn("hub-core", run(core, requests, urgent_requests));
+        CoreHandle { events, urgent }
+    }
+
+    /// Now, on the clock that leases use.
+    fn now(&self) -> Time {
+        Time::default().after(self.started.elapsed())
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Submit(submission) => self.submit(*submission),
+            Event::Wait { id, connection, reply } => self.wait(id, connection, reply),
+            Event::Gone { id, waiter, end } => self.gone(id, waiter, end),
+            Event::Cancel { id, connection, reply } => self.cancel_asked(id, connection, reply),
+            Event::Open { hello, out, reply } => self.open(&hello, out, reply),
+            Event::Closed { session } => self.closed(session),
+            Event::Heard { session, heard } => self.heard(session, heard),
+            Event::Checked { session, id, attempt, checked } => {
+                self.checked(session, id, attempt, *checked)
+            }
+            Event::StreamFailed { id, attempt, status } => self.stream_failed(id, attempt, &status),
+            Event::Drain { worker, reply } => self.drain(&worker, reply),
+            Event::Ask(question) => question(self),
+            Event::Close(_) => {}
+        }
+    }
+
+    /// Time has passed.
+    fn tick(&mut self) {
+        let now = self.now();
+        if self.sched.next_deadline().is_some_and(|due| due <= now) {
+            self.step(Input::Tick);
+        }
+        while let Some(&(due, id)) = self.orphans.first()
+            && due <= now
+        {
+            self.orphans.pop_first();
+            self.cancel(id, tonic::Status::cancelled("nobody waits for the action any more"));
+        }
+        self.forget_recent(now);
+        if self.trees_due.is_some_and(|due| due <= now) {
+            let left = self.trees.expire();
+            self.trees_due = left.then(|| now.after(self.trees.keep_for()));
+        }
+    }
+
+    /// When [`Core::tick`] is due.
+    fn next_deadline(&self) -> Option<Time> {
+        let orphan = self.orphans.first().map(|(due, _)| *due);
+        let recent = self.recent_order.front().map(|(ended, _)| ended.after(RECENT));
+        [self.sched.next_deadline(), orphan, recent, self.trees_due].into_iter().flatten().min()
+    }
+
+    fn forget_recent(&mut self, now: Time) {
+        while let Some(&(ended, id)) = self.recent_order.front()
+            && (ended.after(RECENT) <= now || self.recent_order.len() > MAX_RECENT)
+        {
+            self.recent_order.pop_front();
+            if let Some(ticket) = self.recent.remove(&id) {
+                let key = ticket.record.key();
+                if self.recent_keys.get(&key) == Some(&id) {
+                    self.recent_keys.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// Hands over what the last event brought.
+    fn flush(&mut self) {
+        if !self.commit.is_empty() {
+            self.db.submit(std::mem::take(&mut self.commit));
+        }
+        let counts = self.sched.counts();
+        let activity = Activity {
+            queued: counts.n_queued,
+            running: counts.n_leased,
+            detached: self.n_detached,
+            clients: self.n_clients,
+        };
+        self.activity.send_if_modified(|before| std::mem::replace(before, activity) != activity);
+    }
+
+    fn worker_name(&self, worker: WorkerId) -> Arc<str> {
+        self.sessions
+            .values()
+            .find(|session| session.worker == worker)
+            .map_or_else(|| worker.to_string().into(), |session| Arc::clone(&session.name))
+    }
+}
+
+impl crate::db::Record {
+    pub(crate) fn key(&self) -> Key {
+        Key { instance: Arc::clone(&self.instance), digest: self.digest }
+    }
+}
+
+async fn run(
+    mut core: Core,
+    mut requests: mpsc::Receiver<Event>,
+    mut urgent: mpsc::UnboundedReceiver<Event>,
+) {
+    loop {
+        let due = core.next_deadline().map(|due| core.started + due.since(Time::default()));
+        let timer = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        let event = tokio::select! {
+            biased;
+            event = urgent.recv() => event,
+            event = requests.recv() => event,
+            () = timer => {
+                core.tick();
+                core.flush();
+                continue;
+            }
+        };
+        match event {
+            // The hub and all of its services are gone.
+            None => return,
+            Some(Event::Close(done)) => {
+                core.flush();
+                drop(core);
+                // Whoever closes may have given up waiting.
+                let _gone = done.send(());
+                return;
+            }
+            Some(event) => {
+                core.handle(event);
+                core.flush();
+            }
+        }
+    }
+}
+
+/// Milliseconds since 1970, for rows and timestamps. Never for leases.
+pub(crate) fn unix_millis() -> i64 {
+    let since =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,225 @@
+//! The end of an operation: its row, the action cache, the worker's acknowledgement, and all who wait — in this order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hands_proto::{reapi, rpc, v1};
+use hands_sched::{Input, RejectReason};
+use hands_types::{Attempt, OperationId, SessionId};
+use prost::Message;
+use tonic::Status;
+
+use super::sessions::attempt_id;
+use super::{Core, Stage, Ticket, ToWorker, unix_millis};
+use crate::check::Checked;
+use crate::db::{Done, Record, Write};
+use crate::status::to_rpc;
+use crate::time::micros;
+
+/// The result that the scheduler is being asked about.
+pub(crate) struct Pending {
+    result: Option<reapi::ActionResult>,
+    status: rpc::Status,
+    message: String,
+}
+
+/// Whether a response may be recorded in the action cache: success of an action that allows it.
+pub(crate) fn is_cacheable(record: &Record, response: &reapi::ExecuteResponse) -> bool {
+    let ok = response.status.as_ref().is_none_or(|status| status.code == 0);
+    record.cacheable && ok && response.result.as_ref().is_some_and(|result| result.exit_code == 0)
+}
+
+impl Core {
+    /// The look at a result has ended.
+    pub(super) fn checked(
+        &mut self,
+        session: SessionId,
+        id: OperationId,
+        attempt: Attempt,
+        checked: Checked,
+    ) {
+        match checked {
+            Checked::Usable { result, status, message } => {
+                self.pending = Some(Pending { result, status, message });
+                self.step(Input::Finished { session, operation: id, attempt });
+                self.pending = None;
+            }
+            Checked::Unusable(reason) => {
+                tracing::warn!(operation = %id, attempt = attempt.0, reason, "a worker's result can't be used");
+                self.refuse(session, id, attempt, &reason);
+                self.step(Input::Rejected {
+                    session,
+                    operation: id,
+                    attempt,
+                    reason: RejectReason::Unable(reason),
+                });
+            }
+            Checked::Unknown => {
+                self.refuse(session, id, attempt, "this lease was not granted to this worker")
+            }
+        }
+    }
+
+    /// The scheduler took the result.
+    pub(super) fn accepted(&mut self, session: SessionId, id: OperationId, attempt: Attempt) {
+        let Some(pending) = self.pending.take() else {
+            return self.fail(id, Status::internal("a result was accepted that nobody brought"));
+        };
+        let response = reapi::ExecuteResponse {
+            result: pending.result,
+            status: Some(pending.status),
+            message: pending.message,
+            ..Default::default()
+        };
+        self.complete(id, Some((session, attempt)), response);
+    }
+
+    /// It ends without a result, by this status unless one was decided on before.
+    pub(super) fn fail(&mut self, id: OperationId, status: Status) {
+        let Some(operation) = self.operations.get_mut(&id) else { return };
+        let status = operation.verdict.take().unwrap_or(status);
+        let response =
+            reapi::ExecuteResponse { status: Some(to_rpc(&status)), ..Default::default() };
+        self.complete(id, None, response);
+    }
+
+    /// An output stream can't be taken.
+    pub(super) fn stream_failed(&mut self, id: OperationId, attempt: Attempt, status: &Status) {
+        if self.operations.get(&id).is_some_and(|operation| operation.attempt == Some(attempt)) {
+            self.cancel(id, status.clone());
+        }
+    }
+
+    fn complete(
+        &mut self,
+        id: OperationId,
+        accepted: Option<(SessionId, Attempt)>,
+        mut response: reapi::ExecuteResponse,
+    ) {
+        let Some(operation) = self.operations.remove(&id) else { return };
+        let record = Arc::clone(&operation.record);
+        let key = record.key();
+        if self.keys.get(&key) == Some(&id) {
+            self.keys.remove(&key);
+        }
+        if let Some(due) = operation.orphan_due {
+            self.orphans.remove(&(due, id));
+        }
+        self.message_bytes -= operation.message_bytes();
+        self.n_clients -= operation.waiters.len();
+        self.n_detached -= usize::from(operation.is_kept());
+        if !record.ours {
+            // Foreign clients print this; ours know the id.
+            let hint = if response.message.is_empty() { "" } else { "\n" };
+            response.message = format!("{}{hint}hands status {id}", response.message);
+        }
+
+        let before = operation.state.borrow().clone();
+        let done = Done {
+            retained: record.salted && is_final(&response),
+            response: Arc::new(response),
+            finished: unix_millis(),
+            started: before.started,
+            attempt: Attempt(before.attempt),
+            worker_name: before.worker.clone().unwrap_or_default(),
+        };
+        self.learn(&record, &done.response);
+        self.commit.writes.push(Write::Finish { id, done: done.clone() });
+        self.remember(Ticket {
+            record: Arc::clone(&record),
+            waiter: 0,
+            state: operation.state.subscribe(),
+        });
+
+        let out = accepted.and_then(|(session, attempt)| {
+            Some((self.sessions.get(&session)?.out.clone(), attempt))
+        });
+        let attempt = accepted.map(|(_, attempt)| attempt);
+        let logs = Arc::clone(&self.logs);
+        let cached = is_cacheable(&record, &done.response).then(|| cache_entry(&done.response));
+        let state = Arc::clone(&operation.state);
+        let tell = move || {
+            logs.finish(id, attempt);
+            if let Some((out, attempt)) = out {
+                let ack = v1::ResultAck { id: Some(attempt_id(id, attempt)) };
+                out.send(ToWorker::Message(v1::hub_message::Kind::ResultAck(ack)));
+            }
+            state.send_modify(|state| {
+                state.stage = Stage::Completed;
+                state.waiting = None;
+                state.done = Some(done);
+            });
+            // Its inputs may go now.
+            drop(operation);
+        };
+        match cached {
+            None => self.commit.then.push(Box::new(tell)),
+            Some(entry) => {
+                let store = self.store.clone();
+                self.commit.then.push(Box::new(move || {
+                    let (instance, digest) = (Arc::clone(&record.instance), record.digest);
+                    store.action_put_then(&instance, digest, entry, move |put| {
+                        if let Err(error) = put {
+                            // The result stands; it will only have to be computed again.
+                            tracing::warn!(%error, operation = %id, "a result was not recorded in the action cache");
+                        }
+                        tell();
+                    });
+                }));
+            }
+        }
+    }
+
+    /// Keeps an ended operation for those who were about to ask.
+    fn remember(&mut self, ticket: Ticket) {
+        let id = ticket.record.id;
+        let now = self.now();
+        self.recent_keys.insert(ticket.record.key(), id);
+        self.recent.insert(id, ticket);
+        self.recent_order.push_back((now, id));
+        self.forget_recent(now);
+    }
+
+    fn learn(&mut self, record: &Record, response: &reapi::ExecuteResponse) {
+        let Some(result) = response.result.as_ref().filter(|result| result.exit_code == 0) else {
+            return;
+        };
+        let Some(metadata) = &result.execution_metadata else { return };
+        let (Some(from), Some(to)) =
+            (&metadata.execution_start_timestamp, &metadata.execution_completed_timestamp)
+        else {
+            return;
+        };
+        let took =
+            Duration::from_micros(u64::try_from(micros(to) - micros(from)).unwrap_or_default());
+        self.commit.writes.extend(self.history.learn(record.shape, took));
+    }
+}
+
+/// The result as the action cache keeps it: without inlined streams, which it adds where a client asks for them.
+fn cache_entry(response: &reapi::ExecuteResponse) -> Bytes {
+    let mut result = response.result.clone().unwrap_or_default();
+    result.stdout_raw = Bytes::new();
+    result.stderr_raw = Bytes::new();
+    result.encode_to_vec().into()
+}
+
+/// Whether the same submission, sent again, gets this answer. Not where the client has been told to do something and
+/// send it again, and not where we failed.
+fn is_final(response: &reapi::ExecuteResponse) -> bool {
+    if response.result.is_some() {
+        return true;
+    }
+    let status = response.status.clone().unwrap_or_default();
+    match rpc::Code::try_from(status.code) {
+        Ok(rpc::Code::FailedPrecondition) => status.details.is_empty(),
+        Ok(
+            rpc::Code::Internal
+            | rpc::Code::Unavailable
+            | rpc::Code::ResourceExhausted
+            | rpc::Code::Aborted,
+        ) => false,
+        _ => true,
+    }
+}

@@ -1,0 +1,94 @@
+//! One operation that has not ended.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hands_link::ConnectionId;
+use hands_proto::v1;
+use hands_store::Pin;
+use hands_types::{Attempt, Time};
+use tokio::sync::{mpsc, watch};
+
+use crate::db::{Done, Record};
+use crate::trees::WholeTree;
+
+/// REAPI's stages, as far as we pass them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stage {
+    #[default]
+    Queued,
+    Executing,
+    Completed,
+}
+
+/// What those who wait are told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OpState {
+    pub(crate) stage: Stage,
+    /// Why it waits, if no worker can ever take it.
+    pub(crate) waiting: Option<Arc<str>>,
+    pub(crate) worker: Option<Arc<str>>,
+    pub(crate) attempt: u32,
+    /// When its command was started, milliseconds since 1970.
+    pub(crate) started: Option<i64>,
+    pub(crate) done: Option<Done>,
+}
+
+/// Where input for a running action goes.
+#[derive(Clone, Debug)]
+pub(crate) struct InputRoute {
+    pub(crate) id: v1::AttemptId,
+    pub(crate) out: mpsc::Sender<v1::HubMessage>,
+}
+
+/// One operation that has not ended.
+pub(crate) struct Operation {
+    pub(crate) record: Arc<Record>,
+    /// The messages for the lease, unless memory is short: then they are read again when they are needed.
+    pub(crate) messages: Option<(Bytes, Bytes)>,
+    /// An attempt may have had effects outside, so it is run again only if retries were asked for.
+    pub(crate) effects: bool,
+    pub(crate) state: Arc<watch::Sender<OpState>>,
+    /// Who waits, by which connection.
+    pub(crate) waiters: BTreeMap<u64, Option<ConnectionId>>,
+    /// When it ends if nobody comes back.
+    pub(crate) orphan_due: Option<Time>,
+    /// What it ends with, where that was decided before the scheduler was told.
+    pub(crate) verdict: Option<tonic::Status>,
+    /// The lease that is out, for lists.
+    pub(crate) attempt: Option<Attempt>,
+    /// For those who attach; only where the action takes input.
+    pub(crate) input: Option<watch::Sender<Option<InputRoute>>>,
+    /// Keep what it needs in the store.
+    pub(crate) _inputs: Vec<Arc<WholeTree>>,
+    pub(crate) _pin: Option<Pin>,
+}
+
+impl Operation {
+    pub(crate) fn new(record: Arc<Record>, state: Arc<watch::Sender<OpState>>) -> Self {
+        let takes_input = record.options.stdin || record.options.terminal.is_some();
+        Self {
+            record,
+            messages: None,
+            effects: false,
+            state,
+            waiters: BTreeMap::new(),
+            orphan_due: None,
+            verdict: None,
+            attempt: None,
+            input: takes_input.then(|| watch::Sender::new(None)),
+            _inputs: Vec::new(),
+            _pin: None,
+        }
+    }
+
+    /// Whether it stays although nobody waits.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.record.options.detach && self.waiters.is_empty()
+    }
+
+    pub(crate) fn message_bytes(&self) -> usize {
+        self.messages.as_ref().map_or(0, |(action, command)| action.len() + command.len())
+    }
+}

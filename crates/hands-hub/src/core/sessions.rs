@@ -1,0 +1,243 @@
+//! Workers' sessions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hands_proto::v1;
+use hands_sched::{Input, Offer, Opening, RejectReason};
+use hands_types::{Attempt, OperationId, Resources, SessionId, WorkerId};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Core, Heard, InputRoute, Stage, unix_millis};
+use crate::db::Write;
+
+/// What goes to a worker.
+#[derive(Debug)]
+pub(crate) enum ToWorker {
+    Message(v1::hub_message::Kind),
+    /// The session ends with this, or well.
+    Close(Option<tonic::Status>),
+}
+
+/// The way to a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionOut {
+    /// Not bounded: what the core says is bounded by the leases, and acknowledgements by what was sent.
+    pub(crate) control: mpsc::UnboundedSender<ToWorker>,
+    /// Input for running actions; whoever attaches waits when the worker does not keep up.
+    pub(crate) input: mpsc::Sender<v1::HubMessage>,
+}
+
+impl SessionOut {
+    pub(crate) fn send(&self, message: ToWorker) {
+        // Fails when the connection is gone, which is reported on its own.
+        let _gone = self.control.send(message);
+    }
+
+    pub(crate) fn close(&self) {
+        self.send(ToWorker::Close(None));
+    }
+}
+
+/// What the core answers to a Hello.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) session: SessionId,
+    pub(crate) worker: WorkerId,
+    pub(crate) name: Arc<str>,
+}
+
+/// One session of a worker.
+pub(crate) struct Session {
+    pub(crate) worker: WorkerId,
+    pub(crate) name: Arc<str>,
+    pub(crate) out: SessionOut,
+    pub(crate) hello: v1::Hello,
+    /// Milliseconds since 1970.
+    pub(crate) connected: i64,
+    pub(crate) last_seen: i64,
+    pub(crate) draining: bool,
+}
+
+/// Leases that a worker gets ahead of its free slots.
+const AHEAD: u32 = 2;
+
+pub(crate) fn attempt_id(id: OperationId, attempt: Attempt) -> v1::AttemptId {
+    v1::AttemptId { operation: id.to_string(), attempt: attempt.0 }
+}
+
+impl Core {
+    pub(super) fn open(
+        &mut self,
+        hello: &v1::Hello,
+        out: SessionOut,
+        reply: oneshot::Sender<Opened>,
+    ) {
+        // Checked by the service.
+        let Ok(worker) = hello.worker_id.parse::<WorkerId>() else { return };
+        let session = SessionId(crate::id::random());
+        let name: Arc<str> = if hello.name.is_empty() {
+            worker.to_string().into()
+        } else {
+            hello.name.as_str().into()
+        };
+        let lease = match hello.lease_ms {
+            0 => self.config.lease,
+            millis => Duration::from_millis(millis)
+                .clamp(Duration::from_secs(1), Duration::from_secs(600)),
+        };
+        let now = unix_millis();
+        self.sessions.insert(
+            session,
+            Session {
+                worker,
+                name: Arc::clone(&name),
+                out: out.clone(),
+                hello: hello.clone(),
+                connected: now,
+                last_seen: now,
+                draining: false,
+            },
+        );
+        let held: Vec<(OperationId, Attempt)> = hello
+            .attempts
+            .iter()
+            .filter_map(|id| Some((id.operation.parse().ok()?, Attempt(id.attempt))))
+            .collect();
+        let opening = Opening {
+            session,
+            worker,
+            offer: offer(hello),
+            lease,
+            // A process that has attempts is the one that got them. One that has none may be new.
+            resumes: !held.is_empty(),
+            holds: held,
+        };
+        self.step(Input::SessionOpened(Box::new(opening)));
+        let welcome = v1::Welcome {
+            protocol: Some(self.config.protocol.clone()),
+            session_id: session.to_string(),
+            hub_id: self.config.hub_id.clone(),
+            lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
+            resume: std::mem::take(&mut self.adopted),
+        };
+        // Said at once, so before the leases and cancels of this step, which go by the table's thread.
+        out.send(ToWorker::Message(v1::hub_message::Kind::Welcome(welcome)));
+        // Nobody to tell if the connection is gone again; its end is reported on its own.
+        let _gone = reply.send(Opened { session, worker, name: Arc::clone(&name) });
+    }
+
+    /// A worker came back with an attempt that counts.
+    pub(super) fn adopt(&mut self, session: SessionId, id: OperationId, attempt: Attempt) {
+        let Some(known) = self.sessions.get(&session) else { return };
+        let Some(operation) = self.operations.get_mut(&id) else { return };
+        match self.logs.attempt(&operation.record, attempt, known.worker, true) {
+            Ok(log) => self.adopted.push(v1::Resume {
+                id: Some(attempt_id(id, attempt)),
+                stdout_offset: log.stdout.mark().length,
+                stderr_offset: log.stderr.mark().length,
+            }),
+            Err(error) => {
+                tracing::error!(%error, operation = %id, "can't open the spool of an action")
+            }
+        }
+        operation.attempt = Some(attempt);
+        if let Some(input) = &operation.input {
+            let route = InputRoute { id: attempt_id(id, attempt), out: known.out.input.clone() };
+            input.send_replace(Some(route));
+        }
+        self.commit.writes.push(Write::Lease { id, attempt, worker: known.worker });
+        let name = Arc::clone(&known.name);
+        self.publish(id, |state| {
+            // Whether it has started is not said again; most have.
+            state.stage = Stage::Executing;
+            state.worker = Some(name);
+            state.attempt = attempt.0;
+        });
+    }
+
+    pub(super) fn closed(&mut self, session: SessionId) {
+        if let Some(gone) = self.sessions.remove(&session) {
+            tracing::info!(worker = %gone.name, "a worker's connection has ended");
+            self.step(Input::SessionClosed { session });
+        }
+    }
+
+    pub(super) fn heard(&mut self, session: SessionId, heard: Heard) {
+        let Some(known) = self.sessions.get_mut(&session) else { return };
+        known.last_seen = unix_millis();
+        let draining = known.draining;
+        match heard {
+            Heard::Heartbeat => self.step(Input::Heartbeat { session }),
+            Heard::Started { id, attempt } => self.attempt_started(session, id, attempt),
+            Heard::HandBack { id, attempt, reason } => {
+                let reason =
+                    if draining { RejectReason::Draining } else { RejectReason::Unable(reason) };
+                self.step(Input::Rejected { session, operation: id, attempt, reason });
+            }
+            Heard::Holds(trees) => self.step(Input::Holds { session, trees }),
+            Heard::Draining => {
+                known.draining = true;
+                self.step(Input::Draining { session });
+            }
+        }
+    }
+
+    fn attempt_started(&mut self, session: SessionId, id: OperationId, attempt: Attempt) {
+        self.step(Input::Started { session, operation: id, attempt });
+        let Some(known) = self.sessions.get(&session) else { return };
+        let Some(operation) = self.operations.get(&id) else { return };
+        if operation.attempt != Some(attempt) {
+            return;
+        }
+        if let Some(input) = &operation.input {
+            let route = InputRoute { id: attempt_id(id, attempt), out: known.out.input.clone() };
+            input.send_replace(Some(route));
+        }
+        self.publish(id, |state| {
+            state.stage = Stage::Executing;
+            state.started = Some(unix_millis());
+        });
+    }
+
+    /// Workers of that id, unique prefix of an id, or name take nothing new.
+    pub(super) fn drain(&mut self, worker: &str, reply: oneshot::Sender<usize>) {
+        let found: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, s)| {
+                *s.name == *worker
+                    || (worker.len() >= 4 && s.worker.to_string().starts_with(worker))
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        if let [session] = found[..] {
+            if let Some(known) = self.sessions.get_mut(&session) {
+                known.draining = true;
+            }
+            let reason = "drained by an operator".to_owned();
+            self.tell(session, v1::hub_message::Kind::Drain(v1::Drain { reason }));
+            self.step(Input::Draining { session });
+        }
+        // Who asked may have lost interest.
+        let _gone = reply.send(found.len());
+    }
+
+    /// Where input for an operation goes; none if it takes none or has ended.
+    pub(crate) fn input_of(&self, id: OperationId) -> Option<watch::Receiver<Option<InputRoute>>> {
+        Some(self.operations.get(&id)?.input.as_ref()?.subscribe())
+    }
+}
+
+fn offer(hello: &v1::Hello) -> Offer {
+    let mut properties: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for property in &hello.properties {
+        properties.entry(property.name.clone()).or_default().insert(property.value.clone());
+    }
+    let cpu_millis =
+        if hello.slots > 0 { hello.slots.saturating_mul(1000) } else { hello.cpu_millis };
+    let custom = hello.custom.iter().map(|counter| (counter.name.clone(), counter.count)).collect();
+    let resources = Resources { cpu_millis, memory: hello.memory, custom };
+    Offer { name: hello.name.clone(), properties, resources, ahead: AHEAD }
+}

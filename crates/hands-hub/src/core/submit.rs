@@ -1,0 +1,200 @@
+//! Execute, once its request has been read and checked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hands_link::ConnectionId;
+use hands_sched::{ActionSpec, Input, Needs, Tree};
+use hands_types::{Digest, InvocationId};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::{Core, OpState, Operation, RECENT};
+use crate::db::{Record, Write};
+use crate::trees::WholeTree;
+
+/// Execute, once its request has been read and checked.
+pub(crate) struct Submission {
+    /// With a fresh id, which is used if nothing is joined.
+    pub(crate) record: Record,
+    pub(crate) needs: Arc<Needs>,
+    pub(crate) trees: Vec<Tree>,
+    pub(crate) inputs: Vec<Arc<WholeTree>>,
+    pub(crate) action: Bytes,
+    pub(crate) command: Bytes,
+    pub(crate) command_digest: Digest,
+    /// An attempt may have effects outside.
+    pub(crate) effects: bool,
+    pub(crate) skip_cache_lookup: bool,
+    pub(crate) connection: Option<ConnectionId>,
+    /// When the table was asked for an earlier answer.
+    pub(crate) asked: Instant,
+    pub(crate) reply: oneshot::Sender<Result<Ticket, SubmitError>>,
+}
+
+/// What one needs to wait for an operation.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) record: Arc<Record>,
+    /// This waiter's number; 0 where nothing needs to be waited for.
+    pub(crate) waiter: u64,
+    pub(crate) state: watch::Receiver<OpState>,
+}
+
+/// Why a submission was not taken.
+#[derive(Debug)]
+pub(crate) enum SubmitError {
+    /// Too much time has passed since the table was asked: ask again.
+    Again,
+}
+
+/// Action and Command messages that are kept in memory; beyond it they are read again for their lease.
+const MAX_MESSAGES: usize = 64 << 20;
+
+impl Core {
+    pub(super) fn submit(&mut self, submission: Submission) {
+        let key = submission.record.key();
+        if submission.record.joinable {
+            if let Some(&id) = self.keys.get(&key) {
+                self.join(id, submission);
+                return;
+            }
+            if let Some(ticket) = self.recent_answer(&submission) {
+                answer(submission.reply, Ok(ticket));
+                return;
+            }
+        }
+        if submission.record.salted && submission.asked.elapsed() > RECENT / 2 {
+            answer(submission.reply, Err(SubmitError::Again));
+            return;
+        }
+        self.accept(submission);
+    }
+
+    /// The answer of an equal operation that ended since the caller looked.
+    fn recent_answer(&self, submission: &Submission) -> Option<Ticket> {
+        let ticket = self.recent.get(self.recent_keys.get(&submission.record.key())?)?;
+        let state = ticket.state.borrow();
+        let done = state.done.as_ref()?;
+        let usable = if submission.record.salted {
+            done.retained
+        } else {
+            // What the action cache would have answered a moment later.
+            !submission.skip_cache_lookup
+                && super::finish::is_cacheable(&ticket.record, &done.response)
+        };
+        drop(state);
+        usable.then(|| ticket.clone())
+    }
+
+    fn join(&mut self, id: hands_types::OperationId, submission: Submission) {
+        let Some(operation) = self.operations.get_mut(&id) else { return };
+        if submission.record.options.detach && !operation.record.options.detach {
+            let mut record = Record::clone(&operation.record);
+            record.options.detach = true;
+            operation.record = Arc::new(record);
+            self.commit.writes.push(Write::Options { record: Arc::clone(&operation.record) });
+        }
+        let ticket = self.add_waiter(id, submission.connection);
+        if let Some(ticket) = ticket {
+            // Behind the operation's own row, which may not be durable yet.
+            self.commit.then.push(Box::new(move || answer(submission.reply, Ok(ticket))));
+        }
+    }
+
+    fn accept(&mut self, submission: Submission) {
+        let record = Arc::new(submission.record);
+        let id = record.id;
+        let mut operation = Operation::new(Arc::clone(&record), Arc::new(watch::Sender::default()));
+        operation.effects = submission.effects;
+        operation._inputs = submission.inputs;
+        if self.message_bytes < MAX_MESSAGES {
+            operation.messages = Some((submission.action, submission.command));
+            self.message_bytes += operation.message_bytes();
+        } else {
+            operation._pin = Some(self.store.pin([record.digest, submission.command_digest]));
+        }
+        if self.trees_due.is_none() && !operation._inputs.is_empty() {
+            self.trees_due = Some(self.now().after(self.trees.keep_for()));
+        }
+        self.n_detached += usize::from(operation.is_kept());
+        self.operations.insert(id, operation);
+        if record.joinable {
+            self.keys.insert(record.key(), id);
+        }
+        self.logs.register(id);
+        let ticket = self.add_waiter(id, submission.connection);
+
+        let spec = self.spec(&record, submission.needs, submission.trees, submission.effects);
+        let row = self.commit.writes.len();
+        self.commit.writes.push(Write::Insert { record: Arc::clone(&record), lease: None });
+        if let Some(ticket) = ticket {
+            self.commit.then.push(Box::new(move || answer(submission.reply, Ok(ticket))));
+        }
+        self.step(Input::Submit { operation: id, spec });
+        self.merge_lease(row);
+    }
+
+    /// A lease that was granted at once goes into the operation's first row.
+    fn merge_lease(&mut self, row: usize) {
+        let Some(Write::Insert { record, .. }) = self.commit.writes.get(row) else { return };
+        let new = record.id;
+        let found =
+            self.commit.writes.iter().skip(row).enumerate().find_map(|(at, write)| match write {
+                Write::Lease { id, attempt, worker } if *id == new => {
+                    Some((row + at, (*attempt, *worker)))
+                }
+                _ => None,
+            });
+        if let Some((at, granted)) = found {
+            self.commit.writes.remove(at);
+            if let Some(Write::Insert { lease, .. }) = self.commit.writes.get_mut(row) {
+                *lease = Some(granted);
+            }
+        }
+    }
+
+    pub(super) fn spec(
+        &self,
+        record: &Record,
+        needs: Arc<Needs>,
+        inputs: Vec<Tree>,
+        effects: bool,
+    ) -> ActionSpec {
+        let queue_timeout = match record.options.queue_timeout_ms {
+            0 if record.ours => self.config.queue_timeout,
+            0 => self.config.queue_timeout_foreign,
+            millis => Duration::from_millis(millis),
+        };
+        ActionSpec {
+            invocation: invocation(&record.metadata.tool_invocation_id),
+            priority: record.priority,
+            needs,
+            expected: self.history.expected(record.shape),
+            inputs,
+            cacheable: record.cacheable,
+            rerun: !effects || record.options.retry > 0,
+            queue_timeout: Some(queue_timeout),
+        }
+    }
+}
+
+/// Whoever asked may be gone; then its waiter is, too, and says so itself.
+fn answer(
+    reply: oneshot::Sender<Result<Ticket, SubmitError>>,
+    ticket: Result<Ticket, SubmitError>,
+) {
+    let _gone = reply.send(ticket);
+}
+
+/// The unit of fairness. Foreign clients name their invocations by UUIDs; any text will do.
+fn invocation(name: &str) -> InvocationId {
+    name.parse().unwrap_or_else(|_| {
+        // FNV-1a of 128 bits; equal names must give equal ids, and nothing more.
+        let start = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
+        InvocationId(name.bytes().fold(start, |hash, byte| {
+            (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+        }))
+    })
+}

@@ -1,0 +1,175 @@
+//! The hub's table on disk: one thread writes, commits in groups and then says what had to wait for the commit.
+//!
+//! Everything that a worker or client may only hear once it is durable is handed over together with its rows as a
+//! [`Then`]; the thread keeps the order in which the core gave them. It stops when the last [`Db`] is dropped or at
+//! [`Db::close`], after the last commit.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::HubError;
+
+mod read;
+mod row;
+mod schema;
+mod write;
+
+pub(crate) use row::{Done, Record, State, Stored};
+pub(crate) use write::Write;
+
+/// What is said once the rows before it are durable.
+pub(crate) type Then = Box<dyn FnOnce() + Send>;
+
+/// How long finished operations are kept, and how much of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) age: Duration,
+    pub(crate) bytes: u64,
+}
+
+/// The handle of the table.
+pub(crate) struct Db {
+    path: PathBuf,
+    writer: Mutex<Option<Sender<Commit>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    reader: Mutex<Connection>,
+    /// Held for its lock.
+    _lock: File,
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Commit {
+    pub(crate) writes: Vec<Write>,
+    pub(crate) then: Vec<Then>,
+}
+
+impl Commit {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.then.is_empty()
+    }
+}
+
+/// Commits that may share one transaction.
+const GROUP: usize = 256;
+/// How often old rows are looked for when nothing else happens.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+
+impl Db {
+    /// Opens or makes the table below a state directory.
+    pub(crate) fn open(dir: &Path, bounds: Bounds) -> Result<Self, HubError> {
+        let lock = lock(dir)?;
+        let path = dir.join("hub.db");
+        let connection = schema::open(&path)?;
+        let reader = schema::open_reader(&path)?;
+        let mut writer = write::Writer::new(connection, bounds)
+            .map_err(|source| HubError::Database { what: "read", path: path.clone(), source })?;
+        let (sender, receiver) = channel();
+        let thread = std::thread::Builder::new()
+            .name("hub-db".into())
+            .spawn(move || run(&receiver, &mut writer))
+            .map_err(|source| HubError::Io {
+                what: "start a thread for",
+                path: path.clone(),
+                source,
+            })?;
+        Ok(Self {
+            path,
+            writer: Mutex::new(Some(sender)),
+            thread: Mutex::new(Some(thread)),
+            reader: Mutex::new(reader),
+            _lock: lock,
+        })
+    }
+
+    /// Hands rows over. What it holds to be said later is dropped unsaid if the table has been closed.
+    pub(crate) fn submit(&self, commit: Commit) {
+        if let Some(writer) = &*locked(&self.writer) {
+            // A send fails only after the thread has ended, which close() alone brings about.
+            let _ended = writer.send(commit);
+        }
+    }
+
+    /// Commits what was submitted and ends the thread. Blocks for that long.
+    pub(crate) fn close(&self) {
+        drop(locked(&self.writer).take());
+        let thread = locked(&self.thread).take();
+        if let Some(Err(panic)) = thread.map(JoinHandle::join) {
+            tracing::error!(?panic, "the database's thread panicked");
+        }
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        locked(&self.reader)
+    }
+
+    fn failed(&self, what: &'static str) -> impl FnOnce(rusqlite::Error) -> HubError {
+        let path = self.path.clone();
+        move |source| HubError::Database { what, path, source }
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing in here leaves its value half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run(receiver: &Receiver<Commit>, writer: &mut write::Writer) {
+    loop {
+        let first = match receiver.recv_timeout(PRUNE_EVERY) {
+            Ok(commit) => commit,
+            Err(RecvTimeoutError::Timeout) => {
+                writer.prune();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let mut writes = first.writes;
+        let mut then = first.then;
+        for commit in receiver.try_iter().take(GROUP) {
+            writes.extend(commit.writes);
+            then.extend(commit.then);
+        }
+        if !writes.is_empty() {
+            writer.commit(&writes);
+        }
+        for say in then {
+            say();
+        }
+        if writer.wants_pruning() {
+            writer.prune();
+        }
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, HubError> {
+    let path = dir.join("hub.lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|source| HubError::Io { what: "open", path: path.clone(), source })?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(HubError::InUse { path: dir.to_owned() }),
+        Err(error) => Err(HubError::Io { what: "lock", path, source: error.into() }),
+    }
+}

@@ -1,0 +1,145 @@
+//! Questions to the table.
+
+use std::collections::BTreeMap;
+
+use hands_types::{Digest, OperationId};
+use rusqlite::{OptionalExtension, params};
+
+use super::Db;
+use super::row::{COLUMNS, Stored, function_number};
+use super::write::key;
+use crate::HubError;
+
+/// Shapes whose history is remembered.
+const MAX_SHAPES: u32 = 100_000;
+
+impl Db {
+    /// One operation.
+    pub(crate) fn operation(&self, id: OperationId) -> Result<Option<Stored>, HubError> {
+        self.reader()
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM operations WHERE id = ?1"))
+            .and_then(|mut q| q.query_row([key(id)], Stored::read).optional())
+            .map_err(self.failed("read"))
+    }
+
+    /// The answer that a repeated Execute of a salted digest gets, if it finished after `since` (milliseconds since 1970).
+    pub(crate) fn retained(
+        &self,
+        instance: &str,
+        digest: &Digest,
+        since: i64,
+    ) -> Result<Option<Stored>, HubError> {
+        self.reader()
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM operations
+                 WHERE retained = 1 AND hash = ?1 AND size = ?2 AND function = ?3 AND instance = ?4 AND finished >= ?5
+                 ORDER BY finished DESC LIMIT 1"
+            ))
+            .and_then(|mut q| {
+                let size = i64::try_from(digest.size).unwrap_or(i64::MAX);
+                let function = function_number(digest.function);
+                q.query_row(params![digest.hash, size, function, instance, since], Stored::read).optional()
+            })
+            .map_err(self.failed("read"))
+    }
+
+    /// Ids within a range, at most `limit`, ascending.
+    pub(crate) fn ids(
+        &self,
+        low: u128,
+        high: u128,
+        limit: usize,
+    ) -> Result<Vec<OperationId>, HubError> {
+        self.reader()
+            .prepare_cached(
+                "SELECT id FROM operations WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3",
+            )
+            .and_then(|mut q| {
+                q.query_map(params![low.to_be_bytes(), high.to_be_bytes(), rows(limit)], |row| {
+                    Ok(OperationId(u128::from_be_bytes(row.get(0)?)))
+                })?
+                .collect()
+            })
+            .map_err(self.failed("read"))
+    }
+
+    /// Finished operations, newest first; of one invocation where it is named.
+    pub(crate) fn finished(&self, invocation: &str, limit: usize) -> Result<Vec<Stored>, HubError> {
+        self.reader()
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM operations WHERE state = 2 AND (?1 = '' OR invocation = ?1) ORDER BY id DESC LIMIT ?2"
+            ))
+            .and_then(|mut q| q.query_map(params![invocation, rows(limit)], Stored::read)?.collect())
+            .map_err(self.failed("read"))
+    }
+
+    /// Finished operations of ids below `before`, newest first.
+    pub(crate) fn finished_before(
+        &self,
+        before: u128,
+        limit: usize,
+    ) -> Result<Vec<Stored>, HubError> {
+        self.reader()
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM operations WHERE state = 2 AND id < ?1 ORDER BY id DESC LIMIT ?2"
+            ))
+            .and_then(|mut q| q.query_map(params![before.to_be_bytes(), rows(limit)], Stored::read)?.collect())
+            .map_err(self.failed("read"))
+    }
+
+    /// What had not ended when the table was last written. A row that can't be read is reported and left where it is.
+    pub(crate) fn active(&self) -> Result<Vec<Stored>, HubError> {
+        let read = || -> rusqlite::Result<Vec<Stored>> {
+            let reader = self.reader();
+            let mut query = reader.prepare(&format!(
+                "SELECT {COLUMNS} FROM operations WHERE state < 2 ORDER BY id"
+            ))?;
+            let mut rows = query.query([])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                match Stored::read(row) {
+                    Ok(stored) => found.push(stored),
+                    Err(error) => {
+                        tracing::error!(%error, "an operation in the hub's database can't be read")
+                    }
+                }
+            }
+            Ok(found)
+        };
+        read().map_err(self.failed("read"))
+    }
+
+    /// What actions of each shape took, in microseconds.
+    pub(crate) fn durations(&self) -> Result<BTreeMap<i64, i64>, HubError> {
+        self.reader()
+            .prepare("SELECT shape, micros FROM durations ORDER BY seen DESC LIMIT ?1")
+            .and_then(|mut q| {
+                q.query_map([MAX_SHAPES], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            })
+            .map_err(self.failed("read"))
+    }
+
+    /// A fact that is made once and stays, such as the hub's id.
+    pub(crate) fn fact(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> String,
+    ) -> Result<String, HubError> {
+        // Asked for at start only, so that a connection of its own does not matter.
+        let connection = super::schema::open(&self.path)?;
+        connection
+            .execute(
+                "INSERT OR IGNORE INTO facts(name, value) VALUES(?1, ?2)",
+                params![name, make()],
+            )
+            .and_then(|_| {
+                connection
+                    .query_row("SELECT value FROM facts WHERE name = ?1", [name], |row| row.get(0))
+            })
+            .map_err(self.failed("read"))
+    }
+}
+
+fn rows(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,78 @@
+//! The database's format and its migrations.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::HubError;
+
+/// The format that this version writes: `PRAGMA user_version`.
+pub(crate) const FORMAT: u32 = 1;
+
+const CREATE: &str = "
+CREATE TABLE operations(
+    id BLOB PRIMARY KEY,
+    instance TEXT NOT NULL,
+    function INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    flags INTEGER NOT NULL,
+    retained INTEGER NOT NULL DEFAULT 0,
+    priority INTEGER NOT NULL,
+    shape INTEGER NOT NULL,
+    input_root TEXT NOT NULL,
+    platform BLOB NOT NULL,
+    metadata BLOB NOT NULL,
+    invocation TEXT NOT NULL,
+    options BLOB NOT NULL,
+    title TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    worker BLOB,
+    worker_name TEXT NOT NULL DEFAULT '',
+    started INTEGER,
+    finished INTEGER,
+    response BLOB,
+    bytes INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX operations_active ON operations(id) WHERE state < 2;
+CREATE INDEX operations_retained ON operations(hash) WHERE retained = 1;
+CREATE INDEX operations_finished ON operations(finished) WHERE state = 2;
+CREATE TABLE durations(shape INTEGER PRIMARY KEY, micros INTEGER NOT NULL, seen INTEGER NOT NULL);
+CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
+";
+
+/// Opens the database for its one writer, makes or migrates it.
+pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
+    let fail = |what| move |source| HubError::Database { what, path: path.to_owned(), source };
+    let mut connection = Connection::open(path).map_err(fail("open"))?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(fail("open"))?;
+    // Survives a kill of every process at each commit; a power cut may take the last second and never corrupts.
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000;")
+        .map_err(fail("open"))?;
+    let found: u32 =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail("read"))?;
+    match found {
+        0 => {
+            let change = connection.transaction().map_err(fail("make"))?;
+            change.execute_batch(CREATE).map_err(fail("make"))?;
+            change.pragma_update(None, "user_version", FORMAT).map_err(fail("make"))?;
+            change.commit().map_err(fail("make"))?;
+        }
+        FORMAT => {}
+        found => return Err(HubError::Newer { path: path.to_owned(), found, known: FORMAT }),
+    }
+    Ok(connection)
+}
+
+/// A second connection that only reads.
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, HubError> {
+    let fail = |source| HubError::Database { what: "open", path: path.to_owned(), source };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(fail)?;
+    Ok(connection)
+}

@@ -1,0 +1,245 @@
+//! What is written, and the pruning of what is old.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hands_types::{Attempt, OperationId, WorkerId};
+use prost::Message;
+use rusqlite::{Connection, Transaction, params};
+
+use super::Bounds;
+use super::row::{Done, Record, State, function_number};
+
+/// One change of the table.
+#[derive(Debug)]
+pub(crate) enum Write {
+    /// A new operation, with the lease that it got at once if it got one.
+    Insert { record: Arc<Record>, lease: Option<(Attempt, WorkerId)> },
+    /// An operation that was answered as it came.
+    Answered { record: Arc<Record>, done: Done },
+    /// A lease was granted.
+    Lease { id: OperationId, attempt: Attempt, worker: WorkerId },
+    /// A lease became void.
+    Requeue { id: OperationId },
+    /// It has a result or failed.
+    Finish { id: OperationId, done: Done },
+    /// Its options changed: somebody joined it who wants it kept.
+    Options { record: Arc<Record> },
+    /// A finished one is to be forgotten.
+    Delete { id: OperationId },
+    /// What actions of a shape take.
+    Duration { shape: i64, micros: i64 },
+}
+
+pub(super) struct Writer {
+    connection: Connection,
+    bounds: Bounds,
+    /// Bytes of all finished rows.
+    bytes: u64,
+    /// Finished rows since old ones were last looked for.
+    fresh: usize,
+}
+
+/// Finished rows between two looks for old ones.
+const PRUNE_AFTER: usize = 2000;
+/// Rows that one transaction deletes at most, so that nothing waits long behind it.
+const PRUNE_ROWS: i64 = 500;
+/// What a row costs beside its response, about.
+const ROW_BYTES: usize = 600;
+
+impl Writer {
+    pub(super) fn new(connection: Connection, bounds: Bounds) -> rusqlite::Result<Self> {
+        connection.set_prepared_statement_cache_capacity(32);
+        let bytes: i64 = connection.query_row(
+            "SELECT coalesce(sum(bytes), 0) FROM operations WHERE state = 2",
+            [],
+            |row| row.get(0),
+        )?;
+        let mut writer =
+            Self { connection, bounds, bytes: u64::try_from(bytes).unwrap_or_default(), fresh: 0 };
+        writer.try_prune()?;
+        Ok(writer)
+    }
+
+    /// Commits, however long that takes: a result that was accepted is never dropped because a disk is full for a while.
+    pub(super) fn commit(&mut self, writes: &[Write]) {
+        let mut wait = Duration::from_millis(10);
+        loop {
+            match self.try_commit(writes) {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::error!(%error, ?wait, "can't write the hub's database; operations wait until it can");
+                    std::thread::sleep(wait);
+                    wait = (wait * 2).min(Duration::from_secs(5));
+                }
+            }
+        }
+    }
+
+    fn try_commit(&mut self, writes: &[Write]) -> rusqlite::Result<()> {
+        let change = self.connection.transaction()?;
+        let (mut bytes, mut fresh) = (0, 0);
+        for write in writes {
+            if let Some(added) = apply(&change, write)? {
+                bytes += added;
+                fresh += 1;
+            }
+        }
+        change.commit()?;
+        self.bytes += bytes;
+        self.fresh += fresh;
+        Ok(())
+    }
+
+    pub(super) const fn wants_pruning(&self) -> bool {
+        self.fresh >= PRUNE_AFTER || self.bytes > self.bounds.bytes
+    }
+
+    pub(super) fn prune(&mut self) {
+        if let Err(error) = self.try_prune() {
+            tracing::warn!(%error, "can't forget old operations");
+            self.fresh = 0;
+        }
+    }
+
+    fn try_prune(&mut self) -> rusqlite::Result<()> {
+        self.fresh = 0;
+        let age = i64::try_from(self.bounds.age.as_millis()).unwrap_or(i64::MAX);
+        let oldest = unix_millis().saturating_sub(age);
+        loop {
+            let over = self.bytes > self.bounds.bytes;
+            let change = self.connection.transaction()?;
+            let doomed: Vec<([u8; 16], i64)> = change
+                .prepare_cached(
+                    "SELECT id, bytes FROM operations WHERE state = 2 AND (finished < ?1 OR ?2) ORDER BY finished LIMIT ?3",
+                )?
+                .query_map(params![oldest, over, if over { PRUNE_ROWS / 10 } else { PRUNE_ROWS }], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?
+                .collect::<rusqlite::Result<_>>()?;
+            if doomed.is_empty() {
+                return Ok(());
+            }
+            for (id, _) in &doomed {
+                change.prepare_cached("DELETE FROM operations WHERE id = ?1")?.execute([id])?;
+            }
+            change.commit()?;
+            let freed: i64 = doomed.iter().map(|(_, bytes)| bytes).sum();
+            self.bytes = self.bytes.saturating_sub(u64::try_from(freed).unwrap_or_default());
+        }
+    }
+}
+
+/// Makes one change. Tells the bytes of a row that is finished by it.
+fn apply(change: &Transaction<'_>, write: &Write) -> rusqlite::Result<Option<u64>> {
+    match write {
+        Write::Insert { record, lease } => {
+            insert(
+                change,
+                record,
+                if lease.is_some() { State::Running } else { State::Queued },
+                *lease,
+            )?;
+        }
+        Write::Answered { record, done } => {
+            insert(change, record, State::Queued, None)?;
+            return finish(change, record.id, done).map(Some);
+        }
+        Write::Lease { id, attempt, worker } => {
+            change
+                .prepare_cached("UPDATE operations SET state = 1, attempt = ?2, worker = ?3 WHERE id = ?1 AND state < 2")?
+                .execute(params![key(*id), attempt.0, worker.0.to_be_bytes()])?;
+        }
+        Write::Requeue { id } => {
+            change
+                .prepare_cached("UPDATE operations SET state = 0 WHERE id = ?1 AND state < 2")?
+                .execute([key(*id)])?;
+        }
+        Write::Finish { id, done } => return finish(change, *id, done).map(Some),
+        Write::Options { record } => {
+            change
+                .prepare_cached("UPDATE operations SET options = ?2 WHERE id = ?1")?
+                .execute(params![key(record.id), record.options.encode_to_vec()])?;
+        }
+        Write::Delete { id } => {
+            change
+                .prepare_cached("DELETE FROM operations WHERE id = ?1 AND state = 2")?
+                .execute([key(*id)])?;
+        }
+        Write::Duration { shape, micros } => {
+            change
+                .prepare_cached(
+                    "INSERT INTO durations(shape, micros, seen) VALUES(?1, ?2, ?3)
+                     ON CONFLICT(shape) DO UPDATE SET micros = ?2, seen = ?3",
+                )?
+                .execute(params![shape, micros, unix_millis()])?;
+        }
+    }
+    Ok(None)
+}
+
+fn insert(
+    change: &Transaction<'_>,
+    record: &Record,
+    state: State,
+    lease: Option<(Attempt, WorkerId)>,
+) -> rusqlite::Result<()> {
+    change
+        .prepare_cached(
+            "INSERT OR REPLACE INTO operations(id, instance, function, hash, size, state, flags, priority, shape, input_root,
+                 platform, metadata, invocation, options, title, created, attempt, worker)
+             VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+        )?
+        .execute(params![
+            key(record.id),
+            &*record.instance,
+            function_number(record.digest.function),
+            record.digest.hash,
+            i64::try_from(record.digest.size).unwrap_or(i64::MAX),
+            state.number(),
+            record.flags(),
+            record.priority,
+            record.shape,
+            record.input_root.to_string(),
+            record.platform.encode_to_vec(),
+            record.metadata.encode_to_vec(),
+            record.metadata.tool_invocation_id,
+            record.options.encode_to_vec(),
+            record.title,
+            record.created,
+            lease.map_or(0, |(attempt, _)| attempt.0),
+            lease.map(|(_, worker)| worker.0.to_be_bytes()),
+        ])?;
+    Ok(())
+}
+
+fn finish(change: &Transaction<'_>, id: OperationId, done: &Done) -> rusqlite::Result<u64> {
+    let response = done.response.encode_to_vec();
+    let bytes = response.len() + ROW_BYTES;
+    change
+        .prepare_cached(
+            "UPDATE operations SET state = 2, retained = ?2, attempt = ?3, worker_name = ?4, started = ?5, finished = ?6,
+                 response = ?7, bytes = ?8
+             WHERE id = ?1",
+        )?
+        .execute(params![
+            key(id),
+            done.retained,
+            done.attempt.0,
+            &*done.worker_name,
+            done.started,
+            done.finished,
+            response,
+            i64::try_from(bytes).unwrap_or(i64::MAX),
+        ])?;
+    Ok(bytes as u64)
+}
+
+pub(super) const fn key(id: OperationId) -> [u8; 16] {
+    id.0.to_be_bytes()
+}
+
+fn unix_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,355 @@
+//! REAPI's Execution service.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use hands_link::{ConnectionId, ConnectionInfo, StreamEnd};
+use hands_proto::longrunning::Operation;
+use hands_proto::reapi::execution_server::Execution;
+use hands_proto::{EXECUTE_OPTIONS, REQUEST_METADATA, function_from_proto, reapi, v1};
+use hands_types::{Digest, OperationId};
+use prost::Message;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use crate::action::{self, Loaded};
+use crate::core::{Event, Submission, SubmitError, Ticket, unix_millis};
+use crate::db::{Done, Record, Write};
+use crate::follow::{Inline, follow, once};
+use crate::shared::{Shared, ended, table_status};
+
+/// The service.
+#[derive(Clone, Debug)]
+pub(crate) struct ExecutionService(pub(crate) Arc<Shared>);
+
+/// A stream of one operation's states.
+pub(crate) type OperationStream = Pin<Box<dyn Stream<Item = Result<Operation, Status>> + Send>>;
+
+/// Longest title that is kept, characters.
+const TITLE: usize = 200;
+/// Priorities that the capabilities announce.
+const PRIORITY: i32 = 1000;
+
+#[tonic::async_trait]
+impl Execution for ExecutionService {
+    type ExecuteStream = OperationStream;
+    type WaitExecutionStream = OperationStream;
+
+    async fn execute(
+        &self,
+        request: Request<reapi::ExecuteRequest>,
+    ) -> Result<Response<OperationStream>, Status> {
+        let connection = ConnectionInfo::of(&request).cloned();
+        let caller = Caller::read(&request)?;
+        let request = request.into_inner();
+        let digest = digest_of(&request)?;
+        let inline = Inline::of(&request);
+        let hub = &self.0;
+        let read = action::read_action(&hub.store, &digest)?;
+        let may_be_cached = read.as_ref().is_none_or(|read| !read.message.do_not_cache);
+        if may_be_cached
+            && !request.skip_cache_lookup
+            && let Some(result) =
+                hands_reapi::cached_result(&hub.store, &request.instance_name, &digest)
+                    .map_err(store_status)?
+        {
+            let (record, done) = answer_from_cache(hub, &request, digest, &caller, result);
+            return Ok(Response::new(once(hub, record, &done, &inline)));
+        }
+        let Some(read) = read else { return Err(action::missing_blobs(&[digest])) };
+        let loaded = if action::needs_walk(&hub.trees, &read.message, &digest) {
+            let hub = Arc::clone(hub);
+            crate::task::blocking(move || {
+                action::load(&hub.store, &hub.trees, hub.max_timeout, &digest, read)
+            })
+            .await??
+        } else {
+            action::load(&hub.store, &hub.trees, hub.max_timeout, &digest, read)?
+        };
+        self.submit(&request, digest, caller, loaded, connection, inline).await
+    }
+
+    async fn wait_execution(
+        &self,
+        request: Request<reapi::WaitExecutionRequest>,
+    ) -> Result<Response<OperationStream>, Status> {
+        let connection = ConnectionInfo::of(&request).cloned();
+        let id = operation_id(&request.get_ref().name)?;
+        self.wait(id, connection).await.map(Response::new)
+    }
+}
+
+impl ExecutionService {
+    async fn submit(
+        &self,
+        request: &reapi::ExecuteRequest,
+        digest: Digest,
+        caller: Caller,
+        loaded: Loaded,
+        connection: Option<ConnectionInfo>,
+        inline: Inline,
+    ) -> Result<Response<OperationStream>, Status> {
+        let hub = &self.0;
+        loop {
+            let record = record_of(request, digest, &caller, &loaded);
+            let asked = Instant::now();
+            if record.salted
+                && let Some(earlier) = self.earlier(&record)?
+            {
+                let (record, done) = earlier;
+                return Ok(Response::new(once(hub, Arc::new(record), &done, &inline)));
+            }
+            let (reply, answer) = oneshot::channel();
+            let submission = Submission {
+                effects: loaded.wishes.host_network
+                    || record.options.terminal.is_some()
+                    || record.options.stdin,
+                record,
+                needs: Arc::clone(&loaded.wishes.needs),
+                trees: loaded.trees.clone(),
+                inputs: loaded.inputs.clone(),
+                action: loaded.action_bytes.clone(),
+                command: loaded.command_bytes.clone(),
+                command_digest: loaded.command_digest,
+                skip_cache_lookup: request.skip_cache_lookup,
+                connection: connection.as_ref().map(|connection| connection.id),
+                asked,
+                reply,
+            };
+            hub.core.send(Event::Submit(Box::new(submission))).await;
+            match answer.await.map_err(|_| ended())? {
+                Ok(ticket) => return Ok(Response::new(follow(hub, ticket, connection, inline))),
+                Err(SubmitError::Again) => {}
+            }
+        }
+    }
+
+    /// The answer that this salted submission got before.
+    fn earlier(&self, record: &Record) -> Result<Option<(Record, Done)>, Status> {
+        let kept = i64::try_from(self.0.salted_result.as_millis()).unwrap_or(i64::MAX);
+        let since = unix_millis().saturating_sub(kept);
+        let stored = self
+            .0
+            .db
+            .retained(&record.instance, &record.digest, since)
+            .map_err(|e| table_status(&e))?;
+        Ok(stored.and_then(|stored| Some((stored.record, stored.done?))))
+    }
+
+    /// The states of an operation from now on.
+    pub(crate) async fn wait(
+        &self,
+        id: OperationId,
+        connection: Option<ConnectionInfo>,
+    ) -> Result<OperationStream, Status> {
+        let hub = &self.0;
+        match ticket(hub, id, connection.as_ref().map(|connection| connection.id)).await? {
+            Found::Live(ticket) => Ok(follow(hub, ticket, connection, Inline::default())),
+            Found::Ended(record, done) => Ok(once(hub, record, &done, &Inline::default())),
+        }
+    }
+}
+
+/// An operation that was looked up.
+pub(crate) enum Found {
+    Live(Ticket),
+    Ended(Arc<Record>, Done),
+}
+
+/// Looks an operation up and joins those who wait for it.
+pub(crate) async fn ticket(
+    hub: &Arc<Shared>,
+    id: OperationId,
+    connection: Option<ConnectionId>,
+) -> Result<Found, Status> {
+    let (reply, answer) = oneshot::channel();
+    hub.core.send(Event::Wait { id, connection, reply }).await;
+    if let Some(ticket) = answer.await.map_err(|_| ended())? {
+        return Ok(Found::Live(ticket));
+    }
+    // It was forgotten only after its row was durable.
+    let stored = hub.db.operation(id).map_err(|e| table_status(&e))?;
+    stored
+        .and_then(|stored| Some(Found::Ended(Arc::new(stored.record), stored.done?)))
+        .ok_or_else(|| Status::not_found(format!("no operation {id}")))
+}
+
+/// Who calls, and how.
+#[derive(Debug)]
+struct Caller {
+    metadata: reapi::RequestMetadata,
+    options: Option<v1::ExecuteOptions>,
+}
+
+impl Caller {
+    fn read<T>(request: &Request<T>) -> Result<Self, Status> {
+        Ok(Self {
+            metadata: header(request, REQUEST_METADATA)?.unwrap_or_default(),
+            options: header(request, EXECUTE_OPTIONS)?,
+        })
+    }
+}
+
+fn header<T, M: Message + Default>(
+    request: &Request<T>,
+    name: &'static str,
+) -> Result<Option<M>, Status> {
+    let Some(value) = request.metadata().get_bin(name) else { return Ok(None) };
+    let bytes = value
+        .to_bytes()
+        .map_err(|_| Status::invalid_argument(format!("the header {name} is no base64")))?;
+    M::decode(bytes)
+        .map(Some)
+        .map_err(|e| Status::invalid_argument(format!("the header {name} can't be read: {e}")))
+}
+
+fn digest_of(request: &reapi::ExecuteRequest) -> Result<Digest, Status> {
+    let bad = |e: hands_proto::BadDigest| Status::invalid_argument(e.to_string());
+    let function = function_from_proto(request.digest_function).map_err(bad)?;
+    let digest = request
+        .action_digest
+        .as_ref()
+        .ok_or_else(|| Status::invalid_argument("action_digest is not set"))?;
+    digest.to_digest(function).map_err(bad)
+}
+
+/// Reads an operation's name as we give it, or a bare id.
+pub(crate) fn operation_id(name: &str) -> Result<OperationId, Status> {
+    let id = name.rsplit_once("operations/").map_or(name, |(_, id)| id);
+    id.parse().map_err(|_| Status::not_found(format!("no operation {name:?}")))
+}
+
+fn record_of(
+    request: &reapi::ExecuteRequest,
+    digest: Digest,
+    caller: &Caller,
+    loaded: &Loaded,
+) -> Record {
+    let salted = loaded.action.do_not_cache && !loaded.action.salt.is_empty();
+    let options = caller.options.clone().unwrap_or_default();
+    let title = if options.title.is_empty() {
+        loaded.command.arguments.join(" ")
+    } else {
+        options.title.clone()
+    };
+    Record {
+        id: crate::id::operation(),
+        instance: request.instance_name.as_str().into(),
+        digest,
+        joinable: salted || !loaded.action.do_not_cache,
+        cacheable: !loaded.action.do_not_cache,
+        salted,
+        ours: caller.options.is_some(),
+        cached: false,
+        priority: request
+            .execution_policy
+            .map_or(0, |policy| policy.priority)
+            .clamp(-PRIORITY, PRIORITY),
+        shape: crate::history::shape(&caller.metadata, &loaded.command),
+        input_root: loaded.input_root,
+        platform: loaded.platform.clone(),
+        metadata: caller.metadata.clone(),
+        options,
+        title: title.chars().take(TITLE).collect(),
+        created: unix_millis(),
+    }
+}
+
+/// An operation that ends as it begins. Its row may be lost in a crash: nothing hangs on it but a list.
+fn answer_from_cache(
+    hub: &Shared,
+    request: &reapi::ExecuteRequest,
+    digest: Digest,
+    caller: &Caller,
+    result: reapi::ActionResult,
+) -> (Arc<Record>, Done) {
+    let options = caller.options.clone().unwrap_or_default();
+    let now = unix_millis();
+    let record = Arc::new(Record {
+        id: crate::id::operation(),
+        instance: request.instance_name.as_str().into(),
+        digest,
+        joinable: false,
+        cacheable: true,
+        salted: false,
+        ours: caller.options.is_some(),
+        cached: true,
+        priority: 0,
+        shape: 0,
+        input_root: hands_tree::empty(digest.function),
+        platform: reapi::Platform::default(),
+        metadata: caller.metadata.clone(),
+        title: options.title.chars().take(TITLE).collect(),
+        options,
+        created: now,
+    });
+    let worker = result
+        .execution_metadata
+        .as_ref()
+        .map(|metadata| metadata.worker.as_str())
+        .unwrap_or_default();
+    let done = Done {
+        worker_name: worker.into(),
+        response: Arc::new(reapi::ExecuteResponse {
+            result: Some(result),
+            cached_result: true,
+            status: Some(hands_proto::rpc::Status::default()),
+            ..Default::default()
+        }),
+        finished: now,
+        started: None,
+        attempt: hands_types::Attempt(0),
+        retained: false,
+    };
+    let write = Write::Answered { record: Arc::clone(&record), done: done.clone() };
+    hub.db.submit(crate::db::Commit { writes: vec![write], then: Vec::new() });
+    (record, done)
+}
+
+fn store_status(error: hands_store::StoreError) -> Status {
+    hands_reapi::store_status(&error)
+}
+
+/// Leaves the operation when it is dropped, and says whether the client left or was lost.
+pub(crate) struct Waiter {
+    pub(crate) id: OperationId,
+    pub(crate) waiter: u64,
+    pub(crate) hub: Arc<Shared>,
+    pub(crate) connection: Option<ConnectionInfo>,
+    /// It asks now and then, so that its end says nothing.
+    pub(crate) polls: bool,
+}
+
+/// A connection's end may trail the end of its streams; a waiter asks no longer than this.
+const LOST_WITHIN: Duration = Duration::from_millis(200);
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if self.waiter == 0 {
+            return;
+        }
+        let (id, waiter, core) = (self.id, self.waiter, self.hub.core.clone());
+        if self.polls {
+            return core.send_now(Event::Gone { id, waiter, end: StreamEnd::Lost });
+        }
+        let Some(connection) = self.connection.take() else {
+            return core.send_now(Event::Gone { id, waiter, end: StreamEnd::Cancelled });
+        };
+        if connection.is_gone() {
+            return core.send_now(Event::Gone { id, waiter, end: StreamEnd::Lost });
+        }
+        if tokio::runtime::Handle::try_current().is_err() {
+            // The runtime itself ends, and the hub with it.
+            return;
+        }
+        crate::task::spawn("waiter-gone", async move {
+            let end = tokio::time::timeout(LOST_WITHIN, connection.stream_end())
+                .await
+                .unwrap_or(StreamEnd::Cancelled);
+            core.send_now(Event::Gone { id, waiter, end });
+        });
+    }
+}

@@ -1,0 +1,201 @@
+//! The stream of an operation's states, as Execute, WaitExecution and WaitOperation send them.
+
+use std::sync::Arc;
+
+use futures_util::stream;
+use hands_link::ConnectionInfo;
+use hands_proto::longrunning::{Operation, operation};
+use hands_proto::{pack, reapi, v1};
+use tokio::sync::watch;
+
+use crate::core::{OpState, Stage, Ticket};
+use crate::db::{Done, Record};
+use crate::execution::{OperationStream, Waiter};
+use crate::logs::Stream;
+use crate::shared::Shared;
+use crate::time::timestamp;
+
+/// What a client wants to have inside its answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inline {
+    stdout: bool,
+    stderr: bool,
+    files: Vec<String>,
+}
+
+impl Inline {
+    pub(crate) fn of(request: &reapi::ExecuteRequest) -> Self {
+        Self {
+            stdout: request.inline_stdout,
+            stderr: request.inline_stderr,
+            files: request.inline_output_files.clone(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.stdout && !self.stderr && self.files.is_empty()
+    }
+}
+
+/// The state now, then every change, and a sign of life in between; ends with the operation.
+pub(crate) fn follow(
+    hub: &Arc<Shared>,
+    ticket: Ticket,
+    connection: Option<ConnectionInfo>,
+    inline: Inline,
+) -> OperationStream {
+    let waiter = Waiter {
+        id: ticket.record.id,
+        waiter: ticket.waiter,
+        hub: Arc::clone(hub),
+        connection,
+        polls: false,
+    };
+    let follower = Follower {
+        record: ticket.record,
+        state: ticket.state,
+        waiter,
+        inline,
+        told: None,
+        ended: false,
+    };
+    Box::pin(stream::unfold(follower, |mut follower| async move {
+        let operation = follower.next().await?;
+        Some((Ok(operation), follower))
+    }))
+}
+
+/// One message: the operation has ended.
+pub(crate) fn once(
+    hub: &Shared,
+    record: Arc<Record>,
+    done: &Done,
+    inline: &Inline,
+) -> OperationStream {
+    let operation = ended_operation(hub, &record, done, inline);
+    Box::pin(tokio_stream::once(Ok(operation)))
+}
+
+struct Follower {
+    record: Arc<Record>,
+    state: watch::Receiver<OpState>,
+    waiter: Waiter,
+    inline: Inline,
+    /// What the client was told last.
+    told: Option<(Stage, Option<Arc<str>>)>,
+    ended: bool,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Operation> {
+        if self.ended {
+            return None;
+        }
+        loop {
+            let state = self.state.borrow_and_update().clone();
+            if let Some(done) = &state.done {
+                self.ended = true;
+                // It has left the operation with its end.
+                self.waiter.waiter = 0;
+                return Some(ended_operation(&self.waiter.hub, &self.record, done, &self.inline));
+            }
+            let now = Some((state.stage, state.waiting.clone()));
+            if self.told != now {
+                self.told = now;
+                return Some(operation_of(&self.record, &state));
+            }
+            match tokio::time::timeout(self.waiter.hub.keepalive, self.state.changed()).await {
+                Ok(Ok(())) => {}
+                // The hub ends. A stream that ends well before the operation is done makes clients come back.
+                Ok(Err(_)) => return None,
+                Err(_) => return Some(operation_of(&self.record, &state)),
+            }
+        }
+    }
+}
+
+/// An operation that has not ended, as clients see it.
+pub(crate) fn operation_of(record: &Record, state: &OpState) -> Operation {
+    let stage = match state.stage {
+        Stage::Queued => reapi::execution_stage::Value::Queued,
+        Stage::Executing => reapi::execution_stage::Value::Executing,
+        Stage::Completed => reapi::execution_stage::Value::Completed,
+    };
+    let mut metadata = metadata(record, stage);
+    let mut partial = reapi::ExecutedActionMetadata {
+        queued_timestamp: Some(timestamp(record.created)),
+        ..Default::default()
+    };
+    if let Some(worker) = &state.worker {
+        worker.as_ref().clone_into(&mut partial.worker);
+    }
+    if let Some(waiting) = &state.waiting {
+        // What our own clients show; foreign ones skip what they don't know.
+        partial.auxiliary_metadata.push(pack(&v1::Job {
+            id: record.id.to_string(),
+            state: v1::JobState::Queued.into(),
+            waiting: waiting.as_ref().to_owned(),
+            ..Default::default()
+        }));
+    }
+    metadata.partial_execution_metadata = Some(partial);
+    Operation { name: name(record), metadata: Some(pack(&metadata)), done: false, result: None }
+}
+
+/// An operation that has ended. Failures stand in the response: `Operation.error` is for failures of the service.
+pub(crate) fn ended_operation(
+    hub: &Shared,
+    record: &Record,
+    done: &Done,
+    inline: &Inline,
+) -> Operation {
+    let metadata = metadata(record, reapi::execution_stage::Value::Completed);
+    let response = if inline.is_empty() {
+        pack(&*done.response)
+    } else {
+        let mut response = reapi::ExecuteResponse::clone(&done.response);
+        if let Some(result) = &mut response.result
+            && let Err(error) = hands_reapi::fill_inline(
+                &hub.store,
+                result,
+                record.digest.function,
+                inline.stdout,
+                inline.stderr,
+                &inline.files,
+            )
+        {
+            // Inlining is a favour: the digests are there.
+            tracing::warn!(%error, "outputs could not be inlined");
+        }
+        pack(&response)
+    };
+    Operation {
+        name: name(record),
+        metadata: Some(pack(&metadata)),
+        done: true,
+        result: Some(operation::Result::Response(response)),
+    }
+}
+
+fn name(record: &Record) -> String {
+    format!("operations/{}", record.id)
+}
+
+fn metadata(
+    record: &Record,
+    stage: reapi::execution_stage::Value,
+) -> reapi::ExecuteOperationMetadata {
+    let stream = |stream: Stream| {
+        let slash = if record.instance.is_empty() { "" } else { "/" };
+        format!("{}{slash}logs/{}/{}", record.instance, record.id, stream.name())
+    };
+    let has_stderr = record.options.terminal.is_none();
+    reapi::ExecuteOperationMetadata {
+        stage: stage.into(),
+        action_digest: Some(record.digest.into()),
+        stdout_stream_name: stream(Stream::Stdout),
+        stderr_stream_name: if has_stderr { stream(Stream::Stderr) } else { String::new() },
+        partial_execution_metadata: None,
+        digest_function: reapi::digest_function::Value::from(record.digest.function).into(),
+    }
+}

@@ -1,0 +1,206 @@
+//! The hub as its program sees it.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::sync::Arc;
+
+use hands_link::{Listener, Pipe};
+use hands_proto::longrunning::operations_server::OperationsServer;
+use hands_proto::reapi::execution_server::ExecutionServer;
+use hands_proto::v1;
+use hands_proto::v1::jobs_server::JobsServer;
+use hands_proto::v1::workers_server::WorkersServer;
+use hands_reapi::Backend;
+use hands_store::Store;
+use hands_types::limits::MAX_MESSAGE;
+use tokio::sync::{oneshot, watch};
+use tonic::service::Routes;
+use tonic::transport::server::Router;
+
+use crate::core::{Core, CoreConfig, Event, Parts, unix_millis};
+use crate::db::{Bounds, Db};
+use crate::execution::ExecutionService;
+use crate::history::History;
+use crate::jobs::JobsService;
+use crate::logs::Logs;
+use crate::operations::OperationsService;
+use crate::shared::Shared;
+use crate::trees::Trees;
+use crate::workers::{PROTOCOL, WorkersService};
+use crate::{HubConfig, HubError};
+
+/// How busy a hub is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Actions in the queue.
+    pub queued: usize,
+    /// Actions that a worker has.
+    pub running: usize,
+    /// Of both, those that nobody waits for and that are kept all the same.
+    pub detached: usize,
+    /// Streams of clients that wait for an action.
+    pub clients: usize,
+}
+
+impl Activity {
+    /// Whether there is nothing to stay for.
+    pub const fn is_idle(&self) -> bool {
+        self.queued == 0 && self.running == 0 && self.detached == 0 && self.clients == 0
+    }
+}
+
+/// A running hub. Cheap to clone; every clone is the same hub.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    shared: Arc<Shared>,
+    activity: watch::Receiver<Activity>,
+    closed: watch::Receiver<bool>,
+    close: Arc<watch::Sender<bool>>,
+}
+
+impl Hub {
+    /// Opens the state, takes up what a hub before it left, and starts. Must be called within a tokio runtime; blocks
+    /// for as long as reading the table takes.
+    pub fn open(config: HubConfig) -> Result<Self, HubError> {
+        let dir = &config.state_dir;
+        let io = |what| {
+            let path = dir.clone();
+            move |source| HubError::Io { what, path, source }
+        };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("make"))?;
+        let bounds = Bounds { age: config.history_age, bytes: config.history_bytes };
+        let db = Arc::new(Db::open(dir, bounds)?);
+        let hub_id =
+            db.fact("hub-id", || hands_types::WorkerId(crate::id::random()).to_string())?;
+        let history = History::new(db.durations()?);
+        let logs = Logs::open(&dir.join("streams"), config.stream_memory, config.stream_limit);
+        let logs = Arc::new(logs.map_err(io("make the streams' directory in"))?);
+        let trees = Arc::new(Trees::new(config.store.clone(), config.pin_inputs));
+        let (low, high) = PROTOCOL;
+        let protocol = v1::Protocol {
+            low,
+            high,
+            build_id: config.build_id.clone(),
+            version: config.version.clone(),
+        };
+        let (activity, watched) = watch::channel(Activity::default());
+        let core = CoreConfig {
+            lease: config.lease,
+            orphan: config.orphan,
+            hub_id: hub_id.clone(),
+            protocol: protocol.clone(),
+            scheduler: config.scheduler.clone(),
+            queue_timeout: config.queue_timeout,
+            queue_timeout_foreign: config.queue_timeout_foreign,
+        };
+        let parts = Parts {
+            store: config.store.clone(),
+            db: Arc::clone(&db),
+            logs: Arc::clone(&logs),
+            trees: Arc::clone(&trees),
+            history,
+            activity,
+        };
+        let core = Core::start(core, parts, db.active()?);
+        let shared = Arc::new(Shared {
+            core,
+            store: config.store.clone(),
+            db,
+            logs,
+            trees,
+            hub_id,
+            protocol,
+            started: unix_millis(),
+            keepalive: config.keepalive,
+            max_timeout: config.max_timeout,
+            salted_result: config.salted_result,
+        });
+        let (close, closed) = watch::channel(false);
+        Ok(Self { shared, activity: watched, closed, close: Arc::new(close) })
+    }
+
+    /// All of the hub's services, for a server that has more.
+    pub fn routes(&self) -> Routes {
+        let shared = &self.shared;
+        let backend = Backend {
+            store: shared.store.clone(),
+            logs: Arc::new(crate::log_source::Logs(Arc::clone(shared))),
+            exec_enabled: true,
+            update_enabled: true,
+        };
+        Routes::new(hands_reapi::services::capabilities(&backend))
+            .add_service(hands_reapi::services::cas(&backend))
+            .add_service(hands_reapi::services::action_cache(&backend))
+            .add_service(hands_reapi::services::byte_stream(&backend))
+            .add_service(
+                ExecutionServer::new(ExecutionService(Arc::clone(shared)))
+                    .max_decoding_message_size(MAX_MESSAGE),
+            )
+            .add_service(OperationsServer::new(OperationsService(Arc::clone(shared))))
+            .add_service(
+                WorkersServer::new(WorkersService(Arc::clone(shared)))
+                    .max_decoding_message_size(MAX_MESSAGE)
+                    .max_encoding_message_size(usize::MAX),
+            )
+            .add_service(
+                JobsServer::new(JobsService(Arc::clone(shared)))
+                    .max_encoding_message_size(usize::MAX),
+            )
+    }
+
+    /// A server of all services, to be given a listener's connections.
+    pub fn router(&self) -> Router {
+        hands_link::server().add_routes(self.routes())
+    }
+
+    /// Serves within this process until the hub is closed; gives the end to dial.
+    pub fn pipe(&self) -> Pipe {
+        let (listener, pipe) = Listener::pipe();
+        self.serve(listener);
+        pipe
+    }
+
+    /// Serves a listener until the hub is closed.
+    pub fn serve(&self, listener: Listener) {
+        let router = self.router();
+        let mut closed = self.closed.clone();
+        crate::task::spawn("hub-serve", async move {
+            let serving = router.serve_with_incoming_shutdown(listener.incoming(), async move {
+                // Its error means that the hub was dropped.
+                let _dropped = closed.wait_for(|closed| *closed).await;
+            });
+            if let Err(error) = serving.await {
+                tracing::warn!(%error, "a listener has ended");
+            }
+        });
+    }
+
+    /// Blobs and the action cache.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// The hub's id; stays the same over restarts.
+    pub fn id(&self) -> &str {
+        &self.shared.hub_id
+    }
+
+    /// How busy the hub is, whenever it changes.
+    pub fn activity(&self) -> watch::Receiver<Activity> {
+        self.activity.clone()
+    }
+
+    /// Stops: sessions and streams end, everything said is durable. What is queued and running is taken up again by the
+    /// next [`Hub::open`] of the same directory.
+    pub async fn close(&self) {
+        self.close.send_replace(true);
+        let (done, closed) = oneshot::channel();
+        if self.shared.core.send(Event::Close(done)).await {
+            // An error says that somebody else closed it.
+            let _closed = closed.await;
+        }
+        let db = Arc::clone(&self.shared.db);
+        if let Err(status) = crate::task::blocking(move || db.close()).await {
+            tracing::error!(%status, "the hub's database was not closed well");
+        }
+    }
+}

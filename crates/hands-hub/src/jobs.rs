@@ -1,0 +1,262 @@
+//! `hands.v1.Jobs`: what people ask about actions and workers, and the way into a running action.
+
+use std::sync::Arc;
+
+use hands_proto::v1::jobs_server::Jobs;
+use hands_proto::{unpack, v1};
+use hands_types::OperationId;
+use hands_types::id::ID_LENGTH;
+use tokio_stream::StreamExt as _;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::core::{Event, InputRoute};
+use crate::db::{Done, Record};
+use crate::shared::Shared;
+use crate::time::timestamp;
+
+/// The service.
+#[derive(Clone, Debug)]
+pub(crate) struct JobsService(pub(crate) Arc<Shared>);
+
+/// What a list has where its request names no limit, and most that it ever has.
+const LIST: usize = 100;
+const LIST_MAX: usize = 10_000;
+/// Shortest prefix of an id that is looked up.
+const PREFIX: usize = 4;
+/// Ids that are named when a prefix fits several.
+const NAMED: usize = 8;
+/// Largest piece of input that is passed on as one message.
+const INPUT_PIECE: usize = 64 << 10;
+
+#[tonic::async_trait]
+impl Jobs for JobsService {
+    async fn info(&self, _: Request<v1::InfoRequest>) -> Result<Response<v1::InfoReply>, Status> {
+        let hub = &self.0;
+        let (workers, host_roots, (queued, running, _)) =
+            hub.ask(|core| (core.workers().len(), core.host_roots(), core.counts())).await?;
+        let usage = hub.store.usage();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Ok(Response::new(v1::InfoReply {
+            protocol: Some(hub.protocol.clone()),
+            hub_id: hub.hub_id.clone(),
+            started: Some(timestamp(hub.started)),
+            workers: count(workers),
+            host_roots,
+            store_bytes: usage.total(),
+            store_quota: usage.quota,
+            queued: count(queued),
+            running: count(running),
+        }))
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListRequest>,
+    ) -> Result<Response<v1::ListReply>, Status> {
+        let request = request.into_inner();
+        let limit = match request.limit {
+            0 => LIST,
+            n => usize::try_from(n).unwrap_or(LIST_MAX).min(LIST_MAX),
+        };
+        let invocation = request.invocation.clone();
+        let mut jobs = self.0.ask(move |core| core.jobs(&invocation)).await?;
+        if !request.active_only {
+            let hub = Arc::clone(&self.0);
+            let ended = crate::task::blocking(move || hub.db.finished(&request.invocation, limit))
+                .await?
+                .map_err(|e| crate::shared::table_status(&e))?;
+            // One that ended between the two questions stands in both.
+            let known: std::collections::BTreeSet<String> =
+                ended.iter().map(|stored| stored.record.id.to_string()).collect();
+            jobs.retain(|job| !known.contains(&job.id));
+            jobs.extend(ended.iter().map(|stored| job_of(&stored.record, stored.done.as_ref())));
+            jobs.sort_by(|a, b| b.id.cmp(&a.id));
+        }
+        jobs.truncate(limit);
+        Ok(Response::new(v1::ListReply { jobs }))
+    }
+
+    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Job>, Status> {
+        let id = find(&self.0, &request.into_inner().id).await?;
+        if let Some(job) = self.0.ask(move |core| core.job(id)).await? {
+            return Ok(Response::new(job));
+        }
+        match self.0.db.operation(id).map_err(|e| crate::shared::table_status(&e))? {
+            Some(stored) => Ok(Response::new(job_of(&stored.record, stored.done.as_ref()))),
+            None => Err(Status::not_found(format!("no action {id}"))),
+        }
+    }
+
+    async fn list_workers(
+        &self,
+        _: Request<v1::ListWorkersRequest>,
+    ) -> Result<Response<v1::ListWorkersReply>, Status> {
+        let workers = self.0.ask(|core| core.workers()).await?;
+        Ok(Response::new(v1::ListWorkersReply { workers }))
+    }
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<v1::AttachMessage>>,
+    ) -> Result<Response<v1::AttachReply>, Status> {
+        let mut messages = request.into_inner();
+        let first = messages.message().await?.and_then(|message| message.kind);
+        let Some(v1::attach_message::Kind::Operation(name)) = first else {
+            return Err(Status::invalid_argument("the first message must name the operation"));
+        };
+        let id = find(&self.0, name.strip_prefix("operations/").unwrap_or(&name)).await?;
+        let Some(mut routes) = self.0.ask(move |core| core.input_of(id)).await? else {
+            return Err(Status::failed_precondition(format!(
+                "the action {id} has ended, or was submitted without standard input and terminal"
+            )));
+        };
+        loop {
+            tokio::select! {
+                message = messages.next() => match message {
+                    None => {
+                        // No more input; the reply still waits for the action's end.
+                        while routes.changed().await.is_ok() {}
+                        break;
+                    }
+                    Some(message) => {
+                        let Some(kind) = message?.kind else { continue };
+                        if !pass_on(&mut routes, kind).await {
+                            break;
+                        }
+                    }
+                },
+                changed = routes.changed() => if changed.is_err() {
+                    break;
+                },
+            }
+        }
+        Ok(Response::new(v1::AttachReply {}))
+    }
+
+    async fn drain_worker(
+        &self,
+        request: Request<v1::DrainWorkerRequest>,
+    ) -> Result<Response<v1::DrainWorkerReply>, Status> {
+        let worker = request.into_inner().worker;
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        self.0.core.send(Event::Drain { worker: worker.clone(), reply }).await;
+        match answer.await.map_err(|_| crate::shared::ended())? {
+            1 => Ok(Response::new(v1::DrainWorkerReply {})),
+            0 => Err(Status::not_found(format!("no connected worker is called {worker:?}"))),
+            n => Err(Status::invalid_argument(format!(
+                "{n} workers fit {worker:?}: name one by its id"
+            ))),
+        }
+    }
+}
+
+/// Waits until the action runs and passes a piece of input on. False once the action has ended.
+async fn pass_on(
+    routes: &mut tokio::sync::watch::Receiver<Option<InputRoute>>,
+    kind: v1::attach_message::Kind,
+) -> bool {
+    let route = match routes.wait_for(Option::is_some).await {
+        Ok(route) => route.clone(),
+        Err(_) => return false,
+    };
+    let Some(route) = route else { return false };
+    let pieces = match kind {
+        v1::attach_message::Kind::Operation(_) => return true,
+        v1::attach_message::Kind::Data(mut data) => {
+            let mut pieces = Vec::new();
+            while !data.is_empty() {
+                pieces.push(v1::input::Kind::Data(data.split_to(data.len().min(INPUT_PIECE))));
+            }
+            pieces
+        }
+        v1::attach_message::Kind::Eof(eof) => vec![v1::input::Kind::Eof(eof)],
+        v1::attach_message::Kind::Resize(size) => vec![v1::input::Kind::Resize(size)],
+        v1::attach_message::Kind::Signal(signal) => vec![v1::input::Kind::Signal(signal)],
+    };
+    for piece in pieces {
+        let input = v1::Input { id: Some(route.id.clone()), kind: Some(piece) };
+        let message = v1::HubMessage { kind: Some(v1::hub_message::Kind::Input(input)) };
+        // A worker that is gone takes its input with it; the action is lost or comes back with the worker.
+        if route.out.send(message).await.is_err() {
+            break;
+        }
+    }
+    true
+}
+
+/// An id, or the one that a prefix fits.
+pub(crate) async fn find(hub: &Arc<Shared>, text: &str) -> Result<OperationId, Status> {
+    let text = text.to_ascii_lowercase();
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    if text.len() < PREFIX {
+        return Err(Status::invalid_argument(format!(
+            "{text:?} is too short: give at least {PREFIX} characters"
+        )));
+    }
+    let range = || -> Option<(u128, u128)> {
+        let fill = ID_LENGTH.checked_sub(text.len())?;
+        let low: OperationId = format!("{text}{}", "0".repeat(fill)).parse().ok()?;
+        let high: OperationId = format!("{text}{}", "z".repeat(fill)).parse().ok()?;
+        Some((low.0, high.0))
+    };
+    let Some((low, high)) = range() else {
+        return Err(Status::invalid_argument(format!("{text:?} is no id of an action")));
+    };
+    let hub = Arc::clone(hub);
+    let found = crate::task::blocking(move || hub.db.ids(low, high, NAMED + 1))
+        .await?
+        .map_err(|e| crate::shared::table_status(&e))?;
+    match found[..] {
+        [] => Err(Status::not_found(format!("no action's id begins with {text:?}"))),
+        [id] => Ok(id),
+        _ => {
+            let ids: Vec<String> = found.iter().take(NAMED).map(ToString::to_string).collect();
+            let more = if found.len() > NAMED { " and more" } else { "" };
+            Err(Status::invalid_argument(format!(
+                "{text:?} fits several actions: {}{more}",
+                ids.join(", ")
+            )))
+        }
+    }
+}
+
+/// What lists show of one operation.
+pub(crate) fn job_of(record: &Record, done: Option<&Done>) -> v1::Job {
+    let metadata = &record.metadata;
+    let tool = metadata.tool_details.clone().unwrap_or_default();
+    let mut job = v1::Job {
+        id: record.id.to_string(),
+        instance_name: record.instance.as_ref().to_owned(),
+        action_digest: record.digest.to_string(),
+        title: record.title.clone(),
+        state: v1::JobState::Queued.into(),
+        created: Some(timestamp(record.created)),
+        invocation: metadata.tool_invocation_id.clone(),
+        tool: tool.tool_name,
+        mnemonic: metadata.action_mnemonic.clone(),
+        target: metadata.target_id.clone(),
+        detached: record.options.detach,
+        cached: record.cached,
+        priority: record.priority,
+        has_terminal: record.options.terminal.is_some(),
+        ..Default::default()
+    };
+    if let Some(done) = done {
+        let result = done.response.result.as_ref();
+        job.state = v1::JobState::Done.into();
+        job.worker = done.worker_name.as_ref().to_owned();
+        job.attempt = done.attempt.0;
+        job.started = done.started.map(timestamp);
+        job.finished = Some(timestamp(done.finished));
+        job.exit_code = result.map_or(0, |result| result.exit_code);
+        job.status.clone_from(&done.response.status);
+        job.message.clone_from(&done.response.message);
+        job.usage =
+            result.and_then(|result| result.execution_metadata.as_ref()).and_then(|metadata| {
+                metadata.auxiliary_metadata.iter().find_map(|any| unpack::<v1::Usage>(any).ok())
+            });
+    }
+    job
+}

@@ -1,0 +1,238 @@
+//! The output streams of all running actions, and how they are read: from any offset, by any number of readers, live.
+//!
+//! A reader follows the action and not the attempt: when an attempt is lost with its worker, the reader waits until the
+//! next one's stream is as long as what it has read, and goes on from there.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use hands_types::limits::CHUNK;
+use hands_types::{Attempt, OperationId, WorkerId};
+use tokio::sync::watch;
+
+use crate::db::Record;
+use crate::spool::Spool;
+
+/// Which of an action's streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    /// The last part of its resource name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+
+    /// From the number in `hands.v1.Output`.
+    pub(crate) const fn from_number(number: u32) -> Option<Self> {
+        match number {
+            1 => Some(Self::Stdout),
+            2 => Some(Self::Stderr),
+            _ => None,
+        }
+    }
+}
+
+/// Both streams of one attempt, and whose they are.
+#[derive(Debug)]
+pub(crate) struct AttemptLog {
+    pub(crate) record: Arc<Record>,
+    pub(crate) attempt: Attempt,
+    /// Who was granted the lease: nobody else may write here or bring the result.
+    pub(crate) worker: WorkerId,
+    pub(crate) stdout: Spool,
+    pub(crate) stderr: Spool,
+}
+
+impl AttemptLog {
+    pub(crate) const fn stream(&self, stream: Stream) -> &Spool {
+        match stream {
+            Stream::Stdout => &self.stdout,
+            Stream::Stderr => &self.stderr,
+        }
+    }
+
+    /// No more comes: readers need not wait for this attempt.
+    pub(crate) fn end(&self) {
+        self.stdout.end();
+        self.stderr.end();
+    }
+
+    pub(crate) fn discard(&self) {
+        self.stdout.discard();
+        self.stderr.discard();
+    }
+}
+
+type Current = Option<Arc<AttemptLog>>;
+
+/// The output streams of all actions that have not ended.
+#[derive(Debug)]
+pub(crate) struct Logs {
+    dir: PathBuf,
+    memory: usize,
+    limit: u64,
+    operations: Mutex<HashMap<OperationId, OperationLog>>,
+}
+
+#[derive(Debug)]
+struct OperationLog {
+    attempts: Vec<Arc<AttemptLog>>,
+    current: watch::Sender<Current>,
+}
+
+impl Logs {
+    pub(crate) fn open(dir: &Path, memory: usize, limit: u64) -> io::Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        Ok(Self { dir: dir.to_owned(), memory, limit, operations: Mutex::default() })
+    }
+
+    /// Makes an action known, so that its streams can be waited for.
+    pub(crate) fn register(&self, id: OperationId) {
+        self.lock().entry(id).or_insert_with(|| OperationLog {
+            attempts: Vec::new(),
+            current: watch::Sender::new(None),
+        });
+    }
+
+    /// The streams of an attempt, which becomes the one that readers follow if it is the latest. With `resumed` a hub
+    /// before this one may have left files of it.
+    pub(crate) fn attempt(
+        &self,
+        record: &Arc<Record>,
+        attempt: Attempt,
+        worker: WorkerId,
+        resumed: bool,
+    ) -> io::Result<Arc<AttemptLog>> {
+        let id = record.id;
+        let mut operations = self.lock();
+        let operation = operations.entry(id).or_insert_with(|| OperationLog {
+            attempts: Vec::new(),
+            current: watch::Sender::new(None),
+        });
+        if let Some(log) = operation.attempts.iter().find(|log| log.attempt == attempt) {
+            return Ok(Arc::clone(log));
+        }
+        let spool = |stream| {
+            let path = self.dir.join(format!("{id}.{}.{stream}", attempt.0));
+            if resumed {
+                Spool::open(path, self.memory, self.limit)
+            } else {
+                Ok(Spool::new(path, self.memory, self.limit))
+            }
+        };
+        let record = Arc::clone(record);
+        let log = Arc::new(AttemptLog {
+            record,
+            attempt,
+            worker,
+            stdout: spool("1")?,
+            stderr: spool("2")?,
+        });
+        if operation.attempts.iter().all(|other| other.attempt < attempt) {
+            operation.current.send_replace(Some(Arc::clone(&log)));
+        }
+        operation.attempts.push(Arc::clone(&log));
+        Ok(log)
+    }
+
+    /// The streams of an attempt that was granted; none for any other.
+    pub(crate) fn find(&self, id: OperationId, attempt: Attempt) -> Option<Arc<AttemptLog>> {
+        let operations = self.lock();
+        operations.get(&id)?.attempts.iter().find(|log| log.attempt == attempt).cloned()
+    }
+
+    /// The action has ended with this attempt's streams, or without any. Readers finish; files go.
+    pub(crate) fn finish(&self, id: OperationId, accepted: Option<Attempt>) {
+        let Some(operation) = self.lock().remove(&id) else { return };
+        for log in &operation.attempts {
+            log.end();
+            if Some(log.attempt) == accepted {
+                operation.current.send_replace(Some(Arc::clone(log)));
+            }
+        }
+        for log in &operation.attempts {
+            log.discard();
+        }
+    }
+
+    /// Removes what belongs to no action that is still known.
+    pub(crate) fn sweep(&self) -> io::Result<()> {
+        let operations = self.lock();
+        for entry in std::fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let known = name
+                .to_str()
+                .and_then(|name| name.split('.').next()?.parse::<OperationId>().ok())
+                .is_some_and(|id| operations.contains_key(&id));
+            if !known {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A reader of an action that has not ended; none if there is no such action.
+    pub(crate) fn reader(&self, id: OperationId, stream: Stream, offset: u64) -> Option<LogReader> {
+        let operations = self.lock();
+        let current = operations.get(&id)?.current.subscribe();
+        Some(LogReader { current, stream, offset })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<OperationId, OperationLog>> {
+        self.operations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads one stream of an action until the action has ended.
+#[derive(Debug)]
+pub(crate) struct LogReader {
+    current: watch::Receiver<Current>,
+    stream: Stream,
+    offset: u64,
+}
+
+impl LogReader {
+    /// The next piece, as soon as there is one; none after the end.
+    pub(crate) async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        loop {
+            let log = self.current.borrow_and_update().clone();
+            let Some(log) = log else {
+                // Queued: no attempt yet. The sender goes when the action has ended.
+                self.current.changed().await.ok()?;
+                continue;
+            };
+            let spool = log.stream(self.stream);
+            let mut mark = spool.watch();
+            let seen = *mark.borrow_and_update();
+            if seen.length > self.offset {
+                let piece = spool.read(self.offset, CHUNK);
+                if let Ok(piece) = &piece {
+                    self.offset += piece.len() as u64;
+                }
+                return Some(piece);
+            }
+            if seen.ended {
+                self.current.changed().await.ok()?;
+                continue;
+            }
+            tokio::select! {
+                // Its error means that the spool's last owner is gone, which ours forbids.
+                _grown = mark.changed() => {}
+                next = self.current.changed() => if next.is_err() && spool.mark() == seen {
+                    return None;
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! google.longrunning.Operations over the same operations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hands_link::ConnectionInfo;
+use hands_proto::longrunning::operations_server::Operations;
+use hands_proto::longrunning::{
+    CancelOperationRequest, DeleteOperationRequest, GetOperationRequest, ListOperationsRequest,
+    ListOperationsResponse, Operation, WaitOperationRequest,
+};
+use hands_types::OperationId;
+use tokio::sync::oneshot;
+use tonic::{Request, Response, Status};
+
+use crate::core::Event;
+use crate::db::{Commit, Write};
+use crate::execution::{Found, Waiter, operation_id, ticket};
+use crate::follow::{Inline, ended_operation, operation_of};
+use crate::shared::{Shared, ended, table_status};
+
+/// The service.
+#[derive(Clone, Debug)]
+pub(crate) struct OperationsService(pub(crate) Arc<Shared>);
+
+const PAGE: usize = 100;
+const PAGE_MAX: usize = 1000;
+
+#[tonic::async_trait]
+impl Operations for OperationsService {
+    async fn list_operations(
+        &self,
+        request: Request<ListOperationsRequest>,
+    ) -> Result<Response<ListOperationsResponse>, Status> {
+        let request = request.into_inner();
+        let size = match usize::try_from(request.page_size) {
+            Ok(0) | Err(_) => PAGE,
+            Ok(n) => n.min(PAGE_MAX),
+        };
+        // A page's token is the last id that was given; newest first.
+        let before = match request.page_token.as_str() {
+            "" => u128::MAX,
+            token => {
+                token
+                    .parse::<OperationId>()
+                    .map_err(|_| Status::invalid_argument("page_token is not ours"))?
+                    .0
+            }
+        };
+        let active = self
+            .0
+            .ask(move |core| {
+                core.states(size, before)
+                    .into_iter()
+                    .map(|(record, state)| (record.id, operation_of(&record, &state)))
+                    .collect::<Vec<_>>()
+            })
+            .await?;
+        let hub = Arc::clone(&self.0);
+        let done = crate::task::blocking(move || hub.db.finished_before(before, size))
+            .await?
+            .map_err(|e| table_status(&e))?;
+        let mut found: Vec<(OperationId, Operation)> = done
+            .iter()
+            .filter_map(|stored| {
+                let done = stored.done.as_ref()?;
+                let operation = ended_operation(&self.0, &stored.record, done, &Inline::default());
+                Some((stored.record.id, operation))
+            })
+            .collect();
+        let known: std::collections::BTreeSet<OperationId> =
+            found.iter().map(|(id, _)| *id).collect();
+        found.extend(active.into_iter().filter(|(id, _)| !known.contains(id)));
+        found.sort_by(|a, b| b.0.cmp(&a.0));
+        let more = found.len() > size;
+        found.truncate(size);
+        let next_page_token = match found.last() {
+            Some((id, _)) if more || found.len() == size => id.to_string(),
+            _ => String::new(),
+        };
+        let operations = found.into_iter().map(|(_, operation)| operation).collect();
+        Ok(Response::new(ListOperationsResponse { operations, next_page_token }))
+    }
+
+    async fn get_operation(
+        &self,
+        request: Request<GetOperationRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        let id = operation_id(&request.into_inner().name)?;
+        get(&self.0, id).await.map(Response::new)
+    }
+
+    async fn delete_operation(
+        &self,
+        request: Request<DeleteOperationRequest>,
+    ) -> Result<Response<()>, Status> {
+        let id = operation_id(&request.into_inner().name)?;
+        let operation = get(&self.0, id).await?;
+        if !operation.done {
+            return Err(Status::failed_precondition(format!(
+                "the operation {id} has not ended: cancel it first"
+            )));
+        }
+        let (reply, written) = oneshot::channel();
+        let then = Box::new(move || {
+            // Who asked may have lost interest.
+            let _gone = reply.send(());
+        });
+        self.0.db.submit(Commit { writes: vec![Write::Delete { id }], then: vec![then] });
+        written.await.map_err(|_| ended())?;
+        Ok(Response::new(()))
+    }
+
+    async fn cancel_operation(
+        &self,
+        request: Request<CancelOperationRequest>,
+    ) -> Result<Response<()>, Status> {
+        let connection = ConnectionInfo::of(&request).map(|connection| connection.id);
+        let id = operation_id(&request.into_inner().name)?;
+        let (reply, answer) = oneshot::channel();
+        self.0.core.send(Event::Cancel { id, connection, reply }).await;
+        if !answer.await.map_err(|_| ended())? {
+            // Cancelling what has ended is no error; what never was is one.
+            get(&self.0, id).await?;
+        }
+        Ok(Response::new(()))
+    }
+
+    async fn wait_operation(
+        &self,
+        request: Request<WaitOperationRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        let connection = ConnectionInfo::of(&request).cloned();
+        let request = request.into_inner();
+        let id = operation_id(&request.name)?;
+        let timeout = request
+            .timeout
+            .and_then(|timeout| Duration::try_from(timeout).ok())
+            .unwrap_or(Duration::MAX);
+        let (ticket, hub) = match ticket(&self.0, id, connection.as_ref().map(|c| c.id)).await? {
+            Found::Ended(record, done) => {
+                return Ok(Response::new(ended_operation(
+                    &self.0,
+                    &record,
+                    &done,
+                    &Inline::default(),
+                )));
+            }
+            Found::Live(ticket) => (ticket, Arc::clone(&self.0)),
+        };
+        // A poll that runs out is no wish to end the action.
+        let waiter = Waiter { id, waiter: ticket.waiter, hub, connection, polls: true };
+        let mut state = ticket.state;
+        // Whether it ends, the time runs out or the hub ends: the state then is the answer.
+        let waiting = async { drop(state.wait_for(|state| state.done.is_some()).await) };
+        let _ended = tokio::time::timeout(timeout, waiting).await;
+        let state = state.borrow().clone();
+        drop(waiter);
+        Ok(Response::new(match &state.done {
+            Some(done) => ended_operation(&self.0, &ticket.record, done, &Inline::default()),
+            None => operation_of(&ticket.record, &state),
+        }))
+    }
+}
+
+/// The state now, without waiting.
+async fn get(hub: &Arc<Shared>, id: OperationId) -> Result<Operation, Status> {
+    if let Some((record, state)) = hub.ask(move |core| core.state(id)).await? {
+        return Ok(match &state.done {
+            Some(done) => ended_operation(hub, &record, done, &Inline::default()),
+            None => operation_of(&record, &state),
+        });
+    }
+    let stored = hub.db.operation(id).map_err(|e| table_status(&e))?;
+    stored
+        .and_then(|stored| {
+            Some(ended_operation(hub, &stored.record, stored.done.as_ref()?, &Inline::default()))
+        })
+        .ok_or_else(|| Status::not_found(format!("no operation {id}")))
+}

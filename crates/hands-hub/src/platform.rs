@@ -1,0 +1,121 @@
+//! Platform properties: what each does.
+//!
+//! | property | what it does |
+//! | --- | --- |
+//! | `OSFamily`, `ISA` | matched against what workers offer, without regard to case, with the usual aliases |
+//! | `host-root`, `isolation`, `tag`, and any name that is not in this table | must be offered by a worker |
+//! | `cpu`, `memory` | taken from a worker's resources; `EstimatedCPU`, `EstimatedMemory`, `cpu_count`, `memory_kb` likewise |
+//! | a whole number under another name, `resources:NAME` | a counter of a worker, such as `gpu` |
+//! | `network` | `none`, `loopback` or `host`; how the action runs |
+//! | `privilege` | `userns`; how the action runs |
+//! | `InputRootAbsolutePath` | absolute path at which the input root appears |
+//! | `layer` | `PATH=HASH/SIZE`: a tree that is mounted read-only; must be in the store |
+//! | `container-image`, `Pool` | only workers that offer them take the action |
+//! | `EstimatedComputeUnits`, `EstimatedFreeDiskBytes`, `cache-silo-key`, `dockerNetwork`, `dockerPrivileged`, `dockerRunAsRoot`, `no-cache`, `no-remote-cache`, `persistentWorkerKey`, `persistentWorkerProtocol`, `preserve-workspace`, `recycle-runner`, `requires-network`, `requires-worker-protocol`, `supports-workers`, `workload-isolation-type` | hints of other engines: ignored |
+//!
+//! What needs a worker and what is ignored is `hands_sched::Needs`' business; the values that shape how an action runs
+//! are checked here, so that a typing mistake is refused at once and not by a worker.
+
+use std::sync::Arc;
+
+use hands_proto::reapi;
+use hands_sched::Needs;
+use hands_types::platform::property;
+use hands_types::{Digest, DigestFunction, Platform};
+
+/// What an action asks for, read and checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Wishes {
+    pub(crate) needs: Arc<Needs>,
+    /// Trees that are mounted beside the input root.
+    pub(crate) layers: Vec<Digest>,
+    /// It can reach beyond its worker, so an attempt may have had effects.
+    pub(crate) host_network: bool,
+}
+
+/// A property that can't be used. The user's error.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("platform property {name}={value}: {why}")]
+pub(crate) struct BadProperty {
+    name: String,
+    value: String,
+    why: String,
+}
+
+/// The platform that counts: the action's, or the command's where the action has none (clients before API 2.2, and
+/// Buck2 to this day).
+pub(crate) fn effective(action: &reapi::Action, command: &reapi::Command) -> reapi::Platform {
+    action.platform.clone().or_else(|| command.platform.clone()).unwrap_or_default()
+}
+
+/// Reads and checks all properties.
+pub(crate) fn read(
+    platform: &reapi::Platform,
+    function: DigestFunction,
+) -> Result<Wishes, BadProperty> {
+    let pairs = platform.properties.iter().map(|p| (p.name.clone(), p.value.clone())).collect();
+    let platform = Platform::new(pairs);
+    let bad = |name: &str, value: &str, why: String| BadProperty {
+        name: name.escape_debug().to_string(),
+        value: value.escape_debug().to_string(),
+        why,
+    };
+    let needs = Needs::from_platform(&platform)
+        .map_err(|e| bad(&e.name, &e.value, format!("expected {}", e.expected)))?;
+    one_of(&platform, property::NETWORK, &["none", "loopback", "host"])
+        .and_then(|()| one_of(&platform, property::PRIVILEGE, &["userns"]))?;
+    for value in platform.all(property::ROOT_PATH) {
+        if !is_plain_absolute(value) {
+            return Err(bad(
+                property::ROOT_PATH,
+                value,
+                "expected an absolute path without `.` and `..`".to_owned(),
+            ));
+        }
+    }
+    let layers = platform
+        .all(property::LAYER)
+        .map(|value| {
+            layer(value, function).ok_or_else(|| {
+                bad(
+                    property::LAYER,
+                    value,
+                    "expected PATH=HASH/SIZE with an absolute path".to_owned(),
+                )
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    let host_network = platform.all(property::NETWORK).any(|value| value == "host");
+    Ok(Wishes { needs: Arc::new(needs), layers, host_network })
+}
+
+fn one_of(platform: &Platform, name: &str, values: &[&str]) -> Result<(), BadProperty> {
+    match platform.all(name).find(|value| !values.contains(value)) {
+        None => Ok(()),
+        Some(value) => Err(BadProperty {
+            name: name.to_owned(),
+            value: value.escape_debug().to_string(),
+            why: format!("expected {}", values.join(" or ")),
+        }),
+    }
+}
+
+fn layer(value: &str, function: DigestFunction) -> Option<Digest> {
+    let (path, digest) = value.split_once('=')?;
+    if !is_plain_absolute(path) {
+        return None;
+    }
+    // A layer has the action's function, named or not.
+    let plain = digest
+        .strip_prefix(function.name())
+        .and_then(|rest| rest.strip_prefix('/'))
+        .unwrap_or(digest);
+    let (hash, size) = plain.split_once('/')?;
+    Digest::from_hex(function, hash, size.parse().ok()?).ok()
+}
+
+fn is_plain_absolute(path: &str) -> bool {
+    path.strip_prefix('/').is_some_and(|rest| {
+        !path.contains('\0') && rest.split('/').all(|name| !matches!(name, "." | ".."))
+    })
+}

@@ -1,0 +1,52 @@
+//! What all services stand on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hands_proto::v1;
+use hands_store::Store;
+use tonic::Status;
+
+use crate::HubError;
+use crate::core::{Core, CoreHandle};
+use crate::db::Db;
+use crate::logs::Logs;
+use crate::trees::Trees;
+
+/// What all services stand on.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) core: CoreHandle,
+    pub(crate) store: Store,
+    pub(crate) db: Arc<Db>,
+    pub(crate) logs: Arc<Logs>,
+    pub(crate) trees: Arc<Trees>,
+    pub(crate) hub_id: String,
+    pub(crate) protocol: v1::Protocol,
+    /// Milliseconds since 1970.
+    pub(crate) started: i64,
+    pub(crate) keepalive: Duration,
+    pub(crate) max_timeout: Duration,
+    pub(crate) salted_result: Duration,
+}
+
+impl Shared {
+    /// Asks the core.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Core) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        self.core.ask(question).await.ok_or_else(ended)
+    }
+}
+
+/// The answer of a hub that is being closed: clients come back to the next one.
+pub(crate) fn ended() -> Status {
+    Status::unavailable(HubError::Ended.to_string())
+}
+
+/// The table can't be read.
+pub(crate) fn table_status(error: &HubError) -> Status {
+    tracing::error!(error = error as &dyn std::error::Error, "the hub's table can't be read");
+    Status::internal(error.to_string())
+}

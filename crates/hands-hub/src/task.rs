@@ -1,0 +1,18 @@
+//! The one place where tasks and blocking work are started, so that each has a name in logs.
+
+use tracing::Instrument;
+
+/// Starts a task. It ends by itself when what it listens to is gone.
+pub(crate) fn spawn(name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+    // The handle is not needed: a panic ends that task alone and is reported by the runtime's hook.
+    drop(tokio::spawn(future.instrument(tracing::debug_span!("task", name))));
+}
+
+/// Runs something that may block for long on a thread for such work.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tonic::Status> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| tonic::Status::internal(format!("a task of the hub failed: {e}")))
+}

@@ -1,0 +1,286 @@
+//! `hands.v1.Workers`: the stream between a worker and its hub.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, stream};
+use hands_proto::v1;
+use hands_proto::v1::workers_server::Workers;
+use hands_types::{Attempt, Digest, OperationId, SessionId, WorkerId};
+use tokio::sync::{mpsc, oneshot};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::check::{self, Checked};
+use crate::core::{Event, Heard, Opened, SessionOut, ToWorker};
+use crate::logs::AttemptLog;
+use crate::shared::{Shared, ended};
+use crate::spool::SpoolError;
+
+/// Versions of the session's protocol that this hub speaks.
+pub(crate) const PROTOCOL: (u32, u32) = (1, 1);
+
+/// How long a connection may take to say who it is.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// Pieces of input that wait for a worker before those who attach wait.
+const INPUTS: usize = 16;
+/// Digests of one Holds that are read.
+const HOLDS: usize = 1024;
+/// Attempts that a worker may bring.
+const ATTEMPTS: usize = 10_000;
+
+/// The service.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkersService(pub(crate) Arc<Shared>);
+
+type HubMessages = Pin<Box<dyn Stream<Item = Result<v1::HubMessage, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Workers for WorkersService {
+    type SessionStream = HubMessages;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<v1::WorkerMessage>>,
+    ) -> Result<Response<HubMessages>, Status> {
+        let (control, messages) = mpsc::unbounded_channel();
+        let (input, inputs) = mpsc::channel(INPUTS);
+        let out = SessionOut { control, input };
+        crate::task::spawn(
+            "worker-session",
+            listen(Arc::clone(&self.0), request.into_inner(), out),
+        );
+        Ok(Response::new(outgoing(messages, inputs)))
+    }
+}
+
+/// What the worker hears: the core's words first, then input for its actions.
+fn outgoing(
+    messages: mpsc::UnboundedReceiver<ToWorker>,
+    inputs: mpsc::Receiver<v1::HubMessage>,
+) -> HubMessages {
+    Box::pin(stream::unfold(Some((messages, inputs)), |open| async move {
+        let (mut messages, mut inputs) = open?;
+        let message = tokio::select! {
+            biased;
+            message = messages.recv() => message,
+            Some(input) = inputs.recv() => return Some((Ok(input), Some((messages, inputs)))),
+        };
+        match message {
+            Some(ToWorker::Message(kind)) => {
+                Some((Ok(v1::HubMessage { kind: Some(kind) }), Some((messages, inputs))))
+            }
+            Some(ToWorker::Close(Some(status))) => Some((Err(status), None)),
+            Some(ToWorker::Close(None)) | None => None,
+        }
+    }))
+}
+
+/// Reads a worker's messages until its connection ends or it is told to go.
+async fn listen(hub: Arc<Shared>, mut messages: Streaming<v1::WorkerMessage>, out: SessionOut) {
+    let opened = match tokio::time::timeout(HELLO_WITHIN, hello(&hub, &mut messages, &out)).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(status)) => return out.send(ToWorker::Close(Some(status))),
+        Err(_) => {
+            let status = Status::deadline_exceeded("no Hello within 10 s");
+            return out.send(ToWorker::Close(Some(status)));
+        }
+    };
+    tracing::info!(worker = %opened.name, session = %opened.session, "a worker is connected");
+    let session = Listener { hub, out, opened };
+    loop {
+        let message = tokio::select! {
+            message = messages.message() => message,
+            // The answering half was dropped: the connection is gone, or the core closed the session.
+            () = session.out.control.closed() => break,
+        };
+        match message {
+            Ok(Some(v1::WorkerMessage { kind: Some(kind) })) => {
+                if let Err(status) = session.hear(kind).await {
+                    tracing::warn!(worker = %session.opened.name, %status, "a worker broke the protocol");
+                    session.out.send(ToWorker::Close(Some(status)));
+                    break;
+                }
+            }
+            // A message of a kind that a later version has.
+            Ok(Some(v1::WorkerMessage { kind: None })) => {}
+            Ok(None) => {
+                session.out.close();
+                break;
+            }
+            Err(status) => {
+                tracing::debug!(worker = %session.opened.name, %status, "a worker's stream broke");
+                break;
+            }
+        }
+    }
+    session.hub.core.send_now(Event::Closed { session: session.opened.session });
+}
+
+async fn hello(
+    hub: &Shared,
+    messages: &mut Streaming<v1::WorkerMessage>,
+    out: &SessionOut,
+) -> Result<Opened, Status> {
+    let first = messages.message().await?.and_then(|message| message.kind);
+    let Some(v1::worker_message::Kind::Hello(hello)) = first else {
+        return Err(Status::invalid_argument("the first message must be Hello"));
+    };
+    let theirs = hello.protocol.clone().unwrap_or_default();
+    let (low, high) = PROTOCOL;
+    if theirs.low > high || theirs.high < low {
+        let older = if theirs.high < low { "worker" } else { "hub" };
+        return Err(Status::failed_precondition(format!(
+            "the worker (hands {}) speaks protocol {} to {}, this hub (hands {}) {low} to {high}: update the {older}",
+            theirs.version, theirs.low, theirs.high, hub.protocol.version,
+        )));
+    }
+    if hello.worker_id.parse::<WorkerId>().is_err() {
+        return Err(Status::invalid_argument(format!("{:?} is no worker id", hello.worker_id)));
+    }
+    if hello.slots == 0 && hello.cpu_millis == 0 {
+        return Err(Status::invalid_argument("the worker offers no slots"));
+    }
+    if hello.attempts.len() > ATTEMPTS {
+        return Err(Status::invalid_argument(format!("more than {ATTEMPTS} attempts")));
+    }
+    let (reply, answer) = oneshot::channel();
+    hub.core.send(Event::Open { hello: Box::new(hello), out: out.clone(), reply }).await;
+    answer.await.map_err(|_| ended())
+}
+
+struct Listener {
+    hub: Arc<Shared>,
+    out: SessionOut,
+    opened: Opened,
+}
+
+impl Listener {
+    /// Takes one message. An error ends the session.
+    async fn hear(&self, kind: v1::worker_message::Kind) -> Result<(), Status> {
+        match kind {
+            v1::worker_message::Kind::Hello(_) => {
+                return Err(Status::invalid_argument("a second Hello"));
+            }
+            v1::worker_message::Kind::Heartbeat(_) => self.tell(Heard::Heartbeat).await,
+            v1::worker_message::Kind::Started(started) => {
+                let (id, attempt) = attempt_of(started.id.as_ref())?;
+                self.tell(Heard::Started { id, attempt }).await;
+            }
+            v1::worker_message::Kind::Output(output) => self.output(output).await?,
+            v1::worker_message::Kind::Finished(finished) => self.finished(finished).await?,
+            v1::worker_message::Kind::HandBack(back) => {
+                let (id, attempt) = attempt_of(back.id.as_ref())?;
+                self.tell(Heard::HandBack { id, attempt, reason: back.reason }).await;
+            }
+            v1::worker_message::Kind::Holds(holds) => {
+                let trees =
+                    holds.digests.iter().take(HOLDS).filter_map(|text| text.parse::<Digest>().ok());
+                self.tell(Heard::Holds(trees.collect())).await;
+            }
+            v1::worker_message::Kind::Draining(_) => self.tell(Heard::Draining).await,
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, heard: Heard) {
+        self.hub.core.send(Event::Heard { session: self.opened.session, heard }).await;
+    }
+
+    /// The streams of an attempt, if this worker was granted it.
+    fn log(&self, id: OperationId, attempt: Attempt) -> Option<Arc<AttemptLog>> {
+        self.hub.logs.find(id, attempt).filter(|log| log.worker == self.opened.worker)
+    }
+
+    fn refuse(&self, id: v1::AttemptId, reason: &str) {
+        let refused = v1::Refused { id: Some(id), reason: reason.to_owned() };
+        self.out.send(ToWorker::Message(v1::hub_message::Kind::Refused(refused)));
+    }
+
+    /// Spools a piece of output and acknowledges it. Not before: that is what holds a fast action back.
+    async fn output(&self, output: v1::Output) -> Result<(), Status> {
+        let (id, attempt) = attempt_of(output.id.as_ref())?;
+        let stream = crate::logs::Stream::from_number(output.stream).ok_or_else(|| {
+            Status::invalid_argument(format!("no stream has the number {}", output.stream))
+        })?;
+        let Some(log) = self.log(id, attempt) else {
+            self.refuse(
+                output.id.unwrap_or_default(),
+                "this lease was not granted to this worker, or has ended",
+            );
+            return Ok(());
+        };
+        let failed = match log.stream(stream).append(output.offset, &output.data) {
+            Ok(_) => {
+                let ack = v1::OutputAck {
+                    id: output.id,
+                    stdout_offset: log.stdout.mark().length,
+                    stderr_offset: log.stderr.mark().length,
+                };
+                self.out.send(ToWorker::Message(v1::hub_message::Kind::OutputAck(ack)));
+                return Ok(());
+            }
+            Err(error @ SpoolError::Gap { .. }) => {
+                return Err(Status::invalid_argument(error.to_string()));
+            }
+            Err(SpoolError::TooLong { limit }) => Status::resource_exhausted(format!(
+                "the action wrote more than {limit} bytes to {}: send long output to a file",
+                stream.name()
+            )),
+            Err(error @ SpoolError::Io { .. }) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "an output stream can't be spooled"
+                );
+                Status::resource_exhausted(format!("the hub {error}: its disk may be full"))
+            }
+        };
+        self.hub.core.send(Event::StreamFailed { id, attempt, status: failed }).await;
+        Ok(())
+    }
+
+    /// Looks at a result and hands it to the core.
+    async fn finished(&self, finished: v1::Finished) -> Result<(), Status> {
+        let (id, attempt) = attempt_of(finished.id.as_ref())?;
+        let session = self.opened.session;
+        let Some(log) = self.log(id, attempt) else {
+            report(&self.hub, session, id, attempt, Checked::Unknown).await;
+            return Ok(());
+        };
+        let (hub, name) = (Arc::clone(&self.hub), Arc::clone(&self.opened.name));
+        if check::is_quick(&log, &finished) {
+            let checked = check::check(&hub.store, &log, &name, finished);
+            report(&hub, session, id, attempt, checked).await;
+        } else {
+            // Other actions of this worker do not wait behind a large one.
+            crate::task::spawn("check-result", async move {
+                let store = hub.store.clone();
+                let checked =
+                    crate::task::blocking(move || check::check(&store, &log, &name, finished))
+                        .await;
+                let checked =
+                    checked.unwrap_or_else(|status| Checked::Unusable(status.message().to_owned()));
+                report(&hub, session, id, attempt, checked).await;
+            });
+        }
+        Ok(())
+    }
+}
+
+async fn report(
+    hub: &Shared,
+    session: SessionId,
+    id: OperationId,
+    attempt: Attempt,
+    checked: Checked,
+) {
+    hub.core.send(Event::Checked { session, id, attempt, checked: Box::new(checked) }).await;
+}
+
+fn attempt_of(id: Option<&v1::AttemptId>) -> Result<(OperationId, Attempt), Status> {
+    let id = id.ok_or_else(|| Status::invalid_argument("a message names no attempt"))?;
+    let operation = id.operation.parse().map_err(|_| {
+        Status::invalid_argument(format!("{:?} is no operation's id", id.operation))
+    })?;
+    Ok((operation, Attempt(id.attempt)))
+}
