@@ -78,7 +78,7 @@ pub struct ActionArgs {
     /// Send this file or directory; it appears at the same relative path [repeatable]
     #[arg(short = 'I', long, value_name = "PATH", value_hint = ValueHint::AnyPath, help_heading = "Files")]
     pub input: Vec<PathBuf>,
-    /// Bring this file or directory back when the command succeeded; globs are allowed [repeatable]
+    /// Bring this file or directory back; globs are allowed [repeatable]
     #[arg(short, long, value_name = "PATH", help_heading = "Files")]
     pub output: Vec<String>,
     /// Run in the same absolute directory as here

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hands_client::ClientError;
 use hands_types::ErrorClass;
 use hands_types::error::exit;
 
@@ -55,9 +56,24 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
+    /// The cluster, or the way to it.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// The terminal does not do what terminals do.
     #[error("can't use the terminal")]
     Terminal(#[source] io::Error),
+    /// This machine denies us something.
+    #[error("{what}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// We are wrong ourselves.
+    #[error("{0}")]
+    Bug(&'static str),
     /// Whoever read our output has gone; not an error for anyone to read.
     #[error("standard output is closed")]
     Closed,
@@ -74,12 +90,14 @@ impl RunError {
         match self {
             Self::Usage(_) | Self::BatchLine { .. } | Self::JobLog { .. } => ErrorClass::User,
             Self::Read { source, .. } | Self::Write { source, .. } => match source.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::PermissionDenied => {
-                    ErrorClass::User
-                }
+                io::ErrorKind::NotFound
+                | io::ErrorKind::IsADirectory
+                | io::ErrorKind::PermissionDenied => ErrorClass::User,
                 _ => ErrorClass::Environment,
             },
-            Self::Terminal(_) => ErrorClass::Environment,
+            Self::Client(error) => error.class(),
+            Self::Terminal(_) | Self::System { .. } => ErrorClass::Environment,
+            Self::Bug(_) => ErrorClass::Bug,
             Self::Closed => ErrorClass::User,
         }
     }
@@ -90,7 +108,11 @@ impl RunError {
             return;
         }
         out.error(&chain(self));
-        if self.class() == ErrorClass::Bug {
+        if let Self::Client(error) = self
+            && let Some(hint) = error.hint()
+        {
+            out.hint(&hint);
+        } else if self.class() == ErrorClass::Bug {
             out.hint("this is a bug of hands; please report it together with the command and this message");
         }
     }

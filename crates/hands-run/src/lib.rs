@@ -3,18 +3,38 @@
 //! Turns what a person typed into actions, shows what comes back, and decides the exit code. Talks to the cluster
 //! through `hands-client` alone; reads no configuration and no environment (the caller hands them in); prints through
 //! `Out` alone. Everything here ends with the command that the person typed.
+#![forbid(unsafe_code)]
 
 pub mod args;
 mod batch;
+mod caller;
 mod error;
-mod quote;
-mod signals;
-mod streams;
+mod follow;
+mod front_end;
+mod hints;
+mod jobs;
 mod out;
+mod quote;
+mod report;
+mod run;
+mod shell;
+mod signals;
+mod spec;
+mod streams;
 mod table;
 pub mod terminal;
+mod verdict;
 
+#[cfg(test)]
+mod tests;
+
+pub use batch::batch;
+pub use caller::Caller;
 pub use error::{RunError, chain};
-pub use quote::shell_quoted;
+pub use front_end::FrontEnd;
+pub use jobs::{attach, cancel, fetch, logs, ps, status, wait, workers};
 pub use out::{Closed, Out};
+pub use quote::shell_quoted;
+pub use run::run;
+pub use shell::shell;
 pub use table::Table;

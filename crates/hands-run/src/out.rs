@@ -10,7 +10,6 @@ use std::io::{self, IsTerminal, Write};
 use crate::args::{ColorWhen, GlobalArgs};
 use hands_client::printable;
 
-
 /// Whoever read our standard output has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
@@ -72,6 +71,13 @@ impl Out {
     pub fn note(&self, text: &str) {
         if !self.quiet {
             self.line("", "hands", text);
+        }
+    }
+
+    /// Why nothing happens yet.
+    pub(crate) fn waiting(&self, reason: &str) {
+        if !self.quiet {
+            self.line("33", "waiting", reason);
         }
     }
 

@@ -42,7 +42,8 @@ impl Table {
             let total = widths.iter().sum::<usize>() + 2 * (widths.len() - 1);
             let least = self.headings[self.shrinks].len().max(8);
             let cut = total.saturating_sub(width);
-            widths[self.shrinks] = widths[self.shrinks].saturating_sub(cut).max(least.min(widths[self.shrinks]));
+            widths[self.shrinks] =
+                widths[self.shrinks].saturating_sub(cut).max(least.min(widths[self.shrinks]));
         }
         let headings = self.headings.iter().map(|h| (*h).to_owned()).collect();
         std::iter::once(&headings).chain(&self.rows).map(|row| lay_out(row, &widths)).collect()
@@ -60,7 +61,7 @@ impl Table {
     }
 }
 
-fn lay_out(row: &Vec<String>, widths: &[usize]) -> String {
+fn lay_out(row: &[String], widths: &[usize]) -> String {
     let mut line = String::new();
     for (i, (cell, width)) in row.iter().zip(widths).enumerate() {
         if i > 0 {

@@ -47,7 +47,8 @@ pub fn restore() {
 
 /// Rows and columns of the terminal on stdin, or else stdout.
 pub(crate) fn size() -> Option<(u16, u16)> {
-    let size = termios::tcgetwinsize(io::stdin()).or_else(|_| termios::tcgetwinsize(io::stdout())).ok()?;
+    let size =
+        termios::tcgetwinsize(io::stdin()).or_else(|_| termios::tcgetwinsize(io::stdout())).ok()?;
     Some((size.ws_row, size.ws_col)).filter(|(rows, columns)| *rows > 0 && *columns > 0)
 }
 

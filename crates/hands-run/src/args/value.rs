@@ -34,7 +34,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         }
         last = unit;
         rest = &rest[letters..];
-        let millis = number.checked_mul(unit).ok_or_else(|| "is longer than any command lives".to_owned())?;
+        let millis = number
+            .checked_mul(unit)
+            .ok_or_else(|| "is longer than any command lives".to_owned())?;
         total = total.saturating_add(Duration::from_millis(millis));
     }
     if total.is_zero() {
@@ -93,7 +95,9 @@ impl FromStr for KeyValue {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
-            Some((key, value)) if !key.is_empty() => Ok(Self { key: key.to_owned(), value: value.to_owned() }),
+            Some((key, value)) if !key.is_empty() => {
+                Ok(Self { key: key.to_owned(), value: value.to_owned() })
+            }
             _ => Err("expected NAME=VALUE".to_owned()),
         }
     }
@@ -167,8 +171,7 @@ impl FromStr for MemorySize {
 
 /// Turns an argument into text, or says which one can't be: REAPI's commands are UTF-8.
 pub(crate) fn text(argument: &OsString) -> Result<String, String> {
-    argument
-        .to_str()
-        .map(str::to_owned)
-        .ok_or_else(|| format!("the argument {} is not UTF-8", argument.to_string_lossy().escape_debug()))
+    argument.to_str().map(str::to_owned).ok_or_else(|| {
+        format!("the argument {} is not UTF-8", argument.to_string_lossy().escape_debug())
+    })
 }

@@ -42,14 +42,16 @@ impl JobLog {
     /// Starts a log, replacing an old one.
     pub(crate) fn create(path: &Path) -> Result<Self, RunError> {
         let file = File::create(path);
-        let mut log = Self { path: path.to_owned(), file: file.map_err(|e| RunError::write(path, e))? };
+        let mut log =
+            Self { path: path.to_owned(), file: file.map_err(|e| RunError::write(path, e))? };
         log.put(HEADING.as_bytes())?;
         Ok(log)
     }
 
     /// Goes on with a log: says what is finished. The list must be the one that the log is about.
     pub(crate) fn resume(path: &Path, tasks: &[Task]) -> Result<(Self, Finished), RunError> {
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let open =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = open.map_err(|e| RunError::write(path, e))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|e| RunError::write(path, e))?;
@@ -58,7 +60,8 @@ impl JobLog {
         let text = String::from_utf8_lossy(&bytes);
         let mut finished = Finished::new();
         for (index, line) in text.lines().enumerate().skip(1) {
-            let wrong = |why: String| RunError::JobLog { path: path.to_owned(), line: index + 1, why };
+            let wrong =
+                |why: String| RunError::JobLog { path: path.to_owned(), line: index + 1, why };
             let fields: Vec<&str> = line.splitn(9, '\t').collect();
             let &[number, _, _, _, _, _, exit, signal, command] = fields.as_slice() else {
                 return Err(wrong("does not have the nine columns of a job log".to_owned()));
@@ -76,8 +79,10 @@ impl JobLog {
             }
             finished.insert(number, exit.trim() == "0" && signal.trim() == "0");
         }
-        let whole = u64::try_from(whole).expect("a file's length fits");
-        file.set_len(whole).and_then(|()| file.seek(SeekFrom::End(0))).map_err(|e| RunError::write(path, e))?;
+        let whole = u64::try_from(whole).unwrap_or(u64::MAX);
+        file.set_len(whole)
+            .and_then(|()| file.seek(SeekFrom::End(0)))
+            .map_err(|e| RunError::write(path, e))?;
         let mut log = Self { path: path.to_owned(), file };
         if whole == 0 {
             log.put(HEADING.as_bytes())?;

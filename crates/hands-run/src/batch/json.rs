@@ -91,7 +91,10 @@ pub(crate) fn task(number: usize, line: &str, action: &ActionArgs) -> Result<Tas
         let why = text.rsplit_once(" at line ").map_or(text.as_str(), |(why, _)| why);
         JsonError { column: error.column().max(1), why: why.to_owned() }
     })?;
-    let at = |key: &str, why: String| JsonError { column: column_of(line, key), why: format!("`{key}` {why}") };
+    let at = |key: &str, why: String| JsonError {
+        column: column_of(line, key),
+        why: format!("`{key}` {why}"),
+    };
     let (title, argv) = match (parsed.argv, parsed.command) {
         (Some(argv), None) if !argv.is_empty() => {
             (argv.iter().map(|a| shell_quoted(a)).collect::<Vec<_>>().join(" "), argv)
@@ -105,7 +108,10 @@ pub(crate) fn task(number: usize, line: &str, action: &ActionArgs) -> Result<Tas
             return Err(at("command", "and `argv` exclude each other".to_owned()));
         }
         (None, None) => {
-            return Err(JsonError { column: 1, why: "needs `argv` (a list) or `command` (a shell command)".to_owned() });
+            return Err(JsonError {
+                column: 1,
+                why: "needs `argv` (a list) or `command` (a shell command)".to_owned(),
+            });
         }
     };
     let mut own = action.clone();
@@ -115,10 +121,15 @@ pub(crate) fn task(number: usize, line: &str, action: &ActionArgs) -> Result<Tas
     own.env.extend(parsed.env.into_iter().map(|(name, value)| EnvItem { name, value }));
     match parsed.timeout {
         None => {}
-        Some(Time::Text(text)) => own.timeout = Some(value::duration(&text).map_err(|why| at("timeout", why))?),
+        Some(Time::Text(text)) => {
+            own.timeout = Some(value::duration(&text).map_err(|why| at("timeout", why))?);
+        }
         Some(Time::Seconds(s)) => {
             let time = Duration::try_from_secs_f64(s).ok().filter(|t| !t.is_zero());
-            own.timeout = Some(time.ok_or_else(|| at("timeout", "must be a positive number of seconds".to_owned()))?);
+            own.timeout =
+                Some(time.ok_or_else(|| {
+                    at("timeout", "must be a positive number of seconds".to_owned())
+                })?);
         }
     }
     if let Some(network) = parsed.network {

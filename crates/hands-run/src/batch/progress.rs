@@ -22,23 +22,25 @@ impl Progress {
     /// The line, at most `width` columns.
     pub(crate) fn line(&self, elapsed: Duration, width: usize) -> String {
         let done = self.finished() + self.before;
-        let mut text = format!(" {done}/{}", self.total);
+        let mut parts = vec![format!(" {done}/{}", self.total)];
         if self.failed > 0 {
-            text += &format!("  {} failed", self.failed);
+            parts.push(format!("{} failed", self.failed));
         }
         if self.not_run > 0 {
-            text += &format!("  {} not run", self.not_run);
+            parts.push(format!("{} not run", self.not_run));
         }
-        text += &format!("  {} running", self.running);
+        parts.push(format!("{} running", self.running));
         let seconds = elapsed.as_secs_f64();
         if self.finished() > 0 && seconds > 0.2 {
             #[expect(clippy::cast_precision_loss, reason = "a figure for the eye")]
-            let rate = self.finished() as f64 / seconds;
-            text += &if rate >= 10.0 { format!("  {rate:.0}/s") } else { format!("  {rate:.1}/s") };
-            #[expect(clippy::cast_precision_loss, reason = "a figure for the eye")]
-            let left = self.total.saturating_sub(done) as f64 / rate;
-            text += &format!("  {} left", short(Duration::from_secs_f64(left)));
+            let (rate, left) = {
+                let rate = self.finished() as f64 / seconds;
+                (rate, self.total.saturating_sub(done) as f64 / rate)
+            };
+            parts.push(if rate >= 10.0 { format!("{rate:.0}/s") } else { format!("{rate:.1}/s") });
+            parts.push(format!("{} left", short(Duration::from_secs_f64(left))));
         }
+        let text = parts.join("  ");
         let room = width.saturating_sub(text.len() + 3).min(30);
         if room < 5 {
             return text.trim_start().chars().take(width.saturating_sub(1)).collect();

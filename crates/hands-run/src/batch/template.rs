@@ -17,7 +17,8 @@ pub(crate) fn tasks(
     command: &[OsString],
     more: impl FnOnce() -> Result<String, RunError>,
 ) -> Result<Vec<Task>, RunError> {
-    let words: Vec<String> = command.iter().map(value::text).collect::<Result<_, _>>().map_err(RunError::Usage)?;
+    let words: Vec<String> =
+        command.iter().map(value::text).collect::<Result<_, _>>().map_err(RunError::Usage)?;
     let mut groups = words.split(|w| w == ":::");
     let template = groups.next().unwrap_or_default();
     if template.is_empty() {
@@ -33,7 +34,11 @@ pub(crate) fn tasks(
         sources.push(more()?.lines().map(str::to_owned).collect());
     }
     let template = Template::new(template);
-    Ok(combinations(&sources).iter().enumerate().map(|(i, values)| template.fill(i + 1, values)).collect())
+    Ok(combinations(&sources)
+        .iter()
+        .enumerate()
+        .map(|(i, values)| template.fill(i + 1, values))
+        .collect())
 }
 
 /// Every choice of one from each source; the last source varies fastest.
@@ -80,7 +85,8 @@ impl Template {
             many => many.iter().any(|w| OPERATORS.contains(&w.as_str())),
         };
         let mut words: Vec<Vec<Piece>> = words.iter().map(|w| pieces(w)).collect();
-        let takes_argument = |word: &Vec<Piece>| word.iter().any(|p| matches!(p, Piece::Argument(..)));
+        let takes_argument =
+            |word: &Vec<Piece>| word.iter().any(|p| matches!(p, Piece::Argument(..)));
         if !words.iter().any(takes_argument) {
             words.push(vec![Piece::Argument(None, Part::Whole)]);
         }
@@ -89,7 +95,12 @@ impl Template {
 
     fn fill(&self, number: usize, values: &[&str]) -> Task {
         if self.shell {
-            let line = self.words.iter().map(|w| filled(w, number, values, true)).collect::<Vec<_>>().join(" ");
+            let line = self
+                .words
+                .iter()
+                .map(|w| filled(w, number, values, true))
+                .collect::<Vec<_>>()
+                .join(" ");
             return Task { title: line.replace('\n', "; "), ..Task::shell(number, &line) };
         }
         let mut argv = Vec::new();
@@ -100,7 +111,8 @@ impl Template {
                 word => argv.push(filled(word, number, values, false)),
             }
         }
-        let title = argv.iter().map(|a| shell_quoted(a)).collect::<Vec<_>>().join(" ").replace('\n', "; ");
+        let title =
+            argv.iter().map(|a| shell_quoted(a)).collect::<Vec<_>>().join(" ").replace('\n', "; ");
         Task { number, id: None, title, argv, action: None }
     }
 }
@@ -114,8 +126,12 @@ fn filled(word: &[Piece], number: usize, values: &[&str], quote: bool) -> String
         .map(|piece| match piece {
             Piece::Text(text) => text.clone(),
             Piece::Sequence => number.to_string(),
-            Piece::Argument(None, part) => values.iter().map(|v| value(v, *part)).collect::<Vec<_>>().join(" "),
-            Piece::Argument(Some(n), part) => values.get(*n).map(|v| value(v, *part)).unwrap_or_default(),
+            Piece::Argument(None, part) => {
+                values.iter().map(|v| value(v, *part)).collect::<Vec<_>>().join(" ")
+            }
+            Piece::Argument(Some(n), part) => {
+                values.get(*n).map(|v| value(v, *part)).unwrap_or_default()
+            }
         })
         .collect()
 }
@@ -135,7 +151,9 @@ impl Part {
     fn of(self, value: &str) -> String {
         let base = |v: &str| v.rsplit_once('/').map_or(v, |(_, base)| base).to_owned();
         let no_extension = |v: &str| match v.rsplit_once('.') {
-            Some((stem, extension)) if !extension.contains('/') && !extension.is_empty() => stem.to_owned(),
+            Some((stem, extension)) if !extension.contains('/') && !extension.is_empty() => {
+                stem.to_owned()
+            }
             _ => v.to_owned(),
         };
         match self {
@@ -196,4 +214,3 @@ fn replacement(inner: &str) -> Option<Piece> {
         number => Some(Piece::Argument(Some(number.parse::<usize>().ok()?.checked_sub(1)?), part)),
     }
 }
-

@@ -1,0 +1,78 @@
+//! The commands in flight: each one a future from its inputs to its outputs.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use hands_client::{Cluster, JobResult, JobStream, Logs};
+use hands_types::Digest;
+use tokio::sync::OnceCell;
+
+use crate::args::ActionArgs;
+use crate::batch::source::Task;
+use crate::error::RunError;
+use crate::front_end::FrontEnd;
+use crate::verdict::Verdict;
+use crate::{run, spec, verdict};
+
+type Root = Rc<OnceCell<Option<Digest>>>;
+
+/// What the commands of a batch share.
+pub(crate) struct Pool<'a> {
+    cluster: &'a Cluster,
+    front: &'a FrontEnd,
+    action: &'a ActionArgs,
+    /// One snapshot for all commands that name the same inputs.
+    roots: RefCell<BTreeMap<Vec<PathBuf>, Root>>,
+}
+
+/// One command that is over.
+pub(crate) struct Outcome {
+    pub(crate) result: JobResult,
+    pub(crate) verdict: Verdict,
+    pub(crate) stdout: Bytes,
+    pub(crate) stderr: Bytes,
+    pub(crate) argv: Vec<String>,
+    pub(crate) started: SystemTime,
+}
+
+impl<'a> Pool<'a> {
+    pub(crate) fn new(cluster: &'a Cluster, front: &'a FrontEnd, action: &'a ActionArgs) -> Self {
+        Self { cluster, front, action, roots: RefCell::new(BTreeMap::new()) }
+    }
+
+    /// Runs one command to its end. Dropping the future cancels it.
+    pub(crate) async fn run<'t>(&self, task: &'t Task) -> (&'t Task, Result<Outcome, RunError>) {
+        (task, self.try_run(task).await)
+    }
+
+    async fn try_run(&self, task: &Task) -> Result<Outcome, RunError> {
+        let action = task.action.as_deref().unwrap_or(self.action);
+        let root = self.root(&action.input).await?;
+        let mut job =
+            spec::job(action, task.argv.clone(), task.title.clone(), root, &self.front.caller)?;
+        job.logs = Logs::No;
+        let (argv, outputs) = (job.argv.clone(), job.outputs.clone());
+        let result = self.cluster.submit(job).await?.wait().await?;
+        let mut verdict = verdict::of(&result, &outputs);
+        run::settle(self.cluster, &result, &mut verdict, self.front).await?;
+        let stdout = self.cluster.stream_of(&result, JobStream::Stdout).await?;
+        let stderr = self.cluster.stream_of(&result, JobStream::Stderr).await?;
+        let started = super::start_of(&result);
+        Ok(Outcome { result, verdict, stdout, stderr, argv, started })
+    }
+
+    async fn root(&self, inputs: &[PathBuf]) -> Result<Option<Digest>, RunError> {
+        if inputs.is_empty() {
+            return Ok(None);
+        }
+        let cell = Rc::clone(self.roots.borrow_mut().entry(inputs.to_vec()).or_default());
+        let root = cell.get_or_try_init(|| async {
+            Ok::<_, RunError>(self.front.snapshot(self.cluster, inputs).await?.map(|s| s.root))
+        });
+        Ok(*root.await?)
+    }
+}

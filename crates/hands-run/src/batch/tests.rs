@@ -1,0 +1,163 @@
+//! Lists, templates, job logs and the bar.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use super::joblog::{Entry, JobLog};
+use super::progress::{Progress, short};
+use super::source::{Task, parse};
+use super::template;
+use crate::args::{ActionArgs, Network};
+use crate::error::RunError;
+
+fn fill(command: &[&str]) -> Vec<Vec<String>> {
+    let command: Vec<OsString> = command.iter().map(Into::into).collect();
+    let tasks = template::tasks(&command, || panic!("stdin is not needed")).unwrap();
+    tasks.into_iter().map(|t| t.argv).collect()
+}
+
+#[test]
+fn replacement_strings_are_those_of_gnu_parallel() {
+    let parts = fill(&["x", "{}", "{.}", "{/}", "{//}", "{/.}", "{#}", ":::", "a/b.tar.gz", "c"]);
+    assert_eq!(parts[0], ["x", "a/b.tar.gz", "a/b.tar", "b.tar.gz", "a", "b.tar", "1"]);
+    assert_eq!(parts[1], ["x", "c", "c", "c", ".", "c", "2"]);
+    // Nothing that takes an argument: it is appended.
+    assert_eq!(fill(&["echo", "{#}", ":::", "a b"]), [["echo", "1", "a b"]]);
+    // Several sources combine, the last one fastest; a number picks one.
+    let pairs = fill(&["{2}-{1/}", ":::", "d/a", "b", ":::", "x", "y"]);
+    assert_eq!(pairs, [["x-a"], ["y-a"], ["x-b"], ["y-b"]]);
+    assert_eq!(
+        fill(&["echo", ":::", "a", ":::", "1", "2"]),
+        [["echo", "a", "1"], ["echo", "a", "2"]]
+    );
+    // Braces that are none of ours stay.
+    assert_eq!(fill(&["awk", "{print}{", "{}", ":::", "f"]), [["awk", "{print}{", "f"]]);
+    assert_eq!(fill(&["echo", ":::"]), Vec::<Vec<String>>::new());
+}
+
+#[test]
+fn a_shell_template_quotes_what_is_filled_in() {
+    let one = fill(&["wc -l {} | sort", ":::", "it's", "a b"]);
+    assert_eq!(one[0], ["/bin/sh", "-c", "wc -l 'it'\\''s' | sort"]);
+    assert_eq!(one[1][2], "wc -l 'a b' | sort");
+    assert_eq!(fill(&["cat", "{}", ">", "{.}.out", ":::", "a.in"])[0][2], "cat a.in > a.out");
+}
+
+#[test]
+fn arguments_come_from_stdin_where_there_is_no_separator() {
+    let command = ["echo".into(), "{}".into()];
+    let tasks = template::tasks(&command, || Ok("a\nb c\n".to_owned())).unwrap();
+    assert_eq!(tasks[1].argv, ["echo", "b c"]);
+    assert_eq!(tasks[1].title, "echo 'b c'");
+}
+
+#[test]
+fn lists_hold_shell_lines_and_json_objects() {
+    let action = ActionArgs { tag: vec!["all".to_owned()], ..ActionArgs::default() };
+    let text = "# comment\n\necho a | wc\n{\"id\": \"x\", \"argv\": [\"ls\", \"a b\"], \"input\": \"src\", \
+                \"env\": {\"A\": \"1\", \"B\": null}, \"timeout\": \"1m30s\", \"network\": \"host\", \"cpu\": 2, \
+                \"memory\": \"1G\", \"tag\": [\"own\"], \"cache\": true, \"priority\": -3}\n";
+    let tasks = parse("list", text, &action).unwrap();
+    assert_eq!(tasks[0].argv, ["/bin/sh", "-c", "echo a | wc"]);
+    assert!(tasks[0].action.is_none());
+    assert_eq!(
+        (tasks[1].number, tasks[1].id.as_deref(), tasks[1].title.as_str()),
+        (2, Some("x"), "ls 'a b'")
+    );
+    let own = tasks[1].action.as_deref().unwrap();
+    assert_eq!(own.input, [PathBuf::from("src")]);
+    assert_eq!(own.env.len(), 2);
+    assert_eq!(own.timeout, Some(Duration::from_secs(90)));
+    assert_eq!(own.network, Some(Network::Host));
+    assert_eq!(own.memory.unwrap().bytes, 1 << 30);
+    assert_eq!((own.tag.join(","), own.cache, own.priority), ("all,own".to_owned(), true, -3));
+}
+
+#[test]
+fn a_wrong_line_is_named_by_line_and_column() {
+    let wrong =
+        |text: &str| parse("l.jsonl", text, &ActionArgs::default()).unwrap_err().to_string();
+    let cases = [
+        ("true\n{\"argv\": [\"a\",]}\n", "l.jsonl, line 2, column 15: trailing comma"),
+        (
+            "{\"argv\": [\"a\"], \"timout\": 3}\n",
+            "l.jsonl, line 1, column 24: unknown field `timout`",
+        ),
+        ("{}\n", "l.jsonl, line 1, column 1: needs `argv`"),
+        ("{\"argv\": []}\n", "l.jsonl, line 1, column 2: `argv` is empty"),
+        (
+            "{\"command\": \"a\", \"timeout\": \"soon\"}\n",
+            "l.jsonl, line 1, column 18: `timeout` expected a time",
+        ),
+        (
+            "{\"command\": \"a\", \"timeout\": -1}\n",
+            "l.jsonl, line 1, column 18: `timeout` must be",
+        ),
+        ("{\"command\": \"a\", \"argv\": [\"a\"]}\n", "exclude each other"),
+        ("{\"argv\": [\"a\"]\n", "l.jsonl, line 1, column"),
+    ];
+    for (text, expected) in cases {
+        let said = wrong(text);
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+fn entry<'a>(task: &'a Task, exit: i32) -> Entry<'a> {
+    Entry {
+        number: task.number,
+        host: "w",
+        started: SystemTime::UNIX_EPOCH + Duration::from_millis(1500),
+        runtime: Duration::from_millis(25),
+        received: 3,
+        exit,
+        signal: 0,
+        command: &task.title,
+    }
+}
+
+#[test]
+fn a_job_log_is_resumed_and_its_torn_line_cut_off() {
+    let directory = std::env::temp_dir().join(format!("hands-joblog-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("log");
+    let tasks: Vec<Task> =
+        ["a\tb", "false", "c"].iter().zip(1..).map(|(l, n)| Task::shell(n, l)).collect();
+    let mut log = JobLog::create(&path).unwrap();
+    log.append(&entry(&tasks[0], 0)).unwrap();
+    log.append(&entry(&tasks[1], 1)).unwrap();
+    drop(log);
+    let whole = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(whole.lines().nth(1).unwrap(), "1\tw\t1.500\t     0.025\t0\t3\t0\t0\ta b");
+    std::fs::write(&path, format!("{whole}3\tw\t1.5")).unwrap();
+    let (mut log, finished) = JobLog::resume(&path, &tasks).unwrap();
+    assert_eq!(finished.into_iter().collect::<Vec<_>>(), [(1, true), (2, false)]);
+    log.append(&entry(&tasks[2], 0)).unwrap();
+    assert!(JobLog::resume(&path, &tasks).unwrap().1.contains_key(&3));
+    let changed = vec![Task::shell(1, "other")];
+    let error = JobLog::resume(&path, &changed).unwrap_err();
+    assert!(matches!(&error, RunError::JobLog { line: 2, .. }), "{error}");
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn the_bar_fits_its_screen() {
+    let progress =
+        Progress { total: 1000, running: 8, succeeded: 500, failed: 12, not_run: 0, before: 100 };
+    let line = progress.line(Duration::from_secs(2), 80);
+    assert_eq!(
+        line,
+        "[################-----------] 612/1000  12 failed  8 running  256/s  1.5 s left"
+    );
+    for width in [10, 40, 60, 80, 200] {
+        assert!(
+            progress.line(Duration::from_secs(2), width).chars().count() < width.max(11),
+            "{width}"
+        );
+    }
+    assert_eq!(
+        progress.summary(Duration::from_secs(75)),
+        "500 succeeded, 12 failed, 100 finished before of 1000 commands, 1 min 15 s"
+    );
+    assert_eq!(short(Duration::from_millis(1234)), "1.2 s");
+}

@@ -1,0 +1,124 @@
+//! One job on one screen: its streams as they come, why it waits, and what Ctrl-C does.
+
+use hands_client::{Attachment, AttachmentInput, Cluster, Event, Job, JobResult, JobStream};
+use tokio::io::AsyncReadExt;
+use tokio::task::JoinHandle;
+
+use crate::error::RunError;
+use crate::out::Out;
+use crate::signals::{Caught, Signals};
+use crate::streams::Streams;
+
+/// How much of our stdin goes in one message.
+const STDIN_PIECE: usize = 64 << 10;
+
+/// How a job's showing ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// With its result. If it was we who cancelled it, by this signal.
+    Done(Box<JobResult>, Option<Caught>),
+    /// We left before the end: a second signal, or one before the hub had the action.
+    Left(Caught),
+    /// Whoever read our stdout has gone. The action was cancelled, as SIGPIPE ends a program that runs here.
+    Closed,
+}
+
+/// Shows a job until it ends. `streams` is none when its output is not to be shown.
+pub(crate) async fn follow(
+    cluster: &Cluster,
+    job: &mut Job,
+    mut streams: Option<&mut Streams>,
+    signals: &mut Signals,
+    out: &Out,
+    stdin: bool,
+) -> Result<Ended, RunError> {
+    let mut pump = None;
+    let mut cancelled = None;
+    let mut last_reason = String::new();
+    loop {
+        let event = tokio::select! {
+            event = job.next() => event?,
+            caught = signals.next() => {
+                if cancelled.is_some() || job.id().is_empty() {
+                    return Ok(Ended::Left(caught));
+                }
+                cancelled = Some(caught);
+                tokio::select! {
+                    // An action that has just ended can't be cancelled any more; its end follows.
+                    answer = job.cancel() => if let Err(error) = answer {
+                        out.warning(&format!("the request to cancel failed: {error}"));
+                    },
+                    again = signals.next() => return Ok(Ended::Left(again)),
+                }
+                continue;
+            }
+        };
+        match event {
+            Some(Event::Queued { id }) => {
+                if stdin && pump.is_none() {
+                    pump = Some(StdinPump::start(cluster.attach(&id)));
+                }
+                if out.is_verbose() {
+                    out.note(&format!("action {id}"));
+                }
+            }
+            Some(Event::Waiting { reason }) => {
+                if reason != last_reason && !reason.is_empty() {
+                    out.waiting(&reason);
+                    last_reason = reason;
+                }
+            }
+            Some(Event::Started { worker }) => {
+                if out.is_verbose() && !worker.is_empty() {
+                    out.note(&format!("running on {worker}"));
+                }
+            }
+            Some(Event::Output { stream, data }) => match (&mut streams, stream) {
+                (Some(streams), JobStream::Stdout) => {
+                    if streams.stdout(&data).await.is_err() {
+                        // Nobody is left to be told what came of it.
+                        drop(job.cancel().await);
+                        return Ok(Ended::Closed);
+                    }
+                }
+                (Some(streams), JobStream::Stderr) => streams.stderr(&data).await,
+                (None, _) => {}
+            },
+            Some(Event::Done(result)) => return Ok(Ended::Done(result, cancelled)),
+            None => return Err(RunError::Bug("a job was followed past its end")),
+        }
+    }
+}
+
+/// Sends our stdin along as it comes. Dropping it stops that.
+#[derive(Debug)]
+struct StdinPump(JoinHandle<()>);
+
+impl StdinPump {
+    fn start(attachment: Attachment) -> Self {
+        Self(tokio::spawn(async move {
+            let mut stdin = tokio::io::stdin();
+            let mut buffer = bytes::BytesMut::with_capacity(STDIN_PIECE);
+            loop {
+                buffer.reserve(STDIN_PIECE);
+                match stdin.read_buf(&mut buffer).await {
+                    // An unreadable stdin has ended, as far as the action is concerned.
+                    Ok(0) | Err(_) => break,
+                    Ok(_) => {
+                        let data = buffer.split().freeze();
+                        if !attachment.send(AttachmentInput::Data(data)).await {
+                            return;
+                        }
+                    }
+                }
+            }
+            attachment.send(AttachmentInput::Eof).await;
+        }))
+    }
+}
+
+impl Drop for StdinPump {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,116 @@
+//! What every front-end begins with: where its work goes, who called it, how to print; and the connection itself.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use hands_client::{Cluster, Input, Invocation, Snapshot, Target};
+use hands_types::limits;
+
+use crate::batch::short_time;
+use crate::caller::Caller;
+use crate::error::RunError;
+use crate::out::Out;
+use crate::spec;
+
+/// One use of a front-end.
+#[derive(Debug)]
+pub struct FrontEnd {
+    /// Where its work goes.
+    pub target: Target,
+    /// Who called.
+    pub caller: Caller,
+    /// How to print.
+    pub out: Out,
+    /// When this program began.
+    pub began: SystemTime,
+}
+
+impl FrontEnd {
+    /// Connects; on the first use of an agent, says that it is there, what it can do, and how to end it.
+    pub(crate) async fn connect(&self, name: &'static str) -> Result<Cluster, RunError> {
+        let cluster = Cluster::connect(self.target.clone(), Invocation::new(name)?).await?;
+        if let Some(hello) = cluster.agent_hello()
+            && hello.started.is_some_and(|t| self.is_since_begin(t.seconds, t.nanos))
+        {
+            let minutes = limits::AGENT_IDLE.as_secs() / 60;
+            let note = hello.isolation_note.trim().trim_end_matches('.');
+            let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
+            self.out.note(&format!(
+                "running on this machine, isolation {}{note}; an agent stays for {minutes} idle minutes, \
+                 `hands agent stop` ends it",
+                if hello.isolation.is_empty() { "unknown" } else { &hello.isolation },
+            ));
+        }
+        Ok(cluster)
+    }
+
+    fn is_since_begin(&self, seconds: i64, nanos: i32) -> bool {
+        let (Ok(seconds), Ok(nanos)) = (u64::try_from(seconds), u32::try_from(nanos)) else {
+            return false;
+        };
+        SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos) >= self.began
+    }
+
+    /// Puts inputs into the cluster's store; without any there is no snapshot to take.
+    pub(crate) async fn snapshot<P: AsRef<Path>>(
+        &self,
+        cluster: &Cluster,
+        paths: &[P],
+    ) -> Result<Option<Snapshot>, RunError> {
+        if paths.is_empty() {
+            return Ok(None);
+        }
+        let inputs = paths
+            .iter()
+            .map(|path| {
+                let path = path.as_ref();
+                Ok(Input::open(path, spec::input_place(path, &self.caller)?, true)?)
+            })
+            .collect::<Result<Vec<_>, RunError>>()?;
+        let watched = self.out.watched();
+        let began = SystemTime::now();
+        let snapshot = cluster
+            .snapshot(&inputs, |now| {
+                // Small trees are done before anyone could read about them.
+                if watched && began.elapsed().is_ok_and(|t| t > Duration::from_millis(500)) {
+                    let (hashed, sent) = (bytes(now.bytes_hashed), bytes(now.bytes_sent));
+                    self.out.draw_bar(&format!(
+                        "sending inputs: {} files, {hashed} read, {sent} sent",
+                        now.files
+                    ));
+                }
+            })
+            .await;
+        self.out.wipe_bar();
+        let snapshot = snapshot?;
+        if self.out.is_verbose() {
+            let took = short_time(began.elapsed().unwrap_or_default());
+            self.out.note(&format!(
+                "sent inputs: {} files of {}, {} read, {} sent, {took}",
+                snapshot.files,
+                bytes(snapshot.bytes),
+                bytes(snapshot.bytes_hashed),
+                bytes(snapshot.bytes_sent),
+            ));
+        }
+        Ok(Some(snapshot))
+    }
+}
+
+/// An amount of data for the eye.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut whole = count;
+    let mut tenths = 0;
+    while whole >= 1024 && unit + 1 < UNITS.len() {
+        tenths = whole % 1024 * 10 / 1024;
+        whole /= 1024;
+        unit += 1;
+    }
+    if unit == 0 || whole >= 10 {
+        format!("{whole} {}", UNITS[unit])
+    } else {
+        format!("{whole}.{tenths} {}", UNITS[unit])
+    }
+}

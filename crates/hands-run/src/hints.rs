@@ -1,0 +1,87 @@
+//! What most likely went wrong when a command failed, as the next step to take.
+
+use std::path::Path;
+
+use hands_client::{JobResult, printable};
+
+use crate::args::{ActionArgs, Network};
+use crate::caller::Caller;
+use crate::quote::shell_quoted;
+
+/// More names than these tell nobody more.
+const MOST: usize = 3;
+
+/// Hints for a command that ended with something else than 0.
+pub(crate) fn for_failure(
+    argv: &[String],
+    args: &ActionArgs,
+    result: &JobResult,
+    caller: &Caller,
+) -> Vec<String> {
+    let mut hints = Vec::new();
+    let here = unsent(argv, args, &caller.directory);
+    if let [first, ..] = here.as_slice() {
+        let flags: Vec<String> =
+            here.iter().map(|p| format!("--input {}", shell_quoted(p))).collect();
+        let (it, was) = if here.len() == 1 {
+            (printable(first).into_owned(), "was")
+        } else {
+            ("these".to_owned(), "were")
+        };
+        let exist = if here.len() == 1 { "exists" } else { "exist" };
+        hints.push(format!("{it} {exist} here but {was} not sent: add {}", flags.join(" ")));
+    }
+    if result.usage().is_some_and(|u| u.network_attempted) && args.network != Some(Network::Host) {
+        hints.push(
+            "the command tried to reach the network, and an action has none by default: add --network host".to_owned(),
+        );
+    }
+    hints
+}
+
+/// Relative paths that the command names, that exist here, and that no `--input` covers.
+fn unsent(argv: &[String], args: &ActionArgs, directory: &Path) -> Vec<String> {
+    let covered = |path: &Path| {
+        args.input.iter().any(|input| {
+            let input = input.strip_prefix(directory).unwrap_or(input);
+            let input = input.strip_prefix(".").unwrap_or(input);
+            path.starts_with(input)
+        })
+    };
+    let mut found: Vec<String> = Vec::new();
+    for (index, word) in words(argv).into_iter().enumerate() {
+        // The program itself is looked up on the worker's PATH unless it is written as a path.
+        if found.len() == MOST
+            || word.starts_with(['/', '-', '~'])
+            || (index == 0 && !word.contains('/'))
+        {
+            continue;
+        }
+        let path = Path::new(word);
+        let plain = path.strip_prefix(".").unwrap_or(path);
+        let names_something =
+            plain.components().next().is_some_and(|c| matches!(c, std::path::Component::Normal(_)));
+        if names_something
+            && !covered(plain)
+            && !found.iter().any(|f| f == word)
+            && directory.join(path).symlink_metadata().is_ok()
+        {
+            found.push(word.to_owned());
+        }
+    }
+    found
+}
+
+/// The words of a command; of `sh -c LINE` those of the line, roughly.
+fn words(argv: &[String]) -> Vec<&str> {
+    if let [shell, flag, line, ..] = argv
+        && flag == "-c"
+        && shell.ends_with("sh")
+    {
+        return line
+            .split(|c: char| c.is_whitespace() || ";|&<>()\"'`$".contains(c))
+            .filter(|w| !w.is_empty())
+            .collect();
+    }
+    argv.iter().map(String::as_str).collect()
+}

@@ -1,0 +1,199 @@
+//! Actions and workers as words and as JSON.
+
+use std::time::{Duration, SystemTime};
+
+use hands_client::proto::{Job, JobState, WorkerInfo};
+use serde_json::{Map, Value, json};
+
+use crate::batch::short_time;
+
+/// Seconds and nanoseconds since 1970, as the protocol has them.
+pub(crate) type Timestamp = (i64, i32);
+
+/// Reads an optional timestamp of the protocol.
+macro_rules! at {
+    ($time:expr) => {
+        $time.as_ref().map(|t| (t.seconds, t.nanos))
+    };
+}
+pub(crate) use at;
+
+/// One word for what an action is doing.
+pub(crate) fn state(job: &Job) -> String {
+    match job.state() {
+        JobState::Queued => "queued".to_owned(),
+        JobState::Running => "running".to_owned(),
+        JobState::Done => match (&job.status, job.exit_code) {
+            (Some(status), _) if status.code == 1 => "cancelled".to_owned(),
+            (Some(status), _) if status.code != 0 => "error".to_owned(),
+            (_, 0) => "done".to_owned(),
+            (_, code) => format!("exit {code}"),
+        },
+        JobState::Unspecified => "unknown".to_owned(),
+    }
+}
+
+/// How long an action has been queued, runs, or ran.
+pub(crate) fn time(job: &Job) -> String {
+    let now = || Some(since_1970(SystemTime::now()));
+    let (from, to) = match job.state() {
+        JobState::Queued => (at!(job.created), now()),
+        JobState::Running => (at!(job.started).or(at!(job.created)), now()),
+        JobState::Done | JobState::Unspecified => (at!(job.started), at!(job.finished)),
+    };
+    match (from, to) {
+        (Some(from), Some(to)) => short_time(between(from, to)),
+        _ => String::new(),
+    }
+}
+
+/// An action, all of it.
+pub(crate) fn job_json(job: &Job) -> Value {
+    let mut map = Map::new();
+    map.insert("id".into(), json!(job.id));
+    map.insert(
+        "state".into(),
+        json!(match job.state() {
+            JobState::Queued => "queued",
+            JobState::Running => "running",
+            JobState::Done => "done",
+            JobState::Unspecified => "unknown",
+        }),
+    );
+    map.insert("command".into(), json!(job.title));
+    map.insert("detached".into(), json!(job.detached));
+    map.insert("priority".into(), json!(job.priority));
+    map.insert("attempt".into(), json!(job.attempt));
+    let texts = [
+        ("waiting", &job.waiting),
+        ("worker", &job.worker),
+        ("action_digest", &job.action_digest),
+        ("invocation", &job.invocation),
+        ("tool", &job.tool),
+        ("mnemonic", &job.mnemonic),
+        ("target", &job.target),
+        ("message", &job.message),
+        ("instance", &job.instance_name),
+    ];
+    for (name, text) in texts {
+        if !text.is_empty() {
+            map.insert(name.into(), json!(text));
+        }
+    }
+    let times = [
+        ("created", at!(job.created)),
+        ("started", at!(job.started)),
+        ("finished", at!(job.finished)),
+    ];
+    for (name, time) in times {
+        if let Some(time) = time {
+            map.insert(name.into(), json!(rfc3339(time)));
+        }
+    }
+    if job.state() == JobState::Done {
+        map.insert("exit_code".into(), json!(job.exit_code));
+        map.insert("cached".into(), json!(job.cached));
+        if let Some(status) = job.status.as_ref().filter(|s| s.code != 0) {
+            map.insert("error".into(), json!({ "code": status.code, "message": status.message }));
+        }
+    }
+    if let Some(usage) = &job.usage {
+        map.insert("isolation".into(), json!(usage.isolation));
+        map.insert("user_us".into(), json!(usage.user_us));
+        map.insert("system_us".into(), json!(usage.system_us));
+        map.insert("peak_memory".into(), json!(usage.peak_memory));
+        map.insert("oom_killed".into(), json!(usage.oom_killed));
+        map.insert("network_attempted".into(), json!(usage.network_attempted));
+    }
+    map.into()
+}
+
+/// A worker, all of it.
+pub(crate) fn worker_json(worker: &WorkerInfo) -> Value {
+    let properties: Vec<Value> =
+        worker.properties.iter().map(|p| json!({ "name": p.name, "value": p.value })).collect();
+    let custom: Map<String, Value> =
+        worker.custom.iter().map(|c| (c.name.clone(), json!(c.count))).collect();
+    json!({
+        "id": worker.worker_id,
+        "name": worker.name,
+        "slots": worker.slots,
+        "busy": worker.busy,
+        "cpu_millis": worker.cpu_millis,
+        "memory": worker.memory,
+        "custom": custom,
+        "draining": worker.draining,
+        "connected": at!(worker.connected).map(rfc3339),
+        "last_seen": at!(worker.last_seen).map(rfc3339),
+        "version": worker.protocol.as_ref().map(|p| p.version.as_str()),
+        "properties": properties,
+    })
+}
+
+/// The values of one of a worker's properties.
+pub(crate) fn property(worker: &WorkerInfo, name: &str) -> String {
+    worker
+        .properties
+        .iter()
+        .filter(|p| p.name == name)
+        .map(|p| p.value.as_str())
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// The shortest prefixes by which each of these ids is told from the others; long enough to stay so for a while.
+pub(crate) fn prefix_length<'a>(ids: impl Iterator<Item = &'a str>) -> usize {
+    const SHORTEST: usize = 12;
+    let mut ids: Vec<&str> = ids.collect();
+    ids.sort_unstable();
+    let common =
+        |(a, b): (&str, &str)| a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
+    let longest = ids.windows(2).map(|pair| common((pair[0], pair[1])) + 1).max().unwrap_or(0);
+    longest.max(SHORTEST)
+}
+
+/// `2026-11-21T10:58:45.123Z`.
+pub(crate) fn rfc3339((seconds, nanos): Timestamp) -> String {
+    let days = seconds.div_euclid(86_400);
+    let second = seconds.rem_euclid(86_400);
+    let (year, month, day) = civil(days);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+        second / 3_600,
+        second % 3_600 / 60,
+        second % 60,
+        nanos / 1_000_000
+    )
+}
+
+/// The Gregorian date of a day counted from 1970-01-01 (years begin in March while it is computed).
+const fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (year + era * 400 + if month <= 2 { 1 } else { 0 }, month, day)
+}
+
+fn since_1970(time: SystemTime) -> Timestamp {
+    let time = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    (
+        i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        i32::try_from(time.subsec_nanos()).unwrap_or(0),
+    )
+}
+
+/// How long ago something was, for the eye.
+pub(crate) fn ago(time: Option<Timestamp>) -> String {
+    time.map_or_else(String::new, |time| short_time(between(time, since_1970(SystemTime::now()))))
+}
+
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    let nanos =
+        |(seconds, nanos): Timestamp| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    u64::try_from(nanos(to) - nanos(from)).map_or(Duration::ZERO, Duration::from_nanos)
+}

@@ -1,0 +1,244 @@
+//! `hands status`, `logs`, `wait`, `attach`, `fetch`: one action at a time.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use hands_client::proto::JobState;
+use hands_client::{Event, Job, JobStream, Logs};
+use hands_types::error::exit;
+use serde_json::{Map, Value, json};
+use tokio::time::{Duration, timeout};
+
+use crate::args::{AttachArgs, FetchArgs, JobArgs, LogsArgs, WaitArgs};
+use crate::error::RunError;
+use crate::follow::{Ended, follow};
+use crate::front_end::{FrontEnd, bytes};
+use crate::jobs::describe::{at, job_json, rfc3339, state, time};
+use crate::jobs::list::ended;
+use crate::out::Out;
+use crate::signals::Signals;
+use crate::streams::Streams;
+use crate::terminal::session;
+use crate::{report, run, verdict};
+
+/// How long a running action's stream is silent before what it has so far counts as printed.
+const SILENCE: Duration = Duration::from_millis(250);
+
+/// Shows one action in full.
+pub async fn status(args: JobArgs, front: &FrontEnd) -> u8 {
+    ended(try_status(&args, front).await, front)
+}
+
+/// Prints what an action wrote.
+pub async fn logs(args: LogsArgs, front: &FrontEnd) -> u8 {
+    ended(try_logs(&args, front).await, front)
+}
+
+/// Brings an action's outputs here.
+pub async fn fetch(args: FetchArgs, front: &FrontEnd) -> u8 {
+    ended(try_fetch(&args, front).await, front)
+}
+
+/// Waits for actions; the exit code is the first one that is not 0, as `run` would have it.
+pub async fn wait(args: WaitArgs, front: &FrontEnd) -> u8 {
+    passed(try_wait(&args, front).await, front)
+}
+
+/// Follows an action as if it had been run here.
+pub async fn attach(args: AttachArgs, front: &FrontEnd) -> u8 {
+    passed(try_attach(&args, front).await, front)
+}
+
+fn passed(result: Result<u8, RunError>, front: &FrontEnd) -> u8 {
+    result.unwrap_or_else(|error| {
+        error.print(&front.out);
+        error.exit_code(true)
+    })
+}
+
+async fn try_status(args: &JobArgs, front: &FrontEnd) -> Result<u8, RunError> {
+    let job = front.connect("status").await?.get(&args.id).await?;
+    if args.json {
+        front.out.data_line(&job_json(&job).to_string())?;
+        return Ok(exit::OK);
+    }
+    let mut lines = vec![
+        ("id", job.id.clone()),
+        ("command", job.title.clone()),
+        ("state", state(&job)),
+        ("time", time(&job)),
+        ("waiting", job.waiting.clone()),
+        ("worker", job.worker.clone()),
+        ("created", at!(job.created).map_or_else(String::new, rfc3339)),
+        ("started", at!(job.started).map_or_else(String::new, rfc3339)),
+        ("finished", at!(job.finished).map_or_else(String::new, rfc3339)),
+        ("message", job.message.clone()),
+        ("action", job.action_digest.clone()),
+        ("invocation", job.invocation.clone()),
+    ];
+    if let Some(status) = job.status.as_ref().filter(|s| s.code != 0) {
+        lines.push(("error", status.message.clone()));
+    }
+    if job.attempt > 1 {
+        lines.push(("attempt", job.attempt.to_string()));
+    }
+    if job.detached {
+        lines.push(("detached", "yes".to_owned()));
+    }
+    if let Some(usage) = &job.usage {
+        lines.push(("isolation", usage.isolation.clone()));
+        lines.push((
+            "cpu",
+            format!("{} ms user, {} ms system", usage.user_us / 1_000, usage.system_us / 1_000),
+        ));
+        lines.push(("memory", format!("{} at most", bytes(usage.peak_memory))));
+    }
+    for (name, text) in lines.into_iter().filter(|(_, text)| !text.is_empty()) {
+        front.out.data_line(&format!("{name:<11}{}", Out::foreign(&text)))?;
+    }
+    Ok(exit::OK)
+}
+
+async fn try_logs(args: &LogsArgs, front: &FrontEnd) -> Result<u8, RunError> {
+    let cluster = front.connect("logs").await?;
+    let known = cluster.get(&args.id).await?;
+    let wants = |stream| match stream {
+        JobStream::Stdout => !args.stderr,
+        JobStream::Stderr => !args.stdout,
+    };
+    let mut printer = LogPrinter { streams: Streams::new(), json: args.json };
+    let mut job: Job = cluster.follow(&known.id, Logs::Live).await?;
+    let so_far = known.state() != JobState::Done && !args.follow;
+    loop {
+        let event = if so_far {
+            // A stream of a running action has no end to read to, and does not say where it is now: what it has comes
+            // at once, and then there is silence.
+            match timeout(SILENCE, job.next()).await {
+                Ok(event) => event?,
+                Err(_) => break,
+            }
+        } else {
+            job.next().await?
+        };
+        match event {
+            Some(Event::Output { stream, data }) if wants(stream) => {
+                printer.print(stream, &data).await?;
+            }
+            Some(_) => {}
+            None => break,
+        }
+    }
+    Ok(exit::OK)
+}
+
+struct LogPrinter {
+    streams: Streams,
+    json: bool,
+}
+
+impl LogPrinter {
+    async fn print(&mut self, stream: JobStream, data: &[u8]) -> Result<(), RunError> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        let name = match stream {
+            JobStream::Stdout => "stdout",
+            JobStream::Stderr => "stderr",
+        };
+        if self.json {
+            let mut map = Map::new();
+            map.insert("stream".into(), json!(name));
+            report::stream(&mut map, "data", data);
+            let line = format!("{}\n", Value::from(map));
+            return Ok(self.streams.stdout(line.as_bytes()).await?);
+        }
+        match stream {
+            JobStream::Stdout => Ok(self.streams.stdout(data).await?),
+            JobStream::Stderr => {
+                self.streams.stderr(data).await;
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn try_wait(args: &WaitArgs, front: &FrontEnd) -> Result<u8, RunError> {
+    let mut signals = Signals::listen().map_err(RunError::Terminal)?;
+    let cluster = front.connect("wait").await?;
+    let mut code = exit::OK;
+    for id in &args.id {
+        let title = cluster.get(id).await?.title;
+        let job = cluster.follow(id, Logs::No).await?;
+        let result = tokio::select! {
+            result = job.wait() => result?,
+            // Whoever waits only watches: the action goes on without them.
+            caught = signals.next() => return Ok(caught.exit_code()),
+        };
+        let verdict = verdict::of(&result, &[]);
+        if args.json {
+            let map = report::result(&result, &verdict, &title);
+            front.out.data_line(&Value::from(map).to_string())?;
+        } else {
+            run::tell(front, &result, &verdict);
+        }
+        if code == exit::OK {
+            code = verdict.code;
+        }
+    }
+    Ok(code)
+}
+
+async fn try_attach(args: &AttachArgs, front: &FrontEnd) -> Result<u8, RunError> {
+    let mut signals = Signals::listen().map_err(RunError::Terminal)?;
+    let cluster = front.connect("attach").await?;
+    let known = cluster.get(&args.id).await?;
+    let mut job = cluster.follow(&known.id, Logs::Live).await?;
+    let ended = if known.has_terminal && known.state() != JobState::Done {
+        // A session that somebody else began: it needs a terminal here, too.
+        session::terminal(&front.caller)?;
+        session::run(&cluster, &mut job, &mut signals, &front.out).await?
+    } else {
+        follow(&cluster, &mut job, Some(&mut Streams::new()), &mut signals, &front.out, false)
+            .await?
+    };
+    let (result, cancelled) = match ended {
+        Ended::Done(result, cancelled) => (result, cancelled),
+        Ended::Left(caught) => return Ok(caught.exit_code()),
+        Ended::Closed => return Ok(exit::OK),
+    };
+    let mut verdict = verdict::of(&result, &[]);
+    if let (Some(caught), verdict::End::Cancelled) = (cancelled, verdict.end) {
+        verdict.code = caught.exit_code();
+        verdict.sentence = None;
+    }
+    run::tell(front, &result, &verdict);
+    Ok(verdict.code)
+}
+
+async fn try_fetch(args: &FetchArgs, front: &FrontEnd) -> Result<u8, RunError> {
+    let cluster = front.connect("fetch").await?;
+    let known = cluster.get(&args.id).await?;
+    if known.state() != JobState::Done {
+        return Err(RunError::Usage(format!(
+            "action {} is not done; `hands wait {}` waits for it",
+            known.id, known.id
+        )));
+    }
+    let result = cluster.follow(&known.id, Logs::No).await?.wait().await?;
+    let below = File::open(&args.directory)
+        .map_err(|source| RunError::Read { path: args.directory.clone(), source })?;
+    let fetched = cluster.fetch_outputs(&result, below.as_fd()).await?;
+    for output in &fetched.written {
+        if args.json {
+            front
+                .out
+                .data_line(&json!({ "path": output.path, "bytes": output.bytes }).to_string())?;
+        } else {
+            front.out.data_line(&Out::foreign(&output.path))?;
+        }
+    }
+    if fetched.written.is_empty() && !front.out.is_quiet() {
+        front.out.note("the action has no outputs");
+    }
+    Ok(exit::OK)
+}

@@ -1,0 +1,176 @@
+//! `hands run`: one command, as if it ran here.
+
+pub(crate) mod script;
+
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use hands_client::{Cluster, JobResult, JobStream, Logs};
+use hands_types::error::exit;
+
+use crate::args::{RunArgs, value};
+use crate::error::RunError;
+use crate::follow::{Ended, follow};
+use crate::front_end::FrontEnd;
+use crate::quote::shell_quoted;
+use crate::signals::Signals;
+use crate::streams::Streams;
+use crate::terminal::session;
+use crate::verdict::{End, Verdict};
+use crate::{hints, report, spec, verdict};
+
+/// Runs the command and returns the process's exit code.
+pub async fn run(args: RunArgs, front: &FrontEnd) -> u8 {
+    match try_run(args, front).await {
+        Ok(code) => code,
+        Err(error) => {
+            error.print(&front.out);
+            error.exit_code(true)
+        }
+    }
+}
+
+async fn try_run(args: RunArgs, front: &FrontEnd) -> Result<u8, RunError> {
+    let mut signals = Signals::listen().map_err(RunError::Terminal)?;
+    let mut argv: Vec<String> =
+        args.command.iter().map(value::text).collect::<Result<_, _>>().map_err(RunError::Usage)?;
+    let title = argv.iter().map(|a| shell_quoted(a)).collect::<Vec<_>>().join(" ");
+    if argv.first().is_some_and(|first| first == "-") {
+        if args.stdin || args.tty {
+            return Err(RunError::Usage(
+                "`-` reads the script from standard input, which --stdin and --tty want too"
+                    .to_owned(),
+            ));
+        }
+        argv = script::read(argv.split_off(1)).await?;
+    }
+    spec::warn_of_unset(&args.action, &front.caller, &front.out);
+    let mut job = spec::job(&args.action, argv, title, None, &front.caller)?;
+    if args.tty {
+        job.terminal = Some(session::terminal(&front.caller)?);
+    }
+    job.stdin = args.stdin;
+    job.detach = args.detach;
+    if args.detach || args.json {
+        job.logs = Logs::No;
+    }
+    let (argv, outputs, title) = (job.argv.clone(), job.outputs.clone(), job.title.clone());
+
+    // Until the hub has the action there is nothing to cancel: any signal ends us.
+    let submitting = async {
+        let cluster = front.connect("run").await?;
+        job.input_root = front.snapshot(&cluster, &args.action.input).await?.map(|s| s.root);
+        let job = cluster.submit(job).await?;
+        Ok::<_, RunError>((cluster, job))
+    };
+    let (cluster, mut job) = tokio::select! {
+        submitted = submitting => submitted?,
+        caught = signals.next() => return Ok(caught.exit_code()),
+    };
+    if args.detach {
+        let id = tokio::select! {
+            id = job.accepted() => id?,
+            caught = signals.next() => return Ok(caught.exit_code()),
+        };
+        if args.json {
+            front.out.data_line(&serde_json::json!({ "id": id, "command": title }).to_string())?;
+        } else {
+            front.out.data_line(&id)?;
+        }
+        return Ok(exit::OK);
+    }
+    let ended = if args.tty {
+        session::run(&cluster, &mut job, &mut signals, &front.out).await?
+    } else {
+        let mut streams = Streams::new();
+        let show = (!args.json).then_some(&mut streams);
+        follow(&cluster, &mut job, show, &mut signals, &front.out, args.stdin).await?
+    };
+    let (result, cancelled) = match ended {
+        Ended::Done(result, cancelled) => (result, cancelled),
+        Ended::Left(caught) => return Ok(caught.exit_code()),
+        Ended::Closed => return Ok(exit::OK),
+    };
+    let mut verdict = verdict::of(&result, &outputs);
+    if let (Some(caught), End::Cancelled | End::NotRun) = (cancelled, verdict.end) {
+        verdict.code = caught.exit_code();
+        verdict.sentence = None;
+    }
+    settle(&cluster, &result, &mut verdict, front).await?;
+    if args.json {
+        let mut map = report::result(&result, &verdict, &title);
+        report::stream(&mut map, "stdout", &cluster.stream_of(&result, JobStream::Stdout).await?);
+        report::stream(&mut map, "stderr", &cluster.stream_of(&result, JobStream::Stderr).await?);
+        front.out.data_line(&serde_json::Value::from(map).to_string())?;
+        return Ok(verdict.code);
+    }
+    tell(front, &result, &verdict);
+    if verdict.end == End::Failed && !args.tty {
+        for hint in hints::for_failure(&argv, &args.action, &result, &front.caller) {
+            front.out.hint(&hint);
+        }
+    }
+    Ok(verdict.code)
+}
+
+/// Puts a result's outputs in place.
+pub(crate) async fn settle(
+    cluster: &Cluster,
+    result: &JobResult,
+    verdict: &mut Verdict,
+    front: &FrontEnd,
+) -> Result<(), RunError> {
+    if result.output_paths().next().is_none() {
+        return Ok(());
+    }
+    let directory = &front.caller.directory;
+    let below = File::open(directory)
+        .map_err(|source| RunError::Read { path: directory.clone(), source })?;
+    if let Err(error) = cluster.fetch_outputs(result, below.as_fd()).await {
+        let error = RunError::from(error);
+        error.print(&front.out);
+        front.out.hint(&format!("`hands fetch {}` tries to bring the outputs again", result.id));
+        verdict.code = error.exit_code(true);
+        verdict.end = End::NotRun;
+    }
+    Ok(())
+}
+
+/// Says what the exit code alone does not.
+pub(crate) fn tell(front: &FrontEnd, result: &JobResult, verdict: &Verdict) {
+    let out = &front.out;
+    if let Some(sentence) = &verdict.sentence {
+        out.error(sentence);
+    }
+    if out.watched() || out.is_verbose() {
+        out.note(&closing(result, verdict));
+    }
+}
+
+/// The closing line: exit code, worker, time, isolation.
+fn closing(result: &JobResult, verdict: &Verdict) -> String {
+    let mut parts = vec![format!("exit code {}", verdict.code)];
+    if result.cached {
+        parts.push("from the cache".to_owned());
+    } else {
+        let worker = result.worker();
+        if !worker.is_empty() {
+            parts.push(format!("worker {worker}"));
+        }
+    }
+    if let Some(time) = result.execution_time() {
+        parts.push(crate::batch::short_time(time));
+    }
+    if let Some(usage) = result.usage() {
+        if usage.oom_killed {
+            parts.push("out of memory".to_owned());
+        }
+        if !usage.isolation.is_empty() {
+            parts.push(format!("isolation {}", usage.isolation));
+        }
+        if usage.attempt > 1 {
+            parts.push(format!("attempt {}", usage.attempt));
+        }
+    }
+    parts.join(", ")
+}

@@ -1,0 +1,153 @@
+//! `hands shell`: a prompt whose lines run on the cluster, each by itself in a fresh directory.
+
+mod reader;
+
+use hands_client::Cluster;
+use hands_types::error::exit;
+use tokio::task::spawn_blocking;
+
+use crate::args::ShellArgs;
+use crate::batch::shell_argv;
+use crate::error::RunError;
+use crate::follow::{Ended, follow};
+use crate::front_end::FrontEnd;
+use crate::signals::Signals;
+use crate::streams::Streams;
+use crate::verdict::End;
+use crate::{hints, run, spec, verdict};
+use reader::{LineReader, Typed};
+
+const PROMPT: &str = "hands> ";
+
+/// Runs the prompt; its exit code is that of the last line, as a shell's is.
+pub async fn shell(args: ShellArgs, front: &FrontEnd) -> u8 {
+    match try_shell(&args, front).await {
+        Ok(code) => code,
+        Err(error) => {
+            error.print(&front.out);
+            error.exit_code(true)
+        }
+    }
+}
+
+async fn try_shell(args: &ShellArgs, front: &FrontEnd) -> Result<u8, RunError> {
+    let mut signals = Signals::listen().map_err(RunError::Terminal)?;
+    spec::warn_of_unset(&args.action, &front.caller, &front.out);
+    let cluster = front.connect("shell").await?;
+    let mut reader = LineReader::new(front.caller.history.clone())?;
+    let interactive = reader.is_terminal();
+    if interactive {
+        front
+            .out
+            .note("each line runs on the cluster, by itself in a fresh directory; Ctrl-D leaves");
+    }
+    let mut code = exit::OK;
+    loop {
+        let reading = spawn_blocking(move || {
+            let typed = reader.read(PROMPT);
+            (reader, typed)
+        });
+        let read = tokio::select! {
+            read = reading => read,
+            // In the line editor Ctrl-C is a key, so a signal comes from elsewhere, or to a script on stdin.
+            caught = signals.next() => return Ok(caught.exit_code()),
+        };
+        let (back, typed) = read.map_err(|_| RunError::Bug("reading a line panicked"))?;
+        reader = back;
+        let line = match typed? {
+            Typed::End => return Ok(code),
+            Typed::Interrupted => continue,
+            Typed::Line(line) => line,
+        };
+        match Meaning::of(line.trim()) {
+            Meaning::Nothing => {}
+            Meaning::Leave(asked) => return Ok(asked.unwrap_or(code)),
+            Meaning::ChangeDirectory => {
+                front.out.hint("each line runs by itself; write `cd DIR && COMMAND` on one line");
+            }
+            Meaning::Run(line) => {
+                match run_line(line, args, &cluster, front, &mut signals, interactive).await {
+                    Ok(ended) => code = ended,
+                    Err(RunError::Closed) => return Err(RunError::Closed),
+                    // One line that could not be run is no reason to leave.
+                    Err(error) => {
+                        error.print(&front.out);
+                        code = error.exit_code(true);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a line asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Meaning<'a> {
+    Nothing,
+    Leave(Option<u8>),
+    ChangeDirectory,
+    Run(&'a str),
+}
+
+impl<'a> Meaning<'a> {
+    fn of(line: &'a str) -> Self {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next(), words.next()) {
+            (None, ..) => Self::Nothing,
+            (Some(word), ..) if word.starts_with('#') => Self::Nothing,
+            (Some("exit" | "quit" | "logout"), None, None) => Self::Leave(None),
+            (Some("exit"), Some(code), None) => {
+                code.parse().map_or(Self::Run(line), |code| Self::Leave(Some(code)))
+            }
+            (Some("cd"), _, None) => Self::ChangeDirectory,
+            _ => Self::Run(line),
+        }
+    }
+}
+
+async fn run_line(
+    line: &str,
+    args: &ShellArgs,
+    cluster: &Cluster,
+    front: &FrontEnd,
+    signals: &mut Signals,
+    interactive: bool,
+) -> Result<u8, RunError> {
+    let argv = shell_argv(line);
+    let submitting = async {
+        let root = front.snapshot(cluster, &args.action.input).await?.map(|s| s.root);
+        let spec = spec::job(&args.action, argv.clone(), line.to_owned(), root, &front.caller)?;
+        let outputs = spec.outputs.clone();
+        Ok::<_, RunError>((cluster.submit(spec).await?, outputs))
+    };
+    let (mut job, outputs) = tokio::select! {
+        submitted = submitting => submitted?,
+        caught = signals.next() => return Ok(caught.exit_code()),
+    };
+    let mut streams = Streams::new();
+    let (result, cancelled) =
+        match follow(cluster, &mut job, Some(&mut streams), signals, &front.out, false).await? {
+            Ended::Done(result, cancelled) => (result, cancelled),
+            Ended::Left(caught) => return Ok(caught.exit_code()),
+            Ended::Closed => return Err(RunError::Closed),
+        };
+    let mut verdict = verdict::of(&result, &outputs);
+    if let (Some(caught), End::Cancelled | End::NotRun) = (cancelled, verdict.end) {
+        verdict.code = caught.exit_code();
+        verdict.sentence = None;
+    }
+    run::settle(cluster, &result, &mut verdict, front).await?;
+    if interactive {
+        run::tell(front, &result, &verdict);
+    } else if verdict.code != 0 {
+        front.out.note(
+            &verdict.sentence.clone().unwrap_or_else(|| format!("exit code {}", verdict.code)),
+        );
+    }
+    if verdict.end == End::Failed {
+        for hint in hints::for_failure(&argv, &args.action, &result, &front.caller) {
+            front.out.hint(&hint);
+        }
+    }
+    Ok(verdict.code)
+}

@@ -1,0 +1,151 @@
+//! `hands run --tty`: a remote terminal on this one.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use hands_client::proto::Terminal;
+use hands_client::{Attachment, AttachmentInput, Cluster, Event, Job};
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::caller::Caller;
+use crate::error::RunError;
+use crate::follow::Ended;
+use crate::out::Out;
+use crate::signals::{Caught, Signals};
+use crate::streams::Streams;
+use crate::terminal::escapes::Escapes;
+use crate::terminal::{RawMode, size};
+
+/// How long a session that is left may take to be cancelled on the far side; the connection may be dead.
+const FAREWELL: Duration = Duration::from_secs(1);
+const ESCAPES: &str = "~.  ends this session\n~~  sends one tilde\n~?  shows this list";
+
+/// The terminal that an action gets: this one's size and kind.
+pub(crate) fn terminal(caller: &Caller) -> Result<Terminal, RunError> {
+    if !io::stdin().is_terminal() {
+        return Err(RunError::Usage(
+            "--tty needs a terminal, and standard input is none; leave it out, or use --stdin"
+                .to_owned(),
+        ));
+    }
+    let (rows, columns) = size().unwrap_or((24, 80));
+    let term = caller.variable("TERM").unwrap_or("dumb").to_owned();
+    Ok(Terminal { rows: rows.into(), columns: columns.into(), term })
+}
+
+/// What the person's side wants of the session.
+enum FromPerson {
+    Leave,
+    Help,
+}
+
+/// Joins the terminals until the action ends or the person leaves. Ours is given back on every way out.
+pub(crate) async fn run(
+    cluster: &Cluster,
+    job: &mut Job,
+    signals: &mut Signals,
+    out: &Out,
+) -> Result<Ended, RunError> {
+    let id = job.accepted().await?;
+    let mut resized = signal(SignalKind::window_change()).map_err(RunError::Terminal)?;
+    let raw = RawMode::enter().map_err(RunError::Terminal)?;
+    out.set_raw(true);
+    let (inputs, from_keys) = mpsc::unbounded_channel();
+    let (to_us, mut from_person) = mpsc::channel(8);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(read_keys(inputs.clone(), to_us));
+    tasks.spawn(send_keys(cluster.attach(&id), from_keys));
+    let mut streams = Streams::new();
+    let mut last_reason = String::new();
+    // The size may have changed since it was sent with the action.
+    send_size(&inputs);
+    let ended = loop {
+        tokio::select! {
+            event = job.next() => match event {
+                Ok(Some(Event::Output { data, .. })) => {
+                    if streams.stdout(&data).await.is_err() {
+                        break Ok(Ended::Closed);
+                    }
+                }
+                Ok(Some(Event::Waiting { reason })) => {
+                    if reason != last_reason {
+                        out.waiting(&reason);
+                        last_reason = reason;
+                    }
+                }
+                Ok(Some(Event::Done(result))) => break Ok(Ended::Done(result, None)),
+                Ok(Some(Event::Queued { .. } | Event::Started { .. })) => {}
+                Ok(None) => break Ok(Ended::Left(Caught::Hangup)),
+                Err(error) => break Err(error.into()),
+            },
+            Some(()) = resized.recv() => send_size(&inputs),
+            Some(wish) = from_person.recv() => match wish {
+                FromPerson::Leave => break Ok(Ended::Left(Caught::Hangup)),
+                FromPerson::Help => out.note(ESCAPES),
+            },
+            caught = signals.next() => break Ok(Ended::Left(caught)),
+        }
+    };
+    out.set_raw(false);
+    drop(raw);
+    if matches!(ended, Ok(Ended::Left(_) | Ended::Closed)) {
+        out.note("session ended");
+        if tokio::time::timeout(FAREWELL, job.cancel()).await.is_err() {
+            out.warning(
+                "the cluster does not answer; the action ends when it misses this connection",
+            );
+        }
+    }
+    ended
+}
+
+fn send_size(inputs: &mpsc::UnboundedSender<AttachmentInput>) {
+    if let Some((rows, columns)) = size() {
+        // A closed channel belongs to an action that takes no more input.
+        drop(inputs.send(AttachmentInput::Resize { rows: rows.into(), columns: columns.into() }));
+    }
+}
+
+/// Reads keys. Never waits for the far side: `~.` must work when that is dead, so what is typed queues without bound
+/// (a person types; a paste is in memory anyway).
+async fn read_keys(
+    inputs: mpsc::UnboundedSender<AttachmentInput>,
+    to_us: mpsc::Sender<FromPerson>,
+) {
+    let mut stdin = tokio::io::stdin();
+    let mut escapes = Escapes::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let length = match stdin.read(&mut buffer).await {
+            Ok(0) | Err(_) => {
+                // The terminal has gone; a hangup follows.
+                drop(inputs.send(AttachmentInput::Eof));
+                return;
+            }
+            Ok(length) => length,
+        };
+        let typed = escapes.typed(&buffer[..length]);
+        if !typed.bytes.is_empty() {
+            drop(inputs.send(AttachmentInput::Data(typed.bytes.into())));
+        }
+        let wish = match (typed.leave, typed.help) {
+            (true, _) => FromPerson::Leave,
+            (false, true) => FromPerson::Help,
+            (false, false) => continue,
+        };
+        if to_us.send(wish).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn send_keys(attachment: Attachment, mut inputs: mpsc::UnboundedReceiver<AttachmentInput>) {
+    while let Some(input) = inputs.recv().await {
+        if !attachment.send(input).await {
+            return;
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What a job's end means to the person: one exit code, and a sentence where the code alone would puzzle.
+
+use hands_client::{JobResult, printable};
+use hands_types::error::exit;
+
+/// `google.rpc.Code.CANCELLED`.
+const CANCELLED: i32 = 1;
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// The exit code of `hands run`.
+    pub(crate) code: u8,
+    /// What became of the command.
+    pub(crate) end: End,
+    /// What is to be said, if anything.
+    pub(crate) sentence: Option<String>,
+    /// Declared outputs that are missing after success.
+    pub(crate) missing: Vec<String>,
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It ran and ended with 0, and all outputs are there.
+    Succeeded,
+    /// It ran, and failed in a way of its own.
+    Failed,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// It was not run, or not to its end, for a reason of ours.
+    NotRun,
+}
+
+impl End {
+    /// The word in JSON.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::NotRun => "not-run",
+        }
+    }
+}
+
+/// Judges a result; `declared` are the outputs that the caller asked for.
+pub(crate) fn of(result: &JobResult, declared: &[String]) -> Verdict {
+    let message = Some(result.message.clone()).filter(|m| !m.is_empty());
+    if let Some(code) = result.exit_code() {
+        let missing: Vec<String> = if code == 0 {
+            result.missing_outputs(declared).into_iter().map(str::to_owned).collect()
+        } else {
+            Vec::new()
+        };
+        if let [first, rest @ ..] = missing.as_slice() {
+            let more =
+                if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            return Verdict {
+                code: exit::FAILED,
+                end: End::Failed,
+                sentence: Some(format!(
+                    "the command succeeded, but its output {}{more} is missing",
+                    printable(first)
+                )),
+                missing,
+            };
+        }
+        // Codes are eight bits wide wherever a command can end; a foreign engine that says otherwise gets the last one.
+        let code = u8::try_from(code).unwrap_or(u8::MAX);
+        let end = if code == 0 { End::Succeeded } else { End::Failed };
+        return Verdict { code, end, sentence: message.filter(|_| code != 0), missing };
+    }
+    let failure = result.failure.as_ref();
+    let said = failure.map(|f| f.message.clone()).filter(|m| !m.is_empty()).or(message);
+    if result.timed_out() {
+        let killed = result.result.as_ref().map_or(0, |r| r.exit_code);
+        return Verdict {
+            code: u8::try_from(killed).ok().filter(|c| *c != 0).unwrap_or(128 + 9),
+            end: End::Failed,
+            sentence: said.or_else(|| Some("the command was ended at its time limit".to_owned())),
+            missing: Vec::new(),
+        };
+    }
+    let cancelled = failure.is_some_and(|f| i32::from(f.code) == CANCELLED);
+    Verdict {
+        code: exit::NOT_RUN,
+        end: if cancelled { End::Cancelled } else { End::NotRun },
+        sentence: said.or_else(|| {
+            Some(
+                if cancelled {
+                    "the action was cancelled"
+                } else {
+                    "the cluster gave no result and no reason"
+                }
+                .to_owned(),
+            )
+        }),
+        missing: Vec::new(),
+    }
+}
