@@ -151,7 +151,7 @@ impl Inner {
                 }
                 match row.place {
                     Place::Pack { id, .. } => {
-                        *dead.entry(id).or_insert(0) += HEADER + row.digest.size
+                        *dead.entry(id).or_insert(0) += HEADER + row.digest.size;
                     }
                     Place::File => file_bytes += on_disk(row.digest.size),
                 }
@@ -304,7 +304,8 @@ impl Inner {
         // What the log holds of it must be in the database before the log goes.
         self.flush_pending()?;
         let dir = self.layout.packs.clone();
-        if lock(&self.live).get(&id).copied().unwrap_or(0) > 0 {
+        let mut left = lock(&self.live).get(&id).copied().unwrap_or(0);
+        if left > 0 {
             let mut batch: Vec<(Digest, u64, Vec<u8>)> = Vec::new();
             let mut size = 0;
             Packs::scan(&dir, id, 0, |kind, digest, offset, content| {
@@ -314,18 +315,20 @@ impl Inner {
                 }
                 if size > 1 << 20 {
                     size = 0;
-                    self.move_live(id, std::mem::take(&mut batch))?;
+                    left = left.saturating_sub(self.move_live(id, std::mem::take(&mut batch))?);
                 }
                 Ok(())
             })?;
-            self.move_live(id, batch)?;
+            left = left.saturating_sub(self.move_live(id, batch)?);
         }
         let len = std::fs::metadata(crate::pack::pack_path(&dir, id))
             .map_or(0, |metadata| metadata.len());
         self.writer.run("forget a pack", move |connection| {
             connection.prepare_cached("DELETE FROM packs WHERE id = ?1")?.execute([id])?;
-            // Left are records that no scan reached: they are lost.
-            connection.prepare_cached("DELETE FROM blobs WHERE pack = ?1")?.execute([id])?;
+            if left > 0 {
+                // Records that the scan did not reach, or whose content went bad: they are lost.
+                connection.execute("DELETE FROM blobs WHERE pack = ?1", [id])?;
+            }
             Ok(())
         })?;
         lock(&self.live).remove(&id);
@@ -334,7 +337,11 @@ impl Inner {
         Ok(())
     }
 
-    fn move_live(&self, from: u32, records: Vec<(Digest, u64, Vec<u8>)>) -> Result<(), StoreError> {
+    fn move_live(
+        &self,
+        from: u32,
+        records: Vec<(Digest, u64, Vec<u8>)>,
+    ) -> Result<u64, StoreError> {
         let alive = self.readers.read("look for live blobs", |connection| {
             let mut statement =
                 connection.prepare_cached("SELECT pack, offset FROM blobs WHERE key = ?1")?;
@@ -358,7 +365,7 @@ impl Inner {
             .map(|(record, _)| record)
             .collect();
         if keep.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let appended: Vec<(Kind, Digest, &[u8])> =
             keep.iter().map(|(digest, _, content)| (Kind::Blob, *digest, &content[..])).collect();
@@ -394,15 +401,15 @@ impl Inner {
         })?;
         {
             let mut live = lock(&self.live);
-            for (id, bytes) in grown {
-                *live.entry(id).or_insert(0) += bytes;
+            for (id, bytes) in &grown {
+                *live.entry(*id).or_insert(0) += bytes;
             }
         }
         let mut index = lock(&self.index);
         for (digest, offset, id, at) in moves {
             index.moved(&digest, Place::Pack { id: from, offset }, Place::Pack { id, offset: at });
         }
-        Ok(())
+        Ok(grown.values().sum())
     }
 }
 

@@ -48,3 +48,6 @@ pub use read::{BlobReader, digest_of_stream};
 pub use stage::{Staged, Stager};
 pub use store::Store;
 pub use write::BlobWriter;
+
+#[cfg(test)]
+mod tests;

@@ -62,11 +62,19 @@ pub(crate) fn start(
         .map_err(StoreError::io("start a thread for", std::path::Path::new("the store")))
 }
 
+/// The thread that makes the disk follow: it ends when this is dropped.
+#[derive(Debug)]
+struct Disk {
+    dirty: SyncSender<()>,
+    _open: SyncSender<()>,
+}
+
 /// A thread that makes the disk follow within about a second. It holds nothing of the store and is not waited for.
-fn start_sync(inner: &Inner) -> Result<SyncSender<()>, StoreError> {
+fn start_sync(inner: &Inner) -> Result<Disk, StoreError> {
     let root = inner.layout.root.clone();
     let dir = std::fs::File::open(&root).map_err(StoreError::io("open", &root))?;
     let (dirty, changed) = sync_channel::<()>(1);
+    let (open, closed) = sync_channel::<()>(0);
     std::thread::Builder::new()
         .name("hands-sync".to_owned())
         .spawn(move || {
@@ -75,16 +83,20 @@ fn start_sync(inner: &Inner) -> Result<SyncSender<()>, StoreError> {
                 if let Err(errno) = rustix::fs::syncfs(&dir) {
                     tracing::warn!(%errno, dir = %root.display(), "the disk could not be brought up to date");
                 }
-                // Half of the time at most, however slow the disk is. What changes meanwhile stays in the channel.
-                let rest = SYNC.max(begun.elapsed());
-                std::thread::park_timeout(rest);
+                // Half of the time at most, however slow the disk is. What changes meanwhile stays in the channel,
+                // which has room for one; its sender never waits.
+                let until = Instant::now() + SYNC.max(begun.elapsed());
+                match closed.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+                }
             }
         })
         .map_err(StoreError::io("start a thread for", std::path::Path::new("the disk")))?;
-    Ok(dirty)
+    Ok(Disk { dirty, _open: open })
 }
 
-fn maintain(inner: &Arc<Inner>, queue: &Receiver<Request>, sync: &SyncSender<()>) {
+fn maintain(inner: &Arc<Inner>, queue: &Receiver<Request>, sync: &Disk) {
     let mut due: Option<Instant> = None;
     loop {
         let expiry = inner.pins.next_expiry();
@@ -131,7 +143,7 @@ fn maintain(inner: &Arc<Inner>, queue: &Receiver<Request>, sync: &SyncSender<()>
         if flush {
             due = None;
             let result = inner.flush_pending();
-            if let Err(TrySendError::Disconnected(())) = sync.try_send(()) {
+            if let Err(TrySendError::Disconnected(())) = sync.dirty.try_send(()) {
                 tracing::error!("the thread that keeps the disk up to date is gone");
             }
             match answer {

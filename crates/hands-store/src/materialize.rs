@@ -131,10 +131,10 @@ impl<'a> Materializer<'a> {
                     self.fill_delta(&handle, &path_below, below)?;
                 }
                 DeltaNode::Changed(ChangeKind::File(node)) => {
-                    self.file(handle.as_fd(), path, node)?
+                    self.file(handle.as_fd(), path, node)?;
                 }
                 DeltaNode::Changed(ChangeKind::Symlink(node)) => {
-                    symlink(handle.as_fd(), path, node)?
+                    symlink(handle.as_fd(), path, node)?;
                 }
                 DeltaNode::Changed(ChangeKind::Directory(node)) => {
                     let below = missing(self.directories, &node.digest)?;

@@ -31,7 +31,7 @@ pub(crate) struct Tree {
     pub(crate) id: u64,
     pub(crate) root: Digest,
     /// The whole tree that a delta lies over; held, so that it stays as long.
-    pub(crate) base: Option<Arc<Tree>>,
+    pub(crate) base: Option<Arc<Self>>,
     pub(crate) bytes: u64,
     pub(crate) entries: u64,
     pub(crate) used: AtomicU64,

@@ -21,6 +21,8 @@ use crate::store::{Inner, SMALL, Store};
 
 /// Files up to this many bytes are read whole when they are ingested, so that nothing is written if they are here.
 const WHOLE: u64 = 4 << 20;
+/// Bytes that a file takes beyond its content at most: the rest of its last block, and its record in the log.
+const ROUNDING: u64 = 4096 + HEADER;
 /// Most bytes appended to a pack at once.
 const BATCH: u64 = 1 << 20;
 /// Entries not yet in the database beyond which writers wait.
@@ -53,7 +55,7 @@ impl BlobWriter {
                 return Ok(());
             }
             let inner = &self.store.inner;
-            inner.ensure_room(actual)?;
+            inner.ensure_room(actual + ROUNDING)?;
             let mut temp = Temp::create(&inner.layout.temp, &inner.temp_bytes)?;
             temp.write(&std::mem::take(&mut self.buffer))?;
             temp.write(bytes)?;
@@ -173,6 +175,7 @@ impl Store {
             inner.put_checked(digest, &bytes)?;
             return Ok(digest);
         }
+        inner.ensure_room(ROUNDING)?;
         let mut temp = Temp::create(&inner.layout.temp, &inner.temp_bytes)?;
         let mut hasher = Hasher::new(function);
         let mut buffer = vec![0; CHUNK];
@@ -224,7 +227,7 @@ impl Inner {
         if self.look_up(&digest)?.is_some() {
             return Ok(());
         }
-        self.ensure_room(digest.size)?;
+        self.ensure_room(on_disk(digest.size) + HEADER)?;
         let mut temp = Temp::create(&self.layout.temp, &self.temp_bytes)?;
         temp.write(bytes)?;
         self.place(digest, temp)

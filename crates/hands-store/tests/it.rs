@@ -1,0 +1,9 @@
+//! The store as its users see it.
+
+mod it {
+    pub(crate) mod common;
+    mod durability;
+    mod eviction;
+    mod reading;
+    mod staging;
+}
