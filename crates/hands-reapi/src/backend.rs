@@ -67,8 +67,11 @@ impl LogName {
             "stderr" => true,
             _ => return None,
         };
-        (!operation.is_empty())
-            .then(|| Self { instance: instance.to_owned(), operation: operation.to_owned(), stderr })
+        (!operation.is_empty()).then(|| Self {
+            instance: instance.to_owned(),
+            operation: operation.to_owned(),
+            stderr,
+        })
     }
 }
 

@@ -90,7 +90,11 @@ impl BlobClient {
     }
 
     /// Writes the action cache. What the result refers to must have been uploaded.
-    pub async fn update_action_result(&self, action: &Digest, result: ActionResult) -> Result<(), BlobError> {
+    pub async fn update_action_result(
+        &self,
+        action: &Digest,
+        result: ActionResult,
+    ) -> Result<(), BlobError> {
         let request = UpdateActionResultRequest {
             instance_name: self.instance.to_string(),
             action_digest: Some(action.into()),
@@ -107,7 +111,8 @@ impl BlobClient {
     }
 
     fn cas(&self) -> ContentAddressableStorageClient<Channel> {
-        ContentAddressableStorageClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+        ContentAddressableStorageClient::new(self.channel.clone())
+            .max_decoding_message_size(MAX_MESSAGE)
     }
 
     fn byte_stream(&self) -> ByteStreamClient<Channel> {
@@ -115,6 +120,8 @@ impl BlobClient {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BlobError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BlobError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| BlobError::Interrupted)
 }

@@ -63,7 +63,14 @@ impl Inflate {
         let mut decoder = Decoder::new()?;
         decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
         let room = usize::try_from(limit.saturating_add(1)).unwrap_or(PIECE).clamp(1, PIECE);
-        Ok(Self { decoder, limit, left: limit, in_frame: false, held_back: false, piece: vec![0; room] })
+        Ok(Self {
+            decoder,
+            limit,
+            left: limit,
+            in_frame: false,
+            held_back: false,
+            piece: vec![0; room],
+        })
     }
 
     /// Takes compressed bytes and hands out what they hold, piece by piece.

@@ -7,7 +7,7 @@ use hands_proto::{BadDigest, reapi};
 use hands_store::{Store, StoreError};
 use hands_types::limits::{INLINE_STREAM, MAX_BATCH, MAX_PROTO_BLOB};
 use hands_types::{Digest, DigestFunction};
-use prost::Message as _;
+use prost::Message;
 
 /// Looks an action's result up. One whose blobs are not all here any more is no result; of one that is returned every
 /// blob's life is extended.
@@ -46,17 +46,14 @@ pub fn missing_of(
     if let Err(error) = collect(result, function, &mut wanted, &mut trees) {
         return Ok(Err(error));
     }
-    let mut missing = Vec::new();
     for tree in trees {
-        match tree_blobs(store, tree, &mut wanted)? {
-            TreeState::Whole => {}
-            TreeState::Missing => missing.push(tree.digest()),
-            TreeState::Malformed(error) => return Ok(Err(error)),
+        if let Err(error) = tree_blobs(store, tree, &mut wanted)? {
+            return Ok(Err(error));
         }
     }
-    let wanted: Vec<Digest> = wanted.into_iter().filter(|digest| !missing.contains(digest)).collect();
-    missing.extend(store.missing(&wanted)?);
-    Ok(Ok(missing))
+    // Trees and directories that could not be read stand among the wanted and are found missing here.
+    let wanted: Vec<Digest> = wanted.into_iter().collect();
+    Ok(Ok(store.missing(&wanted)?))
 }
 
 #[derive(Clone, Copy)]
@@ -65,20 +62,6 @@ enum Output {
     Tree(Digest),
     /// A root `Directory`.
     Root(Digest),
-}
-
-impl Output {
-    fn digest(self) -> Digest {
-        match self {
-            Self::Tree(digest) | Self::Root(digest) => digest,
-        }
-    }
-}
-
-enum TreeState {
-    Whole,
-    Missing,
-    Malformed(BadDigest),
 }
 
 fn collect(
@@ -111,59 +94,80 @@ fn collect(
     Ok(())
 }
 
-fn tree_blobs(store: &Store, tree: Output, wanted: &mut BTreeSet<Digest>) -> Result<TreeState, StoreError> {
-    let function = tree.digest().function;
+/// Adds a tree itself and everything that is in it.
+fn tree_blobs(
+    store: &Store,
+    tree: Output,
+    wanted: &mut BTreeSet<Digest>,
+) -> Result<Result<(), BadDigest>, StoreError> {
     let mut todo = Vec::new();
+    // Apart from `wanted`: a directory's message may stand in it as a file's content already.
+    let mut seen = BTreeSet::new();
     match tree {
         Output::Tree(digest) => {
             wanted.insert(digest);
-            let Some(bytes) = read_message(store, &digest)? else { return Ok(TreeState::Missing) };
-            let Ok(tree) = reapi::Tree::decode(bytes) else {
-                return Ok(TreeState::Malformed(BadDigest::Missing("a readable Tree message")));
+            let tree: reapi::Tree = match read_message(store, &digest)? {
+                Ok(Some(tree)) => tree,
+                Ok(None) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(error)),
             };
             for directory in tree.root.iter().chain(&tree.children) {
-                for file in &directory.files {
-                    match file.digest.as_ref().map(|d| d.to_digest(function)) {
-                        Some(Ok(digest)) => wanted.insert(digest),
-                        Some(Err(error)) => return Ok(TreeState::Malformed(error)),
-                        None => return Ok(TreeState::Malformed(BadDigest::Missing("files.digest"))),
-                    };
+                // The directories travel inside the Tree message; as blobs they need not exist.
+                if let Err(error) = list(directory, digest.function, wanted, &mut Vec::new()) {
+                    return Ok(Err(error));
                 }
             }
         }
         Output::Root(digest) => todo.push(digest),
     }
     while let Some(digest) = todo.pop() {
-        if !wanted.insert(digest) {
+        if !seen.insert(digest) {
             continue;
         }
-        let Some(bytes) = read_message(store, &digest)? else { return Ok(TreeState::Missing) };
-        let Ok(directory) = reapi::Directory::decode(bytes) else {
-            return Ok(TreeState::Malformed(BadDigest::Missing("a readable Directory message")));
+        wanted.insert(digest);
+        let listed = match read_message::<reapi::Directory>(store, &digest)? {
+            Ok(Some(directory)) => list(&directory, digest.function, wanted, &mut todo),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
         };
-        let files = directory.files.iter().map(|f| (&f.digest, false));
-        for (digest, is_directory) in files.chain(directory.directories.iter().map(|d| (&d.digest, true))) {
-            match digest.as_ref().map(|d| d.to_digest(function)) {
-                Some(Ok(digest)) if is_directory => todo.push(digest),
-                Some(Ok(digest)) => {
-                    wanted.insert(digest);
-                }
-                Some(Err(error)) => return Ok(TreeState::Malformed(error)),
-                None => return Ok(TreeState::Malformed(BadDigest::Missing("digest"))),
-            }
+        if let Err(error) = listed {
+            return Ok(Err(error));
         }
     }
-    Ok(TreeState::Whole)
+    Ok(Ok(()))
 }
 
-fn read_message(store: &Store, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
-    if digest.size > MAX_PROTO_BLOB {
-        return Ok(None);
+/// What a directory refers to.
+fn list(
+    directory: &reapi::Directory,
+    function: DigestFunction,
+    files: &mut BTreeSet<Digest>,
+    directories: &mut Vec<Digest>,
+) -> Result<(), BadDigest> {
+    for node in &directory.files {
+        let digest = node.digest.as_ref().ok_or(BadDigest::Missing("files.digest"))?;
+        files.insert(digest.to_digest(function)?);
     }
+    for node in &directory.directories {
+        let digest = node.digest.as_ref().ok_or(BadDigest::Missing("directories.digest"))?;
+        directories.push(digest.to_digest(function)?);
+    }
+    Ok(())
+}
+
+/// A message in the store; none if it is not there.
+fn read_message<M: Message + Default>(
+    store: &Store,
+    digest: &Digest,
+) -> Result<Result<Option<M>, BadDigest>, StoreError> {
     if digest.is_empty() {
-        return Ok(Some(Bytes::new()));
+        return Ok(Ok(Some(M::default())));
     }
-    store.read(digest)
+    if digest.size > MAX_PROTO_BLOB {
+        return Ok(Err(BadDigest::Missing("a tree of a size that can be read")));
+    }
+    let Some(bytes) = store.read(digest)? else { return Ok(Ok(None)) };
+    Ok(M::decode(bytes).map(Some).map_err(|_| BadDigest::Missing("a tree that can be read")))
 }
 
 /// Puts small contents into the result itself where the request asks for it, as long as the whole stays below what
@@ -176,9 +180,12 @@ pub fn fill_inline(
     stderr: bool,
     files: &[String],
 ) -> Result<(), StoreError> {
-    let mut left = usize::try_from(MAX_BATCH).unwrap_or(usize::MAX).saturating_sub(result.encoded_len());
+    let mut left =
+        usize::try_from(MAX_BATCH).unwrap_or(usize::MAX).saturating_sub(result.encoded_len());
     let mut load = |digest: Option<&reapi::Digest>, limit: usize| -> Result<Bytes, StoreError> {
-        let Some(Ok(digest)) = digest.map(|d| d.to_digest(function)) else { return Ok(Bytes::new()) };
+        let Some(Ok(digest)) = digest.map(|d| d.to_digest(function)) else {
+            return Ok(Bytes::new());
+        };
         if digest.is_empty() || digest.size > limit.min(left) as u64 {
             return Ok(Bytes::new());
         }

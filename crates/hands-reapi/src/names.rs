@@ -5,8 +5,15 @@ use std::fmt;
 use hands_types::{Digest, DigestFunction};
 
 /// Words that no segment of an instance name may be; parsing hangs on it.
-const RESERVED: [&str; 7] =
-    ["blobs", "uploads", "actions", "actionResults", "operations", "capabilities", "compressed-blobs"];
+const RESERVED: [&str; 7] = [
+    "blobs",
+    "uploads",
+    "actions",
+    "actionResults",
+    "operations",
+    "capabilities",
+    "compressed-blobs",
+];
 
 /// A blob as it is read: `{instance}/blobs/{function/}{hash}/{size}`, or with `compressed-blobs/zstd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +71,8 @@ impl UploadName {
             .iter()
             .position(|s| *s == "uploads")
             .ok_or_else(|| BadName::new(name, "holds no `uploads`"))?;
-        let uuid = *segments.get(at + 1).ok_or_else(|| BadName::new(name, "ends after `uploads`"))?;
+        let uuid =
+            *segments.get(at + 1).ok_or_else(|| BadName::new(name, "ends after `uploads`"))?;
         if uuid.is_empty() || uuid.len() > 128 {
             return Err(BadName::new(name, "has no usable uuid after `uploads`"));
         }
@@ -104,7 +112,8 @@ fn blob_part(name: &str, segments: &[&str]) -> Result<(Digest, bool, usize), Bad
         }
         _ => DigestFunction::Sha256,
     };
-    let [hash, size] = segments.get(at..at + 2).ok_or_else(|| bad("lacks a hash and a size"))? else {
+    let [hash, size] = segments.get(at..at + 2).ok_or_else(|| bad("lacks a hash and a size"))?
+    else {
         return Err(bad("lacks a hash and a size"));
     };
     let size = size.parse().map_err(|_| bad("has a size that is not a number"))?;

@@ -19,7 +19,9 @@ pub fn store_status(error: &StoreError) -> Status {
                 Code::InvalidArgument
             }
             // The disk or its index failed us: not the client's doing, and the client may try again.
-            StoreError::Io { .. } | StoreError::Database { .. } | StoreError::Full { .. } => Code::Internal,
+            StoreError::Io { .. } | StoreError::Database { .. } | StoreError::Full { .. } => {
+                Code::Internal
+            }
             StoreError::Changed { .. } => Code::Aborted,
             StoreError::Newer { .. } | StoreError::Locked { .. } => Code::FailedPrecondition,
             StoreError::Closed => Code::Unavailable,
@@ -71,7 +73,11 @@ pub fn bad_digest(error: &BadDigest) -> Status {
 
 /// A status as a value inside a message.
 pub(crate) fn to_rpc(status: &Status) -> rpc::Status {
-    rpc::Status { code: status.code().into(), message: status.message().to_owned(), details: Vec::new() }
+    rpc::Status {
+        code: status.code().into(),
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    }
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {

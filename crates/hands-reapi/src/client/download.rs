@@ -36,15 +36,21 @@ impl BlobClient {
                 Some((_, None)) | None => Err(BlobError::Missing(vec![*digest])),
             };
         }
-        self.pump(digest, Gather { hasher: Hasher::new(digest.function), out: BytesMut::new() }).await
+        self.pump(digest, Gather { hasher: Hasher::new(digest.function), out: BytesMut::new() })
+            .await
     }
 
     /// A whole blob into a file, from the file's beginning; its position is not moved. On an error the file holds
     /// what had arrived. `path` is for messages.
-    pub async fn download_to(&self, digest: &Digest, file: &File, path: &Path) -> Result<(), BlobError> {
+    pub async fn download_to(
+        &self,
+        digest: &Digest,
+        file: &File,
+        path: &Path,
+    ) -> Result<(), BlobError> {
         let failed = |source| BlobError::File { what: "write", path: path.to_owned(), source };
         let file = file.try_clone().map_err(failed)?;
-        let sink = ToFile { hasher: Hasher::new(digest.function), file: file, path: path.to_owned() };
+        let sink = ToFile { hasher: Hasher::new(digest.function), file, path: path.to_owned() };
         self.pump(digest, sink).await
     }
 
@@ -53,13 +59,15 @@ impl BlobClient {
         &self,
         name: &LogName,
         offset: u64,
-    ) -> Result<impl Stream<Item = Result<Bytes, BlobError>> + Send + Unpin + use<>, BlobError> {
+    ) -> Result<impl Stream<Item = Result<Bytes, BlobError>> + Send + Unpin + use<>, BlobError>
+    {
         let request = ReadRequest {
             resource_name: name.to_string(),
             read_offset: offset.cast_signed(),
             read_limit: 0,
         };
-        let reply = self.byte_stream().read(request).await.map_err(|s| BlobError::rpc("read a log", s))?;
+        let reply =
+            self.byte_stream().read(request).await.map_err(|s| BlobError::rpc("read a log", s))?;
         Ok(reply
             .into_inner()
             .map(|piece| piece.map(|p| p.data).map_err(|s| BlobError::rpc("read a log", s))))
@@ -119,7 +127,11 @@ impl BlobClient {
     }
 
     /// Streams a blob into a sink on blocking threads, while the next pieces arrive.
-    pub(super) async fn pump<S: Sink>(&self, digest: &Digest, sink: S) -> Result<S::Out, BlobError> {
+    pub(super) async fn pump<S: Sink>(
+        &self,
+        digest: &Digest,
+        sink: S,
+    ) -> Result<S::Out, BlobError> {
         let digest = *digest;
         if digest.is_empty() {
             return sink.end(digest);
@@ -152,7 +164,10 @@ impl BlobClient {
             received += bytes as u64;
             // An engine that sends without end is stopped here, before the disk is full.
             if !zstd && received > digest.size {
-                return Err(BlobError::Corrupt { expected: digest, actual: Digest { size: received, ..digest } });
+                return Err(BlobError::Corrupt {
+                    expected: digest,
+                    actual: Digest { size: received, ..digest },
+                });
             }
             let work = match turn {
                 Turn::Idle(work) => work,
@@ -237,9 +252,11 @@ impl Sink for ToFile {
     fn take(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         let at = self.hasher.size();
         self.hasher.update(bytes);
-        self.file
-            .write_all_at(bytes, at)
-            .map_err(|source| BlobError::File { what: "write", path: self.path.clone(), source })
+        self.file.write_all_at(bytes, at).map_err(|source| BlobError::File {
+            what: "write",
+            path: self.path.clone(),
+            source,
+        })
     }
 
     fn end(self, expected: Digest) -> Result<(), BlobError> {

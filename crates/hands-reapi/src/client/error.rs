@@ -85,15 +85,20 @@ impl BlobError {
     /// Whose error it is.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Missing(_) | Self::Unsupported(_) | Self::Protocol(_) => ErrorClass::Infra { retry: false },
+            Self::Missing(_) | Self::Unsupported(_) | Self::Protocol(_) => {
+                ErrorClass::Infra { retry: false }
+            }
             Self::Corrupt { .. } | Self::Interrupted => ErrorClass::Infra { retry: true },
-            Self::Changed { .. } | Self::TooLarge { .. } | Self::Directory { .. } => ErrorClass::User,
+            Self::Changed { .. } | Self::TooLarge { .. } | Self::Directory { .. } => {
+                ErrorClass::User
+            }
             Self::File { .. } => ErrorClass::Environment,
             Self::Store(error) => error.class(),
             Self::Rpc { source, .. } => match source.code() {
-                Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated | Code::OutOfRange => {
-                    ErrorClass::User
-                }
+                Code::InvalidArgument
+                | Code::PermissionDenied
+                | Code::Unauthenticated
+                | Code::OutOfRange => ErrorClass::User,
                 Code::ResourceExhausted => ErrorClass::Environment,
                 Code::FailedPrecondition | Code::Unimplemented | Code::NotFound => {
                     ErrorClass::Infra { retry: false }
@@ -114,7 +119,11 @@ impl BlobError {
     /// Wraps a status, and reads the blobs that it may name as missing.
     pub(crate) fn rpc(what: &'static str, source: Status) -> Self {
         let missing = missing_in(&source);
-        if missing.is_empty() { Self::Rpc { what, source: Box::new(source) } } else { Self::Missing(missing) }
+        if missing.is_empty() {
+            Self::Rpc { what, source: Box::new(source) }
+        } else {
+            Self::Missing(missing)
+        }
     }
 }
 

@@ -129,7 +129,8 @@ impl BlobClient {
             .buffer_unordered(STREAMS)
             .try_collect::<Vec<_>>();
         let (batches, streams) = tokio::try_join!(batches, streams)?;
-        let lacking: Vec<Digest> = batches.into_iter().flatten().chain(streams.into_iter().flatten()).collect();
+        let lacking: Vec<Digest> =
+            batches.into_iter().flatten().chain(streams.into_iter().flatten()).collect();
         if lacking.is_empty() {
             total.add(digests);
             Ok(total)
@@ -139,7 +140,11 @@ impl BlobClient {
     }
 
     /// Returns those that the engine lacks.
-    async fn fetch_batch(&self, batch: Vec<Digest>, into: &Store) -> Result<Vec<Digest>, BlobError> {
+    async fn fetch_batch(
+        &self,
+        batch: Vec<Digest>,
+        into: &Store,
+    ) -> Result<Vec<Digest>, BlobError> {
         let got = self.download_batch(&batch).await?;
         let mut lacking: HashSet<Digest> = batch.into_iter().collect();
         let blobs: Vec<(Digest, Bytes)> = got
@@ -150,11 +155,16 @@ impl BlobClient {
             })
             .collect();
         let store = into.clone();
-        blocking(move || store.put_many(blobs).into_iter().collect::<Result<(), StoreError>>()).await??;
+        blocking(move || store.put_many(blobs).into_iter().collect::<Result<(), StoreError>>())
+            .await??;
         Ok(lacking.into_iter().collect())
     }
 
-    async fn fetch_stream(&self, digest: Digest, into: &Store) -> Result<Option<Digest>, BlobError> {
+    async fn fetch_stream(
+        &self,
+        digest: Digest,
+        into: &Store,
+    ) -> Result<Option<Digest>, BlobError> {
         let store = into.clone();
         let writer = blocking(move || store.writer(digest)).await??;
         match self.pump(&digest, ToStore { writer }).await {
@@ -180,7 +190,9 @@ impl Sink for ToStore {
     fn end(self, expected: Digest) -> Result<(), BlobError> {
         let size = self.writer.written();
         self.writer.commit().map_err(|error| match error {
-            StoreError::Mismatch { claimed, actual } => BlobError::Corrupt { expected: claimed, actual },
+            StoreError::Mismatch { claimed, actual } => {
+                BlobError::Corrupt { expected: claimed, actual }
+            }
             StoreError::Size { .. } => {
                 BlobError::Corrupt { expected, actual: Digest { size, ..expected } }
             }

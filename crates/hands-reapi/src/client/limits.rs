@@ -38,13 +38,15 @@ impl BlobClient {
 
     async fn ask_limits(&self) -> Result<Limits, BlobError> {
         let request = GetCapabilitiesRequest { instance_name: self.instance.to_string() };
-        let reply = CapabilitiesClient::new(self.channel.clone())
-            .get_capabilities(request)
-            .await
-            .map_err(|status| BlobError::rpc("ask for the engine's capabilities", status))?;
+        let reply =
+            CapabilitiesClient::new(self.channel.clone())
+                .get_capabilities(request)
+                .await
+                .map_err(|status| BlobError::rpc("ask for the engine's capabilities", status))?;
         let cache = reply.into_inner().cache_capabilities.unwrap_or_default();
         let function = Value::from(self.function);
-        if !cache.digest_functions.is_empty() && !cache.digest_functions.contains(&function.into()) {
+        if !cache.digest_functions.is_empty() && !cache.digest_functions.contains(&function.into())
+        {
             return Err(BlobError::Unsupported(format!(
                 "does not know the digest function {}",
                 self.function.name()
@@ -54,7 +56,8 @@ impl BlobClient {
         let positive = |value| u64::try_from(value).ok().filter(|v| *v > 0);
         Ok(Limits {
             // Never above what gRPC libraries decode by default, whatever the engine allows.
-            batch: positive(cache.max_batch_total_size_bytes).map_or(MAX_BATCH, |b| b.min(MAX_BATCH)),
+            batch: positive(cache.max_batch_total_size_bytes)
+                .map_or(MAX_BATCH, |b| b.min(MAX_BATCH)),
             blob: positive(cache.max_cas_blob_size_bytes),
             zstd_stream: self.compress && cache.supported_compressors.contains(&zstd),
             zstd_batch: self.compress && cache.supported_batch_update_compressors.contains(&zstd),

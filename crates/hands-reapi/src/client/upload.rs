@@ -246,7 +246,11 @@ fn load(blob: Blob, zstd: bool) -> Result<batch_update_blobs_request::Request, B
         Some(packed) => (packed, compressor::Value::Zstd),
         None => (data, compressor::Value::Identity),
     };
-    Ok(batch_update_blobs_request::Request { digest: Some(digest.into()), data, compressor: compressor.into() })
+    Ok(batch_update_blobs_request::Request {
+        digest: Some(digest.into()),
+        data,
+        compressor: compressor.into(),
+    })
 }
 
 /// Reads a blob piece by piece into the channel. Ends without an error when nobody listens any more.
@@ -306,17 +310,19 @@ impl<'a> Reader<'a> {
     fn open(digest: &Digest, source: &'a Source) -> Result<Self, BlobError> {
         match source {
             Source::Bytes(bytes) if bytes.len() as u64 == digest.size => Ok(Self::Bytes(bytes)),
-            Source::Bytes(bytes) => {
-                Err(BlobError::Corrupt { expected: *digest, actual: hands_tree::hash(digest.function, bytes) })
-            }
+            Source::Bytes(bytes) => Err(BlobError::Corrupt {
+                expected: *digest,
+                actual: hands_tree::hash(digest.function, bytes),
+            }),
             Source::File(file, path) => Ok(Self::File(Arc::clone(file), path, *digest)),
             Source::Path(path) => match File::open(path) {
                 Ok(file) => Ok(Self::File(Arc::new(file), path, *digest)),
                 Err(source) => Err(BlobError::File { what: "open", path: path.clone(), source }),
             },
-            Source::Stored(store) => {
-                store.reader(digest)?.map(Self::Stored).ok_or_else(|| BlobError::Missing(vec![*digest]))
-            }
+            Source::Stored(store) => store
+                .reader(digest)?
+                .map(Self::Stored)
+                .ok_or_else(|| BlobError::Missing(vec![*digest])),
         }
     }
 
@@ -334,7 +340,9 @@ impl<'a> Reader<'a> {
                     Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
                         Err(BlobError::Changed { path: (*path).clone(), digest: *digest })
                     }
-                    Err(source) => Err(BlobError::File { what: "read", path: (*path).clone(), source }),
+                    Err(source) => {
+                        Err(BlobError::File { what: "read", path: (*path).clone(), source })
+                    }
                 }
             }
             Self::Stored(reader) => Ok(reader.read_at(offset, len)?),

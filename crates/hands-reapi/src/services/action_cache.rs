@@ -36,7 +36,9 @@ impl ActionCache for ActionCacheService {
         // On the reactor: a hit is answered from memory, and a thread's hand-over would cost more than it.
         let mut result = cached_result(store, &request.instance_name, &action)
             .map_err(|e| store_status(&e))?
-            .ok_or_else(|| Status::not_found(format!("no result of the action {action} is cached")))?;
+            .ok_or_else(|| {
+                Status::not_found(format!("no result of the action {action} is cached"))
+            })?;
         fill_inline(
             store,
             &mut result,

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use futures_util::Stream;
 use hands_proto::reapi::content_addressable_storage_server::ContentAddressableStorage;
 use hands_proto::reapi::{
-    self, BatchReadBlobsRequest, BatchReadBlobsResponse, BatchUpdateBlobsRequest, BatchUpdateBlobsResponse,
-    FindMissingBlobsRequest, FindMissingBlobsResponse, GetTreeRequest, GetTreeResponse, SpliceBlobRequest,
-    SpliceBlobResponse, SplitBlobRequest, SplitBlobResponse, batch_read_blobs_response,
-    batch_update_blobs_request, batch_update_blobs_response, compressor,
+    self, BatchReadBlobsRequest, BatchReadBlobsResponse, BatchUpdateBlobsRequest,
+    BatchUpdateBlobsResponse, FindMissingBlobsRequest, FindMissingBlobsResponse, GetTreeRequest,
+    GetTreeResponse, SpliceBlobRequest, SpliceBlobResponse, SplitBlobRequest, SplitBlobResponse,
+    batch_read_blobs_response, batch_update_blobs_request, batch_update_blobs_response, compressor,
 };
 use hands_proto::rpc;
 use hands_store::Store;
@@ -58,8 +58,7 @@ impl ContentAddressableStorage for CasService {
             let missing = store.missing(&digests).map_err(|e| store_status(&e))?;
             Ok(missing.iter().map(Into::into).collect())
         };
-        let missing_blob_digests =
-            if few { find()? } else { blocking(find).await?? };
+        let missing_blob_digests = if few { find()? } else { blocking(find).await?? };
         Ok(Response::new(FindMissingBlobsResponse { missing_blob_digests }))
     }
 
@@ -91,7 +90,11 @@ impl ContentAddressableStorage for CasService {
         let zstd = request.acceptable_compressors.contains(&compressor::Value::Zstd.into());
         let store = self.backend.store.clone();
         let read = move || {
-            request.digests.into_iter().map(|d| read_one(&store, d, function, zstd)).collect::<Vec<_>>()
+            request
+                .digests
+                .into_iter()
+                .map(|d| read_one(&store, d, function, zstd))
+                .collect::<Vec<_>>()
         };
         let responses =
             if announced <= INLINE as u64 && !zstd { read() } else { blocking(read).await? };
@@ -105,25 +108,29 @@ impl ContentAddressableStorage for CasService {
         let request = request.into_inner();
         let function = function(request.digest_function)?;
         let root = digest(request.root_digest.as_ref(), "root_digest", function)?;
-        let pages = tree::pages(&self.backend.store, root, request.page_size, &request.page_token).await?;
+        let pages =
+            tree::pages(&self.backend.store, root, request.page_size, &request.page_token).await?;
         Ok(Response::new(Box::pin(pages)))
     }
 
-    async fn split_blob(&self, _: Request<SplitBlobRequest>) -> Result<Response<SplitBlobResponse>, Status> {
+    async fn split_blob(
+        &self,
+        _: Request<SplitBlobRequest>,
+    ) -> Result<Response<SplitBlobResponse>, Status> {
         Err(Status::unimplemented("SplitBlob is not announced"))
     }
 
-    async fn splice_blob(&self, _: Request<SpliceBlobRequest>) -> Result<Response<SpliceBlobResponse>, Status> {
+    async fn splice_blob(
+        &self,
+        _: Request<SpliceBlobRequest>,
+    ) -> Result<Response<SpliceBlobResponse>, Status> {
         Err(Status::unimplemented("SpliceBlob is not announced"))
     }
 }
 
 /// What the digests of a batch claim, together; what is malformed claims nothing and is refused later.
 fn sum<'a>(digests: impl Iterator<Item = Option<&'a reapi::Digest>>) -> u64 {
-    digests
-        .flatten()
-        .map(|d| u64::try_from(d.size_bytes).unwrap_or(0))
-        .fold(0, u64::saturating_add)
+    digests.flatten().map(|d| u64::try_from(d.size_bytes).unwrap_or(0)).fold(0, u64::saturating_add)
 }
 
 fn check_batch(bytes: u64) -> Result<(), Status> {
@@ -150,8 +157,10 @@ fn update(
             places.push(responses.len());
             good.push(blob);
         }
-        responses
-            .push(batch_update_blobs_response::Response { digest: request.digest, status: Some(status) });
+        responses.push(batch_update_blobs_response::Response {
+            digest: request.digest,
+            status: Some(status),
+        });
     }
     for (outcome, place) in store.put_many(good).into_iter().zip(places) {
         if let Err(error) = outcome {
@@ -172,11 +181,16 @@ fn content(
         Ok(compressor::Value::Zstd) => codec::expand(&request.data, digest.size)
             .map_err(|e| Status::invalid_argument(format!("the data of {digest} {e}")))?,
         Ok(compressor::Value::Deflate | compressor::Value::Brotli) | Err(_) => {
-            return Err(Status::invalid_argument(format!("the data of {digest} is compressed other than by zstd")));
+            return Err(Status::invalid_argument(format!(
+                "the data of {digest} is compressed other than by zstd"
+            )));
         }
     };
     if data.len() as u64 != digest.size {
-        return Err(Status::invalid_argument(format!("the data of {digest} has {} bytes", data.len())));
+        return Err(Status::invalid_argument(format!(
+            "the data of {digest} has {} bytes",
+            data.len()
+        )));
     }
     Ok((digest, data))
 }

@@ -5,8 +5,8 @@ use hands_proto::reapi::digest_function::Value as Function;
 use hands_proto::reapi::priority_capabilities::PriorityRange;
 use hands_proto::reapi::symlink_absolute_path_strategy::Value as AbsoluteSymlinks;
 use hands_proto::reapi::{
-    ActionCacheUpdateCapabilities, CacheCapabilities, ExecutionCapabilities, GetCapabilitiesRequest,
-    PriorityCapabilities, ServerCapabilities, compressor,
+    ActionCacheUpdateCapabilities, CacheCapabilities, ExecutionCapabilities,
+    GetCapabilitiesRequest, PriorityCapabilities, ServerCapabilities, compressor,
 };
 use hands_proto::semver::SemVer;
 use hands_types::DigestFunction;

@@ -11,6 +11,7 @@ use hands_types::limits::CHUNK;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
+use super::blocking;
 use crate::codec::Deflate;
 use crate::{Backend, BlobName, LogName, missing_blobs, store_status};
 
@@ -34,14 +35,16 @@ pub(super) async fn read(backend: &Backend, request: ReadRequest) -> Result<Read
             Some(limit) => Box::pin(take(pieces, limit).map(|piece| piece.map(response))),
         });
     }
-    let name =
-        BlobName::parse(&request.resource_name).map_err(|e| Status::invalid_argument(e.to_string()))?;
+    let name = BlobName::parse(&request.resource_name)
+        .map_err(|e| Status::invalid_argument(e.to_string()))?;
     if name.zstd && limit.is_some() {
         return Err(Status::invalid_argument("read_limit has no meaning for compressed blobs"));
     }
     let digest = name.digest;
     if offset > digest.size {
-        return Err(Status::out_of_range(format!("read_offset {offset} is beyond the end of {digest}")));
+        return Err(Status::out_of_range(format!(
+            "read_offset {offset} is beyond the end of {digest}"
+        )));
     }
     let missing = || missing_blobs(Code::NotFound, &[digest]);
     let left = digest.size - offset;
@@ -60,7 +63,14 @@ pub(super) async fn read(backend: &Backend, request: ReadRequest) -> Result<Read
     let reader = if digest.is_empty() {
         None
     } else {
-        Some(backend.store.reader(&digest).map_err(|e| store_status(&e))?.ok_or_else(missing)?)
+        // The first reader of a large blob since a restart has it hashed.
+        let store = backend.store.clone();
+        Some(
+            blocking(move || store.reader(&digest))
+                .await?
+                .map_err(|e| store_status(&e))?
+                .ok_or_else(missing)?,
+        )
     };
     let deflate = if name.zstd {
         Some(Deflate::new().map_err(|e| Status::internal(format!("can't start zstd: {e}")))?)
@@ -75,10 +85,7 @@ fn response(data: Bytes) -> ReadResponse {
 }
 
 /// The first `limit` bytes of a log.
-fn take(
-    pieces: crate::LogStream,
-    limit: u64,
-) -> impl Stream<Item = Result<Bytes, Status>> + Send {
+fn take(pieces: crate::LogStream, limit: u64) -> impl Stream<Item = Result<Bytes, Status>> + Send {
     stream::unfold((pieces, limit), |(mut pieces, left)| async move {
         if left == 0 {
             return None;

@@ -38,7 +38,8 @@ impl ByteStream for ByteStreamService {
         &self,
         request: Request<Streaming<WriteRequest>>,
     ) -> Result<Response<WriteResponse>, Status> {
-        let committed_size = write::write(&self.backend.store, &self.uploads, request.into_inner()).await?;
+        let committed_size =
+            write::write(&self.backend.store, &self.uploads, request.into_inner()).await?;
         Ok(Response::new(WriteResponse { committed_size }))
     }
 
@@ -53,6 +54,9 @@ impl ByteStream for ByteStreamService {
         // Of an upload that is not known nothing is committed. NOT_FOUND would be as right, but ends Bazel's upload
         // where 0 makes it start again.
         let committed = if complete { digest.size } else { self.uploads.written(&name) };
-        Ok(Response::new(QueryWriteStatusResponse { committed_size: committed.cast_signed(), complete }))
+        Ok(Response::new(QueryWriteStatusResponse {
+            committed_size: committed.cast_signed(),
+            complete,
+        }))
     }
 }

@@ -26,7 +26,9 @@ pub(super) async fn pages(
 ) -> Result<impl Stream<Item = Result<GetTreeResponse, Status>> + Send + use<>, Status> {
     let skip = match token {
         "" => 0,
-        token => token.parse().map_err(|_| Status::invalid_argument("the page token is not one of ours"))?,
+        token => token
+            .parse()
+            .map_err(|_| Status::invalid_argument("the page token is not one of ours"))?,
     };
     let page = match usize::try_from(page_size) {
         Ok(0) => PAGE,
@@ -97,8 +99,11 @@ impl Walk {
         if directories.is_empty() && (started || self.shown == 0) {
             return Ok(None);
         }
-        let next_page_token =
-            if self.todo.is_empty() { String::new() } else { self.shown.max(self.skip).to_string() };
+        let next_page_token = if self.todo.is_empty() {
+            String::new()
+        } else {
+            self.shown.max(self.skip).to_string()
+        };
         Ok(Some(GetTreeResponse { directories, next_page_token }))
     }
 

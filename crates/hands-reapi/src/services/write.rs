@@ -30,7 +30,8 @@ pub(super) async fn write(
     let name = UploadName::parse(&first.resource_name)
         .map_err(|e| Status::invalid_argument(e.to_string()))?;
     let digest = name.blob.digest;
-    let whole = first.finish_write && first.write_offset == 0 && first.data.len() as u64 == digest.size;
+    let whole =
+        first.finish_write && first.write_offset == 0 && first.data.len() as u64 == digest.size;
     if whole && !name.blob.zstd && first.data.len() <= INLINE {
         // Bazel sends every small blob like this: one message, one answer, no detour.
         store.put(digest, first.data).map_err(|e| store_status(&e))?;
@@ -80,7 +81,10 @@ async fn receive(
         }
         sent += message.data.len() as u64;
         if !name.blob.zstd && base + sent > digest.size {
-            return Err(Status::invalid_argument(format!("more data than the {} bytes of {digest}", digest.size)));
+            return Err(Status::invalid_argument(format!(
+                "more data than the {} bytes of {digest}",
+                digest.size
+            )));
         }
         let last = message.finish_write;
         sink.push(message.data).await?;
@@ -206,9 +210,9 @@ impl Work {
 
     fn commit(self) -> Result<(), Status> {
         if let Some(inflate) = &self.inflate {
-            inflate
-                .finish()
-                .map_err(|e| Status::invalid_argument(format!("the data of {} {e}", self.digest)))?;
+            inflate.finish().map_err(|e| {
+                Status::invalid_argument(format!("the data of {} {e}", self.digest))
+            })?;
         }
         self.writer.commit().map_err(|e| store_status(&e))
     }
