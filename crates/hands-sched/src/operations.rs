@@ -219,7 +219,8 @@ impl Scheduler {
             self.timers.insert((due, Timer::GivesUp(at, op.sequence)));
             return;
         }
-        let explanation = self.unmet_sentence(self.operations[at].class).to_string();
+        let sentence = self.unmet_sentence(self.operations[at].class);
+        let explanation = sentence.trim_start_matches("waiting: ").to_owned();
         self.dequeue(at);
         self.fail(at, FailReason::NoWorker { explanation }, out);
     }

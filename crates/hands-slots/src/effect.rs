@@ -28,6 +28,7 @@ pub enum Effect {
         lease: LeaseId,
     },
     /// Collect the outputs, upload what the hub misses and keep the result; answer by `Uploaded`, `Concluded` or `Unable`.
+    /// May come without a session: the shell then waits for the hub and goes on.
     Upload {
         /// Which.
         lease: LeaseId,

@@ -19,6 +19,9 @@ mod effect;
 mod input;
 mod slots;
 
+#[cfg(test)]
+mod tests;
+
 pub use effect::{Effect, HandBackReason};
 pub use input::{Input, LeaseId, LeaseTerms};
 pub use slots::{LeaseView, Slots, SlotsConfig, Stage};
