@@ -60,11 +60,10 @@ extern "C" fn init(address: usize) -> ! {
         set_scratch(job);
         mount_inputs(job);
         job.report.marks[1] = sys::micros();
-        // The command is a better victim for the out-of-memory killer than the spawner and we are. It inherits the
-        // score at its creation; ours goes back when it has memory of its own.
-        oom_score(job, c"800");
+        // The command inherits the score at its creation; ours goes back when it has memory of its own.
+        job.slot.set_oom_score(true);
         let started = start_command(job, 0, core::ptr::null_mut());
-        oom_score(job, c"0");
+        job.slot.set_oom_score(false);
         let pid = must!(job, step::PROCESS, started);
         reap(job, pid);
         sys::exit(0)
@@ -154,17 +153,6 @@ unsafe fn make_directories(job: &Job, path: *const c_char) {
             }
             prefix[i] = byte;
         }
-    }
-}
-
-fn oom_score(job: &Job, score: &CStr) {
-    if job.slot.oom_score >= 0 {
-        // A refusal leaves the kernel's own choice of victim, which is no reason to fail.
-        // SAFETY: a literal and its length.
-        let _set = unsafe {
-            let (text, length) = (score.as_ptr() as usize, score.to_bytes().len());
-            call(libc::SYS_pwrite64, arg(job.slot.oom_score), text, length, 0, 0)
-        };
     }
 }
 

@@ -1,6 +1,9 @@
 //! Memory and process limits by cgroup, v1 or v2, whichever is there and writable. One group per slot, joined once by
 //! its spawner and inherited: joining per action costs 40 µs and, in the tail, an RCU grace period of 10 ms.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};

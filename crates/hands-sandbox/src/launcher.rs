@@ -112,6 +112,11 @@ impl Launcher {
         self.config.isolation
     }
 
+    /// The launcher's process id.
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn facts(&self) -> &LauncherFacts {
         &self.facts
     }

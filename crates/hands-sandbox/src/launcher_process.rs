@@ -129,8 +129,8 @@ impl State {
                 .push("the kernel has no landlock: files rely on the other locks alone".to_owned());
         } else if scope == 0 && config.isolation != Isolation::Full {
             warnings.push(
-                "the kernel's landlock does not guard abstract sockets: actions with the machine's network can \
-                 reach those of other programs (Linux 6.12 mends it)"
+                "the kernel's landlock guards neither abstract sockets nor signals: actions can reach those of \
+                 other programs of their user (Linux 6.12 mends it)"
                     .to_owned(),
             );
         }

@@ -49,7 +49,8 @@ pub struct Layer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputRoot {
     /// An overlay over the staged trees: nothing is copied. Renaming an input *directory* fails there with EXDEV.
-    /// `Process` always copies, and so does a root worker whose cache is on a file system without idmapped mounts.
+    /// `Process` always copies; so does a root worker whose cache is on a file system without idmapped mounts, and so do
+    /// actions with scratch on a disk that can't be written through an overlay (itself an overlay, or without xattrs).
     Overlay,
     /// A copy of the staged trees.
     Copy,

@@ -16,6 +16,8 @@ use crate::remove::remove_tree;
 use crate::spawner::{self, Plan, Shown};
 use crate::wire::{self, Reader};
 
+const PROCESSORS: &str = "/sys/devices/system/cpu";
+
 /// A spawner that is ready.
 pub(crate) struct Started {
     pub(crate) pid: Pid,
@@ -101,6 +103,8 @@ fn make_directory(
 /// What actions see of the host, in the order in which it is mounted: parents first.
 fn shown(config: &LauncherConfig) -> Vec<Shown> {
     let host = config.show_host.iter().map(|path| Shown::new(path, path));
+    // Some allocators and run-time systems fail where they can't count the processors that there could be.
+    let host = host.chain([Shown::new(Path::new(PROCESSORS), Path::new(PROCESSORS))]);
     let exposed = config.expose.iter().map(|e| Shown::new(&e.host, &e.inside));
     let mut all: Vec<Shown> =
         host.chain(exposed).filter(|s| fs::symlink_metadata(&s.host).is_ok()).collect();

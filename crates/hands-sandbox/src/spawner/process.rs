@@ -108,8 +108,10 @@ fn run(
     let (before, kills) = cgroup.map_or((0, 0), |c| (c.reset_peak(), c.oom_kills()));
     job.report.marks[1] = sys::micros();
     let mut pidfd = -1;
+    slot.facts.set_oom_score(true);
     // SAFETY: the job is complete, its storage lives, its stack is free; `pidfd` is a local.
     let started = unsafe { start_command(job, libc::CLONE_PIDFD, &raw mut pidfd) };
+    slot.facts.set_oom_score(false);
     let pid = match started {
         Ok(pid) => i32::try_from(pid).unwrap_or(-1),
         Err(errno) => return refuse(slot, job, order.sequence, (step::PROCESS, errno)),

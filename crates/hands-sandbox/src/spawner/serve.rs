@@ -181,7 +181,7 @@ fn fill(
     };
     let mut storage = job::fill(job, order, &places, streams, &slot.null, cgroup.is_some())?;
     storage.keep_places(places);
-    let copied = order.copy || slot.copy_always;
+    let copied = order.copy || slot.copy_always || (slot.copy_on_disk && disk.is_some());
     job::fill_mounts(job, order, copied, &mut storage)?;
     let resize = order.scratch.filter(|&wanted| wanted != size && disk.is_none());
     job::fill_scratch(job, resize, disk, &mut storage);

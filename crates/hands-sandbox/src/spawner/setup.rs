@@ -1,5 +1,6 @@
 //! From a fresh clone of the launcher to a spawner that takes requests.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -33,6 +34,8 @@ pub(crate) struct SlotState {
     pub(crate) directory: PathBuf,
     pub(crate) network: Option<NetworkWatch>,
     pub(crate) copy_always: bool,
+    /// The slot's directory can't hold what an overlay writes.
+    pub(crate) copy_on_disk: bool,
     /// At `Process`: how many processes the worker's user has beside the slot's.
     pub(crate) own_processes: u64,
     /// Paths that actions see, for landlock at `Process`.
@@ -64,6 +67,11 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
     // The launcher writes our maps meanwhile.
     named("the launcher's word", crate::wire::receive(&plan.sock, &mut [0; 8]))?;
     default_signals();
+    // For people who look at a list of processes.
+    drop(
+        CString::new(format!("hands-slot-{}", plan.index))
+            .map(|name| rustix::thread::set_name(&name)),
+    );
     let cpus = named("processors", processors())?;
     if let Some(cgroup) = cgroup {
         named("the slot's cgroup", cgroup.enter())?;
@@ -116,7 +124,7 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
         "/dev/null",
         rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()),
     )?;
-    let oom_score = if namespaced { own_oom_score() } else { -1 };
+    let oom_score = own_oom_score();
     harden(&plan)?;
     let (_, files, scope) = landlock_abi();
     let identity = match (plan.ids, namespaced) {
@@ -124,6 +132,7 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
         (Ids::Ranges, false) => plan.ids.owner(plan.index),
         (Ids::Own, _) => None,
     };
+    let copy_on_disk = !can_be_upper(&disk);
     Ok(SlotState {
         facts: SlotFacts {
             cpus,
@@ -138,6 +147,7 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
         disk,
         network: watch,
         copy_always: plan.copy_always,
+        copy_on_disk,
         own_processes: if namespaced { 0 } else { count_own_processes() },
         readable: plan.shown.iter().map(|s| s.host.clone()).collect(),
         directory: plan.directory,
@@ -146,6 +156,14 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
 }
 
 const OPEN_DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Whether an overlay can keep its changes in this directory: it needs extended attributes, and no overlay below.
+fn can_be_upper(directory: &OwnedFd) -> bool {
+    const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
+    let overlay = rustix::fs::fstatfs(directory).is_ok_and(|fs| fs.f_type == OVERLAYFS_SUPER_MAGIC);
+    let flags = rustix::fs::XattrFlags::empty();
+    !overlay && rustix::fs::fsetxattr(directory, "user.hands", b"1", flags).is_ok()
+}
 
 fn open(path: &str) -> Step<OwnedFd> {
     named(path, rustix::fs::open(path, OPEN_DIRECTORY, Mode::empty()))

@@ -16,7 +16,7 @@ pub(crate) fn run(b: &mut Bench<'_>) {
     );
     b.passes("the slot survives the fork bomb", &["nothing"]);
     let ran = b.run_with(&[&b.in_root("probe"), "inside", "eat-memory"], |r| {
-        r.limits.memory = Some(100 << 20)
+        r.limits.memory = Some(100 << 20);
     });
     if b.probe.cgroup.is_some() {
         let killed =
@@ -32,7 +32,7 @@ pub(crate) fn run(b: &mut Bench<'_>) {
     }
     b.passes("the slot survives the memory bomb", &["nothing"]);
     let ran = b.run_with(&[&b.in_root("probe"), "inside", "eat-memory"], |r| {
-        r.limits.memory = Some(2 << 30)
+        r.limits.memory = Some(2 << 30);
     });
     b.check("limits are each action's own", ran.exited(0), ran.note());
     let ran = b.run_with(&["sh", "-c", "ulimit -n"], |r| r.limits.nofile = Some(77));

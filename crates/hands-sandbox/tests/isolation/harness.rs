@@ -20,6 +20,16 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    pub(crate) fn check(&mut self, name: &str, good: bool, note: impl std::fmt::Display) {
+        if good {
+            self.passed += 1;
+            println!("ok    {name}");
+        } else {
+            println!("FAIL  {name}: {note}");
+            self.failed.push(name.to_owned());
+        }
+    }
+
     pub(crate) fn report(&self, who: &str) -> bool {
         println!("{who}: {} passed, {} failed", self.passed, self.failed.len());
         for name in &self.failed {
@@ -81,14 +91,7 @@ impl<'a> Bench<'a> {
     }
 
     pub(crate) fn check(&mut self, name: &str, good: bool, note: impl std::fmt::Display) {
-        let full = format!("{} {} {name}", self.who, self.level);
-        if good {
-            self.tally.passed += 1;
-            println!("ok    {full}");
-        } else {
-            println!("FAIL  {full}: {note}");
-            self.tally.failed.push(full);
-        }
+        self.tally.check(&format!("{} {} {name}", self.who, self.level), good, note);
     }
 
     pub(crate) fn has_namespaces(&self) -> bool {

@@ -20,11 +20,11 @@ pub(crate) fn run(b: &mut Bench<'_>) {
         && !lower.join("out.txt").exists();
     b.check("the cache is unchanged", unchanged, "");
     let ran = b.run_with(&["sh", "-c", "cat input.txt src/a.c src/b.c"], |r| {
-        r.lowers.insert(0, "above".into())
+        r.lowers.insert(0, "above".into());
     });
     b.check("two staged trees", ran.out == "from above\nint a;\nint b;\n", ran.note());
     let ran = b.run_with(&["python3", "-c", "import os; os.rename('gone', 'here')"], |r| {
-        r.input = InputRoot::Copy
+        r.input = InputRoot::Copy;
     });
     b.check(
         "a copy's directories can be renamed",

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hands_sandbox::{Isolation, Launcher};
+use hands_sandbox::{Isolation, Launcher, SandboxError};
 
 use crate::harness::{Bench, SLOT, config, request, running};
 
@@ -55,13 +55,52 @@ pub(crate) fn run(b: &mut Bench<'_>) {
     b.check("nor mounts", mounts() == mounts_before, "");
 }
 
-fn cgroups() -> BTreeSet<std::path::PathBuf> {
-    ["memory", "pids", "unified", ""]
-        .iter()
-        .flat_map(|c| {
-            std::fs::read_dir(Path::new("/sys/fs/cgroup").join(c)).into_iter().flatten().flatten()
-        })
-        .filter(|e| e.file_name().to_string_lossy().starts_with("hands-"))
-        .map(|e| e.path())
-        .collect()
+/// A launcher that is killed takes its actions along; the next one clears up.
+pub(crate) fn launcher(b: &mut Bench<'_>) {
+    let cgroups_before = cgroups();
+    let word = format!("hands-orphan-{}", b.level);
+    let place = b.place.join("dying");
+    let mut launcher = Launcher::start(config(&place, b.level)).expect("a launcher");
+    let mut slot = launcher.slot(SLOT).expect("a slot");
+    let probe = slot.input_root(Path::new("/job")).join("probe").display().to_string();
+    let (ready, out) = rustix::pipe::pipe().expect("a pipe");
+    let null = std::fs::File::options().write(true).open("/dev/null").expect("/dev/null");
+    slot.begin(request(&[&probe, "inside", "wait", &word], out, null.into())).expect("begin");
+    let patience = Instant::now() + Duration::from_secs(10);
+    while !running(&word) && Instant::now() < patience {
+        std::thread::yield_now();
+    }
+    let pid =
+        rustix::process::Pid::from_raw(launcher.process_id().cast_signed()).expect("a process id");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL)
+        .expect("kill -9 of the launcher");
+    let gone = matches!(slot.finish(), Err(SandboxError::Gone { .. }));
+    std::io::copy(&mut std::fs::File::from(ready), &mut std::io::sink())
+        .expect("the end of the action's output");
+    while running(&word) && Instant::now() < patience {
+        std::thread::yield_now();
+    }
+    b.check("a killed launcher takes its actions along", gone && !running(&word), "");
+    drop(launcher);
+    let mut next = Launcher::start(config(&place, b.level)).expect("a launcher in its place");
+    let left: Vec<_> = cgroups().difference(&cgroups_before).cloned().collect();
+    b.check("the next launcher removes its cgroups", left.is_empty(), format!("{left:?}"));
+    let works = next.slot(SLOT).is_ok();
+    b.check("the next launcher has slots", works, "");
+}
+
+/// Groups of ours anywhere below the machine's mounts, three levels deep.
+fn cgroups() -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut left = vec![(PathBuf::from("/sys/fs/cgroup"), 0)];
+    while let Some((directory, depth)) = left.pop() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("hands-") {
+                found.insert(entry.path());
+            } else if depth < 4 && entry.file_type().is_ok_and(|t| t.is_dir()) {
+                left.push((entry.path(), depth + 1));
+            }
+        }
+    }
+    found
 }

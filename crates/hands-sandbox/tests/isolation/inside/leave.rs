@@ -1,9 +1,8 @@
 //! Attempts to leave something for the next action, and to find it.
 
 use std::fs;
-use std::mem::forget;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
@@ -46,12 +45,12 @@ pub(crate) fn run(name: &str, _argument: &str) -> bool {
             let (theirs, _) = listener.accept().expect("accept");
             drop(theirs); // the listener's side closes first and would keep TIME_WAIT on 8080
             drop(ours);
-            forget(TcpListener::bind("0.0.0.0:80").expect("a low port"));
+            let _left = TcpListener::bind("0.0.0.0:80").expect("a low port").into_raw_fd();
         }
         "find-port" => [8080, 80].into_iter().for_each(free_port),
         "leave-abstract" => {
             let name = SocketAddr::from_abstract_name("left").expect("a name");
-            forget(UnixListener::bind_addr(&name).expect("bind"));
+            let _left = UnixListener::bind_addr(&name).expect("bind").into_raw_fd();
         }
         "find-abstract" => {
             let name = SocketAddr::from_abstract_name("left").expect("a name");

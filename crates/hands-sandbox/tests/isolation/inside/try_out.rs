@@ -123,7 +123,10 @@ fn mount_calls() {
     require(raw(libc::SYS_mount, at(c"t"), at(c"/tmp"), at(c"tmpfs")) == libc::EPERM, "mount");
     require(raw(libc::SYS_umount2, at(c"/job"), 2, 0) == libc::EPERM, "umount");
     for flag in [libc::CLONE_NEWUSER, libc::CLONE_NEWNS] {
-        require(raw(libc::SYS_unshare, flag as usize, 0, 0) == libc::EPERM, "unshare");
+        require(
+            raw(libc::SYS_unshare, flag.cast_unsigned() as usize, 0, 0) == libc::EPERM,
+            "unshare",
+        );
     }
     let flags = (libc::CLONE_NEWUSER | libc::SIGCHLD) as usize;
     require(raw(libc::SYS_clone, flags, 0, 0) == libc::EPERM, "clone of a user namespace");
