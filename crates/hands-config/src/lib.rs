@@ -1,1 +1,24 @@
-//! Files, environment and flags.
+//! Files, environment and flags: the only reader of our configuration, of `HANDS_*` and of the directories' places.
+//!
+//! Precedence: flag, `HANDS_*` variable, the project's `hands.toml`, the user's, built in. The project's file is foreign
+//! input: what it may not set is refused. Other crates get plain structs and never look themselves.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod environment;
+mod error;
+mod file;
+mod fill;
+mod places;
+mod settings;
+mod value;
+
+pub use environment::Environment;
+pub use error::ConfigError;
+pub use fill::default_quota;
+pub use places::Places;
+pub use settings::{ClusterChoice, Flags, RunDefaults, Settings, WorkerSettings};
+pub use value::{parse_duration, parse_size};
+
+#[cfg(test)]
+mod tests;

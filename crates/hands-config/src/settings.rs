@@ -1,0 +1,306 @@
+//! Every setting, and who may set it.
+
+mod apply;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hands_link::Address;
+use hands_types::limits;
+
+use crate::file::{self, Raw, Setting};
+use crate::{ConfigError, Environment, Places};
+
+/// Settings that a command line can give for every command.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--cluster`.
+    pub cluster: Option<String>,
+    /// `--local`.
+    pub local: bool,
+    /// `--jobs`.
+    pub jobs: Option<usize>,
+}
+
+/// Where work goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ClusterChoice {
+    /// The user's own agent, with the hub and worker that it embeds.
+    #[default]
+    Local,
+    /// A hub or another engine.
+    Hub {
+        /// Its name in the configuration, or the address as it was given.
+        name: String,
+        /// Its address.
+        address: Address,
+        /// REAPI's instance name.
+        instance: String,
+    },
+}
+
+/// Everything that is configured.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where work goes.
+    pub cluster: ClusterChoice,
+    /// `jobs`: actions that a front-end has under way at once; None is its own default.
+    pub jobs: Option<usize>,
+    /// `[run]`.
+    pub run: RunDefaults,
+    /// `[worker]`: of the embedded worker, and of `hands worker`.
+    pub worker: WorkerSettings,
+    /// `store.quota`, bytes; None is 20 GiB or a tenth of the disk, whichever is less.
+    pub store_quota: Option<u64>,
+    /// `store.durability = "power"`: acknowledged blobs also survive a power cut.
+    pub durable_against_power: bool,
+    /// `agent.idle`: how long an idle agent stays.
+    pub agent_idle: Duration,
+    /// What does not stop anything but should be said: unknown keys and variables.
+    pub warnings: Vec<String>,
+    /// The project's file, where there is one.
+    pub project: Option<PathBuf>,
+}
+
+/// What `hands run` takes where no flag says otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunDefaults {
+    /// `run.input`: paths; those of a project's file are relative to it and already joined.
+    pub input: Vec<PathBuf>,
+    /// `run.env`: `K` or `K=V`.
+    pub env: Vec<String>,
+    /// `run.timeout`.
+    pub timeout: Option<Duration>,
+    /// `run.cpu`.
+    pub cpu: Option<u32>,
+    /// `run.memory`, bytes.
+    pub memory: Option<u64>,
+    /// `run.network`: none, loopback or host.
+    pub network: Option<String>,
+}
+
+/// What a worker gives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerSettings {
+    /// `worker.slots`: actions at once; None is one per cpu.
+    pub slots: Option<u32>,
+    /// `worker.memory`, bytes; None is what the machine has.
+    pub memory: Option<u64>,
+    /// `worker.expose`: absolute paths that actions may read.
+    pub expose: Vec<PathBuf>,
+    /// `worker.tags`.
+    pub tags: Vec<String>,
+    /// `worker.isolation`: full, no-netns or process.
+    pub isolation: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layer {
+    User,
+    Project,
+    Variable,
+    Flag,
+}
+
+impl Settings {
+    /// Reads files and variables and puts the flags on top.
+    pub fn load(
+        places: &Places,
+        environment: &Environment,
+        flags: &Flags,
+    ) -> Result<Self, ConfigError> {
+        let mut settings = Self {
+            cluster: ClusterChoice::Local,
+            jobs: None,
+            run: RunDefaults::default(),
+            worker: WorkerSettings::default(),
+            store_quota: None,
+            durable_against_power: false,
+            agent_idle: limits::AGENT_IDLE,
+            warnings: Vec::new(),
+            project: None,
+        };
+        let mut draft = Draft::default();
+        let user_file = places.user_file();
+        for setting in file::read(&user_file)?.unwrap_or_default() {
+            settings.apply(&mut draft, setting, Layer::User, &user_file)?;
+        }
+        settings.project = environment
+            .directory
+            .as_deref()
+            .and_then(file::project_file)
+            .filter(|p| *p != user_file);
+        if let Some(project) = settings.project.clone() {
+            for setting in file::read(&project)?.unwrap_or_default() {
+                check_project(&setting, &user_file)?;
+                settings.apply(&mut draft, setting, Layer::Project, &project)?;
+            }
+        }
+        for setting in variables(environment, &mut settings.warnings)? {
+            settings.apply(&mut draft, setting, Layer::Variable, &user_file)?;
+        }
+        for setting in flags.settings() {
+            settings.apply(&mut draft, setting, Layer::Flag, &user_file)?;
+        }
+        settings.cluster = if flags.local { ClusterChoice::Local } else { draft.choose()? };
+        Ok(settings)
+    }
+}
+
+impl Flags {
+    fn settings(&self) -> Vec<Setting> {
+        let mut settings = Vec::new();
+        if let Some(cluster) = &self.cluster {
+            let value = Raw::Text(cluster.clone());
+            settings.push(Setting {
+                key: "cluster".to_owned(),
+                value,
+                origin: "--cluster".to_owned(),
+            });
+        }
+        if let Some(jobs) = self.jobs {
+            let value = Raw::Integer(jobs.to_string());
+            settings.push(Setting { key: "jobs".to_owned(), value, origin: "--jobs".to_owned() });
+        }
+        settings
+    }
+}
+
+/// Clusters by name, and which was asked for; looked up when all layers have been read.
+#[derive(Default)]
+struct Draft {
+    clusters: BTreeMap<String, NamedCluster>,
+    wanted: Option<Setting>,
+    instance: Option<String>,
+}
+
+#[derive(Default)]
+struct NamedCluster {
+    address: Option<Address>,
+    instance: String,
+}
+
+impl Draft {
+    fn choose(self) -> Result<ClusterChoice, ConfigError> {
+        let Some(wanted) = self.wanted else { return Ok(ClusterChoice::Local) };
+        let Raw::Text(name) = &wanted.value else { return Ok(ClusterChoice::Local) };
+        if name == "local" {
+            return Ok(ClusterChoice::Local);
+        }
+        let wrong = |why: String| ConfigError::Value {
+            origin: wanted.origin.clone(),
+            key: wanted.key.clone(),
+            why,
+        };
+        if let Some(cluster) = self.clusters.get(name) {
+            let address = cluster.address.clone();
+            let address = address.ok_or_else(|| {
+                wrong(format!("names {name}, which has no `clusters.{name}.address`"))
+            })?;
+            let instance = self.instance.unwrap_or_else(|| cluster.instance.clone());
+            return Ok(ClusterChoice::Hub { name: name.clone(), address, instance });
+        }
+        match name.parse::<Address>() {
+            Ok(address) => Ok(ClusterChoice::Hub {
+                name: name.clone(),
+                address,
+                instance: self.instance.unwrap_or_default(),
+            }),
+            Err(error) => {
+                let known: Vec<&str> = self.clusters.keys().map(String::as_str).collect();
+                let known = if known.is_empty() {
+                    "none are configured".to_owned()
+                } else {
+                    known.join(", ")
+                };
+                Err(wrong(format!(
+                    "is neither a configured cluster ({known}) nor an address: {error}"
+                )))
+            }
+        }
+    }
+}
+
+/// Which variable sets which key.
+const VARIABLES: &[(&str, &str)] = &[
+    ("HANDS_CLUSTER", "cluster"),
+    ("HANDS_INSTANCE", "instance"),
+    ("HANDS_JOBS", "jobs"),
+    ("HANDS_WORKER_SLOTS", "worker.slots"),
+    ("HANDS_WORKER_MEMORY", "worker.memory"),
+    ("HANDS_WORKER_EXPOSE", "worker.expose"),
+    ("HANDS_WORKER_TAGS", "worker.tags"),
+    ("HANDS_ISOLATION", "worker.isolation"),
+    ("HANDS_STORE_QUOTA", "store.quota"),
+    ("HANDS_DURABILITY", "store.durability"),
+    ("HANDS_AGENT_IDLE", "agent.idle"),
+];
+
+/// Variables with a meaning outside of the settings.
+const OTHER_VARIABLES: &[&str] = &["HANDS_HOME", "HANDS_INSIDE", "HANDS_LOG"];
+
+fn variables(
+    environment: &Environment,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Setting>, ConfigError> {
+    let mut settings = Vec::new();
+    for (name, value) in &environment.variables {
+        let Some(name) = name.to_str().filter(|n| n.starts_with("HANDS_")) else { continue };
+        let Some((_, key)) = VARIABLES.iter().find(|(variable, _)| *variable == name) else {
+            if !OTHER_VARIABLES.contains(&name) {
+                warnings.push(format!("{name} is not a variable that hands knows"));
+            }
+            continue;
+        };
+        let value = value.to_str().ok_or_else(|| ConfigError::Value {
+            origin: name.to_owned(),
+            key: (*key).to_owned(),
+            why: "is not UTF-8".to_owned(),
+        })?;
+        if !value.is_empty() {
+            settings.push(Setting {
+                key: (*key).to_owned(),
+                value: Raw::Text(value.to_owned()),
+                origin: name.to_owned(),
+            });
+        }
+    }
+    Ok(settings)
+}
+
+/// A project's file comes with the project: whoever wrote it must not decide where this user's files go, or what of
+/// this machine others see.
+fn check_project(setting: &Setting, user_file: &std::path::Path) -> Result<(), ConfigError> {
+    let refuse = |why, flag: &str| {
+        let cure =
+            format!("remove the line; if you want it, set it in {}{flag}", user_file.display());
+        Err(ConfigError::Refused {
+            origin: setting.origin.clone(),
+            key: setting.key.clone(),
+            why,
+            cure,
+        })
+    };
+    let section = setting.key.split('.').next().unwrap_or_default();
+    match (section, setting.key.as_str(), &setting.value) {
+        ("cluster" | "clusters" | "instance" | "engine", ..) => refuse(
+            "may not be set by a project's file: it decides where your files are sent",
+            " or give --cluster",
+        ),
+        ("workers", ..) => {
+            refuse("may not be set by a project's file: it names machines to log in to", "")
+        }
+        ("worker", ..) => refuse(
+            "may not be set by a project's file: it decides what of this machine others may see and use",
+            "",
+        ),
+        ("store" | "agent", ..) => {
+            refuse("may not be set by a project's file: it concerns this machine", "")
+        }
+        (_, "run.network", Raw::Text(network)) if network == "host" => {
+            refuse("may not be `host` in a project's file", " or give --network host")
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,171 @@
+//! What each key means.
+
+use std::path::{Component, Path, PathBuf};
+
+use hands_link::Address;
+
+use super::{Draft, Layer, Settings};
+use crate::file::{Raw, Setting};
+use crate::{ConfigError, parse_duration, parse_size};
+
+impl Settings {
+    pub(super) fn apply(
+        &mut self,
+        draft: &mut Draft,
+        setting: Setting,
+        layer: Layer,
+        file: &Path,
+    ) -> Result<(), ConfigError> {
+        let s = &setting;
+        match s.key.as_str() {
+            "cluster" => {
+                s.text()?;
+                draft.wanted = Some(setting);
+            }
+            "instance" => draft.instance = Some(s.text()?),
+            "jobs" => self.jobs = Some(s.number(1, 100_000)?),
+            "run.input" => self.run.input = inputs(s, layer, file)?,
+            "run.env" => self.run.env = s.texts(None)?,
+            "run.timeout" => self.run.timeout = Some(s.duration()?),
+            "run.cpu" => self.run.cpu = Some(s.number(1, 4096)?),
+            "run.memory" => self.run.memory = Some(s.size()?),
+            "run.network" => self.run.network = Some(s.one_of(&["none", "loopback", "host"])?),
+            "worker.slots" => self.worker.slots = Some(s.number(1, 4096)?),
+            "worker.memory" => self.worker.memory = Some(s.size()?),
+            "worker.expose" => {
+                let paths: Vec<PathBuf> =
+                    s.texts(Some(':'))?.into_iter().map(PathBuf::from).collect();
+                if let Some(path) = paths.iter().find(|p| !p.is_absolute()) {
+                    return Err(s.wrong(&format!(
+                        "holds {}, which is not an absolute path",
+                        path.display()
+                    )));
+                }
+                self.worker.expose = paths;
+            }
+            "worker.tags" => self.worker.tags = s.texts(Some(','))?,
+            "worker.isolation" => {
+                self.worker.isolation = Some(s.one_of(&["full", "no-netns", "process"])?);
+            }
+            "store.quota" => self.store_quota = Some(s.size()?),
+            "store.durability" => {
+                self.durable_against_power = s.one_of(&["second", "power"])? == "power";
+            }
+            "agent.idle" => self.agent_idle = s.duration()?,
+            key => match key.strip_prefix("clusters.").and_then(|rest| rest.rsplit_once('.')) {
+                Some((name, "address")) => {
+                    let text = s.text()?;
+                    let address = text
+                        .parse::<Address>()
+                        .map_err(|e| s.wrong(&format!("is not an address: {e}")))?;
+                    draft.clusters.entry(name.to_owned()).or_default().address = Some(address);
+                }
+                Some((name, "instance")) => {
+                    draft.clusters.entry(name.to_owned()).or_default().instance = s.text()?;
+                }
+                _ => {
+                    self.warnings
+                        .push(format!("{}: {key} is not a key that hands knows", s.origin));
+                }
+            },
+        }
+        Ok(())
+    }
+}
+
+/// Inputs of a file are relative to it; a project's must not reach out of it.
+fn inputs(setting: &Setting, layer: Layer, file: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let base = file.parent().unwrap_or(Path::new("/"));
+    let mut paths = Vec::new();
+    for text in setting.texts(None)? {
+        let path = PathBuf::from(&text);
+        let leaves =
+            path.components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir));
+        if layer == Layer::Project && leaves {
+            return Err(ConfigError::Refused {
+                origin: setting.origin.clone(),
+                key: setting.key.clone(),
+                why: "may only name paths below the project's directory",
+                cure: format!(
+                    "remove `{}`; give --input for it if you want it",
+                    text.escape_debug()
+                ),
+            });
+        }
+        paths.push(base.join(path));
+    }
+    Ok(paths)
+}
+
+impl Setting {
+    fn wrong(&self, why: &str) -> ConfigError {
+        ConfigError::Value {
+            origin: self.origin.clone(),
+            key: self.key.clone(),
+            why: why.to_owned(),
+        }
+    }
+
+    fn expected(&self, what: &str) -> ConfigError {
+        self.wrong(&format!("must be {what}, not {}", self.value.describe()))
+    }
+
+    fn text(&self) -> Result<String, ConfigError> {
+        match &self.value {
+            Raw::Text(text) if !text.is_empty() => Ok(text.clone()),
+            _ => Err(self.expected("a text that is not empty")),
+        }
+    }
+
+    /// A list of texts; in a variable, one text with `separator` between the items.
+    fn texts(&self, separator: Option<char>) -> Result<Vec<String>, ConfigError> {
+        let expected = || self.expected("a list of texts");
+        match (&self.value, separator) {
+            (Raw::List(items), _) => items
+                .iter()
+                .map(|item| match item {
+                    Raw::Text(text) if !text.is_empty() => Ok(text.clone()),
+                    _ => Err(expected()),
+                })
+                .collect(),
+            (Raw::Text(text), Some(separator)) => {
+                Ok(text.split(separator).filter(|t| !t.is_empty()).map(str::to_owned).collect())
+            }
+            _ => Err(expected()),
+        }
+    }
+
+    fn one_of(&self, words: &[&str]) -> Result<String, ConfigError> {
+        match &self.value {
+            Raw::Text(text) if words.contains(&text.as_str()) => Ok(text.clone()),
+            _ => Err(self.expected(&format!("one of {}", words.join(", ")))),
+        }
+    }
+
+    fn number<T: TryFrom<u64>>(&self, low: u64, high: u64) -> Result<T, ConfigError> {
+        let number = match &self.value {
+            Raw::Integer(digits) | Raw::Text(digits) => digits.replace('_', "").parse::<u64>().ok(),
+            _ => None,
+        };
+        number
+            .filter(|n| (low..=high).contains(n))
+            .and_then(|n| T::try_from(n).ok())
+            .ok_or_else(|| self.expected(&format!("a whole number from {low} to {high}")))
+    }
+
+    fn size(&self) -> Result<u64, ConfigError> {
+        let size = match &self.value {
+            Raw::Integer(text) | Raw::Text(text) => parse_size(text),
+            _ => None,
+        };
+        size.ok_or_else(|| self.expected("a size such as \"512M\" or \"20G\""))
+    }
+
+    fn duration(&self) -> Result<std::time::Duration, ConfigError> {
+        let duration = match &self.value {
+            Raw::Integer(text) | Raw::Text(text) => parse_duration(text),
+            _ => None,
+        };
+        duration.ok_or_else(|| self.expected("a duration such as \"90s\" or \"15m\""))
+    }
+}

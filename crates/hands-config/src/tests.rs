@@ -1,0 +1,325 @@
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use hands_types::ErrorClass;
+
+use super::*;
+
+struct TestDir(PathBuf);
+
+impl TestDir {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("hands-config-test-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, path: &str, text: &str) -> PathBuf {
+        let path = self.0.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for TestDir {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn environment(directory: &Path, variables: &[(&str, &str)]) -> Environment {
+    let variables: BTreeMap<OsString, OsString> =
+        variables.iter().map(|(k, v)| (OsString::from(k), OsString::from(v))).collect();
+    Environment {
+        variables,
+        directory: Some(directory.to_owned()),
+        uid: rustix::process::geteuid().as_raw(),
+    }
+}
+
+#[expect(clippy::unwrap_in_result, reason = "the result is the tested one")]
+/// Loads with `HANDS_HOME` in the test's directory, the user's file and the project's file as given.
+fn load(
+    user: &str,
+    project: &str,
+    variables: &[(&str, &str)],
+    flags: &Flags,
+) -> Result<Settings, ConfigError> {
+    let dir = TestDir::new();
+    dir.write("home/config/hands.toml", user);
+    if !project.is_empty() {
+        dir.write("project/hands.toml", project);
+    }
+    fs::create_dir_all(dir.0.join("project/sub/dir")).unwrap();
+    let home = dir.0.join("home");
+    let mut all = vec![("HANDS_HOME", home.to_str().unwrap())];
+    all.extend(variables);
+    let environment = environment(&dir.0.join("project/sub/dir"), &all);
+    let places = Places::find(&environment).unwrap();
+    Settings::load(&places, &environment, flags)
+}
+
+fn message(result: Result<Settings, ConfigError>) -> (String, Option<String>) {
+    let error = result.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Config);
+    (error.to_string(), error.hint())
+}
+
+#[test]
+fn flag_then_variable_then_project_then_user_then_built_in() {
+    let (user, project, variable) = ("jobs = 1", "jobs = 2", ("HANDS_JOBS", "3"));
+    let flag = Flags { jobs: Some(4), ..Flags::default() };
+    let none = Flags::default();
+    let cases: [(&str, &str, &[(&str, &str)], &Flags, Option<usize>); 6] = [
+        ("", "", &[], &none, None),
+        (user, "", &[], &none, Some(1)),
+        (user, project, &[], &none, Some(2)),
+        (user, project, &[variable], &none, Some(3)),
+        (user, project, &[variable], &flag, Some(4)),
+        // An empty variable is unset.
+        (user, project, &[("HANDS_JOBS", "")], &none, Some(2)),
+    ];
+    for (user, project, variables, flags, expected) in cases {
+        let settings = load(user, project, variables, flags).unwrap();
+        assert_eq!(settings.jobs, expected, "{user:?} {project:?} {variables:?}");
+        assert_eq!(settings.warnings, [] as [String; 0]);
+    }
+}
+
+#[test]
+fn clusters_have_names_and_local_wins() {
+    let user =
+        "cluster = \"big\"\n[clusters.big]\naddress = \"127.0.0.1:9000\"\ninstance = \"main\"\n";
+    let none = Flags::default();
+    let hub = |name: &str, port: u16, instance: &str| ClusterChoice::Hub {
+        name: name.to_owned(),
+        address: format!("127.0.0.1:{port}").parse().unwrap(),
+        instance: instance.to_owned(),
+    };
+    assert_eq!(load("", "", &[], &none).unwrap().cluster, ClusterChoice::Local);
+    assert_eq!(load(user, "", &[], &none).unwrap().cluster, hub("big", 9000, "main"));
+    let by_address = load(user, "", &[("HANDS_CLUSTER", "127.0.0.1:9001")], &none).unwrap();
+    assert_eq!(by_address.cluster, hub("127.0.0.1:9001", 9001, ""));
+    assert_eq!(
+        load(user, "", &[("HANDS_CLUSTER", "local")], &none).unwrap().cluster,
+        ClusterChoice::Local
+    );
+    let flag = Flags { cluster: Some("big".to_owned()), ..Flags::default() };
+    assert_eq!(
+        load(user, "", &[("HANDS_CLUSTER", "local")], &flag).unwrap().cluster,
+        hub("big", 9000, "main")
+    );
+    let local = Flags { local: true, ..Flags::default() };
+    assert_eq!(load(user, "", &[], &local).unwrap().cluster, ClusterChoice::Local);
+
+    let (text, _) = message(load(user, "", &[("HANDS_CLUSTER", "bog")], &none));
+    assert!(
+        text.starts_with(
+            "HANDS_CLUSTER: cluster is neither a configured cluster (big) nor an address"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_project_sets_what_concerns_the_project() {
+    let project = "[run]\ninput = [\"src\", \"./Cargo.toml\"]\nenv = [\"CI\", \"A=b\"]\ntimeout = \"5m\"\nmemory = \"2G\"\nnetwork = \"none\"\n";
+    let settings = load("[run]\nenv = [\"X\"]\n", project, &[], &Flags::default()).unwrap();
+    let base = settings.project.as_ref().unwrap().parent().unwrap();
+    assert_eq!(settings.run.input, [base.join("src"), base.join("./Cargo.toml")]);
+    assert_eq!(settings.run.env, ["CI", "A=b"]);
+    assert_eq!(settings.run.timeout, Some(Duration::from_secs(300)));
+    assert_eq!(settings.run.memory, Some(2 << 30));
+    assert_eq!(settings.run.network.as_deref(), Some("none"));
+}
+
+#[test]
+fn a_project_may_not_set_what_concerns_the_user() {
+    let cases = [
+        ("cluster = \"evil:1\"", "cluster"),
+        ("[clusters.x]\naddress = \"10.0.0.1:1\"", "clusters.x.address"),
+        ("instance = \"x\"", "instance"),
+        ("[worker]\nexpose = [\"/home\"]", "worker.expose"),
+        ("[worker]\nslots = 1", "worker.slots"),
+        ("[workers.a]\nssh = \"host\"", "workers.a.ssh"),
+        ("[store]\nquota = \"1T\"", "store.quota"),
+        ("[agent]\nidle = \"1d\"", "agent.idle"),
+        ("[run]\nnetwork = \"host\"", "run.network"),
+        ("[run]\ninput = [\"../../.ssh\"]", "run.input"),
+        ("[run]\ninput = [\"/etc\"]", "run.input"),
+    ];
+    for (project, key) in cases {
+        let line = project.lines().count();
+        let (text, hint) = message(load("", project, &[], &Flags::default()));
+        assert!(text.contains(&format!("project/hands.toml:{line}: {key} may ")), "{text}");
+        assert!(hint.is_some_and(|h| h.starts_with("remove ")), "{key} has a cure");
+    }
+}
+
+#[test]
+fn wrong_values_name_variable_or_file_and_line() {
+    let none = Flags::default();
+    let (text, _) = message(load("\n\njobs = \"many\"\n", "", &[], &none));
+    assert!(
+        text.ends_with(
+            "config/hands.toml:3: jobs must be a whole number from 1 to 100000, not \"many\""
+        ),
+        "{text}"
+    );
+    let (text, _) = message(load("", "", &[("HANDS_JOBS", "0")], &none));
+    assert_eq!(text, "HANDS_JOBS: jobs must be a whole number from 1 to 100000, not \"0\"");
+    let (text, _) = message(load("[run]\nenv = 7", "", &[], &none));
+    assert!(text.ends_with("hands.toml:2: run.env must be a list of texts, not 7"), "{text}");
+    let (text, _) = message(load("", "", &[("HANDS_WORKER_EXPOSE", "relative")], &none));
+    assert_eq!(
+        text,
+        "HANDS_WORKER_EXPOSE: worker.expose holds relative, which is not an absolute path"
+    );
+    let (text, _) = message(load("jobs = 1\njobs = \n", "", &[], &none));
+    assert!(text.contains("config/hands.toml:2: "), "{text}");
+}
+
+#[test]
+fn unknown_keys_and_variables_warn() {
+    let settings = load(
+        "jobbs = 1\n",
+        "[run]\nimput = [\"x\"]\n",
+        &[("HANDS_CLUSTR", "x")],
+        &Flags::default(),
+    )
+    .unwrap();
+    assert_eq!(settings.warnings.len(), 3, "{:?}", settings.warnings);
+    assert!(
+        settings.warnings[0].ends_with("config/hands.toml:1: jobbs is not a key that hands knows")
+    );
+    assert!(
+        settings.warnings[1]
+            .ends_with("project/hands.toml:2: run.imput is not a key that hands knows")
+    );
+    assert_eq!(settings.warnings[2], "HANDS_CLUSTR is not a variable that hands knows");
+}
+
+#[test]
+fn places_follow_xdg_and_hands_home_moves_them_all() {
+    let dir = TestDir::new();
+    let path = |p: &str| dir.0.join(p);
+    let text = |p: &str| path(p).to_str().unwrap().to_owned();
+    fs::create_dir(path("home")).unwrap();
+    fs::create_dir(path("rt")).unwrap();
+
+    let xdg = environment(&dir.0, &[("HOME", &text("home")), ("XDG_RUNTIME_DIR", &text("rt"))]);
+    let places = Places::find(&xdg).unwrap();
+    assert_eq!(places.config, path("home/.config/hands"));
+    assert_eq!(places.state, path("home/.local/state/hands"));
+    assert_eq!(places.cache, path("home/.cache/hands"));
+    assert_eq!(places.runtime, path("rt/hands"));
+    assert_eq!(fs::metadata(&places.runtime).unwrap().permissions().mode() & 0o777, 0o700);
+
+    let moved = environment(
+        &dir.0,
+        &[
+            ("XDG_CONFIG_HOME", &text("c")),
+            ("XDG_STATE_HOME", &text("s")),
+            ("XDG_CACHE_HOME", &text("k")),
+            ("XDG_RUNTIME_DIR", &text("rt")),
+        ],
+    );
+    let places = Places::find(&moved).unwrap();
+    assert_eq!(
+        (places.config, places.state, places.cache),
+        (path("c/hands"), path("s/hands"), path("k/hands"))
+    );
+
+    let all = environment(&dir.0, &[("HANDS_HOME", &text("new")), ("HOME", "/nonexistent")]);
+    let places = Places::find(&all).unwrap();
+    for place in [&places.config, &places.state, &places.cache, &places.runtime] {
+        assert!(place.starts_with(path("new")), "{}", place.display());
+    }
+}
+
+#[test]
+fn a_home_that_is_no_good_is_one_clear_error() {
+    let dir = TestDir::new();
+    let rt = dir.0.to_str().unwrap();
+    let fails = |variables: &[(&str, &str)], uid_shift: u32| {
+        let mut environment = environment(&dir.0, variables);
+        environment.uid += uid_shift;
+        let error = Places::find(&environment).unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Environment);
+        assert!(error.hint().is_some());
+        error.to_string()
+    };
+    let text = fails(&[("XDG_RUNTIME_DIR", rt)], 0);
+    assert_eq!(text, "HOME is not set, so there is no place for the configuration");
+    assert!(
+        fails(&[("XDG_RUNTIME_DIR", rt), ("HOME", "/no/such/dir")], 0).ends_with("does not exist")
+    );
+    assert!(
+        fails(&[("XDG_RUNTIME_DIR", rt), ("HOME", "relative")], 0)
+            .ends_with("is not an absolute path")
+    );
+    assert!(fails(&[("HOME", rt)], 1).contains("belongs to user"));
+    assert!(fails(&[("HANDS_HOME", rt)], 1).contains("HANDS_HOME is"));
+}
+
+#[test]
+fn a_runtime_directory_that_others_could_use_is_refused() {
+    let dir = TestDir::new();
+    let home = dir.0.to_str().unwrap();
+    let find = || Places::find(&environment(&dir.0, &[("HANDS_HOME", home)]));
+    let run = dir.0.join("run");
+
+    fs::create_dir(&run).unwrap();
+    fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(find().unwrap_err().to_string().contains("can be entered by others"));
+    fs::set_permissions(&run, fs::Permissions::from_mode(0o700)).unwrap();
+    find().unwrap();
+    fs::remove_dir(&run).unwrap();
+
+    // A link to a good directory is refused as well: its maker could turn it elsewhere.
+    fs::create_dir(dir.0.join("good")).unwrap();
+    fs::set_permissions(dir.0.join("good"), fs::Permissions::from_mode(0o700)).unwrap();
+    std::os::unix::fs::symlink("good", &run).unwrap();
+    assert!(find().unwrap_err().to_string().contains("is not a directory"));
+}
+
+#[test]
+fn sizes_and_durations_as_people_write_them() {
+    let sizes = [
+        ("0", Some(0)),
+        ("512M", Some(512 << 20)),
+        ("20 GiB", Some(20 << 30)),
+        ("1kb", Some(1024)),
+        ("x", None),
+    ];
+    for (text, expected) in sizes {
+        assert_eq!(parse_size(text), expected, "{text}");
+    }
+    assert_eq!(parse_size("99999999999T"), None);
+    let millis = |ms| Some(Duration::from_millis(ms));
+    let durations = [
+        ("90", millis(90_000)),
+        ("1h30m", millis(5_400_000)),
+        ("250ms", millis(250)),
+        ("", None),
+        ("5 x", None),
+    ];
+    for (text, expected) in durations {
+        assert_eq!(parse_duration(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn the_default_quota_is_at_most_twenty_gibibytes() {
+    let quota = default_quota(Path::new("/tmp/there/is/no/such/directory")).unwrap();
+    assert!(quota > 0 && quota <= 20 << 30);
+}
