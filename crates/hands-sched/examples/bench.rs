@@ -69,7 +69,7 @@ impl Bench {
             invocation: InvocationId(u128::from(n % INVOCATIONS)),
             priority: i32::try_from(n % 3).unwrap_or(0),
             needs: Arc::clone(&self.needs[usize::try_from(n % 8).unwrap_or(0)]),
-            expected: (n % 2 == 0).then(|| Duration::from_millis(n * 7919 % 10_000)),
+            expected: n.is_multiple_of(2).then(|| Duration::from_millis(n * 7919 % 10_000)),
             inputs,
             cacheable: true,
             rerun: true,
@@ -161,7 +161,7 @@ fn opening(n: u64) -> Input {
         ("OSFamily".to_owned(), value("linux")),
         ("ISA".to_owned(), value("x86-64")),
     ]);
-    if n % 2 == 0 {
+    if n.is_multiple_of(2) {
         properties.insert("tag".to_owned(), value("fast"));
     }
     let resources = Resources {

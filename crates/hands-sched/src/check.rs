@@ -111,7 +111,11 @@ impl Scheduler {
         let mut n_queued = 0;
         for (class_at, class) in self.classes.classes.iter() {
             n_queued += class.queue.len();
-            assert_eq!(class.queue.iter().count(), class.queue.len(), "the queue's length is kept");
+            assert_eq!(
+                self.queued_of(class_at).count(),
+                class.queue.len(),
+                "the queue's length is kept"
+            );
             assert_eq!(
                 class.unmet_since.is_some(),
                 class.kinds.is_empty(),
@@ -143,6 +147,25 @@ impl Scheduler {
                         self.sessions[*session].name
                     );
                 }
+            }
+        }
+        let in_line: usize = self.order.values().map(std::collections::BTreeSet::len).sum();
+        let priorities = |queued: &BTreeMap<(i32, u32), _>| {
+            queued
+                .keys()
+                .map(|(priority, _)| *priority)
+                .collect::<std::collections::BTreeSet<_>>()
+                .len()
+        };
+        let expected: usize = self.invocations.iter().map(|(_, i)| priorities(&i.queued)).sum();
+        assert_eq!(in_line, expected, "an invocation stands in line once per priority");
+        for (priority, line) in &self.order {
+            for (share, turn, at) in line {
+                assert_eq!(
+                    (*share, *turn, *at),
+                    self.fairness(*at),
+                    "the line at {priority} is in order"
+                );
             }
         }
         assert_eq!(n_queued, self.n_queued, "the queues hold what is queued");

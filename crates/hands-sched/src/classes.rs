@@ -9,7 +9,7 @@ use hands_types::{Resources, Time};
 
 use crate::needs::Needs;
 use crate::offer::{Offer, Profile};
-use crate::queue::Queue;
+use crate::queue::ClassQueue;
 use crate::slab::Slab;
 use crate::state::{ClassAt, KindAt, OperationAt, SessionAt};
 
@@ -24,7 +24,7 @@ pub(crate) struct Class {
     pub(crate) rerun: bool,
     /// Kinds of which some worker could take it when empty, and what it takes of one.
     pub(crate) kinds: BTreeMap<KindAt, Resources>,
-    pub(crate) queue: Queue,
+    pub(crate) queue: ClassQueue,
     pub(crate) n_operations: usize,
     /// Since when no worker could ever take it.
     pub(crate) unmet_since: Option<Time>,
@@ -109,7 +109,7 @@ impl Classes {
             rerun,
             unmet_since: kinds.is_empty().then_some(now),
             kinds,
-            queue: Queue::default(),
+            queue: ClassQueue::default(),
             n_operations: 1,
             ahead: BTreeSet::new(),
             stragglers: BTreeSet::new(),

@@ -1,16 +1,13 @@
 //! Operations come, wait in the queue, and end.
 
-use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use hands_types::{Attempt, OperationId, Time};
 
 use crate::action::{ActionSpec, Held};
 use crate::effect::{Effect, FailReason};
-use crate::queue::Position;
 use crate::scheduler::Scheduler;
-use crate::state::{
-    ClassAt, Holder, Invocation, InvocationAt, Lease, Operation, OperationAt, Timer,
-};
+use crate::state::{ClassAt, Holder, Invocation, Lease, Operation, OperationAt, Timer};
 
 impl Scheduler {
     pub(crate) fn submit(
@@ -35,7 +32,7 @@ impl Scheduler {
                 share: 0,
                 turn: 0,
                 n_operations: 0,
-                queued: std::collections::BTreeSet::new(),
+                queued: BTreeMap::new(),
             })
         });
         self.invocations[invocation].n_operations += 1;
@@ -153,15 +150,10 @@ impl Scheduler {
     }
 
     pub(crate) fn enqueue(&mut self, now: Time, at: OperationAt, out: &mut Vec<Effect>) {
-        let op = &self.operations[at];
-        let (class_at, priority) = (op.class, op.priority);
-        let key = self.fairness(op.invocation);
-        let class = &mut self.classes.classes[class_at];
-        if class.queue.push(priority, key, position(op, at)) {
-            self.invocations[op.invocation].queued.insert((class_at, priority));
-        }
+        let class_at = self.operations[at].class;
+        self.push(at);
         self.n_queued += 1;
-        if class.queue.len() == 1 {
+        if self.classes.classes[class_at].queue.len() == 1 {
             self.classes.mark_queued(class_at);
             self.fresh.insert(class_at);
         }
@@ -171,15 +163,10 @@ impl Scheduler {
     }
 
     pub(crate) fn dequeue(&mut self, at: OperationAt) {
-        let op = &self.operations[at];
-        let (class_at, priority) = (op.class, op.priority);
-        let key = self.fairness(op.invocation);
-        let class = &mut self.classes.classes[class_at];
-        if class.queue.remove(priority, key, position(op, at)) {
-            self.invocations[op.invocation].queued.remove(&(class_at, priority));
-        }
+        let class_at = self.operations[at].class;
+        self.pull_out(at);
         self.n_queued -= 1;
-        if class.queue.len() == 0 {
+        if self.classes.classes[class_at].queue.len() == 0 {
             self.classes.mark_queued(class_at);
         }
     }
@@ -187,7 +174,7 @@ impl Scheduler {
     /// Nobody can take these classes any more: those who wait are told, and their patience is measured.
     pub(crate) fn became_unmet(&mut self, now: Time, classes: Vec<ClassAt>, out: &mut Vec<Effect>) {
         for class in classes {
-            let waiting: Vec<OperationAt> = self.classes.classes[class].queue.iter().collect();
+            let waiting: Vec<OperationAt> = self.queued_of(class).collect();
             for at in waiting {
                 self.tell_unmet(now, at, out);
             }
@@ -225,26 +212,6 @@ impl Scheduler {
         self.fail(at, FailReason::NoWorker { explanation }, out);
     }
 
-    /// By what an invocation is ordered among others.
-    pub(crate) fn fairness(&self, at: InvocationAt) -> (u64, u64, InvocationAt) {
-        let invocation = &self.invocations[at];
-        (invocation.share, invocation.turn, at)
-    }
-
-    /// Changes an invocation's share, and its turn if it was served.
-    pub(crate) fn reshare(&mut self, at: InvocationAt, share: u64, served: bool) {
-        let old = self.fairness(at);
-        if served {
-            self.counter += 1;
-            self.invocations[at].turn = self.counter;
-        }
-        self.invocations[at].share = share;
-        let new = self.fairness(at);
-        for (class, priority) in &self.invocations[at].queued {
-            self.classes.classes[*class].queue.reorder(*priority, old, new);
-        }
-    }
-
     /// The operation that a timer was set for, if it still lives.
     pub(crate) fn timed(&self, at: OperationAt, sequence: u64) -> Option<&Operation> {
         self.operations.get(at).filter(|op| op.sequence == sequence)
@@ -261,8 +228,4 @@ impl Scheduler {
         let mine = |l: &Lease| l.holder == Holder::Session(session) && l.attempt == attempt;
         Some((at, self.operations[at].leases.iter().position(mine)?))
     }
-}
-
-fn position(op: &Operation, at: OperationAt) -> Position {
-    (Reverse(op.expected), op.sequence, at)
 }

@@ -9,7 +9,6 @@ use std::cmp::Reverse;
 use hands_types::Resources;
 
 use crate::effect::Effect;
-use crate::queue::Rank;
 use crate::scheduler::Scheduler;
 use crate::state::{ClassAt, Holder, KindAt, OperationAt, SessionAt};
 
@@ -77,7 +76,8 @@ impl Scheduler {
     }
 
     fn head(&self, class: ClassAt) -> Option<OperationAt> {
-        self.classes.classes.get(class)?.queue.head()?.1.next()
+        self.classes.classes.get(class)?;
+        self.best_line(&[class])?.1.first().map(|(_, _, at)| *at)
     }
 
     fn takes(&self, session: SessionAt, idle: bool) -> bool {
@@ -89,25 +89,19 @@ impl Scheduler {
     fn best_action(&mut self, session_at: SessionAt, idle: bool) -> Option<OperationAt> {
         let session = &self.sessions[session_at];
         let kind = &self.classes.kinds[session.kind];
-        let mut best: Option<(Rank, ClassAt)> = None;
-        for &class_at in &kind.queued {
-            let class = &self.classes.classes[class_at];
-            let Some((rank, _)) = class.queue.head() else { continue };
-            if best.as_ref().is_some_and(|(other, _)| *other <= rank) || (!idle && !class.rerun) {
-                continue;
-            }
-            let fits = match class.kinds.get(&session.kind) {
+        let fits = |class_at: &ClassAt| {
+            let class = &self.classes.classes[*class_at];
+            match class.kinds.get(&session.kind) {
                 Some(charge) if idle => session.free_holds(charge),
-                Some(_) => kind.profile.unmet(&session.total, &class.needs).is_none(),
+                Some(_) => {
+                    class.rerun && kind.profile.unmet(&session.total, &class.needs).is_none()
+                }
                 None => false,
-            };
-            if fits {
-                best = Some((rank, class_at));
             }
-        }
-        let (_, class) = best?;
-        let window: Vec<OperationAt> =
-            self.classes.classes[class].queue.head()?.1.take(WINDOW).collect();
+        };
+        let fitting: Vec<ClassAt> = kind.queued.iter().copied().filter(fits).collect();
+        let (_, line) = self.best_line(&fitting)?;
+        let window: Vec<OperationAt> = line.iter().take(WINDOW).map(|(_, _, at)| *at).collect();
         let first = *window.first()?;
         if self.operations[first].passed >= MAX_PASSED || self.operations[first].inputs.is_empty() {
             return Some(first);

@@ -8,6 +8,7 @@ use crate::classes::Classes;
 use crate::config::SchedulerConfig;
 use crate::effect::Effect;
 use crate::input::Input;
+use crate::queue::Fairness;
 use crate::slab::Slab;
 use crate::state::{
     ClassAt, Holder, Invocation, InvocationAt, Operation, OperationAt, Session, SessionAt, Timer,
@@ -24,6 +25,8 @@ pub struct Scheduler {
     pub(crate) classes: Classes,
     pub(crate) invocations: Slab<Invocation>,
     pub(crate) invocation_by_id: BTreeMap<InvocationId, InvocationAt>,
+    /// By priority, the invocations that have something queued: who has least comes first.
+    pub(crate) order: BTreeMap<i32, BTreeSet<Fairness>>,
     pub(crate) sessions: Slab<Session>,
     pub(crate) session_by_id: BTreeMap<SessionId, SessionAt>,
     pub(crate) session_by_worker: BTreeMap<WorkerId, SessionAt>,
@@ -56,6 +59,7 @@ impl Scheduler {
             classes: Classes::new(),
             invocations: Slab::new(),
             invocation_by_id: BTreeMap::new(),
+            order: BTreeMap::new(),
             sessions: Slab::new(),
             session_by_id: BTreeMap::new(),
             session_by_worker: BTreeMap::new(),

@@ -1,9 +1,11 @@
 //! The tables' rows. All references between them are slab places.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use hands_types::{Attempt, InvocationId, OperationId, Resources, SessionId, Time, WorkerId};
+
+use crate::queue::Position;
 
 pub(crate) type OperationAt = u32;
 pub(crate) type ClassAt = u32;
@@ -158,8 +160,8 @@ pub(crate) struct Invocation {
     /// When it was last served, as a count of leases: of equal shares the one served longest ago is next.
     pub(crate) turn: u64,
     pub(crate) n_operations: usize,
-    /// Where it has something queued.
-    pub(crate) queued: BTreeSet<(ClassAt, i32)>,
+    /// What it has queued, by priority and class; no set is empty.
+    pub(crate) queued: BTreeMap<(i32, ClassAt), BTreeSet<Position>>,
 }
 
 /// What is due at a time. Operations are named by place and sequence, sessions by id, so that a late one is recognized.
