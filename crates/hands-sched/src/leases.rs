@@ -43,9 +43,13 @@ impl Scheduler {
             operation: op.id,
             attempt,
         });
-        for tree in op.inputs.clone() {
-            self.remember_held(session_at, tree);
+        let inputs = std::mem::take(&mut op.inputs);
+        for tree in &inputs {
+            if self.trees.is_worth_remembering(*tree) {
+                self.remember_held(session_at, *tree);
+            }
         }
+        self.operations[at].inputs = inputs;
         self.attach(at, session_at, lease);
     }
 
@@ -65,7 +69,9 @@ impl Scheduler {
         self.classes.classes[class].stragglers.remove(&at);
         let share = self.invocations[invocation].share + self.weight(at);
         self.reshare(invocation, share, true);
-        self.index(session_at);
+        if !self.pulling {
+            self.index(session_at);
+        }
     }
 
     /// Strikes a lease out of all accounts; what it took is free again.
@@ -93,7 +99,7 @@ impl Scheduler {
                 }
                 let share = self.invocations[invocation].share - self.weight(at);
                 self.reshare(invocation, share, false);
-                self.index(session_at);
+                // Its place in line is brought up to date when the step settles.
                 self.gained.insert(session_at);
             }
         }
@@ -123,7 +129,6 @@ impl Scheduler {
             self.sessions[session_at].ahead.pop_front();
             self.set_active(at, session_at, true);
         }
-        self.index(session_at);
     }
 
     fn set_active(&mut self, at: OperationAt, session_at: SessionAt, active: bool) {

@@ -38,7 +38,13 @@ impl Scheduler {
         for idle in [true, false] {
             for &session in &gained {
                 if self.sessions.get(session).is_some() {
+                    // A busy worker gains and loses as much: it is put in line once, where it mostly stood before.
+                    self.pulling = true;
                     self.pull(session, idle, out);
+                    self.pulling = false;
+                    if !idle || !fresh.is_empty() {
+                        self.index(session);
+                    }
                 }
             }
             for &class in &fresh {

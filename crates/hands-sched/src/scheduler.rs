@@ -42,6 +42,8 @@ pub struct Scheduler {
     pub(crate) cursor: SessionAt,
     /// Sessions that gained room in this step.
     pub(crate) gained: BTreeSet<SessionAt>,
+    /// Whether a worker is being given actions, after which its place in line is brought up to date.
+    pub(crate) pulling: bool,
     /// Classes that had nothing queued before this step.
     pub(crate) fresh: BTreeSet<ClassAt>,
 }
@@ -71,6 +73,7 @@ impl Scheduler {
             counter: 0,
             cursor: 0,
             gained: BTreeSet::new(),
+            pulling: false,
             fresh: BTreeSet::new(),
         }
     }

@@ -85,6 +85,11 @@ impl Trees {
         holders.range(first..).chain(holders.range(..first)).copied()
     }
 
+    /// Whether another action may profit from a worker that has it. The roots of most actions are small and their own.
+    pub(crate) fn is_worth_remembering(&self, at: TreeAt) -> bool {
+        self.rows[at].n_users > 1 || self.rows[at].bytes >= 1 << 20
+    }
+
     pub(crate) fn is_held(&self, at: TreeAt) -> bool {
         !self.rows[at].holders.is_empty()
     }
