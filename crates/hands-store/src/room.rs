@@ -90,8 +90,10 @@ impl Inner {
         }
         if free >= self.config.reserve + bytes {
             disk.promised += bytes;
-            // Beyond the quota only for the sake of what is pinned.
-            if used + bytes <= self.quota || self.pins.len() > 0 || self.trees.in_use() {
+            // Beyond the quota only for the sake of what is pinned, or may be about to be pinned again.
+            let kept =
+                self.pins.len() > 0 || self.trees.in_use() || Instant::now() < self.grace_until;
+            if used + bytes <= self.quota || kept {
                 return Ok(());
             }
         }
