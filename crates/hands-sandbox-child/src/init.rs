@@ -75,7 +75,7 @@ fn bind_own(job: &mut Job) {
     must!(
         job,
         step::MOUNT,
-        mount(c"/hands/scratch/home", c"/home/user", NONE, libc::MS_BIND, NONE)
+        mount(c"/hands/scratch/home", c"/home/action", NONE, libc::MS_BIND, NONE)
     );
 }
 

@@ -120,8 +120,9 @@ impl Cgroups {
                 let (Ok(pid), Ok(start)) = (pid.parse::<u32>(), start.parse::<u64>()) else {
                     continue;
                 };
-                if start_time(pid) != Some(start) {
-                    // Not empty yet: its processes are dying. The next start finds it again.
+                if start_time(pid) != Some(start) && fs::remove_dir(entry.path()).is_err() {
+                    end_processes(&entry.path());
+                    // What stays is found again by the next start.
                     drop(fs::remove_dir(entry.path()));
                 }
             }
@@ -177,6 +178,19 @@ impl SlotCgroup {
             // What can't be removed now is removed as stale by the next launcher.
             drop(fs::remove_dir(directory));
         }
+    }
+}
+
+/// Waits for the processes of a group whose launcher is dead; they are dying, and if not, they are made to.
+fn end_processes(group: &Path) {
+    use rustix::event::{PollFd, PollFlags, Timespec};
+    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+    const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+    let listed = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    for pid in listed.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        let _ = pidfd_send_signal(&process, Signal::KILL);
+        let _ = rustix::event::poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&PATIENCE));
     }
 }
 

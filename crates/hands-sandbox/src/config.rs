@@ -81,7 +81,8 @@ pub struct LauncherConfig {
     /// Host paths shown read-only where they are on the host; missing ones are skipped. `/etc` is always a filtered
     /// copy and must not be listed.
     pub show_host: Vec<PathBuf>,
-    /// More host paths, shown read-only.
+    /// More host paths, shown read-only; missing ones are skipped. Those at places of which each action has its own
+    /// (`/tmp`, `/dev`, `/etc`, the input root …) are left out with a warning.
     pub expose: Vec<ExposedPath>,
 }
 

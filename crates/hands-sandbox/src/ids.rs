@@ -37,12 +37,13 @@ impl Ids {
             return Ok(Self::Own);
         }
         if config.isolation == Isolation::Process {
-            if reachable(&config.work_dir) {
+            let needed = config.expose.iter().map(|e| &e.host).chain([&config.work_dir]);
+            let Some(barred) = needed.into_iter().find(|path| !reachable(path)) else {
                 return Ok(Self::Ranges);
-            }
+            };
             warnings.push(format!(
                 "actions run as root, without its capabilities, because other users can't reach {}",
-                config.work_dir.display()
+                barred.display()
             ));
             return Ok(Self::Own);
         }

@@ -143,6 +143,12 @@ impl State {
                 config.cache_dir.display()
             ));
         }
+        for hidden in config.expose.iter().filter(|e| spawn::is_hidden(&config, e)) {
+            warnings.push(format!(
+                "actions do not see {}: something of their own is there",
+                hidden.inside.display()
+            ));
+        }
         let mut answer = Writer::default();
         answer.u64(0).u64(landlock.into());
         answer.u64(cgroups.as_ref().map_or(0, |c| c.version as u64 + 1));

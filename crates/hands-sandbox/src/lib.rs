@@ -16,6 +16,7 @@ mod config;
 mod error;
 mod filter;
 mod ids;
+mod inherited;
 mod kernel;
 mod launcher;
 mod launcher_process;
@@ -34,14 +35,16 @@ pub use crate::config::{
     ExposedPath, Isolation, LauncherConfig, Network, Privilege, SlotConfig, default_host_paths,
 };
 pub use crate::error::SandboxError;
+pub use crate::inherited::close_inherited_descriptors;
 pub use crate::launcher::{LAUNCHER_WORD, Launcher, launcher_main};
 pub use crate::outcome::{Marks, Outcome, StartError, Status, Step};
 pub use crate::probe::{LevelReport, Probe, probe};
 pub use crate::request::{InputRoot, Layer, Limits, Request, Scratch, Stdio};
 pub use crate::slot::Slot;
 
-/// Where an action's private home directory is at the levels `full` and `no-netns`.
-pub const HOME_INSIDE: &str = "/home/user";
+/// Where an action's private home directory is at the levels `full` and `no-netns`. Not the name of a user whose real
+/// home might be exposed.
+pub const HOME_INSIDE: &str = "/home/action";
 /// Where the input root is, unless a request says otherwise.
 pub const ROOT_INSIDE: &str = "/job";
 /// The user and group id that an action sees as its own at the levels `full` and `no-netns`.

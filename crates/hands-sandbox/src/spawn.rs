@@ -9,7 +9,7 @@ use rustix::fs::{Gid, Mode, Uid};
 use rustix::process::Pid;
 
 use crate::cgroup::SlotCgroup;
-use crate::config::{Isolation, LauncherConfig, Network, Privilege, SlotConfig};
+use crate::config::{ExposedPath, Isolation, LauncherConfig, Network, Privilege, SlotConfig};
 use crate::ids::{Ids, write_maps};
 use crate::kernel;
 use crate::remove::remove_tree;
@@ -100,12 +100,34 @@ fn make_directory(
     Ok(())
 }
 
+/// Whether an exposed path lies where each action has something of its own.
+pub(crate) fn is_hidden(config: &LauncherConfig, exposed: &ExposedPath) -> bool {
+    let own = [
+        "/tmp",
+        "/var/tmp",
+        "/proc",
+        "/dev",
+        "/sys",
+        "/etc",
+        "/hands",
+        crate::ROOT_INSIDE,
+        crate::HOME_INSIDE,
+    ];
+    let taken =
+        exposed.inside.parent().is_none() || own.iter().any(|own| exposed.inside.starts_with(own));
+    taken && config.isolation != Isolation::Process
+}
+
 /// What actions see of the host, in the order in which it is mounted: parents first.
 fn shown(config: &LauncherConfig) -> Vec<Shown> {
     let host = config.show_host.iter().map(|path| Shown::new(path, path));
     // Some allocators and run-time systems fail where they can't count the processors that there could be.
     let host = host.chain([Shown::new(Path::new(PROCESSORS), Path::new(PROCESSORS))]);
-    let exposed = config.expose.iter().map(|e| Shown::new(&e.host, &e.inside));
+    let exposed = config
+        .expose
+        .iter()
+        .filter(|e| !is_hidden(config, e))
+        .map(|e| Shown::new(&e.host, &e.inside));
     let mut all: Vec<Shown> =
         host.chain(exposed).filter(|s| fs::symlink_metadata(&s.host).is_ok()).collect();
     all.sort_by(|a, b| a.inside.cmp(&b.inside));

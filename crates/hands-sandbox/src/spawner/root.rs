@@ -42,7 +42,7 @@ const DIRECTORIES: [&str; 18] = [
     "hands/disk",
     "hands/scratch",
     "home",
-    "home/user",
+    "home/action",
     "job",
     "mnt",
     "proc",

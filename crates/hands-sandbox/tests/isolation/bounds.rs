@@ -38,7 +38,7 @@ pub(crate) fn run(b: &mut Bench<'_>) {
     let ran = b.run_with(&["sh", "-c", "ulimit -n"], |r| r.limits.nofile = Some(77));
     b.check("the limit of open files", ran.out == "77\n", ran.note());
     if b.has_namespaces() {
-        for place in [".", "/tmp", "/home/user"] {
+        for place in [".", "/tmp", "/home/action"] {
             let fill = format!("cd {place} && head -c 30000000 /dev/zero > big");
             let ran =
                 b.run_with(&["sh", "-c", &fill], |r| r.scratch = Scratch::Tmpfs { size: 20 << 20 });

@@ -39,6 +39,15 @@ fn streams_and_status(b: &mut Bench<'_>) {
     );
     let ran = b.run(&["grep", "SigIgn", "/proc/self/status"]);
     b.check("no signal is ignored", ran.out == "SigIgn:\t0000000000000000\n", ran.note());
+    let ran = b.run(&["grep", "-hE", "Cap(Eff|Prm|Inh|Amb)|NoNew|Seccomp:", "/proc/self/status"]);
+    let words: Vec<&str> = ran.out.split_whitespace().collect();
+    let none = "0000000000000000";
+    let good = words.chunks(2).filter(|w| w[0].starts_with("Cap")).all(|w| w[1] == none);
+    b.check(
+        "no capabilities",
+        good && ran.out.contains("NoNewPrivs:\t1\nSeccomp:\t2\n"),
+        ran.note(),
+    );
     let ran = b.run(&["env"]);
     b.check(
         "only the environment that was asked for",
@@ -113,11 +122,11 @@ fn places(b: &mut Bench<'_>) {
         return;
     }
     let ran = b.run(&["sh", "-c", "id -un; id -u; getent passwd user | cut -d: -f6; hostname"]);
-    b.check("a user with a name", ran.out == "user\n1000\n/home/user\nhands\n", ran.note());
+    b.check("a user with a name", ran.out == "user\n1000\n/home/action\nhands\n", ran.note());
     let ran = b.run(&[
         "sh",
         "-c",
-        "ls -A /root /var/ /run /srv /mnt /home/user; cat /etc/shadow /etc/sudoers",
+        "ls -A /root /var/ /run /srv /mnt /home/action; cat /etc/shadow /etc/sudoers",
     ]);
     b.check(
         "empty where the host has secrets",
@@ -125,7 +134,7 @@ fn places(b: &mut Bench<'_>) {
         ran.note(),
     );
     let wanted =
-        ["/home/me/project", "/work/deep/place", "/tmp/a/b", "/home/user/p", "/opt", "/var/x"];
+        ["/home/me/project", "/work/deep/place", "/tmp/a/b", "/home/action/p", "/opt", "/var/x"];
     for at in wanted {
         let ran = b.run_with(&["sh", "-c", "pwd; cat input.txt; echo new > src/new"], |r| {
             r.root_at = at.into();

@@ -35,6 +35,14 @@ pub(crate) fn expect(found: &Probe, who: &str, tally: &mut Tally) {
     }
 }
 
+/// As root whose home nobody else can enter.
+pub(crate) fn private(place: &Path) -> bool {
+    std::fs::create_dir(place).expect("a directory for the test");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(place, mode).expect("its mode");
+    all_levels(&place.join("own"), "root in a private place")
+}
+
 pub(crate) fn containers(place: &Path) -> bool {
     let root = container(&place.join("container"), "root");
     let user = place.join("container-user");

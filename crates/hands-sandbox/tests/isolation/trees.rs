@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use hands_sandbox::{InputRoot, Layer, Scratch, Step};
+use hands_sandbox::{ExposedPath, InputRoot, Launcher, Layer, Scratch, Step};
 
-use crate::harness::{Bench, read_tree};
+use crate::harness::{Bench, SLOT, read_tree, run_on};
 
 const CHANGES: &str = "echo made > out.txt && rm input.txt && rm -r gone && echo replaced > src/a.c && mkdir -p d/e \
                        && echo deep > d/e/f && ln -s /etc/passwd link && ln -s .. up && chmod 600 out.txt";
@@ -44,9 +44,39 @@ pub(crate) fn run(b: &mut Bench<'_>) {
         let refused = b.slot.begin(wanted).is_err();
         b.check(&format!("no staged tree {bad:?}"), refused, "it was accepted");
     }
+    exposed(b);
     if b.has_namespaces() {
         layers(b);
     }
+}
+
+/// Directories and files of the host, some of them in places that only the worker can reach.
+fn exposed(b: &mut Bench<'_>) {
+    let place = b.place.join("exposing");
+    crate::harness::fill_cache(&place.join("cache"));
+    let home = place.join("home");
+    std::fs::create_dir_all(home.join("bin")).expect("a home");
+    std::fs::create_dir_all(home.join("secret")).expect("a home");
+    std::fs::write(home.join("bin/tool"), "#!/bin/sh\necho exposed\n").expect("a tool");
+    for (path, mode) in [("bin/tool", 0o755), ("", 0o700)] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(home.join(path), mode).expect("its mode");
+    }
+    let inside = |path: &str| {
+        if b.has_namespaces() { Path::new("/home/me").join(path) } else { home.join(path) }
+    };
+    let mut config = crate::harness::config(&place, b.level);
+    for path in ["bin", "bin/tool", "missing"] {
+        config.expose.push(ExposedPath { host: home.join(path), inside: inside(path) });
+    }
+    let (tool, home) = (inside("bin/tool").display().to_string(), inside("").display().to_string());
+    let mut launcher = Launcher::start(config).expect("a launcher that exposes");
+    let mut slot = launcher.slot(SLOT).expect("a slot");
+    let script = format!(
+        "{tool}; touch {home}/bin/x 2> /dev/null || echo read-only; ls {home}/secret {home}/x"
+    );
+    let ran = run_on(&mut slot, &["sh", "-c", &script], |_| {});
+    b.check("exposed paths", ran.out == "exposed\nread-only\n", ran.note());
 }
 
 fn collected(b: &mut Bench<'_>, name: &str, change: impl FnOnce(&mut hands_sandbox::Request)) {

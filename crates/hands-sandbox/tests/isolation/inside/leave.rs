@@ -9,7 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use super::{raw, require};
 
 const FILES: [&str; 5] =
-    ["/tmp/leak", "/job/leak", "/dev/shm/leak", "/var/tmp/leak", "/home/user/leak"];
+    ["/tmp/leak", "/job/leak", "/dev/shm/leak", "/var/tmp/leak", "/home/action/leak"];
 const IPC_KEY: i32 = 0x1234;
 
 pub(crate) fn run(name: &str, _argument: &str) -> bool {

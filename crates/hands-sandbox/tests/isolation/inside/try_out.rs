@@ -43,7 +43,7 @@ pub(crate) fn run(name: &str, argument: &str) -> bool {
         "write-work" => {
             fs::create_dir("/job/d").expect("mkdir");
             fs::remove_dir_all("/job/src").expect("remove an input directory");
-            for p in ["/tmp/x", "/dev/shm/x", "/var/tmp/x", "/home/user/x", "/dev/null"] {
+            for p in ["/tmp/x", "/dev/shm/x", "/var/tmp/x", "/home/action/x", "/dev/null"] {
                 fs::write(p, "x").expect(p);
             }
             fs::write("/job/src", "a file where a directory was").expect("replace");
