@@ -34,7 +34,7 @@ pub struct ActionSpec {
 pub struct Tree {
     /// The root's digest.
     pub digest: Digest,
-    /// Bytes of all files beneath it, as far as known; at least 1 counts.
+    /// Bytes of all files beneath it, as far as known. Trees below 1 MiB do not count for locality.
     pub bytes: u64,
 }
 

@@ -45,9 +45,7 @@ impl Scheduler {
         });
         let inputs = std::mem::take(&mut op.inputs);
         for tree in &inputs {
-            if self.trees.is_worth_remembering(*tree) {
-                self.remember_held(session_at, *tree);
-            }
+            self.remember_held(session_at, *tree);
         }
         self.operations[at].inputs = inputs;
         self.attach(at, session_at, lease);

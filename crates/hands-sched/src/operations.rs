@@ -8,6 +8,7 @@ use crate::action::{ActionSpec, Held};
 use crate::effect::{Effect, FailReason};
 use crate::scheduler::Scheduler;
 use crate::state::{ClassAt, Holder, Invocation, Lease, Operation, OperationAt, Timer};
+use crate::trees::MIN_BYTES;
 
 impl Scheduler {
     pub(crate) fn submit(
@@ -37,8 +38,8 @@ impl Scheduler {
         });
         self.invocations[invocation].n_operations += 1;
         self.counter += 1;
-        let inputs =
-            spec.inputs.iter().map(|tree| self.trees.acquire(tree.digest, tree.bytes)).collect();
+        let large = spec.inputs.iter().filter(|tree| tree.bytes >= MIN_BYTES);
+        let inputs = large.map(|tree| self.trees.acquire(tree.digest, tree.bytes)).collect();
         let expected = spec
             .expected
             .map_or(u32::MAX, |e| u32::try_from(e.as_millis()).unwrap_or(u32::MAX - 1));

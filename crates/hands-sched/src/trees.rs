@@ -7,6 +7,10 @@ use hands_types::Digest;
 use crate::slab::Slab;
 use crate::state::{SessionAt, TreeAt};
 
+/// Trees smaller than this are fetched in less time than it takes to think about them. The roots of most actions are small
+/// and their own.
+pub(crate) const MIN_BYTES: u64 = 1 << 20;
+
 /// Trees that an action names or a worker holds. One that neither does is forgotten.
 #[derive(Debug)]
 pub(crate) struct Trees {
@@ -83,11 +87,6 @@ impl Trees {
     pub(crate) fn holders(&self, at: TreeAt, first: SessionAt) -> impl Iterator<Item = SessionAt> {
         let holders = &self.rows[at].holders;
         holders.range(first..).chain(holders.range(..first)).copied()
-    }
-
-    /// Whether another action may profit from a worker that has it. The roots of most actions are small and their own.
-    pub(crate) fn is_worth_remembering(&self, at: TreeAt) -> bool {
-        self.rows[at].n_users > 1 || self.rows[at].bytes >= 1 << 20
     }
 
     pub(crate) fn is_held(&self, at: TreeAt) -> bool {
