@@ -41,7 +41,9 @@ impl Machine {
                 .filter(|name| name.starts_with("hands") && **name != own)
                 .map(|name| format!("file /tmp/{name}")),
         );
-        left.extend(names(scratch).into_iter().map(|name| format!("file {}", scratch.join(name).display())));
+        left.extend(
+            names(scratch).into_iter().map(|name| format!("file {}", scratch.join(name).display())),
+        );
         left
     }
 }
@@ -55,9 +57,12 @@ fn processes() -> BTreeSet<String> {
             continue;
         }
         let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
-        let words: Vec<String> = line.split(|&b| b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
+        let words: Vec<String> =
+            line.split(|&b| b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
         let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-        let is_ours = |path: &Path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("hands"));
+        let is_ours = |path: &Path| {
+            path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("hands"))
+        };
         if is_ours(&program) || words.first().is_some_and(|w| is_ours(Path::new(w))) {
             found.insert(format!("{pid} {}", words.join(" ").trim_end()));
         }

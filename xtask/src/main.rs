@@ -1,24 +1,37 @@
 //! Repository chores. `cargo test -p xtask` runs every tidy check, so that CI needs no second list.
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "chores talk to a person")]
 
+mod bench;
+mod leftovers;
 mod proto;
+mod suite;
 #[cfg(test)]
 mod tidy;
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str =
-    "usage: cargo xtask COMMAND\n\n  proto   generate hands-proto's code from proto/";
+const USAGE: &str = "usage: cargo xtask COMMAND
 
-fn main() -> Result<()> {
-    let command = std::env::args().nth(1);
+  test            run every check and test, and see that nothing is left
+  proto           generate hands-proto's code from proto/
+  bench [PART…]   the figures of bench/, beside each peer that is installed
+";
+
+fn main() -> Result<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next();
     match command.as_deref() {
-        Some("proto") => proto::generate(root(), &root().join(proto::OUTPUT)),
+        Some("test") => return Ok(suite::run(root())),
+        Some("proto") => proto::generate(root(), &root().join(proto::OUTPUT))?,
+        Some("bench") => bench::run(root(), &arguments.collect::<Vec<_>>())?,
         Some(other) => bail!("unknown command {other}\n{USAGE}"),
         None => bail!("{USAGE}"),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The workspace's root: everything that a chore touches is below it.

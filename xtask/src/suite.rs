@@ -48,14 +48,21 @@ pub fn run(root: &Path) -> ExitCode {
         ("format", &["fmt", "--all", "--check"]),
         ("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
         ("tidy", &["test", "--quiet", "--package", "xtask"]),
-        ("the program and all tests, built", &["test", "--workspace", "--exclude", "xtask", "--no-run", "--quiet"]),
+        (
+            "the program and all tests, built",
+            &["test", "--workspace", "--exclude", "xtask", "--no-run", "--quiet"],
+        ),
         ("tests", &["test", "--workspace", "--exclude", "xtask", "--no-fail-fast"]),
     ];
     for (title, arguments) in steps {
         let began = Instant::now();
         println!("== {title}: cargo {}", arguments.join(" "));
         let ok = step(root, &scratch, arguments, &mut tally);
-        println!("== {title}: {} in {:.0} s", if ok { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
+        println!(
+            "== {title}: {} in {:.0} s",
+            if ok { "ok" } else { "FAILED" },
+            began.elapsed().as_secs_f64()
+        );
         if !ok && arguments[0] != "test" {
             tally.failed += 1;
         } else if !ok && tally.failed == 0 {
@@ -145,20 +152,32 @@ fn scratch_directory() -> std::io::Result<PathBuf> {
 
 fn install_needed() -> Result<(), String> {
     let on_path = |program: &str| {
-        std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|d| d.join(program).exists()))
+        std::env::var_os("PATH")
+            .is_some_and(|path| std::env::split_paths(&path).any(|d| d.join(program).exists()))
     };
-    let missing: BTreeSet<&str> = NEEDED.iter().filter(|(program, _)| !on_path(program)).map(|(_, p)| *p).collect();
+    let missing: BTreeSet<&str> =
+        NEEDED.iter().filter(|(program, _)| !on_path(program)).map(|(_, p)| *p).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let list = missing.into_iter().collect::<Vec<_>>();
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
+    let is_root =
+        std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
     if !is_root || !on_path("apt-get") {
-        return Err(format!("the tests need these Debian packages or their like: {}", list.join(" ")));
+        return Err(format!(
+            "the tests need these Debian packages or their like: {}",
+            list.join(" ")
+        ));
     }
     println!("== packages: {}", list.join(" "));
-    for arguments in [vec!["update", "-qq"], [vec!["install", "-y", "-qq", "--no-install-recommends"], list].concat()] {
-        let status = Command::new("apt-get").args(&arguments).env("DEBIAN_FRONTEND", "noninteractive").status();
+    for arguments in [
+        vec!["update", "-qq"],
+        [vec!["install", "-y", "-qq", "--no-install-recommends"], list].concat(),
+    ] {
+        let status = Command::new("apt-get")
+            .args(&arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .status();
         if !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
             return Err(format!("apt-get {}: {status:?}", arguments.join(" ")));
         }
