@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-pub fn run(root: &Path, parts: &[String]) -> Result<()> {
+pub(crate) fn run(root: &Path, parts: &[String]) -> Result<()> {
     let cargo = |arguments: &[&str]| -> Result<()> {
         let status = Command::new(env!("CARGO")).args(arguments).current_dir(root).status()?;
         ensure!(status.success(), "cargo {}: {status}", arguments.join(" "));

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// The things of this machine that our programs make: processes, mounts, named network namespaces, cgroups, files.
 #[derive(Debug)]
-pub struct Machine {
+pub(crate) struct Machine {
     processes: BTreeSet<String>,
     mounts: BTreeSet<String>,
     namespaces: BTreeSet<String>,
@@ -15,7 +15,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub fn observe() -> Self {
+    pub(crate) fn observe() -> Self {
         Self {
             processes: processes(),
             mounts: lines("/proc/self/mounts"),
@@ -26,7 +26,7 @@ impl Machine {
     }
 
     /// What is here now, was not before, and is ours; `scratch` itself must be there and empty.
-    pub fn left_since(&self, before: &Self, scratch: &Path) -> Vec<String> {
+    pub(crate) fn left_since(&self, before: &Self, scratch: &Path) -> Vec<String> {
         let own = scratch.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let new = |kind: &str, now: &BTreeSet<String>, then: &BTreeSet<String>| {
             now.difference(then).map(|x| format!("{kind} {x}")).collect::<Vec<_>>()

@@ -29,7 +29,7 @@ struct Tally {
     skipped: u64,
 }
 
-pub fn run(root: &Path) -> ExitCode {
+pub(crate) fn run(root: &Path) -> ExitCode {
     let start = Instant::now();
     if let Err(why) = install_needed() {
         eprintln!("{why}");
