@@ -528,3 +528,52 @@ fn platforms_are_read_and_bad_ones_refused() {
         assert_eq!(read(&[(name, value)]).unwrap_err().value, value);
     }
 }
+
+/// The small version of `examples/bench.rs`: a crowd, in which each action is accepted once and two invocations that
+/// came one after the other share the slots evenly, while an action of a third does not wait behind them.
+#[test]
+fn a_crowd_is_served_evenly() {
+    let mut sched = Scheduler::new(SchedulerConfig::standard());
+    let mut out = Vec::new();
+    for n in 1..=50 {
+        sched.step(Time(0), opening(&[&format!("s{n}0"), "cpus=2", "ahead=1"]), &mut out);
+    }
+    for n in 0..2001_u64 {
+        let invocation = format!("i=i{}", n / 1000);
+        sched.step(
+            Time(n),
+            Input::Submit { operation: OperationId(n.into()), spec: spec(&[&invocation]) },
+            &mut out,
+        );
+    }
+    let (mut leases, mut served, mut accepted) =
+        (std::collections::VecDeque::new(), [0_i64; 3], BTreeSet::new());
+    for now in 3000.. {
+        for effect in out.drain(..) {
+            if let Effect::Lease { session, operation, attempt } = effect {
+                served[usize::try_from(operation.0 / 1000).unwrap()] += 1;
+                leases.push_back(Input::Finished { session, operation, attempt });
+            } else if let Effect::Accept { operation, .. } = effect {
+                assert!(accepted.insert(operation));
+            } else {
+                assert!(matches!(effect, Effect::Recall { .. }), "{effect:?}");
+            }
+        }
+        // The first invocation had all slots before the second came; from 500 finished on they are even.
+        if (500..900).contains(&accepted.len()) {
+            let running = |invocation| {
+                let views = sched.operations().filter(|v| v.invocation == InvocationId(invocation));
+                views.filter(|v| v.place != Place::Queued).count()
+            };
+            assert!(running(0).abs_diff(running(1)) <= 1, "{} and {}", running(0), running(1));
+            assert_eq!(served[2], 1, "one action does not wait behind a thousand");
+        }
+        let Some(finished) = leases.pop_front() else { break };
+        sched.step(Time(now), finished, &mut out);
+        if now % 100 == 0 {
+            sched.check();
+        }
+    }
+    assert_eq!(accepted.len(), 2001);
+    assert_eq!(sched.counts(), Counts { n_queued: 0, n_leased: 0, n_workers: 50 });
+}
