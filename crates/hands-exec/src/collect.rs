@@ -221,6 +221,15 @@ pub fn collect(
     let mut seen = BTreeSet::new();
     for declared in &spec.declared {
         if declared.kind == DeclaredKind::Glob {
+            // A client that knows no patterns may well have a star in a name.
+            if let Ok(path) = spec.resolve(&declared.path)
+                && let Some(found) = open::open(tree.as_fd(), path.as_str(), &declared.path)?
+            {
+                if seen.insert(declared.path.clone()) {
+                    items.extend(collect_one(found, &declared.path, DeclaredKind::Any, store)?);
+                }
+                continue;
+            }
             let pattern = Pattern::new(&declared.path)?;
             for (path, found) in globs::expand(tree.as_fd(), &spec.working_directory, &pattern)? {
                 // Two patterns may match the same, or what was declared by its name.

@@ -35,7 +35,7 @@ pub use crate::outcome::{ActionTree, End, Ran, Timings, Usage};
 pub use crate::request::{Command, ExecIo, ExecRequest, InputEvent, Piece, Stream, Terminal};
 pub use hands_sandbox::{
     ExposedPath, InputRoot, Isolation, LauncherConfig, Layer, Limits, Network, Privilege,
-    ROOT_INSIDE, Scratch,
+    ROOT_INSIDE, Scratch, default_host_paths, probe,
 };
 
 #[cfg(test)]

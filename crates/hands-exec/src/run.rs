@@ -90,7 +90,7 @@ async fn follow(
             continue;
         }
         let open = streams.outputs.iter().any(|s| !s.ended);
-        let [first, second] = pair(&mut streams.outputs);
+        let [first, second] = pair(&streams.outputs);
         let read_now = place.is_some() && outcome.is_none();
         let mut act = Act::Nothing;
         tokio::select! {
@@ -185,7 +185,7 @@ fn read(
     Ok(true)
 }
 
-fn pair(outputs: &mut [ReadEnd]) -> [Option<&ReadEnd>; 2] {
+fn pair(outputs: &[ReadEnd]) -> [Option<&ReadEnd>; 2] {
     let mut ends = outputs.iter();
     [ends.next(), ends.next()]
 }

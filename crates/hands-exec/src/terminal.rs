@@ -36,10 +36,7 @@ pub(crate) fn signal(master: impl AsFd, number: i32) -> io::Result<()> {
     let Some(signal) = Signal::from_named_raw(number) else { return Ok(()) };
     // The group's number as this process sees it: a worker's pid namespace is above its actions'. Where the level has no
     // namespaces it is the same number.
-    let group = match rustix::termios::tcgetpgrp(master) {
-        Ok(group) => group,
-        Err(_) => return Ok(()),
-    };
+    let Ok(group) = rustix::termios::tcgetpgrp(master) else { return Ok(()) };
     match rustix::process::kill_process_group(group, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(e) => Err(e.into()),

@@ -75,11 +75,21 @@ impl Stager {
                 tree
             }
         };
+        Ok(self.staged(tree))
+    }
+
+    /// The tree if it is staged already: what [`Stager::stage`] does, but it never blocks.
+    pub fn ready(&self, root: &Digest) -> Option<Staged> {
+        let inner = &self.store.inner;
+        inner.trees.ready(root, inner.now()).map(|tree| self.staged(tree))
+    }
+
+    fn staged(&self, tree: Arc<Tree>) -> Staged {
         let lowers = std::iter::once(&tree)
             .chain(&tree.base)
             .map(|tree| tree.id.to_string().into())
             .collect();
-        Ok(Staged { tree, lowers, _store: self.store.clone() })
+        Staged { tree, lowers, _store: self.store.clone() }
     }
 }
 

@@ -105,6 +105,15 @@ impl Trees {
         }
     }
 
+    /// The tree if it is staged.
+    pub(crate) fn ready(&self, root: &Digest, now: u64) -> Option<Arc<Tree>> {
+        let state = lock(&self.state);
+        state.ready.get(root).map(|tree| {
+            tree.touch(now);
+            Arc::clone(tree)
+        })
+    }
+
     pub(crate) fn finish(&self, root: &Digest, tree: Option<&Arc<Tree>>) {
         let mut state = lock(&self.state);
         state.staging.remove(root);

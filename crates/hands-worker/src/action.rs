@@ -1,0 +1,206 @@
+//! A lease, read: what to run, on what, how.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hands_exec::{
+    Command, Declared, DeclaredKind, Network, OutputSpec, Privilege, ROOT_INSIDE, Terminal,
+};
+use hands_proto::{function_from_proto, reapi, v1};
+use hands_sched::Needs;
+use hands_slots::{LeaseId, LeaseTerms};
+use hands_types::platform::property;
+use hands_types::{Attempt, Digest, DigestFunction, Platform, RelPath, Resources};
+use prost::Message as _;
+
+/// Which forms of a directory the result names (REAPI `Command.OutputDirectoryFormat`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DirectoryForms {
+    pub(crate) tree: bool,
+    pub(crate) root: bool,
+}
+
+/// All that a lease says.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) instance: String,
+    pub(crate) function: DigestFunction,
+    pub(crate) input_root: Digest,
+    /// Trees that are mounted, with their places.
+    pub(crate) layers: Vec<(PathBuf, Digest)>,
+    pub(crate) command: Command,
+    pub(crate) outputs: OutputSpec,
+    pub(crate) forms: DirectoryForms,
+    /// The command used `output_files` and `output_directories`, which have lists of links of their own.
+    pub(crate) legacy: bool,
+    pub(crate) root_at: PathBuf,
+    pub(crate) network: Network,
+    pub(crate) privilege: Privilege,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) resources: Resources,
+    pub(crate) terminal: Option<Terminal>,
+    pub(crate) stdin: bool,
+    pub(crate) queued: Option<prost_types::Timestamp>,
+}
+
+/// Reads the name of an attempt.
+pub(crate) fn lease_id(id: Option<&v1::AttemptId>) -> Option<LeaseId> {
+    let id = id?;
+    Some(LeaseId { operation: id.operation.parse().ok()?, attempt: Attempt(id.attempt) })
+}
+
+/// Writes it.
+pub(crate) fn attempt_id(lease: LeaseId) -> v1::AttemptId {
+    v1::AttemptId { operation: lease.operation.to_string(), attempt: lease.attempt.0 }
+}
+
+/// What the slot machine must know, even of a lease whose action can't be read.
+pub(crate) fn terms(plan: Result<&Plan, &String>, lease: &v1::Lease) -> LeaseTerms {
+    // An action that can't be read is uncached as far as anybody knows.
+    let uncached = reapi::Action::decode(lease.action.clone()).is_ok_and(|a| a.do_not_cache);
+    LeaseTerms {
+        resources: plan.map(|p| p.resources.clone()).unwrap_or_default(),
+        outlives_lease: plan.is_ok() && !uncached,
+    }
+}
+
+/// Reads a lease. The hub has checked all of this before; an error is told as INVALID_ARGUMENT.
+pub(crate) fn read(lease: &v1::Lease) -> Result<Plan, String> {
+    let function = function_from_proto(lease.digest_function).map_err(|e| e.to_string())?;
+    let action = reapi::Action::decode(lease.action.clone())
+        .map_err(|e| format!("the action can't be read: {e}"))?;
+    let command = reapi::Command::decode(lease.command.clone())
+        .map_err(|e| format!("the command can't be read: {e}"))?;
+    let input_root = action
+        .input_root_digest
+        .as_ref()
+        .ok_or("the action has no input root")?
+        .to_digest(function)
+        .map_err(|e| e.to_string())?;
+    let platform = platform(&action, &command);
+    let needs = Needs::from_platform(&platform).map_err(|e| e.to_string())?;
+    let options = lease.options.clone().unwrap_or_default();
+    let working_directory = RelPath::normalized(&command.working_directory)
+        .map_err(|e| format!("the working directory: {e}"))?;
+    let (declared, legacy) = declared(&command);
+    let terminal = options.terminal.map(|t| Terminal {
+        rows: u16::try_from(t.rows).unwrap_or(u16::MAX),
+        columns: u16::try_from(t.columns).unwrap_or(u16::MAX),
+        term: t.term,
+    });
+    Ok(Plan {
+        instance: lease.instance_name.clone(),
+        function,
+        input_root,
+        layers: layers(&platform, function)?,
+        forms: forms(&command),
+        legacy,
+        outputs: OutputSpec { declared, working_directory: working_directory.clone() },
+        root_at: root_at(&platform)?,
+        network: match platform.get(property::NETWORK) {
+            Some("none") => Network::None,
+            Some("host") => Network::Host,
+            Some("loopback") | None => Network::Loopback,
+            Some(other) => {
+                return Err(format!("the network `{}` is unknown", other.escape_debug()));
+            }
+        },
+        privilege: match platform.get(property::PRIVILEGE) {
+            Some("userns") => Privilege::Userns,
+            None => Privilege::None,
+            Some(other) => {
+                return Err(format!("the privilege `{}` is unknown", other.escape_debug()));
+            }
+        },
+        deadline: deadline(&action),
+        resources: needs.resources,
+        stdin: options.stdin || terminal.is_some(),
+        terminal,
+        queued: lease.queued,
+        command: Command {
+            arguments: command.arguments,
+            environment: command
+                .environment_variables
+                .into_iter()
+                .map(|v| (v.name, v.value))
+                .collect(),
+            working_directory,
+        },
+    })
+}
+
+fn platform(action: &reapi::Action, command: &reapi::Command) -> Platform {
+    // API 2.2 moved it; Buck2 sets only the command's.
+    let platform = action.platform.as_ref().or(command.platform.as_ref());
+    let properties = platform.map(|p| p.properties.as_slice()).unwrap_or_default();
+    Platform::new(properties.iter().map(|p| (p.name.clone(), p.value.clone())).collect())
+}
+
+fn declared(command: &reapi::Command) -> (Vec<Declared>, bool) {
+    let one = |kind| move |path: &String| Declared { path: path.clone(), kind };
+    if command.output_paths.is_empty() {
+        let files = command.output_files.iter().map(one(DeclaredKind::File));
+        let directories = command.output_directories.iter().map(one(DeclaredKind::Directory));
+        let declared: Vec<Declared> = files.chain(directories).collect();
+        let legacy = !declared.is_empty();
+        return (declared, legacy);
+    }
+    // A pattern is taken by its own name too, should that exist: other clients mean nothing by a star.
+    let paths = command.output_paths.iter().map(|path| {
+        let kind = if path.contains(['*', '?']) { DeclaredKind::Glob } else { DeclaredKind::Any };
+        one(kind)(path)
+    });
+    (paths.collect(), false)
+}
+
+fn forms(command: &reapi::Command) -> DirectoryForms {
+    use reapi::command::OutputDirectoryFormat as Format;
+    match Format::try_from(command.output_directory_format) {
+        Ok(Format::DirectoryOnly) => DirectoryForms { tree: false, root: true },
+        Ok(Format::TreeAndDirectory) => DirectoryForms { tree: true, root: true },
+        Ok(Format::TreeOnly) | Err(_) => DirectoryForms { tree: true, root: false },
+    }
+}
+
+fn root_at(platform: &Platform) -> Result<PathBuf, String> {
+    match platform.get(property::ROOT_PATH) {
+        None => Ok(PathBuf::from(ROOT_INSIDE)),
+        Some(path) if path.starts_with('/') && path.trim_end_matches('/').len() > 1 => {
+            Ok(PathBuf::from(path))
+        }
+        Some(path) => Err(format!(
+            "{} is `{}`, not an absolute path",
+            property::ROOT_PATH,
+            path.escape_debug()
+        )),
+    }
+}
+
+fn layers(platform: &Platform, function: DigestFunction) -> Result<Vec<(PathBuf, Digest)>, String> {
+    let read = |value: &str| {
+        let (at, digest) = value.split_once('=')?;
+        let plain = digest
+            .strip_prefix(function.name())
+            .and_then(|d| d.strip_prefix('/'))
+            .unwrap_or(digest);
+        let (hash, size) = plain.split_once('/')?;
+        let digest = Digest::from_hex(function, hash, size.parse().ok()?).ok()?;
+        at.starts_with('/').then(|| (PathBuf::from(at), digest))
+    };
+    platform
+        .all(property::LAYER)
+        .map(|value| {
+            read(value).ok_or_else(|| {
+                format!("the layer `{}` is not PATH=HASH/SIZE", value.escape_debug())
+            })
+        })
+        .collect()
+}
+
+fn deadline(action: &reapi::Action) -> Option<Duration> {
+    let timeout = action.timeout.as_ref()?;
+    let seconds = u64::try_from(timeout.seconds).unwrap_or(0);
+    let nanos = u32::try_from(timeout.nanos).unwrap_or(0);
+    let duration = Duration::new(seconds, nanos);
+    (!duration.is_zero()).then_some(duration)
+}

@@ -1,0 +1,145 @@
+//! One lease and everything that is kept for it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use hands_exec::{ActionTree, Ran};
+use hands_proto::{reapi, v1};
+use hands_reapi::{Blob, BlobError, Source};
+use hands_store::Pin;
+use hands_types::ErrorClass;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::action::Plan;
+use crate::fetch::{Fetcher, Prepared};
+use crate::output::Streams;
+use crate::outputs::{self, Collected};
+use crate::report::{Conclusion, Ending, Times};
+use crate::run::Feed;
+
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// One lease and everything that is kept for it. Dropping it stops whatever is still done for it.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// What to do; or why the lease can't be read.
+    pub(crate) plan: Result<Arc<Plan>, String>,
+    pub(crate) times: Times,
+    pub(crate) streams: Arc<Mutex<Streams>>,
+    pub(crate) feed: Option<Arc<Feed>>,
+    pub(crate) prepared: Option<Prepared>,
+    /// Kills the running command.
+    pub(crate) cancel: Option<oneshot::Sender<()>>,
+    pub(crate) ran: Option<(Ran, Ending)>,
+    /// Told to the hub until it is acknowledged.
+    pub(crate) finished: Option<v1::Finished>,
+    /// Keeps the outputs in the store until then.
+    pub(crate) pin: Option<Pin>,
+    pub(crate) task: Option<Task>,
+    pub(crate) collecting: Arc<AtomicBool>,
+}
+
+impl Attempt {
+    pub(crate) fn new(
+        plan: Result<Arc<Plan>, String>,
+        streams: Streams,
+        feed: Option<Arc<Feed>>,
+    ) -> Self {
+        Self {
+            plan,
+            times: Times::starting(SystemTime::now()),
+            streams: Arc::new(Mutex::new(streams)),
+            feed,
+            prepared: None,
+            cancel: None,
+            ran: None,
+            finished: None,
+            pin: None,
+            task: None,
+            collecting: Arc::default(),
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        // A blocking thread can't be aborted; it looks at this between two files.
+        self.collecting.store(true, Ordering::Relaxed);
+        if let Some((ran, _)) = &mut self.ran {
+            dispose(ran.tree.take());
+        }
+    }
+}
+
+/// A task that ends with whoever holds this.
+#[derive(Debug)]
+pub(crate) struct Task(JoinHandle<()>);
+
+impl Task {
+    pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(work))
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Drops a tree, elsewhere if that takes long.
+pub(crate) fn dispose(tree: Option<ActionTree>) {
+    if let Some(tree) = tree
+        && tree.is_large()
+        && let Ok(runtime) = tokio::runtime::Handle::try_current()
+    {
+        drop(runtime.spawn_blocking(move || drop(tree)));
+    }
+}
+
+/// Collects the outputs and uploads what the hub misses.
+pub(crate) async fn upload(
+    fetcher: &Fetcher,
+    plan: Arc<Plan>,
+    tree: ActionTree,
+    cancelled: Arc<AtomicBool>,
+) -> Result<(reapi::ActionResult, Pin), Conclusion> {
+    let store = fetcher.store().clone();
+    let for_thread = Arc::clone(&plan);
+    let gathered = tokio::task::spawn_blocking(move || {
+        let gathered = outputs::gather(&store, &for_thread, &tree, &cancelled);
+        // Here, because it may take a while.
+        drop(tree);
+        gathered
+    });
+    let Collected { result, digests, pin } = gathered
+        .await
+        .map_err(|_| Conclusion::internal("collecting the outputs panicked"))?
+        .map_err(|e| Conclusion::of_collect(&e))?;
+    if fetcher.same_store() || digests.is_empty() {
+        return Ok((result, pin));
+    }
+    let client = fetcher.blobs(&plan);
+    let store = fetcher.store();
+    let mut wait = FIRST_WAIT;
+    loop {
+        let blobs = digests
+            .iter()
+            .map(|digest| Blob { digest: *digest, source: Source::Stored(store.clone()) })
+            .collect();
+        match client.upload_missing(blobs).await {
+            Ok(_) => return Ok((result, pin)),
+            // The hub is away: the lease says how long that may last.
+            Err(error) if error.class() == (ErrorClass::Infra { retry: true }) => {
+                tracing::debug!(%error, "could not upload outputs; trying again");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LAST_WAIT);
+            }
+            Err(BlobError::Store(error)) => return Err(Conclusion::of_store(&error)),
+            Err(error) => return Err(Conclusion::of_blobs("upload the outputs", &error)),
+        }
+    }
+}

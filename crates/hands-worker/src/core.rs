@@ -1,0 +1,272 @@
+//! The one task that owns the slot machine, the attempts and the session.
+
+mod effects;
+mod hub;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hands_exec::{Executor, Isolation};
+use hands_proto::{reapi, v1};
+use hands_slots::{Effect, Input, LeaseId, Slots, SlotsConfig};
+use hands_store::Pin;
+use hands_tree::Lru;
+use hands_types::limits::HEARTBEAT;
+use hands_types::{Digest, Resources, Time};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::attempt::Attempt;
+use crate::config::WorkerConfig;
+use crate::fetch::{Fetcher, Prepared};
+use crate::host_root::{self, HostRoot};
+use crate::link::{Link, LinkEvent};
+use crate::output::Outgoing;
+use crate::report::Conclusion;
+use crate::run::{RunEnd, lock};
+
+/// How often the machine is looked at for a change of what actions see of it.
+const LOOK: Duration = Duration::from_secs(30);
+/// Input roots and layers that are announced.
+const HOLDS: usize = 64;
+
+/// How a stage's task ended.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Fetched(LeaseId, Result<Prepared, Conclusion>),
+    Ran(LeaseId, RunEnd),
+    Uploaded(LeaseId, Box<Result<(reapi::ActionResult, Pin), Conclusion>>),
+    /// What actions see of this machine, computed again.
+    HostRoot(HostRoot),
+}
+
+/// What the worker's owner wants.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Finish what runs, take nothing new, then say so.
+    Drain(oneshot::Sender<()>),
+}
+
+pub(crate) struct Core {
+    config: WorkerConfig,
+    isolation: Isolation,
+    host_root: HostRoot,
+    executor: Executor,
+    fetcher: Arc<Fetcher>,
+    state_dir: Arc<Path>,
+    slots: Slots,
+    attempts: BTreeMap<LeaseId, Attempt>,
+    link: Link,
+    /// The way to the hub once it has answered the first message.
+    session: Option<Outgoing>,
+    /// The way to a hub that has not answered yet, and what it was told that we hold.
+    opening: Option<(Outgoing, Vec<LeaseId>)>,
+    tasks: mpsc::UnboundedSender<Event>,
+    begun: Instant,
+    inputs: VecDeque<Input>,
+    effects: Vec<Effect>,
+    next_heartbeat: Instant,
+    next_look: Instant,
+    recent: Lru<Digest, ()>,
+    recent_changed: bool,
+    drained: Vec<oneshot::Sender<()>>,
+    done: bool,
+}
+
+impl Core {
+    pub(crate) fn new(
+        config: WorkerConfig,
+        executor: Executor,
+        host_root: HostRoot,
+    ) -> (Self, mpsc::UnboundedReceiver<Event>) {
+        // Not bounded: each lease has one task at a time, and each task says one thing.
+        let (tasks, events) = mpsc::unbounded_channel();
+        let slots = config.slots.max(1);
+        let resources = Resources {
+            cpu_millis: slots.saturating_mul(1000),
+            memory: config.memory,
+            custom: config.custom.clone(),
+        };
+        let fetches = slots.saturating_add(2);
+        let now = Instant::now();
+        let core = Self {
+            isolation: executor.isolation(),
+            fetcher: Arc::new(Fetcher::new(
+                config.store.clone(),
+                config.hub.clone(),
+                config.same_store,
+                config.compress,
+            )),
+            link: Link::new(config.hub.clone(), config.hub_name.clone()),
+            state_dir: config.state_dir.as_path().into(),
+            slots: Slots::new(SlotsConfig { slots, resources, fetches }),
+            config,
+            host_root,
+            executor,
+            attempts: BTreeMap::new(),
+            session: None,
+            opening: None,
+            tasks,
+            begun: now,
+            inputs: VecDeque::new(),
+            effects: Vec::new(),
+            next_heartbeat: now,
+            next_look: now + LOOK,
+            recent: Lru::new(),
+            recent_changed: false,
+            drained: Vec::new(),
+            done: false,
+        };
+        (core, events)
+    }
+
+    /// Works until it is drained, or until whoever gives orders is gone.
+    pub(crate) async fn run(
+        mut self,
+        mut events: mpsc::UnboundedReceiver<Event>,
+        mut orders: mpsc::Receiver<Order>,
+    ) {
+        while !self.done {
+            let deadline = self.next_deadline();
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(order) => self.obey(order),
+                    None => return,
+                },
+                Some(event) = events.recv() => self.event(event),
+                event = self.link.next() => self.link_event(event),
+                () = sleep_until(deadline) => self.tick(),
+            }
+            self.settle();
+        }
+        for done in self.drained.drain(..) {
+            // Whoever asked may have lost interest.
+            let _gone = done.send(());
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Drain(done) => {
+                self.drained.push(done);
+                self.start_drain();
+            }
+        }
+    }
+
+    fn start_drain(&mut self) {
+        if let Some(session) = self.session.as_ref().filter(|_| !self.slots.draining()) {
+            crate::output::send(session, v1::worker_message::Kind::Draining(v1::Draining {}));
+        }
+        self.inputs.push_back(Input::Drain);
+    }
+
+    /// Steps the slot machine through all inputs and does what it wants, until nothing is left.
+    fn settle(&mut self) {
+        while let Some(input) = self.inputs.pop_front() {
+            let mut effects = std::mem::take(&mut self.effects);
+            self.slots.step(self.now(), input, &mut effects);
+            for effect in effects.drain(..) {
+                self.perform(effect);
+            }
+            self.effects = effects;
+        }
+        #[cfg(debug_assertions)]
+        self.slots.check();
+    }
+
+    fn now(&self) -> Time {
+        Time(u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let lease = self.slots.next_deadline().map(|at| self.begun + Duration::from_micros(at.0));
+        let session = self.session.as_ref().map(|_| self.next_heartbeat.min(self.next_look));
+        lease.into_iter().chain(session).min()
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        self.inputs.push_back(Input::Tick);
+        if self.session.is_some() && now >= self.next_heartbeat {
+            self.next_heartbeat = now + HEARTBEAT;
+            self.heartbeat();
+        }
+        if now >= self.next_look {
+            self.next_look = now + LOOK;
+            if self.host_root.may_have_changed(&self.config.expose) {
+                let (expose, env) = (self.config.expose.clone(), self.config.default_env.clone());
+                let tasks = self.tasks.clone();
+                drop(tokio::task::spawn_blocking(move || {
+                    // The core may have ended.
+                    let _gone = tasks.send(Event::HostRoot(host_root::compute(&expose, &env)));
+                }));
+            }
+        }
+    }
+
+    fn heartbeat(&mut self) {
+        let Some(session) = &self.session else { return };
+        let free_disk = rustix::fs::statvfs(&*self.state_dir)
+            .map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+            .unwrap_or_default();
+        crate::output::send(
+            session,
+            v1::worker_message::Kind::Heartbeat(v1::Heartbeat { free_disk }),
+        );
+        if std::mem::take(&mut self.recent_changed) {
+            let digests =
+                self.recent.recent().take(HOLDS).map(|(digest, ())| digest.to_string()).collect();
+            crate::output::send(session, v1::worker_message::Kind::Holds(v1::Holds { digests }));
+        }
+    }
+
+    fn link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Dial => self.dial(),
+            LinkEvent::Message(message) => self.hub_message(*message),
+            LinkEvent::Lost(status) => {
+                self.link.mention(&status);
+                self.lose_session();
+            }
+        }
+    }
+
+    fn lose_session(&mut self) {
+        self.opening = None;
+        if self.session.take().is_some() {
+            for attempt in self.attempts.values() {
+                lock(&attempt.streams).suspend();
+            }
+            self.inputs.push_back(Input::SessionLost);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Fetched(lease, result) => self.fetched(lease, result),
+            Event::Ran(lease, end) => self.ran(lease, end),
+            Event::Uploaded(lease, result) => self.uploaded(lease, *result),
+            Event::HostRoot(host_root) => {
+                let changed = host_root.digest != self.host_root.digest;
+                self.host_root = host_root;
+                // What it offers stands in the first message of a session.
+                if changed && self.session.is_some() {
+                    tracing::info!("what actions see of this machine has changed; telling the hub");
+                    self.link.close();
+                    self.lose_session();
+                }
+            }
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,203 @@
+//! An action's trees: from the hub into the store, from the store onto the disk.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use hands_exec::Layer;
+use hands_reapi::{BlobClient, BlobError};
+use hands_store::{StageError, Staged, Stager, Store};
+use hands_tree::{Entry, Leaf, Lru};
+use hands_types::{Digest, DigestFunction, ErrorClass, RelPath};
+use tonic::transport::Channel;
+
+use crate::action::Plan;
+use crate::outputs::encode_directory;
+use crate::report::Conclusion;
+
+/// How often a tree is fetched again that was evicted before it was staged.
+const TRIES: u32 = 3;
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LAST_WAIT: Duration = Duration::from_secs(5);
+/// Sets of output directories that are remembered.
+const SEEDS: u64 = 256;
+
+/// Brings trees onto the disk.
+#[derive(Debug)]
+pub(crate) struct Fetcher {
+    store: Store,
+    stager: Stager,
+    hub: Channel,
+    same_store: bool,
+    compress: bool,
+    /// Digests of the trees of empty directories in which outputs are made, by their paths.
+    seeds: Mutex<Lru<(DigestFunction, BTreeSet<RelPath>), Digest>>,
+}
+
+/// An action's trees on disk. They stay there as long as this lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    /// The input root: topmost first, relative to the stager's root.
+    pub(crate) lowers: Vec<PathBuf>,
+    pub(crate) layers: Vec<Layer>,
+    #[expect(dead_code, reason = "held so that the trees stay")]
+    staged: Vec<Staged>,
+}
+
+impl Fetcher {
+    pub(crate) fn new(store: Store, hub: Channel, same_store: bool, compress: bool) -> Self {
+        let stager = store.stager();
+        Self { store, stager, hub, same_store, compress, seeds: Mutex::new(Lru::new()) }
+    }
+
+    /// The client by which the hub's blobs are reached.
+    pub(crate) fn blobs(&self, plan: &Plan) -> BlobClient {
+        BlobClient::new(self.hub.clone(), &plan.instance, plan.function)
+            .with_compression(self.compress)
+    }
+
+    /// Whether there is anything to upload to.
+    pub(crate) fn same_store(&self) -> bool {
+        self.same_store
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Fetches and stages all that an action needs.
+    pub(crate) async fn prepare(&self, plan: &Plan) -> Result<Prepared, Conclusion> {
+        let roots: Vec<Digest> = std::iter::once(plan.input_root)
+            .chain(plan.layers.iter().map(|(_, digest)| *digest))
+            .collect();
+        let mut staged = Vec::with_capacity(roots.len() + 1);
+        let mut missing = Vec::new();
+        for root in &roots {
+            match self.tree(plan, root).await? {
+                Ok(tree) => staged.push(tree),
+                Err(lacking) => missing.extend(lacking),
+            }
+        }
+        // All at once: a client uploads what is named and tries again.
+        if !missing.is_empty() {
+            missing.sort_unstable();
+            missing.dedup();
+            return Err(Conclusion::missing(&missing));
+        }
+        let mut lowers = staged.first().map(|t| t.lowers().to_vec()).unwrap_or_default();
+        let mut layers = Vec::with_capacity(plan.layers.len());
+        for ((at, _), tree) in plan.layers.iter().zip(&staged[1..]) {
+            match tree.lowers() {
+                [dir] => layers.push(Layer { dir: dir.clone(), at: at.clone() }),
+                // Two directories can't be mounted as one without an overlay of their own.
+                _ => {
+                    return Err(Conclusion::internal(
+                        "a layer was staged as a difference to another tree",
+                    ));
+                }
+            }
+        }
+        if let Some(seed) = self.seed(plan).await? {
+            // At the bottom: whatever the inputs have in these places counts.
+            lowers.extend(seed.lowers().to_vec());
+            staged.push(seed);
+        }
+        Ok(Prepared { lowers, layers, staged })
+    }
+
+    /// One tree; or the blobs that the hub lacks of it.
+    async fn tree(
+        &self,
+        plan: &Plan,
+        root: &Digest,
+    ) -> Result<Result<Staged, Vec<Digest>>, Conclusion> {
+        if let Some(ready) = self.stager.ready(root) {
+            return Ok(Ok(ready));
+        }
+        let mut lacking = Vec::new();
+        for _ in 0..TRIES {
+            match self.stage(root).await? {
+                Ok(tree) => return Ok(Ok(tree)),
+                Err(StageError::Missing(digests)) if self.same_store => return Ok(Err(digests)),
+                Err(StageError::Missing(digests)) => lacking = digests,
+                Err(error @ StageError::Invalid { .. }) => return Err(Conclusion::invalid(&error)),
+                Err(StageError::Store(error)) => return Err(Conclusion::of_store(&error)),
+            }
+            if let Some(digests) = self.fetch(plan, root).await? {
+                return Ok(Err(digests));
+            }
+        }
+        // Fetched again and again and gone each time: the store has no room for it.
+        tracing::warn!(%root, "a tree is evicted before it can be used");
+        Ok(Err(lacking))
+    }
+
+    async fn stage(&self, root: &Digest) -> Result<Result<Staged, StageError>, Conclusion> {
+        let (stager, root) = (self.stager.clone(), *root);
+        tokio::task::spawn_blocking(move || stager.stage(&root))
+            .await
+            .map_err(|_| Conclusion::internal("staging the inputs panicked"))
+    }
+
+    /// Fetches a tree, waiting out a hub that is away; or the blobs that it lacks.
+    async fn fetch(&self, plan: &Plan, root: &Digest) -> Result<Option<Vec<Digest>>, Conclusion> {
+        let client = self.blobs(plan);
+        let mut wait = FIRST_WAIT;
+        loop {
+            match client.fetch_tree(root, &self.store).await {
+                Ok(_) => return Ok(None),
+                Err(BlobError::Missing(digests)) => return Ok(Some(digests)),
+                Err(error) if error.class() == (ErrorClass::Infra { retry: true }) => {
+                    tracing::debug!(%error, "could not fetch inputs; trying again");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(LAST_WAIT);
+                }
+                Err(BlobError::Store(error)) => return Err(Conclusion::of_store(&error)),
+                Err(error) => return Err(Conclusion::of_blobs("fetch the inputs", &error)),
+            }
+        }
+    }
+
+    /// The directories in which outputs are made, which must exist before the command runs (REAPI v2). Staged as a tree of
+    /// empty directories; the same few sets come again and again.
+    async fn seed(&self, plan: &Plan) -> Result<Option<Staged>, Conclusion> {
+        if plan.outputs.declared.is_empty() {
+            return Ok(None);
+        }
+        let parents = plan.outputs.parents().map_err(|e| Conclusion::invalid(&e))?;
+        if parents.is_empty() {
+            return Ok(None);
+        }
+        let key = (plan.function, parents);
+        let known = lock(&self.seeds).get(&key).copied();
+        if let Some(root) = known
+            && let Some(ready) = self.stager.ready(&root)
+        {
+            return Ok(Some(ready));
+        }
+        let entries = key.1.iter().map(|path| Entry { path: path.clone(), leaf: Leaf::Directory });
+        let built = hands_tree::build(plan.function, entries, encode_directory)
+            .map_err(|e| Conclusion::invalid(&e))?;
+        let Some(root) = built.last().map(|directory| directory.digest) else { return Ok(None) };
+        let blobs = built.into_iter().map(|d| (d.digest, d.bytes.into())).collect();
+        for stored in self.store.put_many(blobs) {
+            stored.map_err(|e| Conclusion::of_store(&e))?;
+        }
+        match self.stage(&root).await? {
+            Ok(tree) => {
+                let mut seeds = lock(&self.seeds);
+                seeds.insert(key, root, 1);
+                seeds.shrink(SEEDS);
+                Ok(Some(tree))
+            }
+            Err(StageError::Store(error)) => Err(Conclusion::of_store(&error)),
+            Err(error) => Err(Conclusion::internal(&error.to_string())),
+        }
+    }
+}
+
+/// Nothing that holds the lock leaves the list half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,167 @@
+//! The session with the hub: dialing, dialing again, and what is logged about it.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use hands_proto::v1;
+use hands_proto::v1::workers_client::WorkersClient;
+use hands_types::limits::MAX_MESSAGE;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
+
+use crate::output::{self, Outgoing};
+
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LAST_WAIT: Duration = Duration::from_secs(2);
+/// A hub that takes the connection and says nothing for this long is as good as gone.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How often an absent hub is mentioned.
+const MENTION: Duration = Duration::from_secs(60);
+
+/// The way to the hub, or the way towards it.
+pub(crate) struct Link {
+    channel: Channel,
+    hub_name: String,
+    state: State,
+    wait: Duration,
+    /// When the hub was lost, and when that was last logged.
+    lost: Option<(Instant, Instant)>,
+}
+
+enum State {
+    /// Nothing until then.
+    Waiting(Instant),
+    /// The first message is on its way.
+    Opening {
+        call: Pin<Box<dyn Future<Output = Result<Streaming<v1::HubMessage>, Status>> + Send>>,
+        until: Instant,
+    },
+    /// Messages may come; until the first one has, not for ever.
+    Open { stream: Box<Streaming<v1::HubMessage>>, until: Option<Instant> },
+}
+
+/// What the link has to say.
+pub(crate) enum LinkEvent {
+    /// Time to say hello: call [`Link::open`].
+    Dial,
+    Message(Box<v1::HubMessage>),
+    /// The session, or the attempt to have one, is over.
+    Lost(Status),
+}
+
+impl Link {
+    pub(crate) fn new(channel: Channel, hub_name: String) -> Self {
+        Self {
+            channel,
+            hub_name,
+            state: State::Waiting(Instant::now()),
+            wait: FIRST_WAIT,
+            lost: None,
+        }
+    }
+
+    /// Opens a session with its first message; what is sent afterwards follows it.
+    pub(crate) fn open(&mut self, hello: v1::Hello) -> Outgoing {
+        let (outgoing, queue) = mpsc::unbounded_channel();
+        output::send(&outgoing, v1::worker_message::Kind::Hello(hello));
+        let mut client = WorkersClient::new(self.channel.clone())
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE);
+        let call = async move {
+            client
+                .session(UnboundedReceiverStream::new(queue))
+                .await
+                .map(tonic::Response::into_inner)
+        };
+        self.state = State::Opening { call: Box::pin(call), until: Instant::now() + PATIENCE };
+        outgoing
+    }
+
+    /// The next event. May be dropped and called again.
+    pub(crate) async fn next(&mut self) -> LinkEvent {
+        let silent = || Status::deadline_exceeded("the hub does not answer");
+        loop {
+            match &mut self.state {
+                State::Waiting(until) => {
+                    tokio::time::sleep_until(*until).await;
+                    return LinkEvent::Dial;
+                }
+                State::Opening { call, until } => match tokio::time::timeout_at(*until, call).await
+                {
+                    Ok(Ok(stream)) => {
+                        let until = Some(*until);
+                        self.state = State::Open { stream: Box::new(stream), until };
+                    }
+                    Ok(Err(status)) => return self.fail(status),
+                    Err(_) => return self.fail(silent()),
+                },
+                State::Open { stream, until } => {
+                    let message = match until {
+                        Some(until) => tokio::time::timeout_at(*until, stream.message()).await,
+                        None => Ok(stream.message().await),
+                    };
+                    return match message {
+                        Ok(Ok(Some(message))) => {
+                            *until = None;
+                            LinkEvent::Message(Box::new(message))
+                        }
+                        Ok(Ok(None)) => self.fail(Status::unavailable("the hub ended the session")),
+                        Ok(Err(status)) => self.fail(status),
+                        Err(_) => self.fail(silent()),
+                    };
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, status: Status) -> LinkEvent {
+        self.close();
+        LinkEvent::Lost(status)
+    }
+
+    /// Ends the session, if there is one; the next attempt follows after a while.
+    pub(crate) fn close(&mut self) {
+        self.state = State::Waiting(Instant::now() + self.wait);
+        self.wait = (self.wait * 2).min(LAST_WAIT);
+    }
+
+    /// A session works: says so if that is news.
+    pub(crate) fn works(&mut self) {
+        self.wait = FIRST_WAIT;
+        match self.lost.take() {
+            Some((since, _)) => {
+                tracing::info!(hub = self.hub_name, after = ?since.elapsed(), "connected to the hub again");
+            }
+            None => tracing::info!(hub = self.hub_name, "connected to the hub"),
+        }
+    }
+
+    /// One line when the hub is lost, then one a minute.
+    pub(crate) fn mention(&mut self, status: &Status) {
+        let now = Instant::now();
+        let (since, say) = match self.lost {
+            None => (now, true),
+            Some((since, last)) => (since, now - last >= MENTION),
+        };
+        if !say {
+            return;
+        }
+        self.lost = Some((since, now));
+        let (hub, why) = (self.hub_name.as_str(), status.message());
+        match status.code() {
+            // It will say the same next time: whoever runs the worker must do something.
+            Code::FailedPrecondition
+            | Code::Unauthenticated
+            | Code::PermissionDenied
+            | Code::InvalidArgument => {
+                tracing::error!(hub, "the hub refuses this worker: {why}");
+            }
+            _ => {
+                tracing::warn!(hub, code = ?status.code(), "no connection to the hub, trying again: {why}")
+            }
+        }
+    }
+}

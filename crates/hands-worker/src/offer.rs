@@ -1,0 +1,66 @@
+//! What a worker says of itself.
+
+use hands_exec::Isolation;
+use hands_proto::v1;
+use hands_types::platform::property;
+
+use crate::config::WorkerConfig;
+
+/// The first message of a session.
+pub(crate) fn hello(
+    config: &WorkerConfig,
+    isolation: Isolation,
+    host_root: &str,
+    attempts: Vec<v1::AttemptId>,
+) -> v1::Hello {
+    v1::Hello {
+        protocol: Some(config.protocol()),
+        worker_id: config.id.to_string(),
+        name: config.name.clone(),
+        properties: properties(config, isolation, host_root),
+        cpu_millis: config.slots.saturating_mul(1000),
+        memory: config.memory,
+        custom: config
+            .custom
+            .iter()
+            .map(|(name, count)| v1::Counter { name: name.clone(), count: *count })
+            .collect(),
+        slots: config.slots,
+        lease_ms: config
+            .lease
+            .map_or(0, |lease| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)),
+        attempts,
+    }
+}
+
+fn properties(config: &WorkerConfig, isolation: Isolation, host_root: &str) -> Vec<v1::Property> {
+    let mut properties = vec![
+        (property::OS, "linux"),
+        (property::ISA, isa()),
+        (property::HOST_ROOT, host_root),
+        (property::ISOLATION, isolation.name()),
+    ];
+    if isolation == Isolation::Process {
+        // Offered, so that an action that asks for more goes elsewhere.
+        properties.push((property::PRIVILEGE, "none"));
+    }
+    properties.extend(config.tags.iter().map(|tag| (property::TAG, tag.as_str())));
+    properties
+        .extend(config.properties.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let own = |(name, value): (&str, &str)| v1::Property {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    };
+    properties.into_iter().map(own).collect()
+}
+
+/// The instruction set in the words of REAPI's platform lexicon.
+const fn isa() -> &'static str {
+    if cfg!(target_arch = "x86_64") {
+        "x86-64"
+    } else if cfg!(target_arch = "aarch64") {
+        "arm-a64"
+    } else {
+        std::env::consts::ARCH
+    }
+}

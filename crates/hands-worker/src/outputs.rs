@@ -1,0 +1,213 @@
+//! Collected outputs: into the store, and as REAPI messages.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use hands_exec::{
+    ActionTree, CollectError, DeclaredKind, OutputItem, OutputKind, OutputStore, collect,
+};
+use hands_proto::reapi;
+use hands_store::{Pin, Store};
+use hands_tree::{BuiltDirectory, Directory};
+use hands_types::{Digest, DigestFunction};
+use prost::Message as _;
+use prost::encoding::{WireType, encode_key, encode_varint};
+
+use crate::action::{DirectoryForms, Plan};
+
+/// What was collected.
+#[derive(Debug)]
+pub(crate) struct Collected {
+    /// The part of the result that names outputs; the rest is empty.
+    pub(crate) result: reapi::ActionResult,
+    /// All blobs that it refers to.
+    pub(crate) digests: Vec<Digest>,
+    /// Keeps them in the store.
+    pub(crate) pin: Pin,
+}
+
+/// Reads the outputs out of the tree into the store. Blocks.
+pub(crate) fn gather(
+    store: &Store,
+    plan: &Plan,
+    tree: &ActionTree,
+    cancelled: &Arc<AtomicBool>,
+) -> Result<Collected, CollectError> {
+    let mut sink = Sink {
+        store,
+        function: plan.function,
+        digests: Vec::new(),
+        pin: store.pin([]),
+        cancelled: Arc::clone(cancelled),
+    };
+    let items = collect(tree, &plan.outputs, &mut sink)?;
+    let mut result = reapi::ActionResult::default();
+    for item in items {
+        add(&mut result, item, plan, &mut sink)?;
+    }
+    Ok(Collected { result, digests: sink.digests, pin: sink.pin })
+}
+
+struct Sink<'a> {
+    store: &'a Store,
+    function: DigestFunction,
+    digests: Vec<Digest>,
+    pin: Pin,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Sink<'_> {
+    fn keep(&mut self, digest: Digest) {
+        self.pin.add([digest]);
+        self.digests.push(digest);
+    }
+
+    fn put(&mut self, path: &str, digest: Digest, bytes: Bytes) -> Result<(), CollectError> {
+        self.keep(digest);
+        self.store
+            .put(digest, bytes)
+            .map_err(|e| CollectError::Store { path: path.to_owned(), source: Box::new(e) })
+    }
+}
+
+impl OutputStore for Sink<'_> {
+    fn function(&self) -> DigestFunction {
+        self.function
+    }
+
+    fn file(
+        &mut self,
+        _path: &str,
+        mut file: File,
+    ) -> Result<Digest, Box<dyn std::error::Error + Send + Sync>> {
+        let digest = self.store.ingest(self.function, &mut file)?;
+        self.keep(digest);
+        Ok(digest)
+    }
+
+    fn encode(&mut self, directory: &Directory) -> Vec<u8> {
+        encode_directory(directory)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+fn add(
+    result: &mut reapi::ActionResult,
+    item: OutputItem,
+    plan: &Plan,
+    sink: &mut Sink<'_>,
+) -> Result<(), CollectError> {
+    let OutputItem { path, declared, kind } = item;
+    match kind {
+        OutputKind::File { digest, executable } => result.output_files.push(reapi::OutputFile {
+            path,
+            digest: Some(digest.into()),
+            is_executable: executable,
+            ..Default::default()
+        }),
+        OutputKind::Symlink { target } => {
+            let link = reapi::OutputSymlink { path, target, node_properties: None };
+            add_link(result, link, declared, plan.legacy);
+        }
+        OutputKind::Directory { directories } => {
+            let output = directory(path, directories, plan.forms, sink)?;
+            result.output_directories.push(output);
+        }
+    }
+    Ok(())
+}
+
+/// Clients of API 2.0 look into lists by kind, later ones and Buck2 into one list for all.
+fn add_link(
+    result: &mut reapi::ActionResult,
+    link: reapi::OutputSymlink,
+    declared: DeclaredKind,
+    legacy: bool,
+) {
+    if legacy {
+        match declared {
+            DeclaredKind::Directory => result.output_directory_symlinks.push(link.clone()),
+            DeclaredKind::File | DeclaredKind::Any | DeclaredKind::Glob => {
+                result.output_file_symlinks.push(link.clone());
+            }
+        }
+    }
+    result.output_symlinks.push(link);
+}
+
+fn directory(
+    path: String,
+    directories: Vec<BuiltDirectory>,
+    forms: DirectoryForms,
+    sink: &mut Sink<'_>,
+) -> Result<reapi::OutputDirectory, CollectError> {
+    let mut output = reapi::OutputDirectory::default();
+    if forms.tree {
+        let bytes = encode_tree(&directories);
+        let digest = hands_tree::hash(sink.function, &bytes);
+        sink.put(&path, digest, bytes)?;
+        output.tree_digest = Some(digest.into());
+        output.is_topologically_sorted = true;
+    }
+    if forms.root {
+        output.root_directory_digest = directories.first().map(|root| root.digest.into());
+        // Children before parents, so that nobody ever sees a directory whose children are not there.
+        for BuiltDirectory { digest, bytes } in directories.into_iter().rev() {
+            sink.put(&path, digest, bytes.into())?;
+        }
+    }
+    output.path = path;
+    Ok(output)
+}
+
+/// A `Tree` message (root 1, children 2) around directories that are encoded already, parents first.
+fn encode_tree(directories: &[BuiltDirectory]) -> Bytes {
+    let length: usize = directories.iter().map(|d| d.bytes.len() + 11).sum();
+    let mut bytes = BytesMut::with_capacity(length);
+    for (i, directory) in directories.iter().enumerate() {
+        encode_key(if i == 0 { 1 } else { 2 }, WireType::LengthDelimited, &mut bytes);
+        encode_varint(directory.bytes.len() as u64, &mut bytes);
+        bytes.put_slice(&directory.bytes);
+    }
+    bytes.freeze()
+}
+
+/// The canonical bytes of a directory.
+pub(crate) fn encode_directory(directory: &Directory) -> Vec<u8> {
+    let message = reapi::Directory {
+        files: directory
+            .files
+            .iter()
+            .map(|file| reapi::FileNode {
+                name: file.name.clone(),
+                digest: Some(file.digest.into()),
+                is_executable: file.executable,
+                ..Default::default()
+            })
+            .collect(),
+        directories: directory
+            .directories
+            .iter()
+            .map(|node| reapi::DirectoryNode {
+                name: node.name.clone(),
+                digest: Some(node.digest.into()),
+            })
+            .collect(),
+        symlinks: directory
+            .symlinks
+            .iter()
+            .map(|link| reapi::SymlinkNode {
+                name: link.name.clone(),
+                target: link.target.clone(),
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    };
+    message.encode_to_vec()
+}

@@ -1,0 +1,308 @@
+//! What is told of an attempt's end.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use hands_exec::{CollectError, End, ExecError, Isolation, Ran, Stream};
+use hands_proto::{pack, reapi, rpc, v1};
+use hands_reapi::BlobError;
+use hands_store::StoreError;
+use hands_types::limits::{INLINE_STREAM, MAX_STREAM};
+use hands_types::{Attempt, Digest, ErrorClass, error::exit};
+
+use crate::action::Plan;
+use crate::output::Streams;
+
+const INVALID_ARGUMENT: i32 = 3;
+const DEADLINE_EXCEEDED: i32 = 4;
+const RESOURCE_EXHAUSTED: i32 = 8;
+const FAILED_PRECONDITION: i32 = 9;
+const INTERNAL: i32 = 13;
+
+/// Why there is no result, or not a whole one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Conclusion {
+    pub(crate) status: rpc::Status,
+    /// Another worker may do better.
+    pub(crate) try_elsewhere: bool,
+}
+
+impl Conclusion {
+    fn new(code: i32, message: impl Into<String>, try_elsewhere: bool) -> Self {
+        let status = rpc::Status { code, message: message.into(), details: Vec::new() };
+        Self { status, try_elsewhere }
+    }
+
+    pub(crate) fn is_ok(&self) -> bool {
+        self.status.code == 0
+    }
+
+    /// The user's error.
+    pub(crate) fn invalid(error: &dyn std::error::Error) -> Self {
+        Self::invalid_text(&with_causes(error))
+    }
+
+    pub(crate) fn invalid_text(message: &str) -> Self {
+        Self::new(INVALID_ARGUMENT, message, false)
+    }
+
+    pub(crate) fn internal(message: &str) -> Self {
+        Self::new(INTERNAL, message, true)
+    }
+
+    pub(crate) fn exhausted(message: impl Into<String>) -> Self {
+        Self::new(RESOURCE_EXHAUSTED, message, true)
+    }
+
+    /// Exactly one PreconditionFailure that names them all: Bazel uploads these and tries again.
+    pub(crate) fn missing(digests: &[Digest]) -> Self {
+        let violations = digests
+            .iter()
+            .map(|digest| rpc::precondition_failure::Violation {
+                r#type: "MISSING".to_owned(),
+                subject: format!("blobs/{digest}"),
+                description: String::new(),
+            })
+            .collect();
+        let message =
+            format!("{} blobs of the action's inputs are not in the store", digests.len());
+        let mut this = Self::new(FAILED_PRECONDITION, message, false);
+        this.status.details.push(pack(&rpc::PreconditionFailure { violations }));
+        this
+    }
+
+    pub(crate) fn of_store(error: &StoreError) -> Self {
+        if error.is_full() {
+            return Self::exhausted(format!("the worker's disk is full: {}", with_causes(error)));
+        }
+        Self::by_class(error.class(), with_causes(error), is_out_of_descriptors(error))
+    }
+
+    pub(crate) fn of_blobs(what: &str, error: &BlobError) -> Self {
+        let text = format!("could not {what}: {}", with_causes(error));
+        Self::by_class(error.class(), text, is_out_of_descriptors(error))
+    }
+
+    pub(crate) fn of_exec(error: &ExecError) -> Self {
+        Self::by_class(error.class(), with_causes(error), is_out_of_descriptors(error))
+    }
+
+    pub(crate) fn of_collect(error: &CollectError) -> Self {
+        let full = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |e| {
+            e.source()
+        })
+        .any(|e| e.downcast_ref::<StoreError>().is_some_and(StoreError::is_full));
+        if full {
+            return Self::exhausted(format!("the worker's disk is full: {}", with_causes(error)));
+        }
+        Self::by_class(error.class(), with_causes(error), is_out_of_descriptors(error))
+    }
+
+    /// The spool of a stream can't be written.
+    pub(crate) fn of_spool(error: &std::io::Error) -> Self {
+        Self::exhausted(format!("the worker can't keep the action's output: {error}"))
+    }
+
+    fn by_class(class: ErrorClass, text: String, descriptors: bool) -> Self {
+        if descriptors {
+            return Self::exhausted(format!(
+                "the worker is out of file descriptors; raise its limit (`ulimit -n`): {text}"
+            ));
+        }
+        match class {
+            ErrorClass::User | ErrorClass::Config => Self::new(INVALID_ARGUMENT, text, false),
+            ErrorClass::Environment => Self::new(RESOURCE_EXHAUSTED, text, true),
+            ErrorClass::Infra { .. } | ErrorClass::Bug => Self::new(INTERNAL, text, true),
+        }
+    }
+}
+
+fn is_out_of_descriptors(error: &(dyn std::error::Error + 'static)) -> bool {
+    use rustix::io::Errno;
+    std::iter::successors(Some(error), |e| e.source())
+        .filter_map(|e| e.downcast_ref::<std::io::Error>())
+        .filter_map(std::io::Error::raw_os_error)
+        .any(|code| code == Errno::MFILE.raw_os_error() || code == Errno::NFILE.raw_os_error())
+}
+
+/// An error with all of its causes, in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |e| e.source()) {
+        let cause = cause.to_string();
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// An action's end as REAPI tells it: the exit code, what goes with it, and a line that a shell would write.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    /// None if the command was never started.
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) conclusion: Conclusion,
+    /// A line for stderr.
+    pub(crate) line: Option<String>,
+    /// For people.
+    pub(crate) hint: String,
+}
+
+/// Reads how an action ended.
+pub(crate) fn ending(ran: &Ran, plan: &Plan) -> Ending {
+    let program =
+        || plan.command.arguments.first().map(|p| p.escape_debug().to_string()).unwrap_or_default();
+    let errno = |code: i32| std::io::Error::from_raw_os_error(code);
+    let with = |code: i32| Ending {
+        exit_code: Some(code),
+        conclusion: Conclusion::default(),
+        line: None,
+        hint: String::new(),
+    };
+    let killed = 128 + 9;
+    let mut ending = match &ran.end {
+        End::Exited(code) => with(*code),
+        End::Signaled(signal) => with(128 + signal),
+        End::TimedOut => {
+            let limit = plan.deadline.unwrap_or_default();
+            let message = format!("the action was killed at its deadline of {limit:?}");
+            Ending {
+                conclusion: Conclusion::new(DEADLINE_EXCEEDED, message, false),
+                ..with(killed)
+            }
+        }
+        End::TooMuchOutput(stream) => {
+            let message = format!(
+                "the action was killed because it wrote more than {} MiB to {}",
+                MAX_STREAM >> 20,
+                stream.name()
+            );
+            Ending { conclusion: Conclusion::new(INVALID_ARGUMENT, message, false), ..with(killed) }
+        }
+        End::NotFound => Ending {
+            line: Some(format!("hands: {}: command not found\n", program())),
+            ..with(i32::from(exit::NOT_FOUND))
+        },
+        End::NotExecutable(code) => Ending {
+            line: Some(format!("hands: {}: {}\n", program(), strerror(*code))),
+            ..with(i32::from(exit::CANNOT_EXECUTE))
+        },
+        End::BadWorkingDirectory(code) => {
+            let message = format!(
+                "the working directory `{}` can't be entered: {}",
+                plan.outputs.working_directory,
+                strerror(*code)
+            );
+            Ending { exit_code: None, conclusion: Conclusion::invalid_text(&message), ..with(0) }
+        }
+        End::NotStarted(step, code) => {
+            let text = format!("{step}: {}", errno(*code));
+            let source = std::io::Error::from_raw_os_error(*code);
+            let conclusion = if is_out_of_descriptors(&source)
+                || *code == rustix::io::Errno::NOSPC.raw_os_error()
+            {
+                Conclusion::exhausted(text)
+            } else {
+                Conclusion::internal(&text)
+            };
+            Ending { exit_code: None, conclusion, ..with(0) }
+        }
+        End::Cancelled => Ending {
+            exit_code: None,
+            conclusion: Conclusion::internal("the action was killed by its worker"),
+            ..with(0)
+        },
+    };
+    if ran.oom_killed {
+        ending.hint = "a process of the action was killed because the action used more memory than it asked for; ask for more with --memory".to_owned();
+    }
+    ending
+}
+
+/// The kernel's words, without the number that Rust appends.
+fn strerror(code: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(code).to_string();
+    text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
+}
+
+/// When things happened to an attempt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) received: SystemTime,
+    pub(crate) fetch_start: SystemTime,
+    pub(crate) fetch_end: SystemTime,
+    pub(crate) run_start: SystemTime,
+    pub(crate) run_end: SystemTime,
+    pub(crate) upload_start: SystemTime,
+    pub(crate) upload_end: SystemTime,
+}
+
+impl Times {
+    /// All at once; later stages overwrite theirs. Bazel computes nonsense from times that are not set.
+    pub(crate) fn starting(now: SystemTime) -> Self {
+        Self {
+            received: now,
+            fetch_start: now,
+            fetch_end: now,
+            run_start: now,
+            run_end: now,
+            upload_start: now,
+            upload_end: now,
+        }
+    }
+}
+
+/// Completes a result: streams, exit code, metadata.
+pub(crate) fn complete(
+    mut result: reapi::ActionResult,
+    exit_code: i32,
+    streams: &Streams,
+    metadata: reapi::ExecutedActionMetadata,
+) -> reapi::ActionResult {
+    result.exit_code = exit_code;
+    let (out, err) = (streams.spool(Stream::Stdout), streams.spool(Stream::Stderr));
+    let inline = |bytes: Option<Bytes>| bytes.unwrap_or_default();
+    result.stdout_digest = Some(out.digest().into());
+    result.stderr_digest = Some(err.digest().into());
+    result.stdout_raw = inline(out.whole(INLINE_STREAM));
+    result.stderr_raw = inline(err.whole(INLINE_STREAM));
+    result.execution_metadata = Some(metadata);
+    result
+}
+
+/// The metadata of an executed action.
+pub(crate) fn metadata(
+    worker: &str,
+    plan: &Plan,
+    times: &Times,
+    ran: Option<&Ran>,
+    isolation: Isolation,
+    attempt: Attempt,
+) -> reapi::ExecutedActionMetadata {
+    let at = |time: SystemTime| Some(prost_types::Timestamp::from(time));
+    let took = times.run_end.duration_since(times.run_start).unwrap_or_default();
+    let usage = ran.map(|ran| v1::Usage {
+        user_us: ran.usage.user_us,
+        system_us: ran.usage.system_us,
+        peak_memory: ran.usage.peak_memory,
+        isolation: isolation.name().to_owned(),
+        attempt: attempt.0,
+        oom_killed: ran.oom_killed,
+        network_attempted: ran.network_attempted,
+    });
+    reapi::ExecutedActionMetadata {
+        worker: worker.to_owned(),
+        queued_timestamp: plan.queued.or_else(|| at(times.received)),
+        worker_start_timestamp: at(times.received),
+        worker_completed_timestamp: at(SystemTime::now()),
+        input_fetch_start_timestamp: at(times.fetch_start),
+        input_fetch_completed_timestamp: at(times.fetch_end),
+        execution_start_timestamp: at(times.run_start),
+        execution_completed_timestamp: at(times.run_end),
+        output_upload_start_timestamp: at(times.upload_start),
+        output_upload_completed_timestamp: at(times.upload_end),
+        auxiliary_metadata: usage.iter().map(pack).collect(),
+        virtual_execution_duration: prost_types::Duration::try_from(took).ok(),
+    }
+}

@@ -1,0 +1,136 @@
+//! The handle on a worker.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Mutex;
+
+use hands_exec::{ExecConfig, Executor, LauncherConfig, Network, Privilege};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::config::WorkerConfig;
+use crate::core::{Core, Order};
+use crate::error::WorkerError;
+use crate::host_root::{self, HostRoot};
+use crate::isolation::{self, Level};
+use crate::run::lock;
+
+/// A running worker. Dropping it kills what runs.
+#[derive(Debug)]
+pub struct Worker {
+    level: Level,
+    host_root: String,
+    orders: mpsc::Sender<Order>,
+    ended: watch::Receiver<bool>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Worker {
+    /// Starts a worker: tries what the machine allows, starts the sandbox's launcher, makes a first slot, and dials the
+    /// hub, which may be away. Must be called within a tokio runtime.
+    pub async fn start(mut config: WorkerConfig) -> Result<Self, WorkerError> {
+        config.slots = config.slots.max(1);
+        let prepare = tokio::task::spawn_blocking(move || prepare(config));
+        let (config, level, executor, host_root) =
+            prepare.await.map_err(|_| WorkerError::Panicked)??;
+        let (orders, receiver) = mpsc::channel(4);
+        let (said, ended) = watch::channel(false);
+        let digest = host_root.digest.clone();
+        let warm = executor.clone();
+        let (core, events) = Core::new(config, executor, host_root);
+        let task = tokio::spawn(async move {
+            tokio::join!(core.run(events, receiver), async {
+                // The first action need not wait for its slot. If it can't be made, that action will say why.
+                if let Err(error) = warm.warm(Network::Loopback, Privilege::None).await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "can't make a sandbox slot"
+                    );
+                }
+                drop(warm);
+            });
+            said.send_replace(true);
+        });
+        Ok(Self { level, host_root: digest, orders, ended, task: Mutex::new(Some(task)) })
+    }
+
+    /// At which level actions run here, and why not at a better one.
+    pub fn isolation(&self) -> &Level {
+        &self.level
+    }
+
+    /// The digest of what actions see of this machine, as it was at the start: the property `host-root`.
+    pub fn host_root(&self) -> &str {
+        &self.host_root
+    }
+
+    /// Takes nothing new, hands back what was not started, and returns when the rest is finished and reported.
+    pub async fn drain(&self) {
+        let (done, drained) = oneshot::channel();
+        if self.orders.send(Order::Drain(done)).await.is_ok() {
+            // An error says that the worker was stopped meanwhile.
+            let _stopped = drained.await;
+        }
+        self.ended().await;
+    }
+
+    /// Ends at once: kills what runs, and returns when nothing is left of it.
+    pub async fn stop(&self) {
+        let task = lock(&self.task).take();
+        if let Some(task) = task {
+            task.abort();
+            // Cancelled, as was asked; or it had ended.
+            let _aborted = task.await;
+        }
+    }
+
+    /// Returns when the worker has ended: drained, by its owner or by the hub, or stopped.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        // An error says that the task is gone, which is the same.
+        let _gone = ended.wait_for(|ended| *ended).await;
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Some(task) = lock(&self.task).take() {
+            task.abort();
+        }
+    }
+}
+
+fn prepare(config: WorkerConfig) -> Result<(WorkerConfig, Level, Executor, HostRoot), WorkerError> {
+    make_directory(&config.state_dir)?;
+    let level = isolation::choose(config.isolation, &config.program, &config.state_dir)?;
+    let stager = config.store.stager();
+    let mut launcher = LauncherConfig::new(
+        config.program.clone(),
+        level.isolation,
+        absolute(stager.root())?,
+        absolute(&config.state_dir)?.join("sandbox"),
+    );
+    launcher.expose.clone_from(&config.expose);
+    let exec =
+        ExecConfig { launcher, slots: config.slots, default_env: config.default_env.clone() };
+    let executor = Executor::start(exec).map_err(WorkerError::Sandbox)?;
+    let host_root = host_root::compute(&config.expose, &config.default_env);
+    Ok((config, level, executor, host_root))
+}
+
+fn make_directory(path: &Path) -> Result<(), WorkerError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| WorkerError::Directory { what: "make", path: path.to_owned(), source })
+}
+
+fn absolute(path: &Path) -> Result<std::path::PathBuf, WorkerError> {
+    path.canonicalize().map_err(|source| WorkerError::Directory {
+        what: "find",
+        path: path.to_owned(),
+        source,
+    })
+}
