@@ -39,8 +39,8 @@ pub(crate) struct Db {
     writer: Mutex<Option<Sender<Commit>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     reader: Mutex<Connection>,
-    /// Held for its lock.
-    _lock: File,
+    /// Held for its lock, until the table is closed.
+    lock: Mutex<Option<File>>,
 }
 
 impl std::fmt::Debug for Db {
@@ -89,7 +89,7 @@ impl Db {
             writer: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
             reader: Mutex::new(reader),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         })
     }
 
@@ -108,6 +108,7 @@ impl Db {
         if let Some(Err(panic)) = thread.map(JoinHandle::join) {
             tracing::error!(?panic, "the database's thread panicked");
         }
+        drop(locked(&self.lock).take());
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {

@@ -1,0 +1,142 @@
+//! Who may end an action, and when.
+
+use std::time::Duration;
+
+use hands_proto::reapi::execution_stage::Value as Stage;
+use tonic::Code;
+
+use crate::support::{World, code, ours, soon, stage};
+
+/// Short enough to be waited for, long enough that a cancel is told from it.
+const ORPHAN: Duration = Duration::from_millis(1500);
+
+#[tokio::test]
+async fn a_cancelled_stream_ends_the_action_unless_others_wait() {
+    let world = World::new();
+    let mut worker = world.worker("w").await;
+    let (a, b) = (world.client(), world.client());
+    let digest = world.action(|_, _| {});
+    let first = a.execute(digest).await.unwrap();
+    let second = b.execute(digest).await.unwrap();
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    let id = first.id();
+    // The connection stays: this is a cancel of one of two.
+    drop(first);
+    let mut activity = world.hub.activity();
+    soon("one waiter", activity.wait_for(|activity| activity.clients == 1)).await.unwrap();
+    assert_eq!(activity.borrow().running, 1);
+    drop(second);
+    worker.cancelled(&lease).await;
+    let job = a.job_until(&id, |job| job.state() == hands_proto::v1::JobState::Done).await;
+    assert_eq!(job.status.unwrap().code, i32::from(Code::Cancelled));
+    assert!(world.hub.activity().borrow().is_idle());
+}
+
+#[tokio::test]
+async fn a_lost_connection_leaves_the_action_a_while() {
+    let world = World::with(|config| config.orphan = ORPHAN);
+    let mut worker = world.worker("w").await;
+    let client = world.client();
+    let following = client.execute(world.salted("lost")).await.unwrap();
+    let name = following.name().to_owned();
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    drop((following, client));
+    let mut activity = world.hub.activity();
+    soon("nobody waiting", activity.wait_for(|activity| activity.clients == 0)).await.unwrap();
+    // It comes back in time, and the action still runs.
+    let client = world.client();
+    let back = client.wait(&name).await.unwrap();
+    assert_eq!(stage(&back.first), Stage::Executing);
+    drop((back, client));
+    // It does not come back.
+    worker.cancelled(&lease).await;
+    let gone = world.client().wait(&name).await.unwrap();
+    assert_eq!(code(&gone.response().await), Code::Cancelled);
+}
+
+#[tokio::test]
+async fn a_detached_action_needs_nobody() {
+    let world = World::with(|config| config.orphan = Duration::from_millis(1));
+    let mut worker = world.worker("w").await;
+    let mut options = ours();
+    options.detach = true;
+    let client = world.client();
+    let following = client.execute_with(world.salted("kept"), |_| {}, Some(options)).await.unwrap();
+    let name = following.name().to_owned();
+    drop(following);
+    let mut activity = world.hub.activity();
+    soon("a detached one", activity.wait_for(|activity| activity.detached == 1)).await.unwrap();
+    worker.run(0).await;
+    assert_eq!(code(&client.wait(&name).await.unwrap().response().await), Code::Ok);
+}
+
+#[tokio::test]
+async fn cancel_operation_ends_what_is_queued_and_what_runs() {
+    let world = World::new();
+    let (a, b) = (world.client(), world.client());
+    let queued = a.execute(world.salted("queued")).await.unwrap();
+    b.cancel(queued.name()).await.unwrap();
+    let name = queued.name().to_owned();
+    assert_eq!(code(&queued.response().await), Code::Cancelled);
+    // Again is no error; what never was is one.
+    b.cancel(&name).await.unwrap();
+    let unknown = b.cancel("operations/00000000000000000000000000").await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+
+    let mut worker = world.worker("w").await;
+    let running = a.execute(world.salted("running")).await.unwrap();
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    a.cancel(running.name()).await.unwrap();
+    worker.cancelled(&lease).await;
+    assert_eq!(code(&running.response().await), Code::Cancelled);
+    // Its result comes too late.
+    worker.finish(&lease, 0, b"").await;
+    worker.refused(&lease).await;
+
+    // One of two who wait gives up for itself only.
+    let digest = world.action(|_, _| {});
+    let mine = a.execute(digest).await.unwrap();
+    let others = b.execute(digest).await.unwrap();
+    a.cancel(mine.name()).await.unwrap();
+    worker.run(0).await;
+    assert_eq!(code(&others.response().await), Code::Ok);
+}
+
+#[tokio::test]
+async fn the_operations_service_shows_and_forgets() {
+    let world = World::new();
+    let client = world.client();
+    let following = client.execute(world.salted("x")).await.unwrap();
+    let name = following.name().to_owned();
+    assert!(!client.get(&name).await.unwrap().done);
+    let list = || async {
+        let request = hands_proto::longrunning::ListOperationsRequest::default();
+        soon("the list", client.operations().list_operations(request))
+            .await
+            .unwrap()
+            .into_inner()
+            .operations
+    };
+    assert_eq!(list().await.len(), 1);
+    let delete = || async {
+        let request = hands_proto::longrunning::DeleteOperationRequest { name: name.clone() };
+        soon("the answer", client.operations().delete_operation(request)).await.map(drop)
+    };
+    assert_eq!(delete().await.unwrap_err().code(), Code::FailedPrecondition);
+    // A poll that runs out ends nothing.
+    let request = hands_proto::longrunning::WaitOperationRequest {
+        name: name.clone(),
+        timeout: Some(prost_types::Duration { seconds: 0, nanos: 1_000_000 }),
+    };
+    let waited =
+        soon("the wait", client.operations().wait_operation(request)).await.unwrap().into_inner();
+    assert!(!waited.done);
+    let mut worker = world.worker("w").await;
+    worker.run(0).await;
+    following.response().await;
+    assert!(list().await[0].done);
+    delete().await.unwrap();
+}

@@ -1,0 +1,114 @@
+//! What people ask, and input for a running action.
+
+use hands_proto::v1;
+use hands_proto::v1::attach_message::Kind as Attach;
+use hands_proto::v1::hub_message::Kind as FromHub;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+
+use crate::support::{World, ours, soon};
+
+#[tokio::test]
+async fn lists_and_prefixes() {
+    let world = World::new();
+    let client = world.client();
+    let mut options = ours();
+    options.title = "make all".into();
+    let waiting = client.execute_with(world.salted("a"), |_| {}, Some(options)).await.unwrap();
+    let job = client.job(&waiting.id()).await;
+    assert_eq!(job.title, "make all");
+    assert_eq!(job.state(), v1::JobState::Queued);
+    assert!(job.waiting.contains("no worker is connected"), "{}", job.waiting);
+    assert_eq!((job.invocation.as_str(), job.mnemonic.as_str()), ("an-invocation", "Test"));
+    let mut worker = world.worker("w").await;
+    worker.run(4).await;
+    let first = waiting.id();
+    waiting.response().await;
+    let second = client.execute(world.salted("b")).await.unwrap();
+
+    let list = |active_only, invocation: &str| {
+        let request = v1::ListRequest { active_only, limit: 0, invocation: invocation.into() };
+        let mut jobs = client.jobs();
+        async move { soon("the list", jobs.list(request)).await.unwrap().into_inner().jobs }
+    };
+    let jobs = list(false, "").await;
+    assert_eq!(
+        jobs.iter().map(|job| job.id.clone()).collect::<Vec<_>>(),
+        [second.id(), first.clone()]
+    );
+    let done = &jobs[1];
+    assert_eq!((done.state(), done.exit_code, done.worker.as_str()), (v1::JobState::Done, 4, "w"));
+    assert!(done.finished.is_some() && done.started.is_some());
+    assert_eq!(list(true, "").await.len(), 1);
+    assert_eq!(list(false, "another").await.len(), 0);
+
+    // Both ids begin alike, with the time.
+    let get = |id: String| {
+        let mut jobs = client.jobs();
+        async move {
+            soon("the job", jobs.get(v1::GetRequest { id })).await.map(tonic::Response::into_inner)
+        }
+    };
+    assert_eq!(get(first[..25].to_uppercase()).await.unwrap().id, first);
+    let status = get(first[..4].into()).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(
+        status.message().contains(&first) && status.message().contains(&second.id()),
+        "{status:?}"
+    );
+    assert_eq!(get("abc".into()).await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(get("zzzz".into()).await.unwrap_err().code(), Code::InvalidArgument);
+    let unknown = get("7777".into()).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    assert!(unknown.message().contains("7777"));
+
+    let info = soon("info", client.jobs().info(v1::InfoRequest {})).await.unwrap().into_inner();
+    assert_eq!((info.workers, info.queued + info.running), (1, 1));
+    assert_eq!(info.host_roots, ["aa/1"]);
+    assert_eq!(info.hub_id, world.hub.id());
+}
+
+#[tokio::test]
+async fn input_reaches_the_running_action() {
+    let world = World::new();
+    let client = world.client();
+    let mut options = ours();
+    options.stdin = true;
+    let following = client.execute_with(world.salted("x"), |_| {}, Some(options)).await.unwrap();
+    let (send, messages) = mpsc::channel(16);
+    let say = |kind| async { send.send(v1::AttachMessage { kind: Some(kind) }).await.unwrap() };
+    let mut jobs = client.jobs();
+    let attached = tokio::spawn(async move { jobs.attach(ReceiverStream::new(messages)).await });
+    say(Attach::Operation(following.name().to_owned())).await;
+    // Before there is a worker.
+    say(Attach::Data("hello".into())).await;
+    let mut worker = world.worker("w").await;
+    let lease = worker.lease().await;
+    assert!(lease.options.as_ref().unwrap().stdin);
+    worker.started(&lease).await;
+    let hear = async |worker: &mut crate::worker::Worker| match worker.hear().await {
+        Ok(Some(FromHub::Input(input))) => {
+            assert_eq!(input.id, lease.id);
+            input.kind.unwrap()
+        }
+        other => panic!("expected input, got {other:?}"),
+    };
+    assert_eq!(hear(&mut worker).await, v1::input::Kind::Data("hello".into()));
+    say(Attach::Signal(2)).await;
+    assert_eq!(hear(&mut worker).await, v1::input::Kind::Signal(2));
+    say(Attach::Eof(true)).await;
+    assert_eq!(hear(&mut worker).await, v1::input::Kind::Eof(true));
+    worker.finish(&lease, 0, b"").await;
+    worker.acknowledged(&lease).await;
+    following.response().await;
+    soon("the attach's end", attached).await.unwrap().unwrap();
+
+    // One that takes none says so.
+    let plain = client.execute(world.salted("plain")).await.unwrap();
+    let (send, messages) = mpsc::channel(1);
+    send.send(v1::AttachMessage { kind: Some(Attach::Operation(plain.id())) }).await.unwrap();
+    let status =
+        soon("the refusal", client.jobs().attach(ReceiverStream::new(messages))).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+}

@@ -1,0 +1,92 @@
+//! Output streams while an action runs, and after.
+
+use hands_proto::bytestream::ReadResponse;
+use tonic::{Code, Streaming};
+
+use crate::support::{World, code, metadata, soon};
+
+/// Reads until so much has come.
+async fn read_to(stream: &mut Streaming<ReadResponse>, length: usize) -> Vec<u8> {
+    let mut all = Vec::new();
+    while all.len() < length {
+        let piece = soon("a piece", stream.message()).await.unwrap().expect("more");
+        all.extend_from_slice(&piece.data);
+    }
+    all
+}
+
+async fn read_end(stream: &mut Streaming<ReadResponse>) -> Vec<u8> {
+    let mut all = Vec::new();
+    while let Some(piece) = soon("a piece or the end", stream.message()).await.unwrap() {
+        all.extend_from_slice(&piece.data);
+    }
+    all
+}
+
+#[tokio::test]
+async fn two_readers_follow_a_stream_and_it_stays_readable() {
+    let world = World::with(|config| config.stream_memory = 8);
+    let client = world.client();
+    let following = client.execute(world.salted("x")).await.unwrap();
+    let names = metadata(&following.first);
+    let name = names.stdout_stream_name.clone();
+    // One waits before there is a worker.
+    let mut early = client.read(&name, 0).await.unwrap();
+    let mut errors = client.read(&names.stderr_stream_name, 0).await.unwrap();
+    let mut worker = world.worker("w").await;
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    worker.output(&lease, 1, 0, b"one ").await;
+    assert_eq!(read_to(&mut early, 4).await, b"one ");
+    worker.output(&lease, 2, 0, b"err").await;
+    assert_eq!(read_to(&mut errors, 3).await, b"err");
+    // Longer than what is kept in memory; sent again in part.
+    worker.output(&lease, 1, 4, b"two three ").await;
+    worker.output(&lease, 1, 8, b"three four").await;
+    let mut late = client.read(&name, 4).await.unwrap();
+    assert_eq!(read_to(&mut late, 14).await, b"two three four");
+    worker
+        .report(&lease, |finished| {
+            finished.stdout_size = 18;
+            finished.stderr_size = 3;
+        })
+        .await;
+    worker.acknowledged(&lease).await;
+    assert_eq!(read_end(&mut early).await, b"two three four");
+    assert!(read_end(&mut late).await.is_empty());
+    assert!(read_end(&mut errors).await.is_empty());
+    let response = following.response().await;
+    assert_eq!(code(&response), Code::Ok);
+    assert_eq!(response.result.unwrap().stderr_raw, "err");
+    // From the blob, from anywhere.
+    let mut after = client.read(&name, 14).await.unwrap();
+    assert_eq!(read_end(&mut after).await, b"four");
+    let unknown = async {
+        let mut stream = client.read("logs/00000000000000000000000000/stdout", 0).await?;
+        stream.message().await
+    };
+    assert_eq!(soon("the refusal", unknown).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_reader_goes_on_with_the_next_attempt() {
+    let world = World::with(|config| config.lease = std::time::Duration::from_millis(300));
+    let client = world.client();
+    let following = client.execute(world.salted("x")).await.unwrap();
+    let name = metadata(&following.first).stdout_stream_name;
+    let mut reader = client.read(&name, 0).await.unwrap();
+    let mut first = world.worker("first").await;
+    let lease = first.lease().await;
+    first.started(&lease).await;
+    first.output(&lease, 1, 0, b"same ").await;
+    assert_eq!(read_to(&mut reader, 5).await, b"same ");
+    drop(first);
+    let mut second = world.worker("second").await;
+    let lease = second.lease().await;
+    second.started(&lease).await;
+    second.output(&lease, 1, 0, b"same start").await;
+    second.finish(&lease, 0, b"same start").await;
+    second.acknowledged(&lease).await;
+    assert_eq!(read_end(&mut reader).await, b"start");
+    following.response().await;
+}

@@ -1,0 +1,11 @@
+//! The hub as clients and workers meet it: real services over in-memory pipes, a real store and table, and a worker that
+//! speaks the session's protocol and is stricter than a real one.
+
+mod cancel;
+mod execute;
+mod jobs;
+mod logs;
+mod restart;
+mod support;
+mod worker;
+mod workers;

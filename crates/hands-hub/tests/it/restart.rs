@@ -1,0 +1,116 @@
+//! A hub that ends and begins again on the same state.
+
+use hands_hub::{Hub, HubError};
+use hands_proto::reapi::execution_stage::Value as Stage;
+use tonic::Code;
+
+use crate::support::{World, code, ours, soon, stage};
+use crate::worker::{Worker, hello};
+
+#[tokio::test]
+async fn queued_and_running_actions_outlive_the_hub() {
+    let mut world = World::with(|config| config.stream_memory = 4);
+    let id = world.hub.id().to_owned();
+    let client = world.client();
+    let mut worker = world.worker("w").await;
+    let running = client.execute(world.salted("running")).await.unwrap();
+    let running_name = running.name().to_owned();
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    worker.output(&lease, 1, 0, b"before ").await;
+    drop(worker);
+    let digest = world.action(|_, command| command.arguments = vec!["/bin/false".into()]);
+    let queued = client.execute(digest).await.unwrap();
+    let queued_name = queued.name().to_owned();
+    let mut options = ours();
+    options.detach = true;
+    let kept = client
+        .execute_with(world.salted("kept"), |_| {}, Some(options))
+        .await
+        .unwrap()
+        .name()
+        .to_owned();
+
+    world.restart().await;
+    assert_eq!(world.hub.id(), id);
+    // The streams of the old hub ended without an end of the operations.
+    for mut following in [running, queued] {
+        let end = soon("the old stream's end", async {
+            loop {
+                match following.stream.message().await {
+                    Ok(Some(operation)) => assert!(!operation.done),
+                    end => return end,
+                }
+            }
+        })
+        .await;
+        assert!(matches!(end, Ok(None) | Err(_)));
+    }
+    let client = world.client();
+    assert_eq!(world.hub.activity().borrow().queued + world.hub.activity().borrow().running, 3);
+    let running = client.wait(&running_name).await.unwrap();
+    let queued = client.wait(&queued_name).await.unwrap();
+    // An equal action still joins.
+    assert_eq!(client.execute(digest).await.unwrap().name(), queued_name);
+
+    // The worker comes back with its attempt, which is not run twice.
+    let mut again = hello("w");
+    again.attempts = vec![lease.id.clone().unwrap()];
+    let mut worker = Worker::with(&world.pipe, again).await.unwrap();
+    let [resume] = &worker.welcome.resume[..] else { panic!("{:?}", worker.welcome) };
+    assert_eq!(resume.stdout_offset, 7, "the spool was on disk");
+    let mut fresh = vec![worker.lease().await, worker.lease().await];
+    worker.output(&lease, 1, 7, b"after").await;
+    worker.finish(&lease, 0, b"before after").await;
+    worker.acknowledged(&lease).await;
+    let response = running.response().await;
+    assert_eq!(response.result.unwrap().stdout_raw, "before after");
+    fresh.sort_by_key(|lease| lease.id.clone().unwrap().operation);
+    for lease in &fresh {
+        assert_ne!(lease.action_digest, None);
+        assert!(!lease.action.is_empty() && !lease.command.is_empty());
+        worker.started(lease).await;
+        worker.finish(lease, 0, b"").await;
+        worker.acknowledged(lease).await;
+    }
+    assert_eq!(code(&queued.response().await), Code::Ok);
+    assert_eq!(code(&client.wait(&kept).await.unwrap().response().await), Code::Ok);
+    assert!(world.hub.activity().borrow().is_idle());
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_come_back_is_waited_for() {
+    let mut world = World::with(|config| config.lease = std::time::Duration::from_millis(500));
+    let mut worker = world.worker("w").await;
+    let following = world.client().execute(world.salted("x")).await.unwrap();
+    let name = following.name().to_owned();
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    drop(worker);
+    world.restart().await;
+    let mut other = world.worker("other").await;
+    let waiting = world.client().wait(&name).await.unwrap();
+    assert!(matches!(stage(&waiting.first), Stage::Queued | Stage::Executing));
+    let again = other.lease().await;
+    assert_eq!(again.id.as_ref().unwrap().attempt, 2);
+    other.started(&again).await;
+    other.finish(&again, 0, b"").await;
+    other.acknowledged(&again).await;
+    assert_eq!(code(&waiting.response().await), Code::Ok);
+}
+
+#[tokio::test]
+async fn a_state_in_use_or_of_a_newer_version_is_refused() {
+    let world = World::new();
+    assert!(matches!(Hub::open(world.config()), Err(HubError::InUse { .. })));
+    soon("the hub's end", world.hub.close()).await;
+    let mut config = world.config();
+    config.state_dir = config.state_dir.join("newer");
+    std::fs::create_dir_all(&config.state_dir).unwrap();
+    let table = rusqlite::Connection::open(config.state_dir.join("hub.db")).unwrap();
+    table.pragma_update(None, "user_version", 99).unwrap();
+    drop(table);
+    let error = Hub::open(config).err().unwrap();
+    assert!(matches!(error, HubError::Newer { found: 99, .. }));
+    assert!(error.to_string().contains("format 99"), "{error}");
+}

@@ -1,0 +1,252 @@
+//! Workers that break the protocol, get lost, come back, or bring what does not count.
+
+use std::time::Duration;
+
+use hands_proto::v1::worker_message::Kind as ToHub;
+use hands_proto::{reapi, rpc, v1};
+use hands_types::DigestFunction;
+use tonic::Code;
+
+use crate::support::{World, code, ours, property};
+use crate::worker::{Worker, hello};
+
+/// The shortest lease that a busy test machine keeps alive.
+fn short_lease(config: &mut hands_hub::HubConfig) {
+    config.lease = Duration::from_millis(300);
+}
+
+#[tokio::test]
+async fn a_worker_of_another_protocol_is_told_what_to_do() {
+    let world = World::new();
+    let refused = |change: fn(&mut v1::Hello)| {
+        let mut hello = hello("w");
+        change(&mut hello);
+        let pipe = world.pipe.clone();
+        async move { Worker::with(&pipe, hello).await.err().unwrap() }
+    };
+    let newer = refused(|h| {
+        h.protocol =
+            Some(v1::Protocol { low: 2, high: 3, version: "9".into(), ..Default::default() })
+    });
+    let status = newer.await;
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert!(
+        status.message().contains("2 to 3") && status.message().contains("update the hub"),
+        "{status:?}"
+    );
+    let status = refused(|h| h.protocol = None).await;
+    assert!(status.message().contains("update the worker"), "{status:?}");
+    assert_eq!(refused(|h| h.worker_id = "me".into()).await.code(), Code::InvalidArgument);
+    assert_eq!(refused(|h| h.slots = 0).await.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_result_for_a_lease_of_another_is_refused() {
+    let world = World::new();
+    let mut honest = world.worker("honest").await;
+    let digest = world.action(|_, _| {});
+    let following = world.client().execute(digest).await.unwrap();
+    let lease = honest.lease().await;
+    let mut forger = world.worker("forger").await;
+    forger.finish(&lease, 0, b"").await;
+    forger.refused(&lease).await;
+    let piece = v1::Output { id: lease.id.clone(), stream: 1, offset: 0, data: "lies".into() };
+    forger.say(ToHub::Output(piece)).await;
+    forger.refused(&lease).await;
+    honest.started(&lease).await;
+    honest.finish(&lease, 5, b"").await;
+    honest.acknowledged(&lease).await;
+    assert_eq!(following.response().await.result.unwrap().exit_code, 5);
+}
+
+#[tokio::test]
+async fn what_is_not_as_the_worker_says_is_done_again() {
+    let world = World::with(|config| config.scheduler.pause = Duration::from_millis(1));
+    let mut worker = world.worker("w").await;
+    let digest = world.action(|_, _| {});
+    let following = world.client().execute(digest).await.unwrap();
+    let absent = hands_tree::hash(DigestFunction::Sha256, b"never uploaded");
+
+    // An output that is not in the store.
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    worker
+        .report(&lease, |finished| {
+            finished.result.get_or_insert_default().output_files = vec![reapi::OutputFile {
+                path: "x".into(),
+                digest: Some(absent.into()),
+                ..Default::default()
+            }];
+        })
+        .await;
+    assert!(worker.refused(&lease).await.contains("not in the store"));
+
+    // A stream that is shorter than said, and one that is another.
+    let lease = worker.lease().await;
+    assert_eq!(lease.id.as_ref().unwrap().attempt, 2);
+    worker.finish(&lease, 0, b"never sent").await;
+    assert!(worker.refused(&lease).await.contains("0 of 10 bytes"));
+    let lease = worker.lease().await;
+    worker.output(&lease, 1, 0, b"one").await;
+    worker.finish(&lease, 0, b"two").await;
+    assert!(worker.refused(&lease).await.contains("stdout"));
+
+    // The worker itself asks for another one.
+    let lease = worker.lease().await;
+    worker
+        .report(&lease, |finished| {
+            finished.result = None;
+            finished.try_elsewhere = true;
+            finished.status =
+                Some(rpc::Status { code: 8, message: "disk full".into(), details: Vec::new() });
+        })
+        .await;
+    assert_eq!(worker.refused(&lease).await, "disk full");
+    let lease = worker.run(0).await;
+    assert_eq!(lease.id.unwrap().attempt, 5);
+    assert_eq!(code(&following.response().await), Code::Ok);
+}
+
+#[tokio::test]
+async fn a_lost_worker_s_action_is_run_again_and_a_third_loss_is_poison() {
+    let world = World::with(short_lease);
+    let following = world.client().execute(world.salted("x")).await.unwrap();
+    for n in 1..=3 {
+        let mut worker = world.worker(&format!("w{n}")).await;
+        let lease = worker.lease().await;
+        assert_eq!(lease.id.as_ref().unwrap().attempt, n);
+        worker.started(&lease).await;
+        drop(worker);
+    }
+    let response = following.response().await;
+    assert_eq!(code(&response), Code::FailedPrecondition);
+    assert!(response.status.unwrap().message.contains("poisonous"));
+}
+
+#[tokio::test]
+async fn an_action_with_effects_is_run_again_only_if_asked_for() {
+    let world = World::with(short_lease);
+    let digest = |salt: &'static str| {
+        world.action(|action, _| {
+            action.do_not_cache = true;
+            action.salt = salt.into();
+            action.platform =
+                Some(reapi::Platform { properties: vec![property("network", "host")] });
+        })
+    };
+    let lose = |name: &'static str| {
+        let pipe = world.pipe.clone();
+        async move {
+            let mut worker = Worker::connect(&pipe, name).await;
+            let lease = worker.lease().await;
+            worker.started(&lease).await;
+            lease.id.unwrap().attempt
+        }
+    };
+    let client = world.client();
+    let once = client.execute(digest("once")).await.unwrap();
+    assert_eq!(lose("a").await, 1);
+    let response = once.response().await;
+    assert_eq!(code(&response), Code::FailedPrecondition);
+    assert!(response.status.unwrap().message.contains("effects"));
+
+    let mut options = ours();
+    options.retry = 1;
+    let twice = client.execute_with(digest("twice"), |_| {}, Some(options)).await.unwrap();
+    assert_eq!(lose("b").await, 1);
+    assert_eq!(lose("c").await, 2);
+    let response = twice.response().await;
+    assert_eq!(code(&response), Code::FailedPrecondition);
+    assert!(response.status.unwrap().message.contains("no retries are left"));
+}
+
+#[tokio::test]
+async fn a_worker_that_comes_back_in_time_keeps_its_attempt() {
+    let world = World::new();
+    let following = world.client().execute(world.salted("x")).await.unwrap();
+    let mut worker = world.worker("w").await;
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    worker.output(&lease, 1, 0, b"half").await;
+    drop(worker);
+    let mut hello = hello("w");
+    hello.attempts = vec![lease.id.clone().unwrap()];
+    let mut worker = Worker::with(&world.pipe, hello).await.unwrap();
+    let [resume] = &worker.welcome.resume[..] else { panic!("{:?}", worker.welcome) };
+    assert_eq!((resume.stdout_offset, resume.stderr_offset), (4, 0));
+    worker.output(&lease, 1, 4, b" whole").await;
+    worker.finish(&lease, 0, b"half whole").await;
+    worker.acknowledged(&lease).await;
+    assert_eq!(following.response().await.result.unwrap().stdout_raw, "half whole");
+}
+
+#[tokio::test]
+async fn a_late_result_of_an_uncached_action_is_refused() {
+    let world = World::with(short_lease);
+    let following = world.client().execute(world.salted("x")).await.unwrap();
+    let mut first = world.worker("first").await;
+    let lease = first.lease().await;
+    first.started(&lease).await;
+    drop(first);
+    let mut second = world.worker("second").await;
+    let again = second.lease().await;
+    assert_eq!(again.id.as_ref().unwrap().attempt, 2);
+    // The first one is back, too late, with a result.
+    let mut hello = hello("first");
+    hello.attempts = vec![lease.id.clone().unwrap()];
+    let mut first = Worker::with(&world.pipe, hello).await.unwrap();
+    assert!(first.welcome.resume.is_empty());
+    first.cancelled(&lease).await;
+    first.finish(&lease, 1, b"").await;
+    first.refused(&lease).await;
+    second.started(&again).await;
+    second.finish(&again, 2, b"").await;
+    second.acknowledged(&again).await;
+    assert_eq!(following.response().await.result.unwrap().exit_code, 2);
+}
+
+#[tokio::test]
+async fn a_stream_beyond_its_bound_fails_the_action_and_says_so() {
+    let world = World::with(|config| {
+        config.stream_limit = 100_000;
+        config.stream_memory = 1000;
+    });
+    let mut worker = world.worker("w").await;
+    let following = world.client().execute(world.salted("x")).await.unwrap();
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    worker.output(&lease, 2, 0, &[b'x'; 60_000]).await;
+    let piece = v1::Output {
+        id: lease.id.clone(),
+        stream: 2,
+        offset: 60_000,
+        data: vec![b'x'; 60_000].into(),
+    };
+    worker.say(ToHub::Output(piece)).await;
+    worker.cancelled(&lease).await;
+    let response = following.response().await;
+    assert_eq!(code(&response), Code::ResourceExhausted);
+    assert!(response.status.unwrap().message.contains("100000 bytes to stderr"));
+}
+
+#[tokio::test]
+async fn a_drained_worker_gets_nothing_new() {
+    let world = World::new();
+    let mut worker = world.worker("w").await;
+    let client = world.client();
+    let drain = |worker: &str| {
+        let request = v1::DrainWorkerRequest { worker: worker.into() };
+        let mut jobs = client.jobs();
+        async move { jobs.drain_worker(request).await.map(drop) }
+    };
+    assert_eq!(drain("nobody").await.unwrap_err().code(), Code::NotFound);
+    drain("w").await.unwrap();
+    assert!(matches!(worker.hear().await, Ok(Some(v1::hub_message::Kind::Drain(_)))));
+    let following = client.execute(world.salted("x")).await.unwrap();
+    let workers =
+        client.jobs().list_workers(v1::ListWorkersRequest {}).await.unwrap().into_inner().workers;
+    assert!(workers[0].draining);
+    let mut other = world.worker("other").await;
+    other.run(0).await;
+    assert_eq!(code(&following.response().await), Code::Ok);
+}
