@@ -35,6 +35,8 @@ pub use front_end::FrontEnd;
 pub use jobs::{attach, cancel, fetch, logs, ps, status, wait, workers};
 pub use out::{Closed, Out};
 pub use quote::shell_quoted;
+/// Foreign text, safe to print.
+pub use hands_client::printable;
 pub use run::run;
 pub use shell::shell;
 pub use table::Table;

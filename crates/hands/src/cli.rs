@@ -81,8 +81,9 @@ pub(crate) enum AgentCommand {
 #[derive(Args, Debug)]
 pub(crate) struct HubArgs {
     /// Where to listen: unix:PATH, or 127.0.0.1:PORT together with --insecure-loopback
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8980")]
-    pub(crate) listen: String,
+    /// [default: hub.sock in the runtime directory]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
     /// Let every program and user of this machine in, over TCP on the loopback
     #[arg(long)]
     pub(crate) insecure_loopback: bool,
@@ -113,9 +114,9 @@ pub(crate) struct WorkerArgs {
     /// Offer this platform property [repeatable]
     #[arg(long, value_name = "K=V")]
     pub(crate) prop: Vec<KeyValue>,
-    /// Start even if no better isolation than this is possible
-    #[arg(long, value_name = "LEVEL", default_value = "full")]
-    pub(crate) isolation: Isolation,
+    /// How much actions are kept apart from the machine [default: full]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) isolation: Option<Isolation>,
     /// Name in lists [default: the machine's]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
@@ -173,3 +174,10 @@ pub(crate) struct DoctorArgs {
     pub(crate) json: bool,
 }
 
+
+impl Command {
+    /// Whether its exit code is an action's own, so that our failures are 125.
+    pub(crate) const fn passes_exit_code_through(&self) -> bool {
+        matches!(self, Self::Run(_) | Self::Batch(_) | Self::Shell(_) | Self::Wait(_) | Self::Attach(_))
+    }
+}

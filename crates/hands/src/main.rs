@@ -1,12 +1,100 @@
 //! `hands`: argument parsing and exit codes.
 //!
-//! Dispatches to one file per subcommand. Nothing else of the workspace decides exit codes of the process or installs
-//! a panic hook.
+//! Dispatches to one file per subcommand. Nothing else of the workspace decides the process's exit code or installs a
+//! panic hook.
+#![forbid(unsafe_code)]
 
+mod agent;
+mod bug;
 mod cli;
+mod doctor;
+mod front;
+mod hub;
+mod logging;
+mod machine;
+mod problem;
+mod runtime;
+mod worker;
+
+use std::process::ExitCode;
 
 use clap::Parser;
+use hands_config::Environment;
+use hands_run::Out;
+use hands_types::error::exit;
 
-fn main() {
-    let _cli = cli::Cli::parse();
+use cli::{AgentCommand, Cli, Command};
+use problem::Problem;
+
+fn main() -> ExitCode {
+    // The sandbox's launcher is this program once more. It must stay a process of one thread, so nothing may come
+    // before it.
+    if std::env::args_os().nth(1).is_some_and(|word| word == hands_sandbox::LAUNCHER_WORD) {
+        hands_sandbox::launcher_main()
+    }
+    bug::install_hook();
+    std::panic::catch_unwind(|| ExitCode::from(dispatch())).unwrap_or_else(|_| bug::exit_code())
+}
+
+fn dispatch() -> u8 {
+    let environment = Environment::of_process();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let no_color = environment.get("NO_COLOR").is_some();
+    let out = Out::new(&cli.global, no_color);
+    let passes_through = cli.command.passes_exit_code_through();
+    let ended = match cli.command {
+        Command::Hub(args) => hub::run(args, &environment),
+        Command::Worker(args) => worker::run(args, &environment),
+        Command::Agent(args) => match args.command {
+            AgentCommand::Run => agent::run(&environment),
+            AgentCommand::Status { json } => agent::status(json, &environment, &out),
+            AgentCommand::Stop { force } => agent::stop(force, &environment, &out),
+        },
+        Command::Doctor(args) => doctor::run(&args, &environment, &out),
+        command => match front::run(command, &cli.global, environment, out) {
+            Ok(code) => return code,
+            Err((problem, out)) => {
+                problem.print(&out);
+                return problem.exit_code(passes_through);
+            }
+        },
+    };
+    ended.unwrap_or_else(|problem: Problem| {
+        // A program that stays has no flags for how to print; its errors are an operator's.
+        let out = Out::new(&cli.global, no_color);
+        problem.print(&out);
+        problem.exit_code(passes_through)
+    })
+}
+
+/// Prints help where it was asked for, or what is wrong with the arguments.
+fn usage(error: &clap::Error) -> u8 {
+    // Printing fails only when nobody reads it.
+    drop(error.print());
+    if !error.use_stderr() {
+        return exit::OK;
+    }
+    if passes_through(std::env::args_os().skip(1)) { exit::NOT_RUN } else { exit::USAGE }
+}
+
+/// Whether these unreadable arguments are those of a command whose exit codes are its action's own: then 2 would be
+/// taken for the action's.
+fn passes_through(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    let mut skip = false;
+    for argument in arguments {
+        let Some(argument) = argument.to_str() else { return false };
+        if std::mem::take(&mut skip) {
+            continue;
+        }
+        match argument {
+            "--cluster" | "--color" => skip = true,
+            "run" | "batch" | "shell" | "wait" | "attach" => return true,
+            _ if argument.starts_with('-') => {}
+            _ => return false,
+        }
+    }
+    false
 }

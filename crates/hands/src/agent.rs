@@ -1,0 +1,167 @@
+//! `hands agent`: the background process of this user, and the questions to it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use hands_agent::{AgentConfig, AgentWorker, Readiness};
+use hands_client::{AgentSpec, AgentStatus};
+use hands_config::{Environment, Flags, Places, Settings};
+use hands_run::Out;
+use hands_types::ErrorClass;
+use hands_types::error::exit;
+use hands_worker::IsolationChoice;
+use serde_json::json;
+
+use crate::cli::{LogArgs, LogForm, LogLevel};
+use crate::front::this_program;
+use crate::problem::Problem;
+use crate::{logging, machine, runtime};
+
+/// Becomes the agent. Whoever started it reads on its stdout whether it serves; everything else goes to its log.
+pub(crate) fn run(environment: &Environment) -> Result<u8, Problem> {
+    hands_agent::detach();
+    let level = match environment.get("HANDS_LOG").and_then(|v| v.to_str()) {
+        Some("error") => LogLevel::Error,
+        Some("warn") => LogLevel::Warn,
+        Some("debug") => LogLevel::Debug,
+        Some("trace") => LogLevel::Trace,
+        _ => LogLevel::Info,
+    };
+    logging::start(&LogArgs { form: LogForm::Text, level });
+    let config = match configure(environment) {
+        Ok(config) => config,
+        Err(problem) => {
+            let line = problem.line().replace('\n', " ");
+            let word = hands_client::REFUSED;
+            // A front-end that has gone does not need to know.
+            drop(writeln!(std::io::stdout(), "{word} {} {line}", problem.class().name()));
+            return Err(problem);
+        }
+    };
+    hands_agent::run(config, Readiness::stdout()).map_err(|error| Problem::of(&error, error.class()))?;
+    Ok(exit::OK)
+}
+
+fn configure(environment: &Environment) -> Result<AgentConfig, Problem> {
+    let places = Places::find(environment)?;
+    let settings = Settings::load(&places, environment, &Flags::default())?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let AgentSpec { socket, snapshot_socket, start_lock, life_lock, log, .. } = places.agent_spec(this_program()?);
+    let text = |name: &str| environment.get(name).and_then(|v| v.to_str()).map(str::to_owned);
+    Ok(AgentConfig {
+        state_dir: places.agent_state(),
+        cache_dir: places.cache.clone(),
+        socket,
+        snapshot_socket,
+        life_lock,
+        start_lock,
+        log,
+        idle: settings.agent_idle,
+        store_quota: settings.store_quota,
+        durable_against_power: settings.durable_against_power,
+        worker: AgentWorker {
+            program: launcher_program(),
+            name: machine::name(),
+            slots: machine::slots(&settings.worker),
+            memory: machine::memory(&settings.worker),
+            expose: settings.worker.expose.clone(),
+            toolchains: text("PATH").zip(text("HOME").map(PathBuf::from)),
+            tags: settings.worker.tags.clone(),
+            isolation: machine::isolation(&settings.worker, IsolationChoice::Best)?,
+        },
+    })
+}
+
+/// The program from which the sandbox's launcher is started: this very one, even when its file was replaced since.
+pub(crate) fn launcher_program() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
+}
+
+/// Says how the agent does: 0, or 4 when there is none.
+pub(crate) fn status(as_json: bool, environment: &Environment, out: &Out) -> Result<u8, Problem> {
+    let spec = Places::find(environment)?.agent_spec(this_program()?);
+    let Some(status) = runtime::for_a_person(hands_client::agent_status(&spec))?? else {
+        out.note("no agent is running; any `hands run` starts one");
+        return Ok(exit::NOTHING);
+    };
+    let text = if as_json { in_json(&status) } else { in_words(&status) };
+    // Nobody reads it: no reason to fail.
+    drop(out.data(text.as_bytes()));
+    Ok(exit::OK)
+}
+
+fn in_json(status: &AgentStatus) -> String {
+    let protocol = status.protocol.clone().unwrap_or_default();
+    let object = json!({
+        "pid": status.pid,
+        "version": protocol.version,
+        "build": protocol.build_id,
+        "protocol": [protocol.low, protocol.high],
+        "started": status.started.as_ref().map(|t| t.seconds),
+        "busy": status.busy,
+        "idle_left_s": status.idle_left_s,
+        "isolation": status.isolation,
+        "isolation_note": status.isolation_note,
+        "state": status.state_dir,
+        "log": status.log,
+    });
+    format!("{object}\n")
+}
+
+fn in_words(status: &AgentStatus) -> String {
+    let protocol = status.protocol.clone().unwrap_or_default();
+    let leaves = if status.busy {
+        "when it has been idle; it is busy".to_owned()
+    } else {
+        format!("in {} min {} s if nothing happens", status.idle_left_s / 60, status.idle_left_s % 60)
+    };
+    let mut lines = vec![
+        ("pid", status.pid.to_string()),
+        ("version", protocol.version),
+        ("leaves", leaves),
+        ("isolation", status.isolation.clone()),
+        ("note", status.isolation_note.clone()),
+        ("state", status.state_dir.clone()),
+        ("log", status.log.clone()),
+    ];
+    lines.retain(|(_, text)| !text.is_empty());
+    lines.iter().map(|(name, text)| format!("{name:<11}{}\n", hands_run::printable(text))).collect()
+}
+
+/// Ends the agent and returns when it has gone.
+pub(crate) fn stop(force: bool, environment: &Environment, out: &Out) -> Result<u8, Problem> {
+    let spec = Places::find(environment)?.agent_spec(this_program()?);
+    // Without its socket's directory there never was one, and its locks would have no place.
+    if !spec.life_lock.parent().is_some_and(Path::exists) {
+        return Ok(exit::OK);
+    }
+    let stopped = runtime::for_a_person(hands_client::stop_agent(&spec, force))?;
+    match stopped {
+        Ok(true) => {
+            if out.watched() || out.is_verbose() {
+                out.note("the agent has stopped");
+            }
+            Ok(exit::OK)
+        }
+        Ok(false) => {
+            if out.watched() || out.is_verbose() {
+                out.note("no agent was running");
+            }
+            Ok(exit::OK)
+        }
+        Err(error) if matches!(error.class(), ErrorClass::Infra { .. }) => {
+            // The agent's own words, without ours about requests and codes.
+            Err(Problem::new(error.class(), said(&error)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn said(error: &hands_client::ClientError) -> String {
+    match error {
+        hands_client::ClientError::Rpc { message, .. } => message.clone(),
+        other => hands_run::chain(other),
+    }
+}

@@ -1,0 +1,123 @@
+//! Front-ends: what is configured and where we are, handed to `hands-run`.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use hands_config::{Environment, Flags, Places, RunDefaults, Settings};
+use hands_run::args::value::{Cpus, EnvItem, MemorySize};
+use hands_run::args::{ActionArgs, GlobalArgs, Network};
+use hands_run::{Caller, FrontEnd, Out};
+use hands_types::ErrorClass;
+
+use crate::cli::Command;
+use crate::problem::Problem;
+use crate::runtime;
+
+/// Runs a front-end and returns its exit code. A problem comes back with what it takes to print it.
+pub(crate) fn run(
+    command: Command,
+    global: &GlobalArgs,
+    environment: Environment,
+    out: Out,
+) -> Result<u8, (Problem, Out)> {
+    let began = SystemTime::now();
+    let prepared = match prepare(command, global, &environment, &out) {
+        Ok(prepared) => prepared,
+        Err(problem) => return Err((problem, out)),
+    };
+    let (command, target, caller) = prepared;
+    let front = FrontEnd { target, caller, out, began };
+    let ended = runtime::for_a_person(async {
+        match command {
+            Command::Run(args) => hands_run::run(*args, &front).await,
+            Command::Batch(args) => hands_run::batch(*args, &front).await,
+            Command::Shell(args) => hands_run::shell(*args, &front).await,
+            Command::Ps(args) => hands_run::ps(args, &front).await,
+            Command::Status(args) => hands_run::status(args, &front).await,
+            Command::Logs(args) => hands_run::logs(args, &front).await,
+            Command::Wait(args) => hands_run::wait(args, &front).await,
+            Command::Attach(args) => hands_run::attach(args, &front).await,
+            Command::Fetch(args) => hands_run::fetch(args, &front).await,
+            Command::Cancel(args) => hands_run::cancel(args, &front).await,
+            Command::Workers(args) => hands_run::workers(args, &front).await,
+            Command::Agent(_) | Command::Hub(_) | Command::Worker(_) | Command::Doctor(_) => {
+                unreachable!("dispatched before")
+            }
+        }
+    });
+    ended.map_err(|problem| (problem, front.out))
+}
+
+fn prepare(
+    mut command: Command,
+    global: &GlobalArgs,
+    environment: &Environment,
+    out: &Out,
+) -> Result<(Command, hands_client::Target, Caller), Problem> {
+    if environment.is_inside_action() {
+        return Err(Problem::new(
+            ErrorClass::Environment,
+            "this runs inside an action already, where there is no cluster to reach",
+        )
+        .hint("run the command itself here, without `hands`"));
+    }
+    let places = Places::find(environment)?;
+    let flags = Flags { cluster: global.cluster.clone(), local: global.local, jobs: None };
+    let settings = Settings::load(&places, environment, &flags)?;
+    for warning in &settings.warnings {
+        out.warning(warning);
+    }
+    match &mut command {
+        Command::Run(args) => fill(&mut args.action, &settings.run)?,
+        Command::Batch(args) => {
+            fill(&mut args.action, &settings.run)?;
+            args.jobs = args.jobs.or(settings.jobs);
+        }
+        Command::Shell(args) => fill(&mut args.action, &settings.run)?,
+        _ => {}
+    }
+    let directory = environment.directory.clone().ok_or_else(|| {
+        Problem::new(ErrorClass::Environment, "the current directory is gone").hint("change to one that exists")
+    })?;
+    let caller = Caller {
+        directory,
+        environment: environment.variables.clone().into_iter().collect(),
+        history: Some(places.shell_history()),
+    };
+    Ok((command, settings.target(&places, this_program()?), caller))
+}
+
+/// This program's own file, to start an agent or a launcher from.
+pub(crate) fn this_program() -> Result<PathBuf, Problem> {
+    std::env::current_exe().map_err(|error| {
+        Problem::new(ErrorClass::Environment, format!("can't tell which file this program is: {error}"))
+    })
+}
+
+/// Fills in what is configured and was not said on the command line.
+fn fill(action: &mut ActionArgs, defaults: &RunDefaults) -> Result<(), Problem> {
+    let wrong = |key: &str, why: String| Problem::new(ErrorClass::Config, format!("run.{key}: {why}"));
+    if action.input.is_empty() {
+        action.input.clone_from(&defaults.input);
+    }
+    let configured: Vec<EnvItem> = defaults
+        .env
+        .iter()
+        .map(|text| text.parse().map_err(|why| wrong("env", why)))
+        .collect::<Result<_, _>>()?;
+    // Of a variable that is named twice the last one counts: the flags'.
+    action.env.splice(0..0, configured);
+    action.timeout = action.timeout.or(defaults.timeout);
+    action.cpu = action.cpu.or(defaults.cpu.map(|cpus| Cpus { millis: cpus.saturating_mul(1000) }));
+    action.memory = action.memory.or(defaults.memory.map(|bytes| MemorySize { bytes }));
+    if action.network.is_none() {
+        action.network = match defaults.network.as_deref() {
+            None => None,
+            Some("none") => Some(Network::None),
+            Some("loopback") => Some(Network::Loopback),
+            Some("host") => Some(Network::Host),
+            Some(other) => return Err(wrong("network", format!("`{other}` is not a network"))),
+        };
+    }
+    Ok(())
+}

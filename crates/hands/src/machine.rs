@@ -1,0 +1,38 @@
+//! What a worker offers of this machine where nothing else is configured.
+
+use hands_config::WorkerSettings;
+use hands_sandbox::Isolation;
+use hands_types::ErrorClass;
+use hands_worker::IsolationChoice;
+
+use crate::problem::Problem;
+
+/// One slot for each cpu that this process may use.
+pub(crate) fn slots(settings: &WorkerSettings) -> u32 {
+    settings.slots.unwrap_or_else(|| {
+        std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
+    })
+}
+
+/// All of the machine's memory, bytes.
+pub(crate) fn memory(settings: &WorkerSettings) -> u64 {
+    settings.memory.unwrap_or_else(|| {
+        let info = rustix::system::sysinfo();
+        u64::from(info.totalram).saturating_mul(info.mem_unit.into())
+    })
+}
+
+/// The machine's name.
+pub(crate) fn name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The configured isolation level; `otherwise` where none is.
+pub(crate) fn isolation(settings: &WorkerSettings, otherwise: IsolationChoice) -> Result<IsolationChoice, Problem> {
+    let Some(wanted) = &settings.isolation else { return Ok(otherwise) };
+    let level = Isolation::ALL.into_iter().find(|level| level.name() == wanted);
+    level.map(IsolationChoice::Exactly).ok_or_else(|| {
+        Problem::new(ErrorClass::Config, format!("worker.isolation: `{wanted}` is not a level"))
+            .hint("use full, no-netns or process")
+    })
+}

@@ -1,0 +1,149 @@
+//! Bad input: one clear error of the right class and exit code, and nothing else disturbed.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::home::{Home, ran};
+
+#[test]
+fn wrong_flags_are_named() {
+    let home = Home::new();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["run", "--inptu", "x", "--", "true"], 125, "--input"),
+        (&["run", "--timeout", "soon", "--", "true"], 125, "--timeout"),
+        (&["run", "--cpu", "0", "--", "true"], 125, "--cpu"),
+        (&["run", "--prop", "x", "--", "true"], 125, "--prop"),
+        (&["run", "--network", "wan", "--", "true"], 125, "loopback"),
+        (&["run"], 125, "CMD"),
+        (&["run", "--output", "../x", "--", "true"], 125, "--output ../x"),
+        (&["batch", "absent"], 125, "absent"),
+        (&["batch", "--resume", "absent"], 125, "--joblog"),
+        (&["rnu"], 2, "'run'"),
+        (&["ps", "--al"], 2, "--all"),
+        (&["run", "--tty", "--", "true"], 125, "--tty needs a terminal"),
+        (&["hub", "--listen", "0.0.0.0:0"], 2, "other machines"),
+        (&["hub", "--listen", "127.0.0.1:0"], 2, "--insecure-loopback"),
+        (&["worker", "unix:relative"], 2, "unix:relative"),
+        (&["run", "--cluster", "nonsense here", "--", "true"], 125, "nonsense here"),
+    ];
+    for (arguments, code, word) in cases {
+        let ended = home.run(arguments);
+        assert_eq!(ended.code, *code, "{arguments:?}: {ended:?}");
+        assert!(ended.err.contains(word) && ended.out.is_empty(), "{arguments:?}: {ended:?}");
+        assert!(!ended.err.contains("panick"), "{ended:?}");
+    }
+    // Nothing of this needed an agent.
+    assert_eq!(home.run(&["agent", "status"]).code, 4);
+}
+
+#[test]
+fn help_is_there_for_everything_in_eighty_columns() {
+    let home = Home::new();
+    let all = [
+        "", "run", "batch", "shell", "ps", "status", "logs", "wait", "attach", "fetch", "cancel", "workers", "agent",
+        "hub", "worker", "doctor",
+    ];
+    for command in all {
+        let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
+        let help = home.run(&arguments);
+        assert_eq!((help.code, help.err.as_str()), (0, ""));
+        assert!(help.out.contains("Usage: hands"), "{}", help.out);
+        let wide: Vec<&str> = help.out.lines().filter(|l| l.chars().count() > 100).collect();
+        assert!(wide.is_empty(), "{wide:?}");
+    }
+}
+
+#[test]
+fn bad_lists_run_nothing() {
+    let home = Home::new();
+    home.write("list", "echo ran\n{\"argv\": [\"a\"], \"timout\": 1}\n");
+    let ended = home.run(&["batch", "list"]);
+    assert_eq!((ended.code, ended.out.as_str()), (125, ""));
+    assert!(ended.err.contains("list, line 2, column 24: unknown field `timout`"), "{ended:?}");
+    assert_eq!(home.run(&["agent", "status"]).code, 4);
+}
+
+#[test]
+fn bad_inputs_are_named() {
+    let home = Home::new().warm();
+    let absent = home.run(&["run", "--input", "absent", "--", "true"]);
+    assert_eq!(absent.code, 125, "{absent:?}");
+    assert!(absent.err.contains("absent"), "{absent:?}");
+    let outside = home.run(&["run", "--input", "../x", "--", "true"]);
+    assert_eq!(outside.code, 125, "{outside:?}");
+    let status = std::process::Command::new("mkfifo").arg(home.work().join("pipe")).status().unwrap();
+    assert!(status.success());
+    let device = home.run(&["run", "--input", ".", "--", "true"]);
+    assert_eq!(device.code, 125, "{device:?}");
+    assert!(device.err.contains("pipe"), "{device:?}");
+    std::fs::remove_file(home.work().join("pipe")).unwrap();
+    use std::os::unix::ffi::OsStrExt;
+    let odd = home.work().join(std::ffi::OsStr::from_bytes(b"odd\xff"));
+    std::fs::write(&odd, "x").unwrap();
+    let name = home.run(&["run", "--input", ".", "--", "true"]);
+    assert_eq!(name.code, 125, "{name:?}");
+    assert!(name.err.contains("odd"), "{name:?}");
+}
+
+#[test]
+fn what_no_worker_offers_is_said_and_ends() {
+    let home = Home::new().warm();
+    let ended = home.run(&["run", "--prop", "colour=red", "--queue-timeout", "2s", "--", "true"]);
+    assert_eq!(ended.code, 125, "{ended:?}");
+    assert!(ended.err.contains("colour"), "{ended:?}");
+    let waiting = ended.err.lines().any(|l| l.starts_with("waiting:"));
+    assert!(waiting, "{ended:?}");
+    let tag = home.run(&["run", "--tag", "gpu", "--queue-timeout", "2s", "--", "true"]);
+    assert!(tag.code == 125 && tag.err.contains("gpu"), "{tag:?}");
+}
+
+#[test]
+fn hostile_outputs_are_refused_and_escapes_not_printed() {
+    let home = Home::new().warm();
+    // A link to elsewhere lands as a link and is not followed by what comes later.
+    home.write("victim/file", "mine\n");
+    let link = home.run(&["run", "--output", "out", "--", "sh", "-c", "ln -s victim out"]);
+    assert_eq!(link.code, 0, "{link:?}");
+    let through = home.run(&["run", "--output", "out/file", "--", "sh", "-c", "mkdir out; echo evil >out/file"]);
+    assert_ne!(through.code, 0, "{through:?}");
+    assert_eq!(home.read("victim/file"), "mine\n");
+    let title = home.run(&["run", "--detach", "--", "echo", "\x1b[31mred"]);
+    assert_eq!(title.code, 0);
+    home.run(&["wait", title.out.trim()]);
+    let table = home.run(&["ps", "-a"]);
+    assert!(!table.out.contains('\x1b') && table.out.contains("[31mred"), "{table:?}");
+}
+
+#[test]
+fn inside_an_action_there_is_no_cluster() {
+    let home = Home::new();
+    let inside = ran(home.hands(&["run", "--", "true"]).env("HANDS_INSIDE", "1").output().unwrap());
+    assert_eq!(inside.code, 125, "{inside:?}");
+    assert!(inside.err.contains("inside an action"), "{inside:?}");
+}
+
+#[test]
+fn bad_homes_and_files_are_named() {
+    let home = Home::new();
+    let unset = ran(
+        home.hands(&["run", "--", "true"])
+            .env_remove("HANDS_HOME")
+            .env_remove("HOME")
+            .env_remove("XDG_STATE_HOME")
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(unset.code, 125, "{unset:?}");
+    assert!(unset.err.contains("HOME is not set"), "{unset:?}");
+    home.write("hands.toml", "[worker]\nexpose = [\"/\"]\n");
+    let project = home.run(&["run", "--", "true"]);
+    assert_eq!(project.code, 125, "{project:?}");
+    assert!(project.err.contains("hands.toml:2") && project.err.contains("hint:"), "{project:?}");
+    home.write("hands.toml", "[run\n");
+    let syntax = home.run(&["run", "--", "true"]);
+    assert!(syntax.code == 125 && syntax.err.contains("hands.toml:1"), "{syntax:?}");
+    home.write("hands.toml", "[run]\nenv = [\"FROM=file\"]\n");
+    let ended = home.run(&["run", "--", "sh", "-c", "echo $FROM"]);
+    assert_eq!(ended.out, "file\n", "{ended:?}");
+    let mode = std::fs::metadata(home.hands_home().join("run")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}

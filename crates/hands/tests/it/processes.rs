@@ -1,0 +1,112 @@
+//! Hub and worker as processes of their own, and the doctor.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use rustix::process::Signal;
+
+use crate::home::{Home, json, signal};
+
+/// A program that stays, ended at the end of its test.
+struct Server(Child);
+
+impl Server {
+    /// Starts it and waits for a line of its log that holds a word.
+    fn start(home: &Home, arguments: &[&str], ready: &str) -> (Self, String) {
+        let mut child = home.hands(arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        let mut seen = String::new();
+        while !line.contains(ready) {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended: {seen}");
+            seen.push_str(&line);
+        }
+        // Its log goes on; nobody reads it, but it must not block.
+        std::thread::Builder::new().spawn(move || drop(std::io::copy(&mut log, &mut std::io::sink()))).unwrap();
+        (Self(child), line)
+    }
+
+    fn stop(mut self) -> Option<i32> {
+        signal(&self.0, Signal::TERM);
+        let code = self.0.wait().unwrap().code();
+        std::mem::forget(self);
+        code
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn address(line: &str) -> String {
+    let from = line.find("address=").expect(line) + "address=".len();
+    line[from..].split_whitespace().next().unwrap().to_owned()
+}
+
+#[test]
+fn hub_and_worker_over_a_unix_socket() {
+    let home = Home::new();
+    let socket = format!("unix:{}", home.work().join("hub.sock").display());
+    let (hub, _) = Server::start(&home, &["hub", "--listen", &socket], "the hub serves");
+    let nobody = home.run(&["run", "--cluster", &socket, "--queue-timeout", "2s", "--", "true"]);
+    assert!(nobody.code == 125 && nobody.err.contains("waiting:"), "{nobody:?}");
+    let (worker, _) = Server::start(
+        &home,
+        &["worker", &socket, "--name", "w1", "--tag", "fast", "--slots", "2", "--isolation", &level(&home)],
+        "connected to the hub",
+    );
+    home.write("in", "sent\n");
+    let arguments = ["run", "--cluster", &socket, "--tag", "fast", "--input", "in", "--output", "out", "--", "cp", "in", "out"];
+    let ended = home.run(&arguments);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(home.read("out"), "sent\n");
+    let workers = json(&home.run(&["workers", "--cluster", &socket, "--json"]).out);
+    assert_eq!((&workers[0]["name"], &workers[0]["slots"]), (&"w1".into(), &2.into()), "{workers:?}");
+    // SIGTERM lets it finish what it has.
+    let id = home.run(&["run", "--cluster", &socket, "-d", "--", "sh", "-c", "echo begun; sleep 1; echo done"]).out;
+    let mut follower = home.start(&["logs", "-f", "--cluster", &socket, id.trim()]);
+    let mut line = String::new();
+    BufReader::new(follower.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(worker.stop(), Some(0));
+    drop(follower.wait());
+    assert_eq!(home.run(&["wait", "--cluster", &socket, id.trim()]).code, 0);
+    assert_eq!(hub.stop(), Some(0));
+}
+
+#[test]
+fn hub_and_worker_over_the_loopback() {
+    let home = Home::new();
+    let (hub, line) =
+        Server::start(&home, &["hub", "--listen", "127.0.0.1:0", "--insecure-loopback"], "the hub serves");
+    let address = address(&line);
+    let (worker, _) =
+        Server::start(&home, &["worker", &address, "--isolation", &level(&home)], "connected to the hub");
+    let mut command = home.hands(&["run", "--", "echo", "over tcp"]);
+    let ended = crate::home::ran(command.env("HANDS_CLUSTER", &address).output().unwrap());
+    assert_eq!((ended.code, ended.out.as_str()), (0, "over tcp\n"), "{ended:?}");
+    assert_eq!(worker.stop(), Some(0));
+    assert_eq!(hub.stop(), Some(0));
+}
+
+/// The best level that this machine allows: the tests of the level itself are the sandbox's.
+fn level(home: &Home) -> String {
+    let checks = json(&home.run(&["doctor", "--json"]).out);
+    let found = checks.iter().find(|c| c["check"] == "isolation").expect("doctor tests isolation");
+    found["found"].as_str().unwrap().split(':').next().unwrap().to_owned()
+}
+
+#[test]
+fn the_doctor_tests_this_machine() {
+    let home = Home::new();
+    let text = home.run(&["doctor"]);
+    assert!(text.code == 0, "{text:?}");
+    for word in ["isolation", "user namespaces", "overlay", "landlock", "cgroups", "disk", "clock", "actions see"] {
+        assert!(text.out.contains(word), "{word}: {text:?}");
+    }
+    assert!(text.out.lines().all(|l| l.chars().count() <= 100), "{}", text.out);
+    assert!(json(&home.run(&["doctor", "--json"]).out).len() > 8);
+}
