@@ -13,7 +13,8 @@ pub struct Request {
     pub lowers: Vec<PathBuf>,
     /// Directories of the cache that are shown read-only at a place of their own. Refused at `Process`.
     pub layers: Vec<Layer>,
-    /// Absolute path at which the input root appears; ordinarily [`crate::ROOT_INSIDE`]. At `Process` it appears at
+    /// Absolute path at which the input root appears (below a directory of the host that is shown, it must exist
+    /// there); ordinarily [`crate::ROOT_INSIDE`]. At `Process` it appears at
     /// [`crate::Slot::input_root`] instead, and `cwd` is translated.
     pub root_at: PathBuf,
     /// The command's working directory, absolute, as seen inside.
