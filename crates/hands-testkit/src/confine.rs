@@ -31,8 +31,16 @@ mod number {
     pub(super) const ARCH: super::TargetArch = super::TargetArch::aarch64;
 }
 
+/// Runs `body` on a thread that is confined for good, together with every process that it starts.
+pub fn confined<T: Send>(body: impl FnOnce() -> T + Send) -> Result<T, String> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| confine().map(|()| body()));
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 /// Confines the calling thread and all that it starts, for good.
-pub fn confine() -> Result<(), String> {
+fn confine() -> Result<(), String> {
     let mut denied: BTreeMap<i64, Vec<SeccompRule>> = number::DENIED.iter().map(|&nr| (nr, Vec::new())).collect();
     let clone_rules = (0..32)
         .map(|bit| 1u64 << bit)
