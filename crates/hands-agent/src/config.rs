@@ -1,0 +1,54 @@
+//! What an agent is told once. Filled by `hands-config`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hands_worker::IsolationChoice;
+
+/// What an agent is told once.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// What must survive: store, hub's table, log. Made with mode 0700.
+    pub state_dir: PathBuf,
+    /// The stat cache. May be deleted at any time.
+    pub cache_dir: PathBuf,
+    /// The gRPC socket. Its directory must be the user's own.
+    pub socket: PathBuf,
+    /// The socket that takes directory handles.
+    pub snapshot_socket: PathBuf,
+    /// Held as long as the agent lives.
+    pub life_lock: PathBuf,
+    /// Held by front-ends while they start an agent; the agent takes it to leave, so that none is lost in between.
+    pub start_lock: PathBuf,
+    /// Its log, to which stderr goes; kept below a bound.
+    pub log: PathBuf,
+    /// How long it stays with nothing to do.
+    pub idle: Duration,
+    /// Bytes that blobs and staged trees may take; None is the store's own default.
+    pub store_quota: Option<u64>,
+    /// Acknowledged blobs also survive a power cut.
+    pub durable_against_power: bool,
+    /// The embedded worker.
+    pub worker: AgentWorker,
+}
+
+/// The embedded worker of an agent.
+#[derive(Clone, Debug)]
+pub struct AgentWorker {
+    /// The program that becomes the sandbox launcher; ordinarily `/proc/self/exe`.
+    pub program: PathBuf,
+    /// Its name, for people.
+    pub name: String,
+    /// Actions at once.
+    pub slots: u32,
+    /// Memory that actions share out, bytes; 0 does not count it.
+    pub memory: u64,
+    /// Paths of this machine that actions may read.
+    pub expose: Vec<PathBuf>,
+    /// The user's `PATH` and home, whose toolchains actions may use; none shows none.
+    pub toolchains: Option<(String, PathBuf)>,
+    /// Tags that actions may ask for.
+    pub tags: Vec<String>,
+    /// Which isolation level to take.
+    pub isolation: IsolationChoice,
+}

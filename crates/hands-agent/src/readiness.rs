@@ -1,0 +1,82 @@
+//! Between the start and the first answer: becoming a process of one's own, and telling the front-end that waits.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+
+use hands_client::{READY, REFUSED};
+
+use crate::AgentError;
+
+/// Makes this process the agent's: closes every descriptor that was inherited beyond the standard streams, and leaves
+/// the session of the terminal. To be called first thing in `main`.
+pub fn detach() {
+    #[cfg(target_os = "linux")]
+    hands_sandbox::close_inherited_descriptors();
+    // Fails for a process group's leader only: somebody started the agent by hand, and has its terminal.
+    if let Err(error) = rustix::process::setsid() {
+        tracing::debug!(%error, "the agent stays in its session");
+    }
+}
+
+/// The front-end's ear: this process's stdout. One line goes there, then it is closed.
+#[derive(Debug)]
+pub struct Readiness {
+    to: Box<dyn Sink>,
+}
+
+trait Sink: Write + Send + std::fmt::Debug {}
+impl<T: Write + Send + std::fmt::Debug> Sink for T {}
+
+impl Readiness {
+    /// Over stdout, which is put to rest afterwards.
+    pub fn stdout() -> Self {
+        Self { to: Box::new(Stdout) }
+    }
+
+    /// To whatever else: tests.
+    pub fn to(writer: impl Write + Send + std::fmt::Debug + 'static) -> Self {
+        Self { to: Box::new(writer) }
+    }
+
+    /// The agent listens.
+    pub(crate) fn ready(self) {
+        self.say(READY);
+    }
+
+    /// It does not, and this is why.
+    pub(crate) fn refused(self, error: &AgentError) {
+        // One line: what other programs said may have several.
+        let sentence = error.to_string().replace('\n', " ");
+        self.say(&format!("{REFUSED} {} {sentence}", error.class().name()));
+    }
+
+    fn say(mut self, line: &str) {
+        // A front-end that has gone does not need to know.
+        if let Err(error) = writeln!(self.to, "{line}").and_then(|()| self.to.flush()) {
+            tracing::debug!(%error, "nobody waited for the agent's start");
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(rustix::stdio::stdout(), bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Stdout {
+    fn drop(&mut self) {
+        // The front-end may wait for the pipe's end.
+        let quiet = OpenOptions::new().write(true).open("/dev/null");
+        if let Err(error) = quiet.and_then(|null| Ok(rustix::stdio::dup2_stdout(null)?)) {
+            tracing::warn!(%error, "stdout stays open");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The snapshot socket: requests with directory handles in, progress and a root digest out.
+
+mod embedded;
+mod receive;
+mod remote;
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hands_proto::function_from_proto;
+use hands_proto::v1::snapshot_reply::Kind;
+use hands_proto::v1::{
+    SnapshotDone, SnapshotError as ErrorReply, SnapshotProgress, SnapshotReply, SnapshotRequest,
+};
+use hands_store::Store;
+use hands_types::{Digest, RelPath};
+use prost::Message;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::error::SnapshotError;
+use crate::stat_cache::StatCache;
+use crate::walk::{Progress, WalkInput};
+use receive::receive;
+
+/// How often progress is told.
+const PROGRESS: Duration = Duration::from_millis(100);
+/// How long a snapshot's blobs are kept for the Execute that will name them.
+const KEPT: Duration = Duration::from_secs(15 * 60);
+/// Threads that read and hash. More help only where the disk is faster than two cores hash.
+const THREADS: usize = 2;
+/// How often a tree is looked at again that changes while it is read.
+const ROUNDS: usize = 4;
+
+/// Takes the socket's place; called with the life lock held, so that whatever stands there is stale.
+pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+#[derive(Clone)]
+pub(crate) struct SnapshotServer {
+    store: Store,
+    cache: Arc<StatCache>,
+    /// How many are under way.
+    active: watch::Sender<usize>,
+}
+
+/// A tree in the store of its target.
+pub(crate) struct Taken {
+    pub(crate) root: Digest,
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+}
+
+impl SnapshotServer {
+    pub(crate) fn new(store: Store, cache: Arc<StatCache>, active: watch::Sender<usize>) -> Self {
+        Self { store, cache, active }
+    }
+
+    /// Serves until told to stop; removes the socket then.
+    pub(crate) async fn serve(
+        self,
+        listener: UnixListener,
+        path: PathBuf,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a snapshot connection can't be accepted");
+                    // Out of descriptors, most likely: give others time to close some.
+                    tokio::time::sleep(PROGRESS).await;
+                    continue;
+                }
+            };
+            let server = self.clone();
+            drop(tokio::spawn(async move {
+                if let Err(error) = server.connection(stream).await {
+                    tracing::debug!(%error, "a snapshot connection has ended");
+                }
+            }));
+        }
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::debug!(%error, "the snapshot socket is gone already");
+        }
+    }
+
+    async fn connection(self, mut stream: UnixStream) -> io::Result<()> {
+        let uid = stream.peer_cred()?.uid();
+        let own = rustix::process::geteuid().as_raw();
+        if uid != own && uid != 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("user {uid} may not ask"),
+            ));
+        }
+        while let Some((request, handles)) = receive(&stream).await? {
+            self.active.send_modify(|n| *n += 1);
+            let result = self.take(&mut stream, request, handles).await;
+            self.active.send_modify(|n| *n -= 1);
+            let reply = match result {
+                Ok(done) => Kind::Done(done),
+                Err(SnapshotError::Cancelled) => return Ok(()),
+                Err(error) => Kind::Error(ErrorReply {
+                    class: error.class().name().to_owned(),
+                    message: error.to_string(),
+                }),
+            };
+            send(&mut stream, reply).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(
+        &self,
+        stream: &mut UnixStream,
+        request: SnapshotRequest,
+        handles: Vec<OwnedFd>,
+    ) -> Result<SnapshotDone, SnapshotError> {
+        let function = function_from_proto(request.digest_function)
+            .map_err(|_| SnapshotError::Protocol("an unknown digest function"))?;
+        let inputs = walk_inputs(&request, handles)?;
+        let progress = Arc::new(Progress::default());
+        let work = {
+            let (server, progress) = (self.clone(), Arc::clone(&progress));
+            let runtime = tokio::runtime::Handle::current();
+            tokio::task::spawn_blocking(move || {
+                server.cache.begin();
+                if request.target.is_empty() {
+                    embedded::take(&server.store, &server.cache, &inputs, function, &progress)
+                } else {
+                    remote::take(&runtime, &request, &server.cache, &inputs, function, &progress)
+                }
+            })
+        };
+        tokio::pin!(work);
+        let mut ticks = interval(PROGRESS);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first tick comes at once: before it nothing is worth telling.
+        ticks.tick().await;
+        let taken = loop {
+            tokio::select! {
+                done = &mut work => {
+                    break done.unwrap_or(Err(SnapshotError::Protocol("the walk panicked")))?;
+                }
+                _ = ticks.tick() => {
+                    if send(stream, Kind::Progress(now(&progress))).await.is_err() {
+                        progress.cancelled.store(true, Ordering::Relaxed);
+                        // Let the threads end before the handles' numbers are used again.
+                        drop((&mut work).await);
+                        return Err(SnapshotError::Cancelled);
+                    }
+                }
+            }
+        };
+        let now = now(&progress);
+        Ok(SnapshotDone {
+            root: Some(taken.root.into()),
+            files: taken.files,
+            bytes: taken.bytes,
+            bytes_hashed: now.bytes_hashed,
+            bytes_sent: now.bytes_sent,
+        })
+    }
+}
+
+fn now(progress: &Progress) -> SnapshotProgress {
+    SnapshotProgress {
+        files: progress.files.load(Ordering::Relaxed),
+        bytes_hashed: progress.bytes_hashed.load(Ordering::Relaxed),
+        bytes_sent: progress.bytes_sent.load(Ordering::Relaxed),
+    }
+}
+
+fn walk_inputs(
+    request: &SnapshotRequest,
+    handles: Vec<OwnedFd>,
+) -> Result<Vec<WalkInput>, SnapshotError> {
+    let mut handles: Vec<Option<OwnedFd>> = handles.into_iter().map(Some).collect();
+    request
+        .inputs
+        .iter()
+        .map(|input| {
+            let number = usize::try_from(input.descriptor).unwrap_or(usize::MAX);
+            let directory = handles
+                .get_mut(number)
+                .and_then(Option::take)
+                .ok_or(SnapshotError::Protocol("an input without a directory handle of its own"))?;
+            Ok(WalkInput {
+                directory,
+                entry: (!input.entry.is_empty()).then(|| input.entry.clone()),
+                place: RelPath::new(&input.place)
+                    .map_err(|_| SnapshotError::Protocol("a place that leaves the root"))?,
+                respect_ignore: input.respect_ignore,
+                display: input.display.clone(),
+            })
+        })
+        .collect()
+}
+
+async fn send(stream: &mut UnixStream, kind: Kind) -> io::Result<()> {
+    let body = SnapshotReply { kind: Some(kind) }.encode_to_vec();
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+    let mut bytes = Vec::with_capacity(body.len() + 4);
+    bytes.extend(length.to_be_bytes());
+    bytes.extend(body);
+    stream.write_all(&bytes).await
+}

@@ -1,0 +1,112 @@
+//! Snapshots for a hub elsewhere: hashed here, asked about once, and what is missing sent.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hands_link::Address;
+use hands_proto::v1::SnapshotRequest;
+use hands_reapi::{Blob, BlobClient, BlobError, Source};
+use hands_store::digest_of_stream;
+use hands_types::{Digest, DigestFunction};
+use tokio::runtime::Handle;
+
+use super::{ROUNDS, THREADS, Taken};
+use crate::error::{SnapshotError, sentence};
+use crate::stat_cache::{StatCache, SystemClock};
+use crate::walk::{Ingest, Progress, Sink, Walk, WalkInput};
+
+/// Files that are open at once for an upload.
+const OPEN_FILES: usize = 128;
+
+struct HashOnly(DigestFunction);
+
+impl Sink for HashOnly {
+    fn ingest(&self, file: &mut File) -> Result<Ingest, SnapshotError> {
+        digest_of_stream(self.0, file).map(Ingest::Whole).or_else(|e| Ok(Ingest::Failed(e)))
+    }
+
+    fn stores(&self) -> bool {
+        false
+    }
+}
+
+/// Blocks; called on a thread for that. Pins are the hub's affair: it keeps for an invocation what was uploaded or
+/// asked about shortly before.
+pub(crate) fn take(
+    runtime: &Handle,
+    request: &SnapshotRequest,
+    cache: &StatCache,
+    inputs: &[WalkInput],
+    function: DigestFunction,
+    progress: &Progress,
+) -> Result<Taken, SnapshotError> {
+    let address: Address = request
+        .target
+        .parse()
+        .map_err(|_| SnapshotError::Protocol("a target that is no address"))?;
+    let failed = |error: BlobError| SnapshotError::Target {
+        target: request.target.clone(),
+        message: sentence(&error),
+        class: error.class(),
+    };
+    let client = {
+        let _inside = runtime.enter();
+        BlobClient::new(hands_link::connect(&address), &request.instance_name, function)
+            .with_compression(!address.is_local())
+    };
+    let sink = HashOnly(function);
+    let walk = Walk {
+        inputs,
+        function,
+        cache,
+        clock: &SystemClock,
+        sink: &sink,
+        progress,
+        threads: THREADS,
+    };
+    let mut walked = walk.run()?;
+    let mut missing = runtime.block_on(client.find_missing(&walked.digests())).map_err(failed)?;
+    for _ in 0..ROUNDS {
+        let mut changed: HashSet<Digest> = HashSet::new();
+        for group in missing.chunks(OPEN_FILES) {
+            progress.check()?;
+            let mut blobs = Vec::with_capacity(group.len());
+            for digest in group {
+                let source = match walked.directories().get(digest) {
+                    Some(bytes) => Source::Bytes(bytes.clone()),
+                    None => match walked.open(digest)? {
+                        Some(file) => Source::File(Arc::new(file), PathBuf::from("an input file")),
+                        None => {
+                            return Err(SnapshotError::Protocol(
+                                "the target misses what was not named",
+                            ));
+                        }
+                    },
+                };
+                blobs.push(Blob { digest: *digest, source });
+            }
+            match runtime.block_on(client.upload(blobs)) {
+                Ok(_) => {
+                    progress
+                        .bytes_sent
+                        .fetch_add(group.iter().map(|d| d.size).sum(), Ordering::Relaxed);
+                }
+                Err(BlobError::Changed { digest, .. }) => {
+                    changed.insert(digest);
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        if changed.is_empty() {
+            let (files, bytes) = walked.totals();
+            return Ok(Taken { root: walked.root(), files, bytes });
+        }
+        // A file changed between its hashing and its upload: take its new content, and whatever is missing then.
+        walk.reread(&mut walked, &changed)?;
+        missing = runtime.block_on(client.find_missing(&walked.digests())).map_err(failed)?;
+    }
+    Err(SnapshotError::Unsteady)
+}

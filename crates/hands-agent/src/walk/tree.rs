@@ -1,0 +1,121 @@
+//! The input root being put together, and its encoding.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use hands_proto::reapi;
+use hands_types::{Digest, DigestFunction, RelPath};
+use prost::Message;
+
+use super::files::Files;
+use crate::error::SnapshotError;
+
+/// A directory of the input root. Sorted by the bytes of the names, as REAPI wants it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Tree {
+    pub(super) nodes: BTreeMap<String, Node>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Node {
+    /// By its number in `Files`.
+    File(usize),
+    Symlink(String),
+    Directory(Tree),
+}
+
+impl Tree {
+    /// Adds `node` at `place`. Directories of several inputs merge; anything else in the same place is an error.
+    pub(super) fn insert(
+        &mut self,
+        place: &RelPath,
+        node: Node,
+        display: &str,
+    ) -> Result<(), SnapshotError> {
+        let mut here = self;
+        let mut names: Vec<&str> = place.names().collect();
+        let last = names.pop();
+        let twice =
+            || SnapshotError::Twice { place: place.to_string(), display: display.to_owned() };
+        for name in names {
+            let node = here
+                .nodes
+                .entry(name.to_owned())
+                .or_insert_with(|| Node::Directory(Self::default()));
+            let Node::Directory(below) = node else { return Err(twice()) };
+            here = below;
+        }
+        match (last, node) {
+            (None, Node::Directory(tree)) => here.merge(tree).map_err(|()| twice()),
+            (None, Node::File(_) | Node::Symlink(_)) => Err(twice()),
+            (Some(name), node) => here.add(name.to_owned(), node).map_err(|()| twice()),
+        }
+    }
+
+    fn merge(&mut self, other: Self) -> Result<(), ()> {
+        other.nodes.into_iter().try_for_each(|(name, node)| self.add(name, node))
+    }
+
+    fn add(&mut self, name: String, node: Node) -> Result<(), ()> {
+        match (self.nodes.get_mut(&name), node) {
+            (None, node) => {
+                self.nodes.insert(name, node);
+                Ok(())
+            }
+            (Some(Node::Directory(there)), Node::Directory(new)) => there.merge(new),
+            (Some(there), new) if *there == new => Ok(()),
+            (Some(_), _) => Err(()),
+        }
+    }
+}
+
+/// The encoded directories.
+pub(crate) struct Encoded {
+    pub(crate) root: Digest,
+    pub(crate) directories: HashMap<Digest, Bytes>,
+}
+
+pub(super) fn encode(tree: &Tree, files: &Files<'_>, function: DigestFunction) -> Encoded {
+    let mut directories = HashMap::new();
+    let root = encode_directory(tree, files, function, &mut directories);
+    Encoded { root, directories }
+}
+
+fn encode_directory(
+    tree: &Tree,
+    files: &Files<'_>,
+    function: DigestFunction,
+    all: &mut HashMap<Digest, Bytes>,
+) -> Digest {
+    let mut message = reapi::Directory::default();
+    for (name, node) in &tree.nodes {
+        let name = name.clone();
+        match node {
+            Node::File(number) => {
+                let (digest, is_executable) = files.get(*number);
+                let digest = Some(digest.into());
+                message.files.push(reapi::FileNode {
+                    name,
+                    digest,
+                    is_executable,
+                    node_properties: None,
+                });
+            }
+            Node::Symlink(target) => {
+                message.symlinks.push(reapi::SymlinkNode {
+                    name,
+                    target: target.clone(),
+                    node_properties: None,
+                });
+            }
+            Node::Directory(below) => {
+                let digest = Some(encode_directory(below, files, function, all).into());
+                message.directories.push(reapi::DirectoryNode { name, digest });
+            }
+        }
+    }
+    let bytes = Bytes::from(message.encode_to_vec());
+    let digest = hands_tree::hash(function, &bytes);
+    all.insert(digest, bytes);
+    digest
+}
