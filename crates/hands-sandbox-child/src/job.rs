@@ -18,6 +18,8 @@ pub struct SlotFacts {
     pub landlock_files: u64,
     /// Landlock scopes that the kernel knows.
     pub landlock_scope: u64,
+    /// Landlock rules that are the same for every action; -1 where each has its own.
+    pub ruleset: i32,
     /// The spawner's own `oom_score_adj`, opened for writing; -1 if it could not be.
     pub oom_score: i32,
 }
@@ -124,8 +126,6 @@ pub struct Job {
     pub rlimits: [ResourceLimit; MAX_RLIMITS],
     /// Directories that landlock leaves writable; null ends the list early.
     pub writable: [*const c_char; 4],
-    /// What landlock leaves visible at `Process`; ends with null. Null elsewhere: all that is mounted.
-    pub readable: *const *const c_char,
     /// The merged view of the input root, opened by the init; -1 before.
     pub tree: i32,
     /// The outcome.

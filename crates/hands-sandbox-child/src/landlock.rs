@@ -3,8 +3,7 @@
 
 use core::ffi::{CStr, c_char};
 
-use crate::Job;
-use crate::job::text;
+use crate::job::{Job, SlotFacts, text};
 use crate::sys::{self, HERE, Res, arg, call};
 
 const EXECUTE: u64 = 1;
@@ -42,21 +41,44 @@ pub fn abi() -> (u32, u64, u64) {
 /// # Safety
 /// The job's pointers are valid.
 pub(crate) unsafe fn restrict(job: &Job) -> Res {
-    let (files, scope) = (job.slot.landlock_files, job.slot.landlock_scope);
-    if files == 0 && scope == 0 {
+    if job.slot.landlock_files == 0 && job.slot.landlock_scope == 0 {
         return Ok(0);
     }
-    let attr = [files, 0, scope];
+    let own = job.slot.ruleset < 0;
+    let mut set = job.slot.ruleset;
+    if own {
+        // SAFETY: as the caller says; a null list is the whole view.
+        set = unsafe { ruleset(&job.slot, core::ptr::null(), &job.writable) }?;
+    }
+    // SAFETY: takes no pointer.
+    let done = unsafe { call(libc::SYS_landlock_restrict_self, arg(set), 0, 0, 0, 0) };
+    if own {
+        sys::close(set);
+    }
+    done
+}
+
+/// Makes a set of rules: `readable` is visible (a list that ends with null; null for all that is mounted), `writable`
+/// too for writing (null ends it early). Returns its descriptor.
+///
+/// # Safety
+/// The pointers are null or valid strings, and `readable` ends.
+pub unsafe fn ruleset(
+    slot: &SlotFacts,
+    readable: *const *const c_char,
+    writable: &[*const c_char],
+) -> Result<i32, sys::Errno> {
+    let files = slot.landlock_files;
+    let attr = [files, 0, slot.landlock_scope];
+    let (at, size) = (attr.as_ptr() as usize, size_of_val(&attr));
     // A kernel accepts a longer structure than it knows if the rest is zero, which it is wherever scopes are unknown.
     // SAFETY: points to a local.
-    let set = unsafe {
-        call(libc::SYS_landlock_create_ruleset, attr.as_ptr() as usize, size_of_val(&attr), 0, 0, 0)
-    }?;
+    let set = unsafe { call(libc::SYS_landlock_create_ruleset, at, size, 0, 0, 0) }?;
     if files != 0 {
-        if job.readable.is_null() {
+        if readable.is_null() {
             rule(set, c"/", files & VIEW)?;
         } else {
-            let mut next = job.readable;
+            let mut next = readable;
             // SAFETY: the list ends with null, as the caller says.
             while let Some(path) = unsafe { string(*next) } {
                 rule(set, path, files & VIEW).or_else(absent)?;
@@ -67,16 +89,13 @@ pub(crate) unsafe fn restrict(job: &Job) -> Res {
         rule(set, c"/dev", files & USE).or_else(absent)?;
         // A debugger writes the memory of what it traces through /proc; who may is for ptrace's rules to say.
         rule(set, c"/proc", files & (WRITE_FILE | TRUNCATE)).or_else(absent)?;
-        for &path in &job.writable {
-            // SAFETY: null or a string of the job.
+        for &path in writable {
+            // SAFETY: null or a valid string.
             let Some(path) = (unsafe { string(path) }) else { break };
             rule(set, path, files & !MAKE_CHAR & !MAKE_BLOCK)?;
         }
     }
-    // SAFETY: takes no pointer.
-    let done = unsafe { call(libc::SYS_landlock_restrict_self, set, 0, 0, 0, 0) };
-    sys::close(i32::try_from(set).unwrap_or(-1));
-    done
+    i32::try_from(set).map_err(|_| libc::EBADF)
 }
 
 unsafe fn string<'a>(p: *const c_char) -> Option<&'a CStr> {

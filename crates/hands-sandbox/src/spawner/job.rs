@@ -30,8 +30,6 @@ pub(crate) struct Places {
     pub(crate) root: CString,
     pub(crate) home: CString,
     pub(crate) tmp: CString,
-    /// At `Process`: what is visible. None where all that is mounted is.
-    pub(crate) readable: Option<Vec<CString>>,
 }
 
 /// What the job's pointers point into. Kept until the action has ended.
@@ -52,7 +50,6 @@ impl Storage {
     /// The places' own strings, which the job points to.
     pub(crate) fn keep_places(&mut self, places: Places) {
         self.strings.extend([places.root, places.home, places.tmp]);
-        self.strings.extend(places.readable.into_iter().flatten());
     }
 
     /// A list that ends with null.
@@ -86,7 +83,6 @@ pub(crate) fn empty(slot: SlotFacts, command_stack: Stack) -> Job {
         tty: false,
         rlimits: [ResourceLimit { resource: u32::MAX, values: [0; 2] }; MAX_RLIMITS],
         writable: [ptr::null(); 4],
-        readable: ptr::null(),
         tree: -1,
         report: Report::default(),
     }
@@ -123,9 +119,6 @@ pub(crate) fn fill(
     job.tty = order.tty;
     job.stdio = stdio(order, streams, null)?;
     job.writable = [places.root.as_ptr(), places.tmp.as_ptr(), places.home.as_ptr(), ptr::null()];
-    if let Some(readable) = &places.readable {
-        job.readable = storage.list(readable.iter().map(|s| s.as_ptr()).collect());
-    }
     let pids = order.pids.unwrap_or(DEFAULT_PIDS).saturating_add(OWN_PIDS);
     // Counted per user namespace, or per user that nobody else is: else it would count the worker's own processes.
     let counts = !job.root_at.is_null() || job.slot.identity.is_some();

@@ -1,20 +1,18 @@
 //! Takes requests one after the other at the level without namespaces: a fresh directory with copied inputs, and a
 //! spawner that is the reaper of all orphans below it, so that no process outlives its action.
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-use std::path::Path;
 
 use hands_sandbox_child::sys;
 use hands_sandbox_child::{Job, start_command, step};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
+use super::ROOT_NAME;
 use super::job::{self, DEFAULT_PIDS, OWN_PIDS, Places, Refusal, Storage};
 use super::kill::{self, Deadline, End};
 use super::serve::{answer, next_request, refuse, stack};
 use super::setup::SlotState;
-use super::{ROOT_NAME, etc};
 use crate::cgroup::SlotCgroup;
 use crate::ids::c_path;
 use crate::message::{Ending, Order};
@@ -68,20 +66,7 @@ fn prepare(
     let place = |name: &str| {
         c_path(&slot.directory.join(name)).map_err(|_| (step::INPUT_ROOT, libc::EINVAL))
     };
-    let readable = slot
-        .readable
-        .iter()
-        .cloned()
-        .chain(etc::visible())
-        .chain(["/proc", "/dev"].map(|p| Path::new(p).to_owned()))
-        .map(|p| c_path(&p).map_err(|_| (step::RESTRICT, libc::EINVAL)))
-        .collect::<Result<Vec<CString>, Refusal>>()?;
-    let places = Places {
-        root: place(ROOT_NAME)?,
-        home: place("home")?,
-        tmp: place("tmp")?,
-        readable: Some(readable),
-    };
+    let places = Places { root: place(ROOT_NAME)?, home: place("home")?, tmp: place("tmp")? };
     let mut storage = job::fill(job, order, &places, streams, &slot.null, cgroup.is_some())?;
     storage.keep_places(places);
     if slot.facts.identity.is_none() {

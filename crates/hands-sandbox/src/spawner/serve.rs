@@ -177,7 +177,6 @@ fn fill(
         root: order.root_at.to_owned(),
         home: c_string(HOME_INSIDE),
         tmp: c"/tmp".to_owned(),
-        readable: None,
     };
     let mut storage = job::fill(job, order, &places, streams, &slot.null, cgroup.is_some())?;
     storage.keep_places(places);

@@ -6,16 +6,16 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use hands_sandbox_child::{SlotFacts, landlock_abi, sys};
+use hands_sandbox_child::{SlotFacts, landlock_abi, landlock_ruleset, sys};
 use rustix::fs::{Mode, OFlags};
 
 use super::network::NetworkWatch;
-use super::{Plan, network, root};
+use super::{Plan, etc, network, root};
 use crate::UID_INSIDE;
 use crate::cgroup::SlotCgroup;
 use crate::config::{Isolation, Network};
 use crate::filter;
-use crate::ids::Ids;
+use crate::ids::{Ids, c_path};
 use crate::kernel;
 use crate::sweep::count_own_processes;
 
@@ -38,8 +38,6 @@ pub(crate) struct SlotState {
     pub(crate) copy_on_disk: bool,
     /// At `Process`: how many processes the worker's user has beside the slot's.
     pub(crate) own_processes: u64,
-    /// Paths that actions see, for landlock at `Process`.
-    pub(crate) readable: Vec<PathBuf>,
 }
 
 type Failure = (OwnedFd, String);
@@ -133,14 +131,19 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
         (Ids::Own, _) => None,
     };
     let copy_on_disk = !can_be_upper(&disk);
+    let mut facts = SlotFacts {
+        cpus,
+        identity,
+        landlock_files: if plan.userns { 0 } else { files },
+        landlock_scope: scope,
+        ruleset: -1,
+        oom_score,
+    };
+    if !namespaced && files != 0 {
+        facts.ruleset = named("landlock", shared_rules(&facts, &plan))?;
+    }
     Ok(SlotState {
-        facts: SlotFacts {
-            cpus,
-            identity,
-            landlock_files: if plan.userns { 0 } else { files },
-            landlock_scope: scope,
-            oom_score,
-        },
+        facts,
         null,
         template,
         cache,
@@ -149,13 +152,26 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
         copy_always: plan.copy_always,
         copy_on_disk,
         own_processes: if namespaced { 0 } else { count_own_processes() },
-        readable: plan.shown.iter().map(|s| s.host.clone()).collect(),
         directory: plan.directory,
         sock: plan.sock,
     })
 }
 
 const OPEN_DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// The rules at `Process`, where paths are the same for every action: what is shown, of `/etc` what any program may need,
+/// and the slot's own directory for writing.
+fn shared_rules(facts: &SlotFacts, plan: &Plan) -> io::Result<i32> {
+    let shown = plan.shown.iter().map(|s| s.host.clone()).chain(etc::visible());
+    let readable = shown.chain(["/proc", "/dev"].map(PathBuf::from));
+    let readable = readable.map(|path| c_path(&path)).collect::<io::Result<Vec<CString>>>()?;
+    let mut pointers: Vec<_> = readable.iter().map(|path| path.as_ptr()).collect();
+    pointers.push(std::ptr::null());
+    let directory = c_path(&plan.directory)?;
+    // SAFETY: strings that outlive the call; the list ends with null.
+    unsafe { landlock_ruleset(facts, pointers.as_ptr(), &[directory.as_ptr()]) }
+        .map_err(kernel::error)
+}
 
 /// Whether an overlay can keep its changes in this directory: it needs extended attributes, and no overlay below.
 fn can_be_upper(directory: &OwnedFd) -> bool {
