@@ -15,7 +15,7 @@ pub(crate) enum Checked {
     /// It may count, if the scheduler still wants it.
     Usable {
         /// None if the command was never started.
-        result: Option<reapi::ActionResult>,
+        result: Option<Box<reapi::ActionResult>>,
         status: rpc::Status,
         /// A hint for people.
         message: String,
@@ -56,7 +56,7 @@ pub(crate) fn check(
     match checked {
         Ok(()) => {
             complete_metadata(&mut result, log, worker_name);
-            Checked::Usable { result: Some(result), status, message: finished.message }
+            Checked::Usable { result: Some(Box::new(result)), status, message: finished.message }
         }
         Err(Flaw::Store(error)) if error.is_full() => Checked::Usable {
             result: None,

@@ -242,7 +242,7 @@ impl Core {
             Event::Closed { session } => self.closed(session),
             Event::Heard { session, heard } => self.heard(session, heard),
             Event::Checked { session, id, attempt, checked } => {
-                self.checked(session, id, attempt, *checked)
+                self.checked(session, id, attempt, *checked);
             }
             Event::StreamFailed { id, attempt, status } => self.stream_failed(id, attempt, &status),
             Event::Drain { worker, reply } => self.drain(&worker, reply),

@@ -71,7 +71,7 @@ impl Operations for OperationsService {
         let known: std::collections::BTreeSet<OperationId> =
             found.iter().map(|(id, _)| *id).collect();
         found.extend(active.into_iter().filter(|(id, _)| !known.contains(id)));
-        found.sort_by(|a, b| b.0.cmp(&a.0));
+        found.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
         let more = found.len() > size;
         found.truncate(size);
         let next_page_token = match found.last() {

@@ -68,7 +68,7 @@ fn outgoing(
         };
         match message {
             Some(ToWorker::Message(kind)) => {
-                Some((Ok(v1::HubMessage { kind: Some(kind) }), Some((messages, inputs))))
+                Some((Ok(v1::HubMessage { kind: Some(*kind) }), Some((messages, inputs))))
             }
             Some(ToWorker::Close(Some(status))) => Some((Err(status), None)),
             Some(ToWorker::Close(None)) | None => None,
@@ -194,7 +194,7 @@ impl Listener {
 
     fn refuse(&self, id: v1::AttemptId, reason: &str) {
         let refused = v1::Refused { id: Some(id), reason: reason.to_owned() };
-        self.out.send(ToWorker::Message(v1::hub_message::Kind::Refused(refused)));
+        self.out.say(v1::hub_message::Kind::Refused(refused));
     }
 
     /// Spools a piece of output and acknowledges it. Not before: that is what holds a fast action back.
@@ -217,7 +217,7 @@ impl Listener {
                     stdout_offset: log.stdout.mark().length,
                     stderr_offset: log.stderr.mark().length,
                 };
-                self.out.send(ToWorker::Message(v1::hub_message::Kind::OutputAck(ack)));
+                self.out.say(v1::hub_message::Kind::OutputAck(ack));
                 return Ok(());
             }
             Err(error @ SpoolError::Gap { .. }) => {

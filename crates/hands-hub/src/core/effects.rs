@@ -10,7 +10,7 @@ use prost::Message;
 use tonic::Status;
 
 use super::sessions::attempt_id;
-use super::{Core, OpState, Stage, ToWorker};
+use super::{Core, OpState, Stage};
 use crate::action;
 use crate::db::Write;
 use crate::time::timestamp;
@@ -28,10 +28,10 @@ impl Core {
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Lease { session, operation, attempt } => {
-                self.lease(session, operation, attempt)
+                self.lease(session, operation, attempt);
             }
             Effect::Adopted { session, operation, attempt } => {
-                self.adopt(session, operation, attempt)
+                self.adopt(session, operation, attempt);
             }
             Effect::CancelLease { session, operation, attempt } => {
                 let id = Some(attempt_id(operation, attempt));
@@ -41,10 +41,10 @@ impl Core {
             // An idle worker takes what comes next; a lease that waits elsewhere stays there.
             Effect::Recall { .. } => {}
             Effect::Requeued { operation, attempt, reason } => {
-                self.requeued(operation, attempt, &reason)
+                self.requeued(operation, attempt, &reason);
             }
             Effect::Accept { session, operation, attempt } => {
-                self.accepted(session, operation, attempt)
+                self.accepted(session, operation, attempt);
             }
             Effect::Refuse { session, operation, attempt } => {
                 self.refuse(session, operation, attempt, "this attempt is not wanted any more");
@@ -173,7 +173,7 @@ impl Core {
     pub(super) fn tell(&mut self, session: SessionId, kind: v1::hub_message::Kind) {
         if let Some(session) = self.sessions.get(&session) {
             let out = session.out.clone();
-            self.commit.then.push(Box::new(move || out.send(ToWorker::Message(kind))));
+            self.commit.then.push(Box::new(move || out.say(kind)));
         }
     }
 

@@ -11,7 +11,7 @@ use prost::Message;
 use tonic::Status;
 
 use super::sessions::attempt_id;
-use super::{Core, Stage, Ticket, ToWorker, unix_millis};
+use super::{Core, Stage, Ticket, unix_millis};
 use crate::check::Checked;
 use crate::db::{Done, Record, Write};
 use crate::status::to_rpc;
@@ -41,7 +41,8 @@ impl Core {
     ) {
         match checked {
             Checked::Usable { result, status, message } => {
-                self.pending = Some(Pending { result, status, message });
+                self.pending =
+                    Some(Pending { result: result.map(|result| *result), status, message });
                 self.step(Input::Finished { session, operation: id, attempt });
                 self.pending = None;
             }
@@ -56,7 +57,7 @@ impl Core {
                 });
             }
             Checked::Unknown => {
-                self.refuse(session, id, attempt, "this lease was not granted to this worker")
+                self.refuse(session, id, attempt, "this lease was not granted to this worker");
             }
         }
     }
@@ -143,7 +144,7 @@ impl Core {
             logs.finish(id, attempt);
             if let Some((out, attempt)) = out {
                 let ack = v1::ResultAck { id: Some(attempt_id(id, attempt)) };
-                out.send(ToWorker::Message(v1::hub_message::Kind::ResultAck(ack)));
+                out.say(v1::hub_message::Kind::ResultAck(ack));
             }
             state.send_modify(|state| {
                 state.stage = Stage::Completed;

@@ -15,7 +15,7 @@ use crate::db::Write;
 /// What goes to a worker.
 #[derive(Debug)]
 pub(crate) enum ToWorker {
-    Message(v1::hub_message::Kind),
+    Message(Box<v1::hub_message::Kind>),
     /// The session ends with this, or well.
     Close(Option<tonic::Status>),
 }
@@ -30,6 +30,10 @@ pub(crate) struct SessionOut {
 }
 
 impl SessionOut {
+    pub(crate) fn say(&self, kind: v1::hub_message::Kind) {
+        self.send(ToWorker::Message(Box::new(kind)));
+    }
+
     pub(crate) fn send(&self, message: ToWorker) {
         // Fails when the connection is gone, which is reported on its own.
         let _gone = self.control.send(message);
@@ -123,7 +127,7 @@ impl Core {
             resume: std::mem::take(&mut self.adopted),
         };
         // Said at once, so before the leases and cancels of this step, which go by the table's thread.
-        out.send(ToWorker::Message(v1::hub_message::Kind::Welcome(welcome)));
+        out.say(v1::hub_message::Kind::Welcome(welcome));
         // Nobody to tell if the connection is gone again; its end is reported on its own.
         let _gone = reply.send(Opened { session, worker, name: Arc::clone(&name) });
     }
@@ -139,7 +143,7 @@ impl Core {
                 stderr_offset: log.stderr.mark().length,
             }),
             Err(error) => {
-                tracing::error!(%error, operation = %id, "can't open the spool of an action")
+                tracing::error!(%error, operation = %id, "can't open the spool of an action");
             }
         }
         operation.attempt = Some(attempt);

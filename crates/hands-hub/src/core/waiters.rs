@@ -59,7 +59,7 @@ impl Core {
         }
         match end {
             StreamEnd::Cancelled => {
-                self.cancel(id, Status::cancelled("the client cancelled the action"))
+                self.cancel(id, Status::cancelled("the client cancelled the action"));
             }
             StreamEnd::Lost => {
                 operation.orphan_due = Some(due);

@@ -100,7 +100,7 @@ impl Db {
                 match Stored::read(row) {
                     Ok(stored) => found.push(stored),
                     Err(error) => {
-                        tracing::error!(%error, "an operation in the hub's database can't be read")
+                        tracing::error!(%error, "an operation in the hub's database can't be read");
                     }
                 }
             }

@@ -9,6 +9,15 @@ use crate::worker::{Worker, hello};
 
 #[tokio::test]
 async fn queued_and_running_actions_outlive_the_hub() {
+    outlive(false).await;
+}
+
+#[tokio::test]
+async fn queued_and_running_actions_outlive_a_killed_hub() {
+    outlive(true).await;
+}
+
+async fn outlive(killed: bool) {
     let mut world = World::with(|config| config.stream_memory = 4);
     let id = world.hub.id().to_owned();
     let client = world.client();
@@ -31,7 +40,11 @@ async fn queued_and_running_actions_outlive_the_hub() {
         .name()
         .to_owned();
 
-    world.restart().await;
+    if killed {
+        world.kill().await;
+    } else {
+        world.restart().await;
+    }
     assert_eq!(world.hub.id(), id);
     // The streams of the old hub ended without an end of the operations.
     for mut following in [running, queued] {
@@ -76,6 +89,30 @@ async fn queued_and_running_actions_outlive_the_hub() {
     assert_eq!(code(&queued.response().await), Code::Ok);
     assert_eq!(code(&client.wait(&kept).await.unwrap().response().await), Code::Ok);
     assert!(world.hub.activity().borrow().is_idle());
+}
+
+#[tokio::test]
+async fn a_killed_hub_asks_for_the_output_that_it_held_in_memory() {
+    let mut world = World::new();
+    let mut worker = world.worker("w").await;
+    let name = world.client().execute(world.salted("x")).await.unwrap().name().to_owned();
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    worker.output(&lease, 1, 0, b"all of it").await;
+    drop(worker);
+    world.kill().await;
+    let mut again = hello("w");
+    again.attempts = vec![lease.id.clone().unwrap()];
+    let mut worker = Worker::with(&world.pipe, again).await.unwrap();
+    assert_eq!(worker.welcome.resume[0].stdout_offset, 0);
+    worker.output(&lease, 1, 0, b"all of it").await;
+    worker.finish(&lease, 0, b"all of it").await;
+    worker.acknowledged(&lease).await;
+    // What was answered is there after the next kill.
+    world.kill().await;
+    let after = world.client().wait(&name).await.unwrap();
+    assert!(after.first.done);
+    assert_eq!(after.response().await.result.unwrap().stdout_raw, "all of it");
 }
 
 #[tokio::test]

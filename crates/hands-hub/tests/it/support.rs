@@ -1,6 +1,6 @@
 //! A hub in a directory of its own, and what clients do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -96,6 +96,17 @@ impl World {
         (self.hub, self.pipe) = Self::open(&self.dir, &self.store, self.change);
     }
 
+    /// The hub is gone in this instant, as by `kill -9`: another one opens what stands in its files now, while the old one
+    /// still holds all that it had in memory.
+    pub(crate) async fn kill(&mut self) {
+        let (from, to) = (self.dir.0.join("hub"), self.dir.0.join("image"));
+        copy(&from, &to);
+        soon("the old hub's end", self.hub.close()).await;
+        std::fs::remove_dir_all(&from).unwrap();
+        std::fs::rename(&to, &from).unwrap();
+        (self.hub, self.pipe) = Self::open(&self.dir, &self.store, self.change);
+    }
+
     /// A client with a connection of its own.
     pub(crate) fn client(&self) -> Client {
         Client { channel: self.pipe.connect() }
@@ -125,6 +136,19 @@ impl World {
             action.do_not_cache = true;
             action.salt = Bytes::from_static(salt.as_bytes());
         })
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 

@@ -26,7 +26,7 @@ async fn a_worker_of_another_protocol_is_told_what_to_do() {
     };
     let newer = refused(|h| {
         h.protocol =
-            Some(v1::Protocol { low: 2, high: 3, version: "9".into(), ..Default::default() })
+            Some(v1::Protocol { low: 2, high: 3, version: "9".into(), ..Default::default() });
     });
     let status = newer.await;
     assert_eq!(status.code(), Code::FailedPrecondition);
