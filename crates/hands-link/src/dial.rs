@@ -17,6 +17,8 @@ use crate::{Address, Connection, LinkError, peer};
 // One blob in flight must be able to fill a fast link with a long round trip.
 pub(crate) const STREAM_WINDOW: u32 = 4 << 20;
 pub(crate) const CONNECTION_WINDOW: u32 = 16 << 20;
+// The default of 16 KiB costs a system call and a wake-up sixteen times for each chunk of a blob.
+pub(crate) const FRAME: u32 = 256 << 10;
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(20);
 pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Connections of a pipe that may wait to be accepted.
@@ -97,7 +99,8 @@ fn endpoint(keepalive: bool) -> Endpoint {
     // The address is the connector's business; the name only fills the `:authority` header.
     let endpoint = Endpoint::from_static("http://hands")
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW);
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME);
     if keepalive {
         // A local socket needs none: the kernel tells when the other end is gone.
         endpoint.http2_keep_alive_interval(KEEPALIVE).keep_alive_timeout(KEEPALIVE_TIMEOUT)

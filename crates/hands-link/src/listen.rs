@@ -15,7 +15,7 @@ use tonic::transport::Server;
 
 use crate::connection::Io;
 use crate::dial::{
-    CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, PIPE_BACKLOG, Pipe, STREAM_WINDOW,
+    CONNECTION_WINDOW, FRAME, KEEPALIVE, KEEPALIVE_TIMEOUT, PIPE_BACKLOG, Pipe, STREAM_WINDOW,
 };
 use crate::socket_file::{self, SocketFile};
 use crate::{Address, Connection, LinkError, Peer, peer};
@@ -81,6 +81,7 @@ pub fn server() -> Server {
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
 }
