@@ -33,7 +33,7 @@ mod waiters;
 
 pub(crate) use operation::{InputRoute, OpState, Operation, Stage};
 pub(crate) use sessions::{Opened, Session, SessionOut, ToWorker};
-pub(crate) use submit::{Submission, SubmitError, Ticket};
+pub(crate) use submit::{Claim, Submission, SubmitError, Ticket};
 
 /// What happened.
 pub(crate) enum Event {
@@ -154,6 +154,8 @@ pub(crate) struct Core {
     pending: Option<finish::Pending>,
     /// What the worker whose session is being opened goes on with.
     adopted: Vec<v1::Resume>,
+    /// For claims. Weak, so that the core ends when all who could reach it are gone.
+    urgent: mpsc::WeakUnboundedSender<Event>,
     activity: watch::Sender<Activity>,
 }
 
@@ -219,6 +221,7 @@ impl Core {
             commit: Commit::default(),
             pending: None,
             adopted: Vec::new(),
+            urgent: urgent.downgrade(),
             activity: parts.activity,
         };
         core.restore(stored);

@@ -8,7 +8,7 @@ use hands_proto::longrunning::{Operation, operation};
 use hands_proto::{pack, reapi, v1};
 use tokio::sync::watch;
 
-use crate::core::{OpState, Stage, Ticket};
+use crate::core::{Claim, OpState, Stage, Ticket};
 use crate::db::{Done, Record};
 use crate::execution::{OperationStream, Waiter};
 use crate::logs::Stream;
@@ -46,7 +46,7 @@ pub(crate) fn follow(
 ) -> OperationStream {
     let waiter = Waiter {
         id: ticket.record.id,
-        waiter: ticket.waiter,
+        waiter: ticket.claim.map_or(0, Claim::take),
         hub: Arc::clone(hub),
         connection,
         polls: false,

@@ -13,7 +13,7 @@ use hands_types::OperationId;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
-use crate::core::Event;
+use crate::core::{Claim, Event};
 use crate::db::{Commit, Write};
 use crate::execution::{Found, Waiter, operation_id, ticket};
 use crate::follow::{Inline, ended_operation, operation_of};
@@ -149,7 +149,13 @@ impl Operations for OperationsService {
             Found::Live(ticket) => (ticket, Arc::clone(&self.0)),
         };
         // A poll that runs out is no wish to end the action.
-        let waiter = Waiter { id, waiter: ticket.waiter, hub, connection, polls: true };
+        let waiter = Waiter {
+            id,
+            waiter: ticket.claim.map_or(0, Claim::take),
+            hub,
+            connection,
+            polls: true,
+        };
         let mut state = ticket.state;
         // Whether it ends, the time runs out or the hub ends: the state then is the answer.
         let waiting = async { drop(state.wait_for(|state| state.done.is_some()).await) };

@@ -122,14 +122,17 @@ impl Core {
             response: Arc::new(response),
             finished: unix_millis(),
             started: before.started,
-            attempt: Attempt(before.attempt),
-            worker_name: before.worker.clone().unwrap_or_default(),
+            attempt: accepted.map_or(Attempt(before.attempt), |(_, attempt)| attempt),
+            worker_name: accepted
+                .and_then(|(session, _)| Some(Arc::clone(&self.sessions.get(&session)?.name)))
+                .or_else(|| before.worker.clone())
+                .unwrap_or_default(),
         };
         self.learn(&record, &done.response);
         self.commit.writes.push(Write::Finish { id, done: done.clone() });
         self.remember(Ticket {
             record: Arc::clone(&record),
-            waiter: 0,
+            claim: None,
             state: operation.state.subscribe(),
         });
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hands_link::ConnectionId;
+use hands_link::{ConnectionId, StreamEnd};
 use hands_sched::{ActionSpec, Input, Needs, Tree};
-use hands_types::{Digest, InvocationId};
-use tokio::sync::{oneshot, watch};
+use hands_types::{Digest, InvocationId, OperationId};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::{Core, OpState, Operation, RECENT};
+use super::{Core, Event, OpState, Operation, RECENT};
 use crate::db::{Record, Write};
 use crate::trees::WholeTree;
 
@@ -34,12 +34,47 @@ pub(crate) struct Submission {
 }
 
 /// What one needs to wait for an operation.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Ticket {
     pub(crate) record: Arc<Record>,
-    /// This waiter's number; 0 where nothing needs to be waited for.
-    pub(crate) waiter: u64,
+    /// None where nothing needs to be waited for.
+    pub(crate) claim: Option<Claim>,
     pub(crate) state: watch::Receiver<OpState>,
+}
+
+impl Ticket {
+    /// The same for an operation that has ended.
+    pub(super) fn ended(&self) -> Self {
+        Self { record: Arc::clone(&self.record), claim: None, state: self.state.clone() }
+    }
+}
+
+/// The right to be counted among those who wait. Dropped on its way to a stream, because the request that asked for it
+/// is gone, it counts as lost.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(super) id: OperationId,
+    pub(super) waiter: u64,
+    pub(super) core: mpsc::WeakUnboundedSender<Event>,
+}
+
+impl Claim {
+    /// Hands the duty to say when the waiter leaves to the caller.
+    pub(crate) fn take(mut self) -> u64 {
+        std::mem::take(&mut self.waiter)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.waiter != 0
+            && let Some(core) = self.core.upgrade()
+        {
+            // Fails when the hub has ended, and then nobody counts.
+            let _ended =
+                core.send(Event::Gone { id: self.id, waiter: self.waiter, end: StreamEnd::Lost });
+        }
+    }
 }
 
 /// Why a submission was not taken.
@@ -85,10 +120,10 @@ impl Core {
                 && super::finish::is_cacheable(&ticket.record, &done.response)
         };
         drop(state);
-        usable.then(|| ticket.clone())
+        usable.then(|| ticket.ended())
     }
 
-    fn join(&mut self, id: hands_types::OperationId, submission: Submission) {
+    fn join(&mut self, id: OperationId, submission: Submission) {
         let Some(operation) = self.operations.get_mut(&id) else { return };
         if submission.record.options.detach && !operation.record.options.detach {
             let mut record = Record::clone(&operation.record);
@@ -180,7 +215,7 @@ impl Core {
     }
 }
 
-/// Whoever asked may be gone; then its waiter is, too, and says so itself.
+/// Whoever asked may be gone; then the claim is dropped, and says so.
 fn answer(
     reply: oneshot::Sender<Result<Ticket, SubmitError>>,
     ticket: Result<Ticket, SubmitError>,

@@ -1,11 +1,14 @@
 //! Who waits for an operation, and what happens when they leave.
 
+use std::sync::Arc;
+
 use hands_link::{ConnectionId, StreamEnd};
 use hands_sched::Input;
 use hands_types::OperationId;
 use tokio::sync::oneshot;
 use tonic::Status;
 
+use super::submit::Claim;
 use super::{Core, Ticket};
 
 impl Core {
@@ -24,11 +27,9 @@ impl Core {
         if let Some(due) = operation.orphan_due.take() {
             self.orphans.remove(&(due, id));
         }
-        Some(Ticket {
-            record: operation.record.clone(),
-            waiter,
-            state: operation.state.subscribe(),
-        })
+        let claim = Claim { id, waiter, core: self.urgent.clone() };
+        let (record, state) = (Arc::clone(&operation.record), operation.state.subscribe());
+        Some(Ticket { record, claim: Some(claim), state })
     }
 
     pub(super) fn wait(
@@ -37,10 +38,11 @@ impl Core {
         connection: Option<ConnectionId>,
         reply: oneshot::Sender<Option<Ticket>>,
     ) {
-        let ticket = self.add_waiter(id, connection).or_else(|| self.recent.get(&id).cloned());
+        let ticket =
+            self.add_waiter(id, connection).or_else(|| self.recent.get(&id).map(Ticket::ended));
         // Behind the operation's own row, which may not be durable yet.
         self.commit.then.push(Box::new(move || {
-            // Who asked may be gone; then its waiter says so itself.
+            // Who asked may be gone; then the claim is dropped, and says so.
             let _gone = reply.send(ticket);
         }));
     }

@@ -140,3 +140,27 @@ async fn the_operations_service_shows_and_forgets() {
     assert!(list().await[0].done);
     delete().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_request_that_is_given_up_at_any_moment_leaves_no_waiter() {
+    let world = World::with(|config| config.orphan = Duration::from_millis(200));
+    let client = world.client();
+    let digest = world.action(|_, _| {});
+    let kept = client.execute(digest).await.unwrap();
+    for steps in 0..60 {
+        let given_up = async {
+            for _ in 0..steps {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            following = client.execute(digest) => drop(following),
+            () = given_up => {}
+        }
+    }
+    let mut activity = world.hub.activity();
+    soon("one waiter", activity.wait_for(|activity| activity.clients == 1)).await.unwrap();
+    drop(kept);
+    soon("nothing left", activity.wait_for(hands_hub::Activity::is_idle)).await.unwrap();
+}
