@@ -1,7 +1,7 @@
 //! The coordinator: the asynchronous shell around `hands-sched` and `hands-store`.
 //!
 //! A hub owns the table of operations (`hub.db`), the spools of their output streams and, through the scheduler, which
-//! worker may run what. One task holds all state that changes ([`core`]); services send it events and wait for answers.
+//! worker may run what. One task holds all state that changes (the module `core`); services send it events and wait for answers.
 //! It never waits while it handles an event: whatever must be durable before it may be said travels with the rows to the
 //! database's thread, which says it after the commit.
 //!
