@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hands_proto::bytestream::ReadRequest;
 use hands_proto::bytestream::byte_stream_client::ByteStreamClient;
 use hands_proto::reapi::{self, OutputDirectory, OutputFile, Tree};
-use hands_types::{Digest, RelPath, limits};
+use hands_types::{Digest, DigestFunction, RelPath, limits};
 use prost::Message;
 use tonic::{Code, Streaming};
 
@@ -36,8 +36,8 @@ pub struct WrittenOutput {
 }
 
 /// Everything of one result, by path. Links are made last, so that none of them can lead another output elsewhere.
-#[derive(Default)]
 struct Plan {
+    function: DigestFunction,
     directories: Vec<String>,
     files: BTreeMap<String, File>,
     links: BTreeMap<String, String>,
@@ -55,12 +55,12 @@ pub(crate) async fn fetch(
     below: BorrowedFd<'_>,
 ) -> Result<Fetched, ClientError> {
     let Some(action_result) = &result.result else { return Ok(Fetched::default()) };
-    let mut plan = Plan::default();
+    let mut plan = Plan::new(cluster.function());
     let mut tops: BTreeMap<String, u64> = BTreeMap::new();
     for file in &action_result.output_files {
         let path = safe(&file.path)?;
         tops.insert(path.clone(), 0);
-        plan.file(cluster, path, file)?;
+        plan.file(path, file)?;
     }
     let links = action_result.output_symlinks.iter().chain(&action_result.output_file_symlinks);
     for link in links.chain(&action_result.output_directory_symlinks) {
@@ -72,7 +72,7 @@ pub(crate) async fn fetch(
         let path = if directory.path.is_empty() { String::new() } else { safe(&directory.path)? };
         tops.insert(path.clone(), 0);
         let tree = read_tree(cluster, directory).await?;
-        plan.tree(cluster, &path, &tree)?;
+        plan.tree(&path, &tree)?;
     }
     plan.check()?;
     let place = Place::new(below);
@@ -147,28 +147,25 @@ async fn read_tree(cluster: &Cluster, directory: &OutputDirectory) -> Result<Tre
 }
 
 impl Plan {
-    fn file(
-        &mut self,
-        cluster: &Cluster,
-        path: String,
-        file: &OutputFile,
-    ) -> Result<(), ClientError> {
+    fn new(function: DigestFunction) -> Self {
+        Self { function, directories: Vec::new(), files: BTreeMap::new(), links: BTreeMap::new() }
+    }
+
+    fn file(&mut self, path: String, file: &OutputFile) -> Result<(), ClientError> {
         let digest =
             file.digest.as_ref().ok_or_else(|| hostile(&path, "has no digest".to_owned()))?;
-        self.add_file(cluster, path, digest, file.is_executable, file.contents.clone())
+        self.add_file(path, digest, file.is_executable, file.contents.clone())
     }
 
     fn add_file(
         &mut self,
-        cluster: &Cluster,
         path: String,
         digest: &reapi::Digest,
         executable: bool,
         contents: Bytes,
     ) -> Result<(), ClientError> {
-        let digest = digest
-            .to_digest(cluster.function())
-            .map_err(|e| hostile(&path, format!("has a {e}")))?;
+        let digest =
+            digest.to_digest(self.function).map_err(|e| hostile(&path, format!("has a {e}")))?;
         self.files.insert(path, File { digest, executable, contents });
         Ok(())
     }
@@ -186,8 +183,8 @@ impl Plan {
 
     /// Adds all of a tree. Each directory of it is found by its digest; a tree that names one which it does not bring,
     /// or that contains itself, is refused (the latter can't be made without breaking the hash, but costs nothing).
-    fn tree(&mut self, cluster: &Cluster, at: &str, tree: &Tree) -> Result<(), ClientError> {
-        let function = cluster.function();
+    fn tree(&mut self, at: &str, tree: &Tree) -> Result<(), ClientError> {
+        let function = self.function;
         let by_digest: BTreeMap<Digest, &reapi::Directory> = tree
             .children
             .iter()
@@ -217,7 +214,7 @@ impl Plan {
                     .digest
                     .as_ref()
                     .ok_or_else(|| hostile(&path, "has no digest".to_owned()))?;
-                self.add_file(cluster, path, digest, file.is_executable, Bytes::new())?;
+                self.add_file(path, digest, file.is_executable, Bytes::new())?;
             }
             for link in &directory.symlinks {
                 self.link(join(&link.name)?, &link.target)?;
@@ -341,6 +338,16 @@ impl BlobReader {
         match (piece, &mut self.hasher) {
             (Some(piece), Some(hasher)) => {
                 hasher.update(&piece.data);
+                // Before a disk is full of it.
+                if hasher.size() > self.digest.size {
+                    return Err(ClientError::Protocol {
+                        peer: self.peer.clone(),
+                        why: format!(
+                            "{} is longer than its digest {} says",
+                            self.what, self.digest
+                        ),
+                    });
+                }
                 Ok(Some(piece.data))
             }
             (Some(_), None) | (None, None) => Ok(None),
@@ -360,25 +367,9 @@ impl BlobReader {
     pub(crate) async fn read_all(mut self) -> Result<Bytes, ClientError> {
         let mut all = Vec::new();
         while let Some(piece) = self.next().await? {
-            if u64::try_from(all.len() + piece.len()).is_ok_and(|n| n > self.digest.size) {
-                return Err(ClientError::Protocol {
-                    peer: self.peer.clone(),
-                    why: format!("{} is longer than its digest {} says", self.what, self.digest),
-                });
-            }
             if all.is_empty() && u64::try_from(piece.len()) == Ok(self.digest.size) {
-                // The usual case is one piece: kept as it is.
-                let rest = self.next().await?;
-                return match rest {
-                    None => Ok(piece),
-                    Some(_) => Err(ClientError::Protocol {
-                        peer: self.peer.clone(),
-                        why: format!(
-                            "{} is longer than its digest {} says",
-                            self.what, self.digest
-                        ),
-                    }),
-                };
+                // The usual case is one piece: kept as it is, when nothing follows.
+                return self.next().await.map(|_| piece);
             }
             all.extend_from_slice(&piece);
         }
@@ -431,3 +422,6 @@ impl Cluster {
         BlobReader::open(self, digest, what.to_owned()).await?.read_all().await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,104 @@
-//! Nothing here talks to a hub; `tests/` does.
+use std::time::Duration;
+
+use hands_proto::reapi;
+use hands_types::{DigestFunction, Platform};
+use prost::Message;
+
+use super::*;
+
+fn spec(argv: &[&str]) -> JobSpec {
+    JobSpec::new(argv.iter().map(|a| (*a).to_owned()).collect())
+}
+
+fn pair(a: &str, b: &str) -> (String, String) {
+    (a.to_owned(), b.to_owned())
+}
+
+#[test]
+fn equal_specifications_are_equal_actions_and_uncached_ones_never_are() {
+    let mut one = spec(&["cc", "-c"]);
+    one.caching = Caching::Cached;
+    one.env = vec![pair("B", "2"), pair("A", "0"), pair("A", "1")];
+    one.outputs = vec!["z".to_owned(), "a".to_owned(), "z".to_owned()];
+    one.platform = Platform::new(vec![pair("OSFamily", "linux"), pair("ISA", "x86-64")]);
+    let mut two = one.clone();
+    two.env = vec![pair("A", "1"), pair("B", "2")];
+    two.outputs.reverse();
+    let encode = |spec: &JobSpec| spec.encode(DigestFunction::Sha256).unwrap();
+    assert_eq!(encode(&one).action, encode(&two).action);
+    assert_eq!(encode(&one).action_bytes, encode(&two).action_bytes);
+    // What people read is not in the key.
+    two.title = "compile".to_owned();
+    two.priority = 5;
+    assert_eq!(encode(&one).action, encode(&two).action);
+
+    one.caching = Caching::Uncached;
+    let (first, second) = (encode(&one), encode(&one));
+    assert_ne!(first.action, second.action);
+    assert_eq!(first.command, second.command);
+    let action = reapi::Action::decode(first.action_bytes).unwrap();
+    assert!(action.do_not_cache);
+    assert_eq!(action.salt.len(), 16);
+}
+
+#[test]
+fn the_command_says_what_every_engine_reads() {
+    let mut job = spec(&["sh", "-c", "true"]);
+    job.caching = Caching::Cached;
+    job.timeout = Some(Duration::from_millis(1500));
+    job.platform = Platform::new(vec![pair("OSFamily", "linux")]);
+    let encoded = job.encode(DigestFunction::Sha256).unwrap();
+    let command = reapi::Command::decode(encoded.command_bytes).unwrap();
+    let action = reapi::Action::decode(encoded.action_bytes).unwrap();
+    // Engines of 2.0 and 2.1 read the command's platform, later ones the action's.
+    assert_eq!(command.platform, action.platform);
+    assert!(action.platform.is_some());
+    assert_eq!(action.timeout, Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 }));
+    // An empty input root is the empty blob, which every store holds.
+    assert_eq!(action.input_root_digest, Some(hands_tree::empty(DigestFunction::Sha256).into()));
+    assert!(action.salt.is_empty() && !action.do_not_cache);
+}
+
+#[test]
+fn what_no_action_can_be_is_the_users_error() {
+    let bad = |job: JobSpec| job.encode(DigestFunction::Sha256).unwrap_err();
+    let mut with_env = spec(&["true"]);
+    for name in ["", "A=B", "N\0"] {
+        with_env.env = vec![pair(name, "x")];
+        assert_eq!(bad(with_env.clone()).class(), hands_types::ErrorClass::User);
+    }
+    assert!(bad(spec(&[])).to_string().contains("no command"));
+    assert!(bad(spec(&[""])).to_string().contains("no command"));
+    assert!(bad(spec(&["a", "b\0"])).to_string().contains("NUL"));
+}
+
+#[test]
+fn missing_outputs_are_those_that_were_declared_by_name() {
+    let response = reapi::ExecuteResponse {
+        result: Some(reapi::ActionResult {
+            output_files: vec![reapi::OutputFile { path: "a/b".to_owned(), ..Default::default() }],
+            output_symlinks: vec![reapi::OutputSymlink {
+                path: "l".to_owned(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let result = JobResult::new("id".to_owned(), None, response);
+    let declared: Vec<String> =
+        ["./a/b", "l", "gone", "*.o", "a"].iter().map(|s| (*s).to_owned()).collect();
+    assert_eq!(result.missing_outputs(&declared), ["gone", "a"]);
+}
+
+#[test]
+fn foreign_text_cannot_move_the_cursor() {
+    assert_eq!(printable("plain ü"), "plain ü");
+    assert_eq!(printable("a\x1b[31m\r\n\u{202e}b"), r"a\u{1b}[31m\r\n\u{202e}b");
+}
+
+#[test]
+fn random_numbers_differ() {
+    assert_ne!(random_u128().unwrap(), random_u128().unwrap());
+    assert!(new_invocation_id().unwrap() != new_invocation_id().unwrap());
+}

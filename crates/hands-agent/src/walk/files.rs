@@ -202,9 +202,7 @@ impl<'a> Files<'a> {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             let mut results = vec![work()];
             results.extend(others.into_iter().map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|_| Err(SnapshotError::Protocol("a hashing thread panicked")))
+                thread.join().unwrap_or(Err(SnapshotError::Protocol("a hashing thread panicked")))
             }));
             results
         });

@@ -103,14 +103,14 @@ impl Rules {
             return false;
         }
         let path = format!("{}{name}", self.path);
-        for kind in 0..KINDS.len() {
+        for (kind, file) in KINDS.iter().enumerate() {
             for level in self.levels.iter().rev() {
                 match matched(level.kinds[kind].as_deref(), &path[level.start..], is_directory) {
                     Match::None => {}
                     Match::Ignore(()) => return true,
                     Match::Whitelist(()) => return false,
                 }
-                if KINDS[kind] == ".gitignore" && level.begins_repository {
+                if *file == ".gitignore" && level.begins_repository {
                     break;
                 }
             }

@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_in_result, reason = "the tested result is the walk's own")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -291,7 +293,7 @@ fn unreadable_files_are_errors_for_whoever_is_not_root() {
     }
     let dir = test_dir("unreadable");
     make(dir.path(), &[("closed", "x")]);
-    fs::set_permissions(dir.path().join("closed"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(dir.path().join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
     assert!(
         lines(&[input(dir.path(), "", true)]).unwrap_err().starts_with("in/closed can't be opened")
     );

@@ -1,0 +1,204 @@
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use hands_proto::reapi::{Directory, DirectoryNode, FileNode, SymlinkNode};
+
+use super::place::open_by_name;
+use super::*;
+
+struct TestDir(PathBuf);
+
+impl TestDir {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("hands-client-test-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        fs::create_dir(path.join("dest")).unwrap();
+        Self(path)
+    }
+
+    fn dest(&self) -> fs::File {
+        fs::File::open(self.0.join("dest")).unwrap()
+    }
+}
+
+impl Drop for TestDir {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+const FUNCTION: DigestFunction = DigestFunction::Sha256;
+
+fn digest(bytes: &[u8]) -> reapi::Digest {
+    hands_tree::hash(FUNCTION, bytes).into()
+}
+
+fn file_node(name: &str) -> FileNode {
+    FileNode { name: name.to_owned(), digest: Some(digest(b"x")), ..FileNode::default() }
+}
+
+fn output_file(path: &str) -> OutputFile {
+    OutputFile { path: path.to_owned(), digest: Some(digest(b"x")), ..OutputFile::default() }
+}
+
+fn write(place: &Place<'_>, path: &str, text: &[u8]) -> Result<(), ClientError> {
+    let mut draft = place.draft(path, false)?;
+    draft.write(text)?;
+    draft.commit()
+}
+
+#[test]
+fn paths_that_leave_the_destination_are_refused() {
+    for path in ["", "/", "/etc/passwd", "..", "../x", "a/../../x", "a//b", "./a", "a/.", "nul\0"] {
+        let error = safe(path).unwrap_err();
+        assert!(matches!(error, ClientError::HostileOutput { .. }), "{path:?}: {error}");
+    }
+    assert_eq!(safe("a/b.txt").unwrap(), "a/b.txt");
+    let error = safe("../\u{1b}[2Jx").unwrap_err().to_string();
+    assert!(error.contains(r"../\u{1b}[2Jx"), "control characters are escaped: {error}");
+}
+
+#[test]
+fn trees_with_hostile_names_are_refused() {
+    for name in ["..", ".", "", "a/b", "/", "x\0"] {
+        let directory = Directory { files: vec![file_node(name)], ..Directory::default() };
+        let tree = Tree { root: Some(directory), children: vec![] };
+        Plan::new(FUNCTION).tree("out", &tree).unwrap_err();
+        let link =
+            SymlinkNode { name: name.to_owned(), target: "t".to_owned(), ..SymlinkNode::default() };
+        let tree = Tree {
+            root: Some(Directory { symlinks: vec![link], ..Directory::default() }),
+            children: vec![],
+        };
+        Plan::new(FUNCTION).tree("out", &tree).unwrap_err();
+    }
+    let absent = DirectoryNode { name: "d".to_owned(), digest: Some(digest(b"not there")) };
+    let tree = Tree {
+        root: Some(Directory { directories: vec![absent], ..Directory::default() }),
+        children: vec![],
+    };
+    Plan::new(FUNCTION).tree("out", &tree).unwrap_err();
+}
+
+#[test]
+fn a_small_tree_that_names_itself_a_million_times_is_refused() {
+    // 2^24 entries in 24 small directories.
+    let mut children: Vec<Directory> =
+        vec![Directory { files: vec![file_node("f")], ..Directory::default() }];
+    for _ in 0..24 {
+        let below = digest(&children.last().unwrap().encode_to_vec());
+        let node =
+            |name: &str| DirectoryNode { name: name.to_owned(), digest: Some(below.clone()) };
+        children
+            .push(Directory { directories: vec![node("a"), node("b")], ..Directory::default() });
+    }
+    let tree = Tree { root: children.pop(), children };
+    let error = Plan::new(FUNCTION).tree("out", &tree).unwrap_err().to_string();
+    assert!(error.contains("more than"), "{error}");
+}
+
+#[test]
+fn nothing_stands_below_a_link_or_a_file_of_the_same_result() {
+    let mut plan = Plan::new(FUNCTION);
+    plan.link("x".to_owned(), "/etc").unwrap();
+    plan.file("x/passwd".to_owned(), &output_file("x/passwd")).unwrap();
+    assert!(plan.check().unwrap_err().to_string().contains("stands below `x`"));
+
+    let mut plan = Plan::new(FUNCTION);
+    plan.link("x".to_owned(), "/etc").unwrap();
+    plan.file("x".to_owned(), &output_file("x")).unwrap();
+    assert!(plan.check().unwrap_err().to_string().contains("twice"));
+}
+
+#[test]
+fn links_that_were_there_are_followed_only_while_they_stay_inside() {
+    let dir = TestDir::new();
+    let outside = dir.0.join("outside");
+    fs::create_dir(&outside).unwrap();
+    let dest = dir.0.join("dest");
+    fs::create_dir(dest.join("real")).unwrap();
+    symlink("real", dest.join("inside")).unwrap();
+    symlink(&outside, dest.join("absolute")).unwrap();
+    symlink("../outside", dest.join("relative")).unwrap();
+    let handle = dir.dest();
+    let place = Place::new(handle.as_fd());
+    for path in ["absolute/f", "relative/f", "absolute/new/f", "relative/../../f"] {
+        let error = write(&place, path, b"x").unwrap_err();
+        assert!(matches!(error, ClientError::HostileOutput { .. }), "{path}: {error}");
+    }
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    #[cfg(target_os = "linux")]
+    {
+        write(&place, "inside/f", b"x").unwrap();
+        assert_eq!(fs::read(dest.join("real/f")).unwrap(), b"x");
+    }
+    // The portable way follows none at all.
+    for path in ["inside", "absolute", "relative"] {
+        assert_eq!(
+            open_by_name(handle.as_fd(), path).unwrap_err(),
+            rustix::io::Errno::LOOP,
+            "{path}"
+        );
+    }
+    open_by_name(handle.as_fd(), "real").unwrap();
+}
+
+#[test]
+fn a_file_replaces_a_link_and_never_what_it_points_to() {
+    let dir = TestDir::new();
+    let dest = dir.0.join("dest");
+    fs::write(dir.0.join("victim"), "keep").unwrap();
+    symlink("../victim", dest.join("f")).unwrap();
+    let handle = dir.dest();
+    let place = Place::new(handle.as_fd());
+    write(&place, "f", b"new").unwrap();
+    assert_eq!(fs::read(dir.0.join("victim")).unwrap(), b"keep");
+    assert!(fs::symlink_metadata(dest.join("f")).unwrap().is_file());
+    place.link("f", "../victim").unwrap();
+    assert_eq!(fs::read_link(dest.join("f")).unwrap(), PathBuf::from("../victim"));
+    assert_eq!(fs::read(dir.0.join("victim")).unwrap(), b"keep");
+}
+
+#[test]
+fn an_unfinished_file_leaves_the_old_one_and_nothing_beside() {
+    let dir = TestDir::new();
+    let dest = dir.0.join("dest");
+    fs::write(dest.join("f"), "old").unwrap();
+    let handle = dir.dest();
+    let place = Place::new(handle.as_fd());
+    let mut draft = place.draft("f", true).unwrap();
+    draft.write(b"half").unwrap();
+    drop(draft);
+    assert_eq!(fs::read(dest.join("f")).unwrap(), b"old");
+    assert_eq!(fs::read_dir(&dest).unwrap().count(), 1);
+
+    let mut draft = place.draft("f", true).unwrap();
+    draft.write(b"whole").unwrap();
+    draft.commit().unwrap();
+    assert_eq!(fs::read(dest.join("f")).unwrap(), b"whole");
+    assert_eq!(fs::metadata(dest.join("f")).unwrap().permissions().mode() & 0o100, 0o100);
+    // A directory is in the way: an error, and still nothing beside it.
+    fs::create_dir(dest.join("d")).unwrap();
+    fs::write(dest.join("d/keep"), "").unwrap();
+    let error = write(&place, "d", b"x").unwrap_err();
+    assert!(matches!(error, ClientError::Write { .. }), "{error}");
+    assert_eq!(fs::read_dir(&dest).unwrap().count(), 2);
+    assert!(dest.join("d/keep").exists());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_one_clear_error() {
+    // Where writing always says so.
+    let Ok(mut full) = fs::File::options().write(true).open("/dev/full") else { return };
+    let source = std::io::Write::write_all(&mut full, b"x").unwrap_err();
+    let error = ClientError::Write { path: "out".to_owned(), source };
+    assert_eq!(error.class(), hands_types::ErrorClass::Environment);
+    assert!(error.hint().unwrap().contains("free some space"));
+}
