@@ -223,7 +223,7 @@ pub fn collect(
         if declared.kind == DeclaredKind::Glob {
             // A client that knows no patterns may well have a star in a name.
             if let Ok(path) = spec.resolve(&declared.path)
-                && let Some(found) = open::open(tree.as_fd(), path.as_str(), &declared.path)?
+                && let Ok(Some(found)) = open::open(tree.as_fd(), path.as_str(), &declared.path)
             {
                 if seen.insert(declared.path.clone()) {
                     items.extend(collect_one(found, &declared.path, DeclaredKind::Any, store)?);

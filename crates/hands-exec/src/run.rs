@@ -322,7 +322,8 @@ fn conclude(
         usage: Usage {
             user_us: outcome.user_us,
             system_us: outcome.sys_us,
-            peak_memory: outcome.peak_memory.unwrap_or(outcome.max_rss),
+            // What a cgroup counts is above what the slot held before; one process is never more than all.
+            peak_memory: outcome.peak_memory.unwrap_or(0).max(outcome.max_rss),
         },
         oom_killed: outcome.oom_killed,
         network_attempted: outcome.network_attempted,

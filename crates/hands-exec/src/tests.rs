@@ -1,1 +1,140 @@
-use super::*;
+//! What needs no sandbox: names, variables, patterns, and collecting from trees that a hostile action might leave.
+
+mod collecting;
+
+use std::path::Path;
+
+use hands_types::RelPath;
+
+use crate::collect::{Declared, DeclaredKind, OutputSpec};
+use crate::command;
+use crate::expose::toolchains;
+use crate::glob::Pattern;
+use crate::request::{Command, Terminal};
+
+fn texts(list: &[std::ffi::CString]) -> Vec<String> {
+    list.iter().map(|s| s.to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn environment_is_the_commands_own_and_then_what_is_missing() {
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut command =
+        Command { environment: vec![pair("Z", "1"), pair("A", "")], ..Command::default() };
+    let environment = command::environment(&command, None, &[]).expect("a good environment");
+    let path = format!("PATH={}", crate::FIXED_PATH);
+    assert_eq!(texts(&environment), ["Z=1", "A=", "HANDS_INSIDE=1", path.as_str(), "LANG=C.UTF-8"]);
+
+    command.environment = vec![
+        pair("PATH", "/x"),
+        pair("LANG", "C"),
+        pair("HANDS_INSIDE", "no"),
+        pair("TERM", "dumb"),
+    ];
+    let terminal = Terminal { rows: 1, columns: 1, term: "xterm".to_owned() };
+    let environment =
+        command::environment(&command, Some(&terminal), &[pair("PATH", "/y"), pair("R", "/r")]);
+    assert_eq!(
+        texts(&environment.expect("good")),
+        ["PATH=/x", "LANG=C", "HANDS_INSIDE=no", "TERM=dumb", "R=/r"]
+    );
+
+    for bad in ["", "A=B"] {
+        command.environment = vec![pair(bad, "")];
+        assert!(command::environment(&command, None, &[]).is_err(), "{bad:?}");
+    }
+    assert!(command::arguments(&Command::default()).is_err());
+}
+
+#[test]
+fn parents_of_outputs_are_made_and_outputs_are_not() {
+    let declared = |path: &str, kind| Declared { path: path.to_owned(), kind };
+    let spec = OutputSpec {
+        declared: vec![
+            declared("a/b/c.o", DeclaredKind::File),
+            declared("out", DeclaredKind::Directory),
+            declared("../beside/x", DeclaredKind::Any),
+            declared("gen/*/deep.h", DeclaredKind::Glob),
+            declared("", DeclaredKind::Directory),
+        ],
+        working_directory: RelPath::new("w").expect("a path"),
+    };
+    let parents = spec.parents().expect("good paths");
+    let parents: Vec<&str> = parents.iter().map(RelPath::as_str).collect();
+    assert_eq!(parents, ["beside", "w/a/b", "w/gen"]);
+
+    for bad in ["/abs", "../../out", "a\0b"] {
+        let spec = OutputSpec { declared: vec![declared(bad, DeclaredKind::Any)], ..spec.clone() };
+        let error = spec.parents().expect_err("a bad path").to_string();
+        assert!(error.contains(&bad.escape_debug().to_string()), "{error}");
+    }
+}
+
+#[test]
+fn patterns_that_are_none() {
+    for bad in ["", "/x/*", "../*", "a/../*", "./", "a\0*"] {
+        assert!(Pattern::new(bad).is_err(), "{bad:?}");
+    }
+    let fixed: Vec<String> =
+        Pattern::new("a/./b/*/c").expect("a pattern").fixed_parents().map(str::to_owned).collect();
+    assert_eq!(fixed, ["a", "b"]);
+}
+
+#[test]
+fn toolchains_are_shown_and_credentials_never() {
+    let home = std::env::temp_dir().join(format!("hands-expose-{}", std::process::id()));
+    let dirs = [
+        ".cargo/bin",
+        ".cargo/registry",
+        ".rustup/toolchains",
+        ".ssh/bin",
+        ".config/x/bin",
+        ".aws/bin",
+        ".nvm/versions/node/v20/bin",
+        ".pyenv/shims",
+        "projects/bin",
+    ];
+    for dir in dirs {
+        std::fs::create_dir_all(home.join(dir)).expect("a home");
+    }
+    std::fs::write(home.join(".cargo/credentials.toml"), "secret").expect("a secret");
+    let at = |dir: &str| home.join(dir).display().to_string();
+    let path = [
+        at(".cargo/bin"),
+        "/usr/bin".to_owned(),
+        at(".ssh/bin"),
+        at(".config/x/bin"),
+        at(".aws/bin"),
+        at("projects/bin"),
+        at(".nvm/versions/node/v20/bin"),
+        at(".pyenv/shims"),
+        at(".cargo"),
+        at(".cargo/bin/../.."),
+        String::new(),
+        "relative".to_owned(),
+        at("go/bin"),
+    ]
+    .join(":");
+    let exposure = toolchains(&path, &home);
+    let shown: Vec<&Path> = exposure.paths.iter().map(|p| p.host.as_path()).collect();
+    let expected = [
+        home.join(".cargo/bin"),
+        home.join(".nvm/versions/node/v20"),
+        home.join(".pyenv"),
+        home.join(".rustup"),
+    ];
+    assert_eq!(shown, expected.iter().map(std::path::PathBuf::as_path).collect::<Vec<_>>());
+    let search = format!(
+        "{}:{}:{}:{}",
+        at(".cargo/bin"),
+        at(".nvm/versions/node/v20/bin"),
+        at(".pyenv/shims"),
+        crate::FIXED_PATH
+    );
+    let expected = [("PATH", search), ("RUSTUP_HOME", at(".rustup")), ("PYENV_ROOT", at(".pyenv"))];
+    let expected: Vec<(String, String)> =
+        expected.into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
+    assert_eq!(exposure.default_env, expected);
+    assert_eq!(toolchains(&path, Path::new("/")), crate::Exposure::default());
+    std::fs::remove_dir_all(&home).expect("removed");
+}
