@@ -84,7 +84,8 @@ async fn follow(
         // the pipe lives on somewhere, such as in a socket's queue.
         if outcome.is_some() && place.is_some() {
             let Some(at) = streams.outputs.iter().position(|s| !s.ended) else { break };
-            if !read(&mut streams.outputs[at], &mut buffer, &mut place, killed_for, warm)? {
+            let found = streams.outputs[at].read_rest(&mut buffer);
+            if !take(&mut streams.outputs[at], found, &mut place, killed_for, warm)? {
                 streams.outputs[at].ended = true;
             }
             continue;
@@ -123,7 +124,8 @@ async fn follow(
             }
             Act::Read(at, result) => {
                 result.map_err(ExecError::system("read the action's output"))?;
-                read(&mut streams.outputs[at], &mut buffer, &mut place, killed_for, warm)?;
+                let found = streams.outputs[at].try_read(&mut buffer);
+                take(&mut streams.outputs[at], found, &mut place, killed_for, warm)?;
             }
             Act::Input(event) => {
                 if event.is_none() {
@@ -153,20 +155,19 @@ enum Act {
     Feed,
 }
 
-/// Reads once into the reserved place. Says whether there was anything; keeps the place if there was not.
-fn read(
+/// Puts what a read found into the reserved place. Says whether there was anything; keeps the place if there was not.
+fn take(
     stream: &mut ReadEnd,
-    buffer: &mut Vec<u8>,
+    found: std::io::Result<Read>,
     place: &mut Option<mpsc::Permit<'_, Piece>>,
     killed_for: &mut Option<KilledFor>,
     warm: &Warm,
 ) -> Result<bool, ExecError> {
-    let bytes =
-        match stream.try_read(buffer).map_err(ExecError::system("read the action's output"))? {
-            Read::Nothing => return Ok(false),
-            Read::End => return Ok(true),
-            Read::Piece(bytes) => bytes,
-        };
+    let bytes = match found.map_err(ExecError::system("read the action's output"))? {
+        Read::Nothing => return Ok(false),
+        Read::End => return Ok(true),
+        Read::Piece(bytes) => bytes,
+    };
     let over = stream.total.saturating_sub(MAX_STREAM);
     if over > 0 {
         if !matches!(killed_for, Some(KilledFor::TooMuch(_))) {

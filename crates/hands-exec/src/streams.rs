@@ -52,20 +52,25 @@ impl ReadEnd {
         self.fd.readable().await.map(|mut guard| guard.retain_ready())
     }
 
-    /// Reads once if there is something. `buffer` is scratch that all streams of a run share.
+    /// Reads once if there is something, after [`ReadEnd::readable`] has said so. `buffer` is scratch that all streams
+    /// of a run share.
     pub(crate) fn try_read(&mut self, buffer: &mut Vec<u8>) -> io::Result<Read> {
         buffer.clear();
         buffer.reserve(READ);
-        let result = self.fd.try_io(Interest::READABLE, |fd| {
-            loop {
-                match rustix::io::read(fd, rustix::buffer::spare_capacity(buffer)) {
-                    Err(Errno::INTR) => {}
-                    // A terminal whose other side is closed by all says EIO.
-                    Err(Errno::IO) => return Ok(0),
-                    other => return other.map_err(io::Error::from),
-                }
-            }
-        });
+        let result = self.fd.try_io(Interest::READABLE, |fd| read_once(fd, buffer));
+        self.judge(result, buffer)
+    }
+
+    /// Reads once, whatever tokio knows: what was written just now may be in the pipe before its poller has seen it.
+    /// For the time when the action is dead, where nothing to read means that nothing will come.
+    pub(crate) fn read_rest(&mut self, buffer: &mut Vec<u8>) -> io::Result<Read> {
+        buffer.clear();
+        buffer.reserve(READ);
+        let result = read_once(self.fd.get_ref(), buffer);
+        self.judge(result, buffer)
+    }
+
+    fn judge(&mut self, result: io::Result<usize>, buffer: &mut Vec<u8>) -> io::Result<Read> {
         match result {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Read::Nothing),
             Err(e) => Err(e),
@@ -82,6 +87,17 @@ impl ReadEnd {
                 }
                 Ok(Read::Piece(take(buffer)))
             }
+        }
+    }
+}
+
+fn read_once(fd: &OwnedFd, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    loop {
+        match rustix::io::read(fd, rustix::buffer::spare_capacity(buffer)) {
+            Err(Errno::INTR) => {}
+            // A terminal whose other side is closed by all says EIO.
+            Err(Errno::IO) => return Ok(0),
+            other => return other.map_err(io::Error::from),
         }
     }
 }

@@ -32,11 +32,11 @@ pub use batch::batch;
 pub use caller::Caller;
 pub use error::{RunError, chain};
 pub use front_end::FrontEnd;
+/// Foreign text, safe to print.
+pub use hands_client::printable;
 pub use jobs::{attach, cancel, fetch, logs, ps, status, wait, workers};
 pub use out::{Closed, Out};
 pub use quote::shell_quoted;
-/// Foreign text, safe to print.
-pub use hands_client::printable;
 pub use run::run;
 pub use shell::shell;
 pub use table::Table;

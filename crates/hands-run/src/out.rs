@@ -77,7 +77,7 @@ impl Out {
     /// Why nothing happens yet.
     pub(crate) fn waiting(&self, reason: &str) {
         if !self.quiet {
-            self.line("33", "waiting", reason);
+            self.line("33", "waiting", reason.strip_prefix("waiting: ").unwrap_or(reason));
         }
     }
 

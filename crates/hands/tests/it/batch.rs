@@ -28,7 +28,7 @@ fn lists_come_as_lines_as_objects_and_as_templates() {
     assert_eq!(results[0]["task"], "x");
     assert_eq!(results[0]["stdout"], "v\nfile\n");
     assert_eq!((&results[1]["exit_code"], &results[1]["end"]), (&3.into(), &"failed".into()));
-    let template = home.run(&["batch", "--", "echo", "{/.}-{#}-{2}", ":::", "d/a.c", "b.c", ":::", "x"]);
+    let template = home.run(&["batch", "--", "echo", "{1/.}-{#}-{2}", ":::", "d/a.c", "b.c", ":::", "x"]);
     assert_eq!(lines(&template.out), BTreeSet::from(["a-1-x", "b-2-x"]), "{template:?}");
     let piped = home.run_with(&["batch", "--", "echo {} | tr a-z A-Z"], "it's\nq\n");
     assert_eq!(lines(&piped.out), BTreeSet::from(["IT'S", "Q"]), "{piped:?}");

@@ -17,7 +17,7 @@ fn wrong_flags_are_named() {
         (&["run", "--output", "../x", "--", "true"], 125, "--output ../x"),
         (&["batch", "absent"], 125, "absent"),
         (&["batch", "--resume", "absent"], 125, "--joblog"),
-        (&["rnu"], 2, "'run'"),
+        (&["bath"], 2, "'batch'"),
         (&["ps", "--al"], 2, "--all"),
         (&["run", "--tty", "--", "true"], 125, "--tty needs a terminal"),
         (&["hub", "--listen", "0.0.0.0:0"], 2, "other machines"),

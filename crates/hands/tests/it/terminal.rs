@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -51,6 +52,10 @@ impl Terminal {
     fn sees(&mut self, wanted: &str) {
         let mut buffer = [0; 4096];
         while !self.seen.contains(wanted) {
+            let mut ready = [PollFd::new(&self.person, PollFlags::IN)];
+            let patience = Timespec { tv_sec: 60, tv_nsec: 0 };
+            let n_ready = poll(&mut ready, Some(&patience)).unwrap();
+            assert_ne!(n_ready, 0, "{wanted:?} does not come; seen: {:?}", self.seen);
             let length = self.person.read(&mut buffer).unwrap();
             assert_ne!(length, 0, "the terminal closed; seen: {:?}", self.seen);
             self.seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
@@ -83,7 +88,7 @@ fn a_remote_terminal_resizes_passes_keys_and_is_restored() {
     // The new size travels beside the keys, so it is asked for until it is there.
     terminal.types("until stty size | grep -q '40 120'; do :; done; echo resi''zed\r");
     terminal.sees("resized");
-    terminal.types("trap 'echo inter''rupted' INT; echo set''trap\r");
+    terminal.types("sh -c 'trap \"echo inter\"\"rupted; exit\" INT; echo set\"\"trap; while :; do sleep 1; done'\r");
     terminal.sees("settrap");
     terminal.types("\x03");
     terminal.sees("interrupted");
