@@ -99,8 +99,13 @@ impl Fetcher {
             }
         }
         if let Some(seed) = self.seed(plan).await? {
-            // At the bottom: whatever the inputs have in these places counts.
-            lowers.extend(seed.lowers().to_vec());
+            // At the bottom: whatever the inputs have in these places counts. Both may be differences to the same tree,
+            // and overlayfs refuses (ELOOP) a directory that is named twice.
+            for lower in seed.lowers() {
+                if !lowers.contains(lower) {
+                    lowers.push(lower.clone());
+                }
+            }
             staged.push(seed);
         }
         Ok(Prepared { lowers, layers, staged })
