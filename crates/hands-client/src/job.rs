@@ -15,12 +15,13 @@ use hands_proto::longrunning::Operation;
 use hands_proto::longrunning::operation::Result as OperationResult;
 use hands_proto::reapi::execution_stage::Value as Stage;
 use hands_proto::reapi::{ExecuteOperationMetadata, ExecuteResponse};
+use hands_proto::v1;
 use hands_types::Digest;
 
 use crate::cluster::ClusterKind;
 use crate::{ClientError, Cluster, EncodedJob, JobResult, JobSpec, Logs, printable};
 use logs::Log;
-use operation::{Operations, Waiting};
+use operation::Operations;
 
 /// Which of an action's streams. A terminal has only the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,8 @@ pub struct Job {
     id: String,
     action: Option<Digest>,
     operations: Operations,
-    waiting: Waiting,
+    /// Why it waits, as it was said last.
+    waiting: String,
     logs: [Log; 2],
     stage: Stage,
     queue: VecDeque<Event>,
@@ -158,7 +160,7 @@ impl Job {
             id,
             action,
             operations,
-            waiting: Waiting::Off,
+            waiting: String::new(),
             logs,
             stage: Stage::Unknown,
             queue: VecDeque::new(),
@@ -249,9 +251,6 @@ impl Job {
                 operation = self.operations.message(&self.cluster, &self.submission, &self.id), if !done => {
                     self.receive(operation?)?;
                 }
-                reason = self.waiting.next(&self.cluster, &self.id), if !done => {
-                    self.queue.push_back(Event::Waiting { reason });
-                }
             }
         }
     }
@@ -316,7 +315,6 @@ impl Job {
             return Ok(());
         }
         self.result = Some(Box::new(result));
-        self.waiting = Waiting::Off;
         Ok(())
     }
 
@@ -341,18 +339,23 @@ impl Job {
             self.action =
                 metadata.action_digest.and_then(|d| d.to_digest(self.cluster.function()).ok());
         }
-        if stage == Stage::Executing && self.stage != Stage::Executing {
-            let worker = metadata.partial_execution_metadata.map_or(String::new(), |m| m.worker);
-            self.queue.push_back(Event::Started { worker: printable(&worker).into_owned() });
-        }
-        match stage {
-            Stage::Queued
-                if self.stage != Stage::Queued && self.cluster.kind() != ClusterKind::Engine =>
-            {
-                self.waiting = Waiting::begin();
+        let partial = metadata.partial_execution_metadata.unwrap_or_default();
+        // Our hub says beside the times why it waits.
+        let waiting = partial
+            .auxiliary_metadata
+            .iter()
+            .find_map(|any| hands_proto::unpack::<v1::Job>(any).ok());
+        if let Some(waiting) =
+            waiting.map(|job| job.waiting).filter(|reason| *reason != self.waiting)
+        {
+            if !waiting.is_empty() {
+                self.queue.push_back(Event::Waiting { reason: printable(&waiting).into_owned() });
             }
-            Stage::Executing | Stage::Completed => self.waiting = Waiting::Off,
-            Stage::Unknown | Stage::CacheCheck | Stage::Queued => {}
+            self.waiting = waiting;
+        }
+        if stage == Stage::Executing && self.stage != Stage::Executing {
+            let worker = partial.worker;
+            self.queue.push_back(Event::Started { worker: printable(&worker).into_owned() });
         }
         self.stage = stage;
         if stage == Stage::Executing {

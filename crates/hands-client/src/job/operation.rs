@@ -1,9 +1,7 @@
-//! The operation's stream: opened, lost, opened again; and the reason why an action waits.
+//! The operation's stream: opened, lost, opened again.
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -11,21 +9,13 @@ use hands_proto::longrunning::Operation;
 use hands_proto::reapi::digest_function::Value as FunctionValue;
 use hands_proto::reapi::execution_client::ExecutionClient;
 use hands_proto::reapi::{ExecuteRequest, ExecutionPolicy, WaitExecutionRequest};
-use hands_proto::v1::GetRequest;
-use hands_proto::v1::jobs_client::JobsClient;
 use hands_types::limits;
 use prost::Message;
-use tokio::time::{Sleep, sleep};
 use tonic::{Code, Streaming};
 
 use super::Submission;
 use crate::retry::Backoff;
-use crate::{Caching, ClientError, Cluster, Logs, agent, metadata, printable, result};
-
-/// How long an action may be queued before we ask why.
-const FIRST_QUESTION: Duration = Duration::from_millis(700);
-/// How long until we ask again.
-const NEXT_QUESTION: Duration = Duration::from_secs(2);
+use crate::{Caching, ClientError, Cluster, Logs, agent, metadata, result};
 
 pub(super) enum Operations {
     Open(Box<Streaming<Operation>>),
@@ -192,57 +182,4 @@ async fn wait(cluster: &Cluster, id: &str) -> Result<Streaming<Operation>, tonic
 
 fn client(cluster: &Cluster) -> ExecutionClient<tonic::transport::Channel> {
     ExecutionClient::new(cluster.channel()).max_decoding_message_size(limits::MAX_MESSAGE)
-}
-
-/// Why a queued action waits: asked for when it has waited a while.
-pub(super) enum Waiting {
-    Off,
-    Pause(Pin<Box<Sleep>>, String),
-    Asking(BoxFuture<'static, Option<String>>, String),
-}
-
-impl Waiting {
-    pub(super) fn begin() -> Self {
-        Self::Pause(Box::pin(sleep(FIRST_QUESTION)), String::new())
-    }
-
-    /// The next reason that differs from the one before. Never, when there is nothing to wait for.
-    pub(super) async fn next(&mut self, cluster: &Cluster, id: &str) -> String {
-        loop {
-            match self {
-                Self::Off => return std::future::pending().await,
-                Self::Pause(pause, last) => {
-                    pause.await;
-                    let last = std::mem::take(last);
-                    *self = Self::Asking(ask(cluster.clone(), id.to_owned()).boxed(), last);
-                }
-                Self::Asking(asking, last) => {
-                    let reason = asking.await;
-                    let last = std::mem::take(last);
-                    let now = reason.filter(|r| !r.is_empty()).unwrap_or_else(|| last.clone());
-                    *self = Self::Pause(Box::pin(sleep(NEXT_QUESTION)), now.clone());
-                    if now != last {
-                        return now;
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Waiting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Off => "Off",
-            Self::Pause(..) => "Pause",
-            Self::Asking(..) => "Asking",
-        })
-    }
-}
-
-/// A failed question is no event: the operation's own stream tells what is wrong.
-async fn ask(cluster: Cluster, id: String) -> Option<String> {
-    let request = cluster.request(GetRequest { id });
-    let reply = JobsClient::new(cluster.channel()).get(request).await.ok()?.into_inner();
-    Some(printable(&reply.waiting).into_owned())
 }
