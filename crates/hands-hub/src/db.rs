@@ -9,17 +9,20 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use hands_types::Digest;
 use rusqlite::Connection;
 
 use crate::HubError;
 
 mod read;
+mod retained;
 mod row;
 mod schema;
 mod write;
 
+use retained::Retained;
 pub(crate) use row::{Done, Record, State, Stored};
 pub(crate) use write::Write;
 
@@ -39,6 +42,7 @@ pub(crate) struct Db {
     writer: Mutex<Option<Sender<Commit>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     reader: Mutex<Connection>,
+    retained: Retained,
     /// Held for its lock, until the table is closed.
     lock: Mutex<Option<File>>,
 }
@@ -63,6 +67,8 @@ impl Commit {
 
 /// Commits that may share one transaction.
 const GROUP: usize = 256;
+/// How long a commit waits for company while there is some. A lone client's never waits.
+const COMPANY: Duration = Duration::from_micros(300);
 /// How often old rows are looked for when nothing else happens.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
@@ -73,6 +79,11 @@ impl Db {
         let path = dir.join("hub.db");
         let connection = schema::open(&path)?;
         let reader = schema::open_reader(&path)?;
+        let retained = read::retained(&reader).map_err(|source| HubError::Database {
+            what: "read",
+            path: path.clone(),
+            source,
+        })?;
         let mut writer = write::Writer::new(connection, bounds)
             .map_err(|source| HubError::Database { what: "read", path: path.clone(), source })?;
         let (sender, receiver) = channel();
@@ -89,6 +100,7 @@ impl Db {
             writer: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
             reader: Mutex::new(reader),
+            retained,
             lock: Mutex::new(Some(lock)),
         })
     }
@@ -109,6 +121,11 @@ impl Db {
             tracing::error!(?panic, "the database's thread panicked");
         }
         drop(locked(&self.lock).take());
+    }
+
+    /// Says that an answer to a salted digest is on its way into the table. `finished` in milliseconds since 1970.
+    pub(crate) fn retain(&self, digest: &Digest, finished: i64) {
+        self.retained.note(&digest.hash, finished);
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
@@ -133,6 +150,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn run(receiver: &Receiver<Commit>, writer: &mut write::Writer) {
+    let mut is_crowded = false;
     loop {
         let first = match receiver.recv_timeout(PRUNE_EVERY) {
             Ok(commit) => commit,
@@ -144,10 +162,20 @@ fn run(receiver: &Receiver<Commit>, writer: &mut write::Writer) {
         };
         let mut writes = first.writes;
         let mut then = first.then;
-        for commit in receiver.try_iter().take(GROUP) {
+        let mut n_commits = 1;
+        let due = Instant::now() + COMPANY;
+        while n_commits < GROUP {
+            let wait = if is_crowded {
+                due.saturating_duration_since(Instant::now())
+            } else {
+                Duration::ZERO
+            };
+            let Ok(commit) = receiver.recv_timeout(wait) else { break };
             writes.extend(commit.writes);
             then.extend(commit.then);
+            n_commits += 1;
         }
+        is_crowded = n_commits > 2;
         if !writes.is_empty() {
             writer.commit(&writes);
         }

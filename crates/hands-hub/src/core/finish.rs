@@ -129,6 +129,9 @@ impl Core {
                 .unwrap_or_default(),
         };
         self.learn(&record, &done.response);
+        if done.retained {
+            self.db.retain(&record.digest, done.finished);
+        }
         self.commit.writes.push(Write::Finish { id, done: done.clone() });
         self.remember(Ticket {
             record: Arc::clone(&record),

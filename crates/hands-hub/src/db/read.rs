@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use hands_types::{Digest, OperationId};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Db;
 use super::row::{COLUMNS, Stored, function_number};
 use super::write::key;
+use super::{Db, Retained};
 use crate::HubError;
 
 /// Shapes whose history is remembered.
@@ -29,6 +29,9 @@ impl Db {
         digest: &Digest,
         since: i64,
     ) -> Result<Option<Stored>, HubError> {
+        if !self.retained.may_hold(&digest.hash, since) {
+            return Ok(None);
+        }
         self.reader()
             .prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM operations
@@ -142,4 +145,16 @@ impl Db {
 
 fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// The salted digests that have an answer.
+pub(super) fn retained(reader: &Connection) -> rusqlite::Result<Retained> {
+    let found = Retained::default();
+    let mut query = reader
+        .prepare("SELECT hash, finished FROM operations WHERE retained = 1 ORDER BY finished")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        found.note(&row.get(0)?, row.get(1)?);
+    }
+    Ok(found)
 }

@@ -69,7 +69,7 @@ impl Writer {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::error!(%error, ?wait, "can't write the hub's database; operations wait until it can");
-                    std::thread::sleep(wait);
+                    std::thread::park_timeout(wait);
                     wait = (wait * 2).min(Duration::from_secs(5));
                 }
             }
