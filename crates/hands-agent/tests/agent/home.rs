@@ -1,7 +1,6 @@
 //! One test's directories, its agent and its runtime.
 
 use std::fs;
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::exit;
 use std::sync::atomic::{AtomicU32, Ordering};
