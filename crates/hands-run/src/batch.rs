@@ -152,17 +152,27 @@ impl Run<'_> {
             tokio::select! {
                 finished = running.next() => {
                     let Some((task, outcome)) = finished else { return Ok(None) };
-                    let end = self.finish(task, outcome).await?;
+                    let end = match self.finish(task, outcome).await {
+                        Ok(end) => end,
+                        Err(error) => {
+                            drop(running);
+                            front.cancel_all(cluster).await;
+                            return Err(error);
+                        }
+                    };
                     if args.fail_fast && end != End::Succeeded {
                         let skipped = running.len() + todo.len();
                         if skipped > 0 {
                             front.out.note(&format!("{skipped} commands were not run to their end, because of --fail-fast"));
                         }
+                        drop(running);
+                        front.cancel_all(cluster).await;
                         return Ok(None);
                     }
                 }
                 caught = signals.next() => {
-                    front.out.note("cancelled");
+                    drop(running);
+                    front.cancel_all(cluster).await;
                     return Ok(Some(caught.exit_code()));
                 }
                 _ = tick.tick(), if watched => {

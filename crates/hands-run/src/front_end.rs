@@ -3,14 +3,19 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use hands_client::proto::ListRequest;
 use hands_client::{Cluster, Input, Invocation, Snapshot, Target};
 use hands_types::limits;
+use tokio::time::timeout;
 
 use crate::batch::short_time;
 use crate::caller::Caller;
 use crate::error::RunError;
 use crate::out::Out;
 use crate::spec;
+
+/// How long we try to tell a cluster that we leave.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// One use of a front-end.
 #[derive(Debug)]
@@ -33,7 +38,12 @@ impl FrontEnd {
             && hello.started.is_some_and(|t| self.is_since_begin(t.seconds, t.nanos))
         {
             let minutes = limits::AGENT_IDLE.as_secs() / 60;
+            // The level is named once: the note begins by naming it, too.
             let note = hello.isolation_note.trim().trim_end_matches('.');
+            let note = match note.split_once(": ") {
+                Some((head, rest)) if head.starts_with("isolation is") => rest,
+                _ => note,
+            };
             let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
             self.out.note(&format!(
                 "running on this machine, isolation {}{note}; an agent stays for {minutes} idle minutes, \
@@ -42,6 +52,26 @@ impl FrontEnd {
             ));
         }
         Ok(cluster)
+    }
+
+    /// Ends whatever of this invocation is not done. Dropped streams say the same, but a program that leaves takes its
+    /// connection along, and a lost connection keeps actions for a minute. Bounded: the cluster may not answer.
+    pub(crate) async fn cancel_all(&self, cluster: &Cluster) {
+        let cancelling = async {
+            let invocation = cluster.invocation().id.to_string();
+            let request = ListRequest { active_only: true, limit: u32::MAX, invocation };
+            for job in cluster.list(request).await? {
+                cluster.cancel(&job.id).await?;
+            }
+            Ok::<_, RunError>(())
+        };
+        match timeout(FAREWELL, cancelling).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.out.warning(&format!("the request to cancel failed: {error}")),
+            Err(_) => self.out.warning(
+                "the cluster does not answer; what runs ends when it misses this connection",
+            ),
+        }
     }
 
     fn is_since_begin(&self, seconds: i64, nanos: i32) -> bool {

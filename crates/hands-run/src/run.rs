@@ -56,16 +56,22 @@ async fn try_run(args: RunArgs, front: &FrontEnd) -> Result<u8, RunError> {
     }
     let (argv, outputs, title) = (job.argv.clone(), job.outputs.clone(), job.title.clone());
 
-    // Until the hub has the action there is nothing to cancel: any signal ends us.
-    let submitting = async {
-        let cluster = front.connect("run").await?;
-        job.input_root = front.snapshot(&cluster, &args.action.input).await?.map(|s| s.root);
-        let job = cluster.submit(job).await?;
-        Ok::<_, RunError>((cluster, job))
-    };
-    let (cluster, mut job) = tokio::select! {
-        submitted = submitting => submitted?,
+    let connecting = front.connect("run");
+    let cluster = tokio::select! {
+        cluster = connecting => cluster?,
         caught = signals.next() => return Ok(caught.exit_code()),
+    };
+    let submitting = async {
+        job.input_root = front.snapshot(&cluster, &args.action.input).await?.map(|s| s.root);
+        Ok::<_, RunError>(cluster.submit(job).await?)
+    };
+    let mut job = tokio::select! {
+        submitted = submitting => submitted?,
+        caught = signals.next() => {
+            // The hub may have the action although it has not said so.
+            front.cancel_all(&cluster).await;
+            return Ok(caught.exit_code());
+        }
     };
     if args.detach {
         let id = tokio::select! {
@@ -88,7 +94,12 @@ async fn try_run(args: RunArgs, front: &FrontEnd) -> Result<u8, RunError> {
     };
     let (result, cancelled) = match ended {
         Ended::Done(result, cancelled) => (result, cancelled),
-        Ended::Left(caught) => return Ok(caught.exit_code()),
+        Ended::Left(caught) => {
+            if job.id().is_empty() {
+                front.cancel_all(&cluster).await;
+            }
+            return Ok(caught.exit_code());
+        }
         Ended::Closed => return Ok(exit::OK),
     };
     let mut verdict = verdict::of(&result, &outputs);

@@ -38,7 +38,8 @@ pub(crate) fn run(environment: &Environment) -> Result<u8, Problem> {
             return Err(problem);
         }
     };
-    hands_agent::run(config, Readiness::stdout()).map_err(|error| Problem::of(&error, error.class()))?;
+    hands_agent::run(config, Readiness::stdout())
+        .map_err(|error| Problem::of(&error, error.class()))?;
     Ok(exit::OK)
 }
 
@@ -48,7 +49,8 @@ fn configure(environment: &Environment) -> Result<AgentConfig, Problem> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let AgentSpec { socket, snapshot_socket, start_lock, life_lock, log, .. } = places.agent_spec(this_program()?);
+    let AgentSpec { socket, snapshot_socket, start_lock, life_lock, log, .. } =
+        places.agent_spec(this_program()?);
     let text = |name: &str| environment.get(name).and_then(|v| v.to_str()).map(str::to_owned);
     Ok(AgentConfig {
         state_dir: places.agent_state(),
@@ -88,8 +90,7 @@ pub(crate) fn status(as_json: bool, environment: &Environment, out: &Out) -> Res
     };
     let text = if as_json { in_json(&status) } else { in_words(&status) };
     // Nobody reads it: no reason to fail.
-    drop(out.data(text.as_bytes()));
-    Ok(exit::OK)
+    Ok(out.data(text.as_bytes()).map_or(exit::OK, |()| exit::OK))
 }
 
 fn in_json(status: &AgentStatus) -> String {
@@ -115,7 +116,11 @@ fn in_words(status: &AgentStatus) -> String {
     let leaves = if status.busy {
         "when it has been idle; it is busy".to_owned()
     } else {
-        format!("in {} min {} s if nothing happens", status.idle_left_s / 60, status.idle_left_s % 60)
+        format!(
+            "in {} min {} s if nothing happens",
+            status.idle_left_s / 60,
+            status.idle_left_s % 60
+        )
     };
     let mut lines = vec![
         ("pid", status.pid.to_string()),

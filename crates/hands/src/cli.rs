@@ -11,7 +11,13 @@ use hands_run::args::value::{KeyValue, MemorySize};
 /// With nothing configured this machine is the cluster: the first command starts a background
 /// agent, which leaves after 15 idle minutes.
 #[derive(Parser, Debug)]
-#[command(name = "hands", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "hands",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: front::GlobalArgs,
@@ -174,10 +180,12 @@ pub(crate) struct DoctorArgs {
     pub(crate) json: bool,
 }
 
-
 impl Command {
     /// Whether its exit code is an action's own, so that our failures are 125.
     pub(crate) const fn passes_exit_code_through(&self) -> bool {
-        matches!(self, Self::Run(_) | Self::Batch(_) | Self::Shell(_) | Self::Wait(_) | Self::Attach(_))
+        matches!(
+            self,
+            Self::Run(_) | Self::Batch(_) | Self::Shell(_) | Self::Wait(_) | Self::Attach(_)
+        )
     }
 }

@@ -64,11 +64,19 @@ impl Check {
         Self { name, state: State::Note, found: found.into(), cure: None }
     }
 
-    pub(crate) fn weak(name: &'static str, found: impl Into<String>, cure: impl Into<String>) -> Self {
+    pub(crate) fn weak(
+        name: &'static str,
+        found: impl Into<String>,
+        cure: impl Into<String>,
+    ) -> Self {
         Self { name, state: State::Weak, found: found.into(), cure: Some(cure.into()) }
     }
 
-    pub(crate) fn bad(name: &'static str, found: impl Into<String>, cure: impl Into<String>) -> Self {
+    pub(crate) fn bad(
+        name: &'static str,
+        found: impl Into<String>,
+        cure: impl Into<String>,
+    ) -> Self {
         Self { name, state: State::Bad, found: found.into(), cure: Some(cure.into()) }
     }
 }
@@ -90,7 +98,11 @@ pub(crate) fn run(args: &DoctorArgs, environment: &Environment, out: &Out) -> Re
             all.splice(0..0, first);
         }
         Err(error) => {
-            all.push(Check::bad("places", hands_run::chain(&error), error.hint().unwrap_or_default()));
+            all.push(Check::bad(
+                "places",
+                hands_run::chain(&error),
+                error.hint().unwrap_or_default(),
+            ));
         }
     }
     for check in &all {
@@ -120,14 +132,18 @@ fn print(check: &Check, out: &Out) -> Result<(), hands_run::Closed> {
     const INDENT: usize = 25;
     let head = format!("{:<6} {:<17} ", check.state.word(), check.name);
     let mut text = head;
-    for (index, line) in wrapped(&hands_run::printable(&check.found), WIDTH - INDENT).iter().enumerate() {
+    for (index, line) in
+        wrapped(&hands_run::printable(&check.found), WIDTH - INDENT).iter().enumerate()
+    {
         if index > 0 {
             text.push_str(&" ".repeat(INDENT));
         }
         text.push_str(line);
         text.push('\n');
     }
-    for (index, line) in check.cure.iter().flat_map(|cure| wrapped(cure, WIDTH - INDENT - 2)).enumerate() {
+    for (index, line) in
+        check.cure.iter().flat_map(|cure| wrapped(cure, WIDTH - INDENT - 2)).enumerate()
+    {
         text.push_str(&" ".repeat(INDENT));
         text.push_str(if index == 0 { "→ " } else { "  " });
         text.push_str(&line);

@@ -77,7 +77,8 @@ fn prepare(
         _ => {}
     }
     let directory = environment.directory.clone().ok_or_else(|| {
-        Problem::new(ErrorClass::Environment, "the current directory is gone").hint("change to one that exists")
+        Problem::new(ErrorClass::Environment, "the current directory is gone")
+            .hint("change to one that exists")
     })?;
     let caller = Caller {
         directory,
@@ -90,13 +91,17 @@ fn prepare(
 /// This program's own file, to start an agent or a launcher from.
 pub(crate) fn this_program() -> Result<PathBuf, Problem> {
     std::env::current_exe().map_err(|error| {
-        Problem::new(ErrorClass::Environment, format!("can't tell which file this program is: {error}"))
+        Problem::new(
+            ErrorClass::Environment,
+            format!("can't tell which file this program is: {error}"),
+        )
     })
 }
 
 /// Fills in what is configured and was not said on the command line.
 fn fill(action: &mut ActionArgs, defaults: &RunDefaults) -> Result<(), Problem> {
-    let wrong = |key: &str, why: String| Problem::new(ErrorClass::Config, format!("run.{key}: {why}"));
+    let wrong =
+        |key: &str, why: String| Problem::new(ErrorClass::Config, format!("run.{key}: {why}"));
     if action.input.is_empty() {
         action.input.clone_from(&defaults.input);
     }

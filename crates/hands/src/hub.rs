@@ -50,9 +50,12 @@ pub(crate) fn run(args: HubArgs, environment: &Environment) -> Result<u8, Proble
 }
 
 fn address(args: &HubArgs, places: &Places) -> Result<Address, Problem> {
-    let Some(text) = &args.listen else { return Ok(Address::Unix(places.runtime.join("hub.sock"))) };
-    let address: Address =
-        text.parse().map_err(|error| Problem::new(ErrorClass::User, format!("--listen {text}: {error}")))?;
+    let Some(text) = &args.listen else {
+        return Ok(Address::Unix(places.runtime.join("hub.sock")));
+    };
+    let address: Address = text
+        .parse()
+        .map_err(|error| Problem::new(ErrorClass::User, format!("--listen {text}: {error}")))?;
     if !address.is_local() {
         return Err(Problem::new(
             ErrorClass::User,

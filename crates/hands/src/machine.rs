@@ -10,7 +10,8 @@ use crate::problem::Problem;
 /// One slot for each cpu that this process may use.
 pub(crate) fn slots(settings: &WorkerSettings) -> u32 {
     settings.slots.unwrap_or_else(|| {
-        std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
+        std::thread::available_parallelism()
+            .map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
     })
 }
 
@@ -18,7 +19,7 @@ pub(crate) fn slots(settings: &WorkerSettings) -> u32 {
 pub(crate) fn memory(settings: &WorkerSettings) -> u64 {
     settings.memory.unwrap_or_else(|| {
         let info = rustix::system::sysinfo();
-        u64::from(info.totalram).saturating_mul(info.mem_unit.into())
+        info.totalram.saturating_mul(info.mem_unit.into())
     })
 }
 
@@ -28,7 +29,10 @@ pub(crate) fn name() -> String {
 }
 
 /// The configured isolation level; `otherwise` where none is.
-pub(crate) fn isolation(settings: &WorkerSettings, otherwise: IsolationChoice) -> Result<IsolationChoice, Problem> {
+pub(crate) fn isolation(
+    settings: &WorkerSettings,
+    otherwise: IsolationChoice,
+) -> Result<IsolationChoice, Problem> {
     let Some(wanted) = &settings.isolation else { return Ok(otherwise) };
     let level = Isolation::ALL.into_iter().find(|level| level.name() == wanted);
     level.map(IsolationChoice::Exactly).ok_or_else(|| {

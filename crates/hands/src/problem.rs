@@ -42,7 +42,11 @@ impl Problem {
     }
 
     pub(crate) fn exit_code(&self, passes_through: bool) -> u8 {
-        if passes_through && self.class != ErrorClass::Bug { exit::NOT_RUN } else { self.class.exit_code() }
+        if passes_through && self.class != ErrorClass::Bug {
+            exit::NOT_RUN
+        } else {
+            self.class.exit_code()
+        }
     }
 
     /// For a log instead of a person: one line.
@@ -80,4 +84,9 @@ macro_rules! from_classed {
     };
 }
 
-from_classed!(hands_hub::HubError, hands_link::LinkError, hands_store::StoreError, hands_worker::WorkerError);
+from_classed!(
+    hands_hub::HubError,
+    hands_link::LinkError,
+    hands_store::StoreError,
+    hands_worker::WorkerError
+);

@@ -1,6 +1,5 @@
 //! The two kinds of runtime: one thread for who types, all cores for who serves.
 
-use std::future::Future;
 use std::io;
 
 use hands_types::ErrorClass;
@@ -24,7 +23,9 @@ pub(crate) fn for_a_server<T>(future: impl Future<Output = T>) -> Result<T, Prob
 
 fn made(runtime: io::Result<Runtime>) -> Result<Runtime, Problem> {
     runtime.map_err(|error| {
-        let text = format!("this machine does not let us start threads or wait for events: {error}");
-        Problem::new(ErrorClass::Environment, text).hint("`ulimit -n` and `ulimit -u` show its limits")
+        let text =
+            format!("this machine does not let us start threads or wait for events: {error}");
+        Problem::new(ErrorClass::Environment, text)
+            .hint("`ulimit -n` and `ulimit -u` show its limits")
     })
 }

@@ -23,8 +23,10 @@ use crate::{logging, machine, runtime};
 /// kills them; the hub runs them again elsewhere.
 pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Problem> {
     logging::start(&args.log);
-    let address: Address =
-        args.hub.parse().map_err(|error| Problem::new(ErrorClass::User, format!("{}: {error}", args.hub)))?;
+    let address: Address = args
+        .hub
+        .parse()
+        .map_err(|error| Problem::new(ErrorClass::User, format!("{}: {error}", args.hub)))?;
     let places = Places::find(environment)?;
     let settings = Settings::load(&places, environment, &Flags::default())?;
     for warning in &settings.warnings {
@@ -37,7 +39,8 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
         let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let store = Store::open(store)?;
-        let worker = Worker::start(configure(&args, &address, &state, store, &settings.worker)?).await?;
+        let worker =
+            Worker::start(configure(&args, &address, &state, store, &settings.worker)?).await?;
         let level = worker.isolation();
         tracing::info!(isolation = %level.isolation, hub = %address, "the worker has started");
         for sentence in level.note.iter().chain(&level.warnings) {
@@ -67,7 +70,9 @@ fn configure(
 ) -> Result<WorkerConfig, Problem> {
     let isolation = match args.isolation {
         // Whoever works for others keeps their actions apart, unless its owner says otherwise.
-        None => machine::isolation(settings, IsolationChoice::Exactly(hands_sandbox::Isolation::Full))?,
+        None => {
+            machine::isolation(settings, IsolationChoice::Exactly(hands_sandbox::Isolation::Full))?
+        }
         Some(Isolation::Full) => IsolationChoice::Exactly(hands_sandbox::Isolation::Full),
         Some(Isolation::NoNetns) => IsolationChoice::Exactly(hands_sandbox::Isolation::NoNetns),
         Some(Isolation::Process) => IsolationChoice::Exactly(hands_sandbox::Isolation::Process),
@@ -88,7 +93,9 @@ fn configure(
         slots: args.slots.unwrap_or_else(|| machine::slots(settings)),
         memory: args.memory.map_or_else(|| machine::memory(settings), |m| m.bytes),
         custom: BTreeMap::new(),
-        expose: expose.map(|path| ExposedPath { host: path.clone(), inside: path.clone() }).collect(),
+        expose: expose
+            .map(|path| ExposedPath { host: path.clone(), inside: path.clone() })
+            .collect(),
         default_env: Vec::new(),
         tags: settings.tags.iter().chain(&args.tag).cloned().collect(),
         properties: args.prop.iter().map(|p| (p.key.clone(), p.value.clone())).collect(),
@@ -105,8 +112,13 @@ fn id(state: &Path) -> Result<WorkerId, Problem> {
         return Ok(id);
     }
     let fresh = WorkerId(hands_client::new_invocation_id()?.0);
-    fs::create_dir_all(state).and_then(|()| fs::write(&path, fresh.to_string())).map_err(|error| {
-        Problem::new(ErrorClass::Environment, format!("can't write {}: {error}", path.display()))
-    })?;
+    fs::create_dir_all(state).and_then(|()| fs::write(&path, fresh.to_string())).map_err(
+        |error| {
+            Problem::new(
+                ErrorClass::Environment,
+                format!("can't write {}: {error}", path.display()),
+            )
+        },
+    )?;
     Ok(fresh)
 }

@@ -40,7 +40,9 @@ fn isolation(scratch: &Path) -> Result<Vec<Check>, Problem> {
         .map_err(|error| Problem::of(&error, ErrorClass::Environment))?;
     let mut checks = Vec::new();
     match found.best() {
-        Some(Isolation::Full) => checks.push(Check::good("isolation", "full: a command ran in all namespaces")),
+        Some(Isolation::Full) => {
+            checks.push(Check::good("isolation", "full: a command ran in all namespaces"));
+        }
         Some(level) => checks.push(Check::weak(
             "isolation",
             format!("{level}: actions run, with less between them and this machine"),
@@ -90,18 +92,29 @@ fn isolation(scratch: &Path) -> Result<Vec<Check>, Problem> {
 fn disk(state: &Path) -> Check {
     let name = "disk";
     let Some(stat) = state.ancestors().find_map(|d| rustix::fs::statvfs(d).ok()) else {
-        return Check::bad(name, format!("{} can't be asked", state.display()), "set HANDS_HOME to another disk");
+        return Check::bad(
+            name,
+            format!("{} can't be asked", state.display()),
+            "set HANDS_HOME to another disk",
+        );
     };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let total = stat.f_blocks.saturating_mul(stat.f_frsize);
     let gib = |bytes: u64| format!("{}.{} GiB", bytes >> 30, ((bytes >> 20) & 1023) * 10 / 1024);
     let found = format!("{} free of {}", gib(free), gib(total));
     if free <= limits::DISK_RESERVE {
-        let cure = format!("free some: {} always stay free, so nothing can be stored", gib(limits::DISK_RESERVE));
+        let cure = format!(
+            "free some: {} always stay free, so nothing can be stored",
+            gib(limits::DISK_RESERVE)
+        );
         return Check::bad(name, found, cure);
     }
     if stat.f_favail < 10_000 && stat.f_files > 0 {
-        return Check::weak(name, format!("{found}, but room for {} more files only", stat.f_favail), "remove some");
+        return Check::weak(
+            name,
+            format!("{found}, but room for {} more files only", stat.f_favail),
+            "remove some",
+        );
     }
     Check::good(name, found)
 }
@@ -119,9 +132,16 @@ fn clock(scratch: &Path) -> Check {
     let written = std::fs::write(&file, b"").and_then(|()| std::fs::metadata(&file)?.modified());
     drop(std::fs::remove_file(&file));
     match written {
-        Err(error) => Check::bad(name, format!("no file can be written to compare with: {error}"), "see `disk`"),
+        Err(error) => Check::bad(
+            name,
+            format!("no file can be written to compare with: {error}"),
+            "see `disk`",
+        ),
         Ok(written) => {
-            let apart = written.duration_since(now).or_else(|_| now.duration_since(written)).unwrap_or_default();
+            let apart = written
+                .duration_since(now)
+                .or_else(|_| now.duration_since(written))
+                .unwrap_or_default();
             if apart > Duration::from_secs(2) {
                 Check::weak(
                     name,
@@ -153,10 +173,17 @@ fn descriptors() -> Check {
 pub(super) fn exposed(environment: &Environment, settings: &Settings) -> Vec<Check> {
     let mut checks = Vec::new();
     let there = |paths: Vec<PathBuf>| {
-        paths.into_iter().filter(|p| p.exists()).map(|p| p.display().to_string()).collect::<Vec<_>>()
+        paths
+            .into_iter()
+            .filter(|p| p.exists())
+            .map(|p| p.display().to_string())
+            .collect::<Vec<_>>()
     };
     let usual = there(hands_sandbox::default_host_paths());
-    checks.push(Check::note("actions see", format!("{} and a filtered /etc, read-only", usual.join(" "))));
+    checks.push(Check::note(
+        "actions see",
+        format!("{} and a filtered /etc, read-only", usual.join(" ")),
+    ));
     let home = environment.get("HOME").map(PathBuf::from).unwrap_or_default();
     let path = environment.get("PATH").and_then(|p| p.to_str()).unwrap_or_default();
     let toolchains = hands_exec::toolchains(path, &home);

@@ -35,7 +35,8 @@ pub(super) fn user_namespaces() -> Check {
 
 /// Whether the kernel has overlay file systems.
 pub(super) fn overlay() -> Check {
-    let listed = knob("/proc/filesystems").is_some_and(|all| all.lines().any(|l| l.ends_with("\toverlay")));
+    let listed =
+        knob("/proc/filesystems").is_some_and(|all| all.lines().any(|l| l.ends_with("\toverlay")));
     if listed {
         Check::good("overlay", "the kernel has it")
     } else {
@@ -51,17 +52,26 @@ pub(super) fn cure(level: Isolation) -> String {
             .to_owned();
     }
     match level {
-        Isolation::Full => "allow user, mount and network namespaces to this user (see `user namespaces`)".to_owned(),
-        Isolation::NoNetns => "allow user and mount namespaces to this user (see `user namespaces`)".to_owned(),
-        Isolation::Process => "see the reason; a disk that is full or read-only is the usual one".to_owned(),
+        Isolation::Full => {
+            "allow user, mount and network namespaces to this user (see `user namespaces`)"
+                .to_owned()
+        }
+        Isolation::NoNetns => {
+            "allow user and mount namespaces to this user (see `user namespaces`)".to_owned()
+        }
+        Isolation::Process => {
+            "see the reason; a disk that is full or read-only is the usual one".to_owned()
+        }
     }
 }
 
 /// Whether this looks like the inside of a container, by the marks that engines leave.
 fn in_container() -> bool {
-    let marks = ["/.dockerenv", "/run/.containerenv"].iter().any(|p| fs::exists(p).unwrap_or(false));
+    let marks =
+        ["/.dockerenv", "/run/.containerenv"].iter().any(|p| fs::exists(p).unwrap_or(false));
     // Bit 2 of the field is a filter: whoever has one did not get it from an ordinary login.
-    let filtered = knob("/proc/self/status")
-        .is_some_and(|status| status.lines().any(|l| l.strip_prefix("Seccomp:").is_some_and(|v| v.trim() == "2")));
+    let filtered = knob("/proc/self/status").is_some_and(|status| {
+        status.lines().any(|l| l.strip_prefix("Seccomp:").is_some_and(|v| v.trim() == "2"))
+    });
     marks || filtered
 }

@@ -28,7 +28,8 @@ fn lists_come_as_lines_as_objects_and_as_templates() {
     assert_eq!(results[0]["task"], "x");
     assert_eq!(results[0]["stdout"], "v\nfile\n");
     assert_eq!((&results[1]["exit_code"], &results[1]["end"]), (&3.into(), &"failed".into()));
-    let template = home.run(&["batch", "--", "echo", "{1/.}-{#}-{2}", ":::", "d/a.c", "b.c", ":::", "x"]);
+    let template =
+        home.run(&["batch", "--", "echo", "{1/.}-{#}-{2}", ":::", "d/a.c", "b.c", ":::", "x"]);
     assert_eq!(lines(&template.out), BTreeSet::from(["a-1-x", "b-2-x"]), "{template:?}");
     let piped = home.run_with(&["batch", "--", "echo {} | tr a-z A-Z"], "it's\nq\n");
     assert_eq!(lines(&piped.out), BTreeSet::from(["IT'S", "Q"]), "{piped:?}");
@@ -63,7 +64,8 @@ fn a_job_log_lets_a_batch_go_on() {
     let brief: Vec<String> = rows.iter().map(|r| [r[0], r[5], r[6], r[8]].join(" ")).collect();
     assert_eq!(brief, ["1 4 0 echo one", "2 0 4 exit 4", "3 6 0 echo three"]);
     // As if it had been killed before the third.
-    let two: String = log.lines().filter(|l| !l.starts_with("3\t")).map(|l| format!("{l}\n")).collect();
+    let two: String =
+        log.lines().filter(|l| !l.starts_with("3\t")).map(|l| format!("{l}\n")).collect();
     home.write("log", &format!("{two}3\tw"));
     let resumed = home.run(&["batch", "--joblog", "log", "--resume", "list"]);
     assert_eq!((resumed.code, resumed.out.as_str()), (1, "three\n"), "{resumed:?}");

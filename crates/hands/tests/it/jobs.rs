@@ -13,7 +13,10 @@ fn a_detached_action_is_found_waited_for_and_fetched() {
     let waited = home.run(&["wait", id]);
     assert_eq!(waited.code, 6, "{waited:?}");
     let attached = home.run(&["attach", &id[..25]]);
-    assert_eq!((attached.code, attached.out.as_str(), attached.err.as_str()), (6, "out\n", "err\n"));
+    assert_eq!(
+        (attached.code, attached.out.as_str(), attached.err.as_str()),
+        (6, "out\n", "err\n")
+    );
     let logs = home.run(&["logs", id]);
     assert_eq!((logs.code, logs.out.as_str(), logs.err.as_str()), (0, "out\n", "err\n"));
     assert_eq!(home.run(&["logs", "--stderr", id]).out, "");
@@ -22,10 +25,17 @@ fn a_detached_action_is_found_waited_for_and_fetched() {
     assert_eq!((fetched.code, fetched.out.as_str()), (0, "file\n"), "{fetched:?}");
     assert_eq!(home.read("file"), "data\n");
     let status = json(&home.run(&["status", "--json", id]).out);
-    assert_eq!((&status[0]["exit_code"], &status[0]["detached"]), (&6.into(), &true.into()), "{status:?}");
+    assert_eq!(
+        (&status[0]["exit_code"], &status[0]["detached"]),
+        (&6.into(), &true.into()),
+        "{status:?}"
+    );
     let table = home.run(&["ps", "-a"]);
     assert!(table.out.starts_with("ID            STATE"), "{table:?}");
-    assert!(table.out.lines().all(|l| !l.ends_with(' ')) && table.out.contains("exit 6"), "{table:?}");
+    assert!(
+        table.out.lines().all(|l| !l.ends_with(' ')) && table.out.contains("exit 6"),
+        "{table:?}"
+    );
     let status = home.run(&["status", id]);
     assert!(status.out.contains("state      exit 6\n"), "{status:?}");
 }
@@ -33,11 +43,19 @@ fn a_detached_action_is_found_waited_for_and_fetched() {
 #[test]
 fn a_running_action_is_listed_followed_and_cancelled() {
     let home = Home::new().warm();
-    let id = home.run(&["run", "-d", "--", "sh", "-c", "echo begun; exec sleep 1000"]).out.trim().to_owned();
+    let id = home
+        .run(&["run", "-d", "--", "sh", "-c", "echo begun; exec sleep 1000"])
+        .out
+        .trim()
+        .to_owned();
     // Its log comes live: this returns when the line is there.
     let mut follower = home.start(&["logs", "-f", &id]);
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(follower.stdout.as_mut().unwrap()), &mut line).unwrap();
+    std::io::BufRead::read_line(
+        &mut std::io::BufReader::new(follower.stdout.as_mut().unwrap()),
+        &mut line,
+    )
+    .unwrap();
     assert_eq!(line, "begun\n");
     let so_far = home.run(&["logs", &id]);
     assert_eq!((so_far.code, so_far.out.as_str()), (0, "begun\n"), "{so_far:?}");

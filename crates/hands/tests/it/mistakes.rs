@@ -39,11 +39,12 @@ fn wrong_flags_are_named() {
 fn help_is_there_for_everything_in_eighty_columns() {
     let home = Home::new();
     let all = [
-        "", "run", "batch", "shell", "ps", "status", "logs", "wait", "attach", "fetch", "cancel", "workers", "agent",
-        "hub", "worker", "doctor",
+        "", "run", "batch", "shell", "ps", "status", "logs", "wait", "attach", "fetch", "cancel",
+        "workers", "agent", "hub", "worker", "doctor",
     ];
     for command in all {
-        let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
+        let arguments: Vec<&str> =
+            [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         let help = home.run(&arguments);
         assert_eq!((help.code, help.err.as_str()), (0, ""));
         assert!(help.out.contains("Usage: hands"), "{}", help.out);
@@ -70,7 +71,8 @@ fn bad_inputs_are_named() {
     assert!(absent.err.contains("absent"), "{absent:?}");
     let outside = home.run(&["run", "--input", "../x", "--", "true"]);
     assert_eq!(outside.code, 125, "{outside:?}");
-    let status = std::process::Command::new("mkfifo").arg(home.work().join("pipe")).status().unwrap();
+    let status =
+        std::process::Command::new("mkfifo").arg(home.work().join("pipe")).status().unwrap();
     assert!(status.success());
     let device = home.run(&["run", "--input", ".", "--", "true"]);
     assert_eq!(device.code, 125, "{device:?}");
@@ -103,7 +105,15 @@ fn hostile_outputs_are_refused_and_escapes_not_printed() {
     home.write("victim/file", "mine\n");
     let link = home.run(&["run", "--output", "out", "--", "sh", "-c", "ln -s victim out"]);
     assert_eq!(link.code, 0, "{link:?}");
-    let through = home.run(&["run", "--output", "out/file", "--", "sh", "-c", "mkdir out; echo evil >out/file"]);
+    let through = home.run(&[
+        "run",
+        "--output",
+        "out/file",
+        "--",
+        "sh",
+        "-c",
+        "mkdir out; echo evil >out/file",
+    ]);
     assert_ne!(through.code, 0, "{through:?}");
     assert_eq!(home.read("victim/file"), "mine\n");
     let title = home.run(&["run", "--detach", "--", "echo", "\x1b[31mred"]);
@@ -124,14 +134,13 @@ fn inside_an_action_there_is_no_cluster() {
 #[test]
 fn bad_homes_and_files_are_named() {
     let home = Home::new();
-    let unset = ran(
-        home.hands(&["run", "--", "true"])
-            .env_remove("HANDS_HOME")
-            .env_remove("HOME")
-            .env_remove("XDG_STATE_HOME")
-            .output()
-            .unwrap(),
-    );
+    let unset = ran(home
+        .hands(&["run", "--", "true"])
+        .env_remove("HANDS_HOME")
+        .env_remove("HOME")
+        .env_remove("XDG_STATE_HOME")
+        .output()
+        .unwrap());
     assert_eq!(unset.code, 125, "{unset:?}");
     assert!(unset.err.contains("HOME is not set"), "{unset:?}");
     home.write("hands.toml", "[worker]\nexpose = [\"/\"]\n");

@@ -23,15 +23,16 @@ impl Server {
             seen.push_str(&line);
         }
         // Its log goes on; nobody reads it, but it must not block.
-        std::thread::Builder::new().spawn(move || drop(std::io::copy(&mut log, &mut std::io::sink()))).unwrap();
+        std::thread::Builder::new()
+            .spawn(move || drop(std::io::copy(&mut log, &mut std::io::sink())))
+            .unwrap();
         (Self(child), line)
     }
 
     fn stop(mut self) -> Option<i32> {
         signal(&self.0, Signal::TERM);
-        let code = self.0.wait().unwrap().code();
-        std::mem::forget(self);
-        code
+        // Dropping it then finds it gone.
+        self.0.wait().unwrap().code()
     }
 }
 
@@ -56,18 +57,58 @@ fn hub_and_worker_over_a_unix_socket() {
     assert!(nobody.code == 125 && nobody.err.contains("waiting:"), "{nobody:?}");
     let (worker, _) = Server::start(
         &home,
-        &["worker", &socket, "--name", "w1", "--tag", "fast", "--slots", "2", "--isolation", &level(&home)],
+        &[
+            "worker",
+            &socket,
+            "--name",
+            "w1",
+            "--tag",
+            "fast",
+            "--slots",
+            "2",
+            "--isolation",
+            &level(&home),
+        ],
         "connected to the hub",
     );
     home.write("in", "sent\n");
-    let arguments = ["run", "--cluster", &socket, "--tag", "fast", "--input", "in", "--output", "out", "--", "cp", "in", "out"];
+    let arguments = [
+        "run",
+        "--cluster",
+        &socket,
+        "--tag",
+        "fast",
+        "--input",
+        "in",
+        "--output",
+        "out",
+        "--",
+        "cp",
+        "in",
+        "out",
+    ];
     let ended = home.run(&arguments);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(home.read("out"), "sent\n");
     let workers = json(&home.run(&["workers", "--cluster", &socket, "--json"]).out);
-    assert_eq!((&workers[0]["name"], &workers[0]["slots"]), (&"w1".into(), &2.into()), "{workers:?}");
+    assert_eq!(
+        (&workers[0]["name"], &workers[0]["slots"]),
+        (&"w1".into(), &2.into()),
+        "{workers:?}"
+    );
     // SIGTERM lets it finish what it has.
-    let id = home.run(&["run", "--cluster", &socket, "-d", "--", "sh", "-c", "echo begun; sleep 1; echo done"]).out;
+    let id = home
+        .run(&[
+            "run",
+            "--cluster",
+            &socket,
+            "-d",
+            "--",
+            "sh",
+            "-c",
+            "echo begun; sleep 1; echo done",
+        ])
+        .out;
     let mut follower = home.start(&["logs", "-f", "--cluster", &socket, id.trim()]);
     let mut line = String::new();
     BufReader::new(follower.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -80,11 +121,17 @@ fn hub_and_worker_over_a_unix_socket() {
 #[test]
 fn hub_and_worker_over_the_loopback() {
     let home = Home::new();
-    let (hub, line) =
-        Server::start(&home, &["hub", "--listen", "127.0.0.1:0", "--insecure-loopback"], "the hub serves");
+    let (hub, line) = Server::start(
+        &home,
+        &["hub", "--listen", "127.0.0.1:0", "--insecure-loopback"],
+        "the hub serves",
+    );
     let address = address(&line);
-    let (worker, _) =
-        Server::start(&home, &["worker", &address, "--isolation", &level(&home)], "connected to the hub");
+    let (worker, _) = Server::start(
+        &home,
+        &["worker", &address, "--isolation", &level(&home)],
+        "connected to the hub",
+    );
     let mut command = home.hands(&["run", "--", "echo", "over tcp"]);
     let ended = crate::home::ran(command.env("HANDS_CLUSTER", &address).output().unwrap());
     assert_eq!((ended.code, ended.out.as_str()), (0, "over tcp\n"), "{ended:?}");
@@ -104,7 +151,16 @@ fn the_doctor_tests_this_machine() {
     let home = Home::new();
     let text = home.run(&["doctor"]);
     assert!(text.code == 0, "{text:?}");
-    for word in ["isolation", "user namespaces", "overlay", "landlock", "cgroups", "disk", "clock", "actions see"] {
+    for word in [
+        "isolation",
+        "user namespaces",
+        "overlay",
+        "landlock",
+        "cgroups",
+        "disk",
+        "clock",
+        "actions see",
+    ] {
         assert!(text.out.contains(word), "{word}: {text:?}");
     }
     assert!(text.out.lines().all(|l| l.chars().count() <= 100), "{}", text.out);

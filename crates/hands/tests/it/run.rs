@@ -31,13 +31,17 @@ fn streams_stay_apart_and_the_exit_code_passes_through() {
     assert_eq!(unexecutable.code, 126, "{unexecutable:?}");
     let verbose = home.run(&["run", "-v", "--", "true"]);
     let closing = verbose.err.lines().last().unwrap();
-    assert!(closing.starts_with("hands: exit code 0, worker ") && closing.contains("isolation"), "{verbose:?}");
+    assert!(
+        closing.starts_with("hands: exit code 0, worker ") && closing.contains("isolation"),
+        "{verbose:?}"
+    );
 }
 
 #[test]
 fn output_comes_while_the_command_runs() {
     let home = Home::new().warm();
-    let mut child = home.start(&["run", "-i", "--", "sh", "-c", "echo first; read line; echo got $line"]);
+    let mut child =
+        home.start(&["run", "-i", "--", "sh", "-c", "echo first; read line; echo got $line"]);
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
@@ -86,7 +90,18 @@ fn inputs_are_sent_and_outputs_land_where_they_were_declared() {
     let command = "cat src/a.txt src/deep/b.txt >out/both; mkdir -p tree/x; echo t >tree/x/t; \
                    printf '#!/bin/sh\\necho ran\\n' >out/tool; chmod +x out/tool; echo no >undeclared";
     let ended = home.run(&[
-        "run", "--input", "src", "--output", "out/both", "--output", "tree", "--output", "out/to*", "--", "sh", "-c",
+        "run",
+        "--input",
+        "src",
+        "--output",
+        "out/both",
+        "--output",
+        "tree",
+        "--output",
+        "out/to*",
+        "--",
+        "sh",
+        "-c",
         &format!("mkdir -p out; {command}"),
     ]);
     assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
@@ -119,7 +134,10 @@ fn the_environment_is_fixed_but_for_what_was_asked() {
     let ended = ran(command.output().unwrap());
     let lines: Vec<&str> = ended.out.lines().collect();
     assert_eq!(lines[..5], ["from here", "to this", "none", "C.UTF-8", "1"], "{ended:?}");
-    assert!(lines[5].ends_with("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), "{ended:?}");
+    assert!(
+        lines[5].ends_with("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        "{ended:?}"
+    );
     assert_eq!(lines[6], "writable", "{ended:?}");
     if home.run(&["workers", "--json"]).out.contains("\"full\"") {
         assert_eq!(lines[7], "1000", "{ended:?}");
@@ -180,7 +198,10 @@ fn failures_hint_at_what_is_missing() {
     home.write("data.txt", "x");
     let ended = home.run(&["run", "--", "cat", "data.txt"]);
     assert_eq!(ended.code, 1);
-    assert!(ended.err.ends_with("hint: data.txt exists here but was not sent: add --input data.txt\n"), "{ended:?}");
+    assert!(
+        ended.err.ends_with("hint: data.txt exists here but was not sent: add --input data.txt\n"),
+        "{ended:?}"
+    );
     let quiet = home.run(&["run", "-q", "--", "cat", "data.txt"]);
     assert!(!quiet.err.contains("hint"), "{quiet:?}");
 }
@@ -200,7 +221,8 @@ fn results_are_cached_only_when_asked() {
 #[test]
 fn json_holds_result_and_streams() {
     let home = Home::new().warm();
-    let ended = home.run(&["run", "--json", "--", "sh", "-c", "printf 'a\\377'; echo e >&2; exit 4"]);
+    let ended =
+        home.run(&["run", "--json", "--", "sh", "-c", "printf 'a\\377'; echo e >&2; exit 4"]);
     assert_eq!((ended.code, ended.err.as_str()), (4, ""), "{ended:?}");
     let object = &json(&ended.out)[0];
     assert_eq!(object["exit_code"], 4);
@@ -214,7 +236,8 @@ fn json_holds_result_and_streams() {
 #[test]
 fn two_commands_share_one_agent() {
     let home = Home::new();
-    let children: Vec<_> = (0..4).map(|i| home.start(&["run", "--", "echo", &i.to_string()])).collect();
+    let children: Vec<_> =
+        (0..4).map(|i| home.start(&["run", "--", "echo", &i.to_string()])).collect();
     for (i, child) in children.into_iter().enumerate() {
         let ended = ran(child.wait_with_output().unwrap());
         assert_eq!((ended.code, ended.out), (0, format!("{i}\n")));

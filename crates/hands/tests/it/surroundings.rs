@@ -43,7 +43,13 @@ fn first_use(home: &Home, program: &Path, user: Option<u32>) -> Command {
                 chown(&path, Some(id), Some(id)).unwrap();
             }
             let mut command = home.program("setpriv");
-            command.args([format!("--reuid={id}"), format!("--regid={id}"), "--clear-groups".to_owned()]).arg("sh");
+            command
+                .args([
+                    format!("--reuid={id}"),
+                    format!("--regid={id}"),
+                    "--clear-groups".to_owned(),
+                ])
+                .arg("sh");
             command.env("HOME", home.work());
             command
         }
@@ -75,7 +81,9 @@ fn in_an_ordinary_container_it_works_with_less_isolation_and_says_so() {
 #[test]
 fn an_ordinary_user_gets_full_isolation() {
     if !is_root() {
-        println!("skipped: only root can become another user; the other tests run as an ordinary one already");
+        println!(
+            "skipped: only root can become another user; the other tests run as an ordinary one already"
+        );
         return;
     }
     let home = Home::new();

@@ -28,18 +28,20 @@ impl Terminal {
         grantpt(&person).unwrap();
         unlockpt(&person).unwrap();
         let name = ptsname(&person, Vec::new()).unwrap();
-        let program = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let program =
+            rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
+                .unwrap();
         let fd = || Stdio::from(program.try_clone().unwrap());
         // `setsid --ctty` makes the terminal the program's own, as a login does.
         let mut command = home.program("setsid");
         command.args(["--ctty", "--wait", HANDS]).args(arguments).env("TERM", "xterm");
         let child = command.stdin(fd()).stdout(fd()).stderr(fd()).spawn().unwrap();
-        let mut terminal = Self { person: person.into(), program, child, seen: String::new() };
+        let terminal = Self { person: person.into(), program, child, seen: String::new() };
         terminal.resize(30, 100);
         terminal
     }
 
-    fn resize(&mut self, rows: u16, columns: u16) {
+    fn resize(&self, rows: u16, columns: u16) {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&self.person, size).unwrap();
     }
@@ -99,7 +101,10 @@ fn a_remote_terminal_resizes_passes_keys_and_is_restored() {
 #[test]
 fn a_tilde_and_a_full_stop_end_a_session() {
     let home = Home::new().warm();
-    let mut terminal = Terminal::start(&home, &["run", "--tty", "--", "sh", "-c", "echo rea''dy; exec sleep 1000"]);
+    let mut terminal = Terminal::start(
+        &home,
+        &["run", "--tty", "--", "sh", "-c", "echo rea''dy; exec sleep 1000"],
+    );
     terminal.sees("ready");
     terminal.types("\r~.");
     terminal.sees("session ended");
@@ -109,7 +114,10 @@ fn a_tilde_and_a_full_stop_end_a_session() {
 #[test]
 fn sigterm_restores_the_terminal() {
     let home = Home::new().warm();
-    let mut terminal = Terminal::start(&home, &["run", "--tty", "--", "sh", "-c", "echo rea''dy; exec sleep 1000"]);
+    let mut terminal = Terminal::start(
+        &home,
+        &["run", "--tty", "--", "sh", "-c", "echo rea''dy; exec sleep 1000"],
+    );
     terminal.sees("ready");
     assert!(terminal.is_raw());
     // The program is the one child of `setsid`, or `setsid` itself where it did not have to fork.
