@@ -76,17 +76,28 @@ impl Drop for Attempt {
 
 /// A task that ends with whoever holds this.
 #[derive(Debug)]
-pub(crate) struct Task(JoinHandle<()>);
+pub(crate) struct Task(Option<JoinHandle<()>>);
 
 impl Task {
     pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(tokio::spawn(work))
+        Self(Some(tokio::spawn(work)))
+    }
+
+    /// Ends it, and returns when all that it held is dropped.
+    pub(crate) async fn stop(mut self) {
+        if let Some(task) = self.0.take() {
+            task.abort();
+            // Aborted, as was asked; or it had ended.
+            let _ended = task.await;
+        }
     }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) enum Event {
 pub(crate) enum Order {
     /// Finish what runs, take nothing new, then say so.
     Drain(oneshot::Sender<()>),
+    /// End now.
+    Stop,
 }
 
 pub(crate) struct Core {
@@ -134,13 +136,19 @@ impl Core {
                 biased;
                 order = orders.recv() => match order {
                     Some(order) => self.obey(order),
-                    None => return,
+                    None => self.done = true,
                 },
                 Some(event) = events.recv() => self.event(event),
                 event = self.link.next() => self.link_event(event),
                 () = sleep_until(deadline) => self.tick(),
             }
             self.settle();
+        }
+        // What still runs is killed, and is dead when this returns.
+        for attempt in self.attempts.values_mut() {
+            if let Some(task) = attempt.task.take() {
+                task.stop().await;
+            }
         }
         for done in self.drained.drain(..) {
             // Whoever asked may have lost interest.
@@ -154,6 +162,7 @@ impl Core {
                 self.drained.push(done);
                 self.start_drain();
             }
+            Order::Stop => self.done = true,
         }
     }
 

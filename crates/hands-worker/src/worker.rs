@@ -77,11 +77,12 @@ impl Worker {
 
     /// Ends at once: kills what runs, and returns when nothing is left of it.
     pub async fn stop(&self) {
+        // An error says that it has ended already.
+        let _ended = self.orders.send(Order::Stop).await;
         let task = lock(&self.task).take();
         if let Some(task) = task {
-            task.abort();
-            // Cancelled, as was asked; or it had ended.
-            let _aborted = task.await;
+            // An error is a panic, which was reported when it happened.
+            let _ended = task.await;
         }
     }
 

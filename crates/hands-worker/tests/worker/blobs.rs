@@ -1,0 +1,138 @@
+//! Inputs and outputs, over a shared store and over the wire.
+
+use hands_proto::reapi::{self, OutputSymlink};
+use hands_proto::rpc::PreconditionFailure;
+use hands_proto::unpack;
+use prost::Message as _;
+
+use crate::hub::{Hub, Job, SHA256, put_tree, text};
+use crate::place::Tally;
+
+pub(crate) async fn run(tally: &mut Tally) {
+    for own_store in [false, true] {
+        let place = tally.directory();
+        let mut hub = Hub::new(&place);
+        let (worker, mut session) = hub.worker(&place, own_store).await;
+        let name = |what: &str| {
+            format!("{what}, {}", if own_store { "over the wire" } else { "shared store" })
+        };
+
+        let large = "x".repeat(3 << 20);
+        let root = put_tree(&hub.store, &[("in.txt", "in\n"), ("large", &large)]);
+        let script = "cat in.txt >d/deep/copy; cp large d/big; chmod +x d/big; ln -s /abs d/link; ln -s gone lost; mkdir d/e; echo o >a.o";
+        let mut job =
+            Job::sh(script).outputs(&["d/deep/copy", "d/big", "d", "lost", "*.o", "missing"]);
+        job.action.input_root_digest = Some(root.into());
+        let ended = session.run(job.lease()).await;
+        let result = ended.result();
+        let files: Vec<(&str, bool)> =
+            result.output_files.iter().map(|f| (f.path.as_str(), f.is_executable)).collect();
+        tally.check(
+            &name("files"),
+            files == [("d/deep/copy", false), ("d/big", true), ("a.o", false)],
+            ended.note(),
+        );
+        let contents =
+            text(&hub.store, result.output_files.first().and_then(|f| f.digest.as_ref()));
+        tally.check(&name("contents are in the hub's store"), contents == "in\n", contents);
+        let big = result.output_files.get(1).and_then(|f| f.digest.as_ref());
+        tally.check(&name("a large one too"), text(&hub.store, big).len() == large.len(), big);
+        let lost = OutputSymlink {
+            path: "lost".to_owned(),
+            target: "gone".to_owned(),
+            node_properties: None,
+        };
+        tally.check(
+            &name("a dangling link"),
+            result.output_symlinks == [lost],
+            &result.output_symlinks,
+        );
+        let directory = result.output_directories.first().cloned().unwrap_or_default();
+        let tree = directory
+            .tree_digest
+            .as_ref()
+            .and_then(|d| d.to_digest(SHA256).ok())
+            .and_then(|d| hub.store.read(&d).ok().flatten());
+        let tree = tree.and_then(|bytes| reapi::Tree::decode(bytes).ok()).unwrap_or_default();
+        let children = tree.root.clone().unwrap_or_default();
+        let good = directory.is_topologically_sorted
+            && directory.root_directory_digest.is_none()
+            && children.files.len() == 1
+            && children.directories.len() == 2
+            && children.symlinks.len() == 1
+            && tree.children.len() == 2;
+        tally.check(&name("a directory as a tree"), good, &tree);
+
+        // API 2.0, and directories by their root.
+        let mut job = Job::sh("ln -s x f; ln -s y d; mkdir e; echo >e/f");
+        job.command.output_files = vec!["f".to_owned()];
+        job.command.output_directories = vec!["d".to_owned(), "e".to_owned()];
+        job.command.output_directory_format =
+            reapi::command::OutputDirectoryFormat::DirectoryOnly.into();
+        let ended = session.run(job.lease()).await;
+        let result = ended.result();
+        let lengths = (
+            result.output_file_symlinks.len(),
+            result.output_directory_symlinks.len(),
+            result.output_symlinks.len(),
+        );
+        tally.check(&name("links of API 2.0"), lengths == (1, 1, 2), ended.note());
+        let root = result.output_directories.first().and_then(|d| d.root_directory_digest.as_ref());
+        let root = root
+            .and_then(|d| d.to_digest(SHA256).ok())
+            .and_then(|d| hub.store.read(&d).ok().flatten());
+        tally.check(&name("a directory by its root"), root.is_some(), ended.note());
+
+        // Hostile: the user's error when the command succeeded, a remark when it failed.
+        let ended = session.run(Job::sh("mkfifo p").outputs(&["p"]).lease()).await;
+        tally.check(
+            &name("a fifo"),
+            ended.status() == 3 && ended.message().contains("`p` is a named pipe"),
+            ended.note(),
+        );
+        let ended = session.run(Job::sh("mkfifo p; exit 5").outputs(&["p"]).lease()).await;
+        let good = ended.status() == 0
+            && ended.exit() == Some(5)
+            && ended.finished.message.contains("named pipe");
+        tally.check(&name("a fifo of a command that failed"), good, ended.note());
+
+        // A layer beside the input root.
+        let layer = put_tree(&hub.store, &[("tool", "from a layer\n")]);
+        if worker.isolation().isolation.name() != "process" {
+            let job = Job::sh("cat /layer/tool").property("layer", &format!("/layer={layer}"));
+            let ended = session.run(job.lease()).await;
+            tally.check(&name("a layer"), ended.out == "from a layer\n", ended.note());
+            let job = Job::sh("pwd").property("InputRootAbsolutePath", "/home/me/project");
+            let ended = session.run(job.lease()).await;
+            tally.check(&name("same path"), ended.out == "/home/me/project\n", ended.note());
+        }
+        missing(tally, &mut hub, &mut session, &name("all that is missing is named at once")).await;
+        worker.stop().await;
+    }
+}
+
+async fn missing(tally: &mut Tally, hub: &mut Hub, session: &mut crate::hub::Session, name: &str) {
+    let root = put_tree(&hub.store, &[("one", "1"), ("three", "3"), ("two", "2")]);
+    let gone = ["1", "3"].map(|content| hands_tree::hash(SHA256, content.as_bytes()));
+    for digest in &gone {
+        hub.store.delete(digest).expect("deleted");
+    }
+    let mut job = Job::sh("true");
+    job.action.input_root_digest = Some(root.into());
+    let ended = session.run(job.lease()).await;
+    let details = ended.finished.status.as_ref().map(|s| s.details.clone()).unwrap_or_default();
+    let failure: Option<PreconditionFailure> = details.first().and_then(|any| unpack(any).ok());
+    let mut named: Vec<String> = failure
+        .iter()
+        .flat_map(|f| &f.violations)
+        .map(|v| format!("{} {}", v.r#type, v.subject))
+        .collect();
+    named.sort();
+    let mut expected = gone.map(|d| format!("MISSING blobs/{d}"));
+    expected.sort();
+    let good = ended.status() == 9
+        && details.len() == 1
+        && named == expected
+        && !ended.finished.try_elsewhere;
+    tally.check(name, good, ended.note());
+}
