@@ -101,21 +101,20 @@ fn what_no_worker_offers_is_said_and_ends() {
 #[test]
 fn hostile_outputs_are_refused_and_escapes_not_printed() {
     let home = Home::new().warm();
-    // A link to elsewhere lands as a link and is not followed by what comes later.
-    home.write("victim/file", "mine\n");
-    let link = home.run(&["run", "--output", "out", "--", "sh", "-c", "ln -s victim out"]);
+    // A link to elsewhere lands as a link, and nothing is written through it.
+    let outside = home.work().parent().unwrap().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    let link = home.run(&["run", "--output", "out", "--", "sh", "-c", "ln -s ../outside out"]);
     assert_eq!(link.code, 0, "{link:?}");
-    let through = home.run(&[
-        "run",
-        "--output",
-        "out/file",
-        "--",
-        "sh",
-        "-c",
-        "mkdir out; echo evil >out/file",
-    ]);
-    assert_ne!(through.code, 0, "{through:?}");
-    assert_eq!(home.read("victim/file"), "mine\n");
+    assert_eq!(std::fs::read_link(home.work().join("out")).unwrap().to_str(), Some("../outside"));
+    let through =
+        home.run(&["run", "--output", "out/file", "--", "sh", "-c", "echo evil >out/file"]);
+    assert_eq!(through.code, 125, "{through:?}");
+    assert!(
+        through.err.contains("a link that leads out") && through.err.contains("hands fetch"),
+        "{through:?}"
+    );
+    assert!(crate::home::names(&outside).is_empty());
     let title = home.run(&["run", "--detach", "--", "echo", "\x1b[31mred"]);
     assert_eq!(title.code, 0);
     home.run(&["wait", title.out.trim()]);
