@@ -23,8 +23,9 @@ const FIRST_USE: &str = "\"$HANDS\" run --input hello-c -- sh hello-c/build-and-
 
 fn prepare(home: &Home) -> PathBuf {
     let program = home.work().join("hands");
-    // The program's own place may be closed to other users.
-    fs::copy(HANDS, &program).unwrap();
+    // The program's own place may be closed to other users. Copied by a child: a descriptor of ours, open for writing,
+    // would be inherited by whatever another test starts meanwhile, and a program that somebody can write is "busy".
+    assert!(Command::new("cp").arg(HANDS).arg(&program).status().unwrap().success());
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/hello-c");
     for name in ["main.c", "build-and-run"] {
