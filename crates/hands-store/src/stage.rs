@@ -65,12 +65,21 @@ impl Stager {
     /// Makes sure that a tree stands on disk: files 0444 or 0555, directories 0755, everything with the modification
     /// time [`crate::INPUT_MTIME`], links as given. Requests for the same root share the work.
     pub fn stage(&self, root: &Digest) -> Result<Staged, StageError> {
+        self.stage_as(root, false)
+    }
+
+    /// The same, but as one directory: what is mounted without an overlay can't be a difference to another tree.
+    pub fn stage_whole(&self, root: &Digest) -> Result<Staged, StageError> {
+        self.stage_as(root, true)
+    }
+
+    fn stage_as(&self, root: &Digest, whole: bool) -> Result<Staged, StageError> {
         let inner = &self.store.inner;
-        let tree = match inner.trees.claim(root, inner.now()) {
+        let tree = match inner.trees.claim(root, whole, inner.now()) {
             Claim::Ready(tree) => tree,
             Claim::Yours => {
                 let mut claim = Unfinished { inner, root, tree: None };
-                let tree = inner.stage_new(root)?;
+                let tree = inner.stage_new(root, whole)?;
                 claim.tree = Some(Arc::clone(&tree));
                 tree
             }
@@ -107,11 +116,12 @@ impl Drop for Unfinished<'_> {
 }
 
 impl Inner {
-    fn stage_new(&self, root: &Digest) -> Result<Arc<Tree>, StageError> {
+    fn stage_new(&self, root: &Digest, whole: bool) -> Result<Arc<Tree>, StageError> {
         let Some(directory) = self.directory(root)? else {
             return Err(StageError::Missing(vec![*root]));
         };
-        let tree = match self.stage_delta(root, &directory)? {
+        let delta = if whole { None } else { self.stage_delta(root, &directory)? };
+        let tree = match delta {
             Some(tree) => tree,
             None => self.stage_whole(root)?,
         };

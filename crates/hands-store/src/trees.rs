@@ -51,6 +51,8 @@ pub(crate) struct Trees {
 #[derive(Debug, Default)]
 struct State {
     ready: HashMap<Digest, Arc<Tree>>,
+    /// Deltas whose tree is ready as a whole now. They go when nobody uses them.
+    retired: Vec<Arc<Tree>>,
     staging: HashSet<Digest>,
 }
 
@@ -65,6 +67,7 @@ impl Trees {
     pub(crate) fn new(dir: PathBuf, stored: Vec<StoredTree>) -> Self {
         let mut ready: HashMap<Digest, Arc<Tree>> = HashMap::new();
         let mut by_id: BTreeMap<u64, Arc<Tree>> = BTreeMap::new();
+        let mut retired = Vec::new();
         let next_id = stored.iter().map(|tree| tree.id).max().unwrap_or(0) + 1;
         for StoredTree { id, root, base, bytes, entries, used } in stored {
             // Rows come by id, and a base is older than what lies over it.
@@ -78,9 +81,9 @@ impl Trees {
             let tree =
                 Arc::new(Tree { id, root, base, bytes, entries, used: AtomicU64::new(used) });
             by_id.insert(id, Arc::clone(&tree));
-            ready.insert(root, tree);
+            retired.extend(ready.insert(root, tree));
         }
-        let state = State { ready, staging: HashSet::new() };
+        let state = State { ready, retired, staging: HashSet::new() };
         Self {
             dir,
             state: Mutex::new(state),
@@ -90,11 +93,12 @@ impl Trees {
         }
     }
 
-    /// The tree if it is staged; otherwise waits for who is staging it, or leaves it to the caller.
-    pub(crate) fn claim(&self, root: &Digest, now: u64) -> Claim {
+    /// The tree if it is staged, as a `whole` if that is asked for; otherwise waits for who is staging it, or leaves it
+    /// to the caller.
+    pub(crate) fn claim(&self, root: &Digest, whole: bool, now: u64) -> Claim {
         let mut state = lock(&self.state);
         loop {
-            if let Some(tree) = state.ready.get(root) {
+            if let Some(tree) = state.ready.get(root).filter(|tree| !whole || tree.base.is_none()) {
                 tree.touch(now);
                 return Claim::Ready(Arc::clone(tree));
             }
@@ -118,7 +122,8 @@ impl Trees {
         let mut state = lock(&self.state);
         state.staging.remove(root);
         if let Some(tree) = tree {
-            state.ready.insert(*root, Arc::clone(tree));
+            let before = state.ready.insert(*root, Arc::clone(tree));
+            state.retired.extend(before);
         }
         drop(state);
         self.changed.notify_all();
@@ -147,7 +152,8 @@ impl Trees {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        lock(&self.state).ready.values().map(|tree| tree.bytes).sum()
+        let state = lock(&self.state);
+        state.ready.values().chain(&state.retired).map(|tree| tree.bytes).sum()
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -157,7 +163,9 @@ impl Trees {
     /// Whether somebody holds a tree.
     pub(crate) fn in_use(&self) -> bool {
         let state = lock(&self.state);
-        !state.staging.is_empty() || state.ready.values().any(|tree| !state.idle(tree))
+        !state.staging.is_empty()
+            || state.ready.values().any(|tree| !state.idle(tree))
+            || state.retired.iter().any(|tree| Arc::strong_count(tree) > 1)
     }
 
     pub(crate) fn uses(&self) -> Vec<(u64, u64)> {
@@ -171,6 +179,9 @@ impl Trees {
     /// Takes out the least recently used tree that nobody holds and that was used before `before`.
     fn evict(&self, before: u64) -> Option<Arc<Tree>> {
         let mut state = lock(&self.state);
+        if let Some(at) = state.retired.iter().position(|tree| Arc::strong_count(tree) == 1) {
+            return Some(state.retired.swap_remove(at));
+        }
         let oldest = state
             .ready
             .values()
@@ -191,6 +202,7 @@ impl State {
         let deltas = self
             .ready
             .values()
+            .chain(&self.retired)
             .filter(|t| t.base.as_ref().is_some_and(|b| b.id == tree.id))
             .count();
         Arc::strong_count(tree) == 1 + deltas

@@ -73,8 +73,8 @@ impl Fetcher {
             .collect();
         let mut staged = Vec::with_capacity(roots.len() + 1);
         let mut missing = Vec::new();
-        for root in &roots {
-            match self.tree(plan, root).await? {
+        for (i, root) in roots.iter().enumerate() {
+            match self.tree(plan, root, i > 0).await? {
                 Ok(tree) => staged.push(tree),
                 Err(lacking) => missing.extend(lacking),
             }
@@ -90,11 +90,8 @@ impl Fetcher {
         for ((at, _), tree) in plan.layers.iter().zip(&staged[1..]) {
             match tree.lowers() {
                 [dir] => layers.push(Layer { dir: dir.clone(), at: at.clone() }),
-                // Two directories can't be mounted as one without an overlay of their own.
-                _ => {
-                    return Err(Conclusion::internal(
-                        "a layer was staged as a difference to another tree",
-                    ));
+                [..] => {
+                    return Err(Conclusion::internal("a layer was not staged as one directory"));
                 }
             }
         }
@@ -111,18 +108,19 @@ impl Fetcher {
         Ok(Prepared { lowers, layers, staged })
     }
 
-    /// One tree; or the blobs that the hub lacks of it.
+    /// One tree, a layer as one directory; or the blobs that the hub lacks of it.
     async fn tree(
         &self,
         plan: &Plan,
         root: &Digest,
+        layer: bool,
     ) -> Result<Result<Staged, Vec<Digest>>, Conclusion> {
-        if let Some(ready) = self.stager.ready(root) {
+        if let Some(ready) = self.stager.ready(root).filter(|t| !layer || t.lowers().len() == 1) {
             return Ok(Ok(ready));
         }
         let mut lacking = Vec::new();
         for _ in 0..TRIES {
-            match self.stage(root).await? {
+            match self.stage(root, layer).await? {
                 Ok(tree) => return Ok(Ok(tree)),
                 Err(StageError::Missing(digests)) if self.same_store => return Ok(Err(digests)),
                 Err(StageError::Missing(digests)) => lacking = digests,
@@ -138,11 +136,17 @@ impl Fetcher {
         Ok(Err(lacking))
     }
 
-    async fn stage(&self, root: &Digest) -> Result<Result<Staged, StageError>, Conclusion> {
+    async fn stage(
+        &self,
+        root: &Digest,
+        layer: bool,
+    ) -> Result<Result<Staged, StageError>, Conclusion> {
         let (stager, root) = (self.stager.clone(), *root);
-        tokio::task::spawn_blocking(move || stager.stage(&root))
-            .await
-            .map_err(|_| Conclusion::internal("staging the inputs panicked"))
+        tokio::task::spawn_blocking(move || {
+            if layer { stager.stage_whole(&root) } else { stager.stage(&root) }
+        })
+        .await
+        .map_err(|_| Conclusion::internal("staging the inputs panicked"))
     }
 
     /// Fetches a tree, waiting out a hub that is away; or the blobs that it lacks.
@@ -189,7 +193,7 @@ impl Fetcher {
         for stored in self.store.put_many(blobs) {
             stored.map_err(|e| Conclusion::of_store(&e))?;
         }
-        match self.stage(&root).await? {
+        match self.stage(&root, false).await? {
             Ok(tree) => {
                 let mut seeds = lock(&self.seeds);
                 seeds.insert(key, root, 1);

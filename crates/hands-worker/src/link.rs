@@ -160,7 +160,7 @@ impl Link {
                 tracing::error!(hub, "the hub refuses this worker: {why}");
             }
             _ => {
-                tracing::warn!(hub, code = ?status.code(), "no connection to the hub, trying again: {why}")
+                tracing::warn!(hub, code = ?status.code(), "no connection to the hub, trying again: {why}");
             }
         }
     }

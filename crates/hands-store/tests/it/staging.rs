@@ -167,6 +167,27 @@ fn changed() -> Golden {
 }
 
 #[test]
+fn a_delta_gives_way_to_a_whole_tree_when_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let (one, two) = (tree(&store, &golden()), tree(&store, &changed()));
+    let stager = store.stager();
+    drop(stager.stage(&one).unwrap());
+    let delta = stager.stage(&two).unwrap();
+    assert_eq!(delta.lowers().len(), 2);
+    let whole = stager.stage_whole(&two).unwrap();
+    assert_eq!(whole.lowers().len(), 1);
+    assert_eq!(merged(stager.root(), &whole), expected(&changed()));
+    assert_eq!(stager.stage(&two).unwrap().lowers(), whole.lowers());
+    // Whoever has the delta keeps it; it stays what it was.
+    assert_eq!(merged(stager.root(), &delta), expected(&changed()));
+    let lowers = whole.lowers().to_vec();
+    drop((delta, whole, stager, store));
+    store = open(dir.path());
+    assert_eq!(store.stager().ready(&two).unwrap().lowers(), lowers);
+}
+
+#[test]
 fn whole_trees_and_deltas_are_what_was_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());

@@ -204,7 +204,7 @@ impl Core {
                 self.complete(lease, result, None);
             }
             Err(conclusion) => {
-                self.complete(lease, reapi::ActionResult::default(), Some(conclusion))
+                self.complete(lease, reapi::ActionResult::default(), Some(conclusion));
             }
         }
     }

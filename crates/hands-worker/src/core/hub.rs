@@ -45,10 +45,10 @@ impl Core {
             hub_message::Kind::Welcome(_) => {}
             hub_message::Kind::Lease(lease) => self.lease(lease),
             hub_message::Kind::Cancel(cancel) => {
-                self.about(cancel.id.as_ref(), |lease| Input::Cancel { lease })
+                self.about(cancel.id.as_ref(), |lease| Input::Cancel { lease });
             }
             hub_message::Kind::ResultAck(ack) => {
-                self.about(ack.id.as_ref(), |lease| Input::Acknowledged { lease })
+                self.about(ack.id.as_ref(), |lease| Input::Acknowledged { lease });
             }
             hub_message::Kind::Refused(refused) => {
                 tracing::debug!(reason = refused.reason, "the hub does not want a result");

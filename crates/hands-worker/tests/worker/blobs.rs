@@ -106,12 +106,12 @@ pub(crate) async fn run(tally: &mut Tally) {
             let ended = session.run(job.lease()).await;
             tally.check(&name("same path"), ended.out == "/home/me/project\n", ended.note());
         }
-        missing(tally, &mut hub, &mut session, &name("all that is missing is named at once")).await;
+        missing(tally, &hub, &mut session, &name("all that is missing is named at once")).await;
         worker.stop().await;
     }
 }
 
-async fn missing(tally: &mut Tally, hub: &mut Hub, session: &mut crate::hub::Session, name: &str) {
+async fn missing(tally: &mut Tally, hub: &Hub, session: &mut crate::hub::Session, name: &str) {
     let root = put_tree(&hub.store, &[("one", "1"), ("three", "3"), ("two", "2")]);
     let gone = ["1", "3"].map(|content| hands_tree::hash(SHA256, content.as_bytes()));
     for digest in &gone {

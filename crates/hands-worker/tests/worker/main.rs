@@ -1,7 +1,7 @@
 //! A worker with its real sandbox and stores against a strict scripted hub, which speaks the session's protocol over a
 //! pipe in memory. One binary is the test and the launcher.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a test with a harness of its own")]
-#![expect(clippy::exit, clippy::disallowed_methods, reason = "a test with a harness of its own")]
+#![expect(clippy::disallowed_methods, reason = "a test with a harness of its own")]
 
 mod actions;
 mod blobs;
@@ -11,9 +11,12 @@ mod place;
 mod sessions;
 mod streams;
 
-use std::process::exit;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, exit};
 
 use place::Tally;
+
+const ORDINARY_USER: u32 = 65_534;
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -38,11 +41,31 @@ fn main() {
         });
     }
     drop(runtime);
-    let good = tally.finish();
-    if rustix::process::geteuid().is_root() {
-        println!("as root");
-    } else {
-        eprintln!("SKIPPED as root: run the test as root for that");
+    let mut good = tally.finish();
+    if !rustix::process::geteuid().is_root() {
+        if !args.iter().any(|word| word == "again") {
+            eprintln!("SKIPPED as root: run the test as root for that");
+        }
+    } else if !args.iter().any(|word| word == "cost") {
+        good &= as_ordinary_user();
     }
     exit(i32::from(!good));
+}
+
+/// The test once more, in a process of an ordinary user with a program that it can reach.
+fn as_ordinary_user() -> bool {
+    let place = std::env::temp_dir().join(format!("hands-worker-user-{}", std::process::id()));
+    std::fs::create_dir(&place).expect("a directory for the user");
+    let program = place.join("test");
+    std::fs::copy(std::env::current_exe().expect("own path"), &program).expect("a copy");
+    std::os::unix::fs::chown(&place, Some(ORDINARY_USER), Some(ORDINARY_USER)).expect("chown");
+    let mut user = Command::new(&program);
+    user.arg("again")
+        .env("TMPDIR", &place)
+        .uid(ORDINARY_USER)
+        .gid(ORDINARY_USER)
+        .current_dir(&place);
+    let good = user.status().expect("the test as an ordinary user").success();
+    std::fs::remove_dir_all(&place).expect("the user's directory is removed");
+    good
 }
