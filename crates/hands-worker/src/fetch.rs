@@ -85,27 +85,25 @@ impl Fetcher {
             missing.dedup();
             return Err(Conclusion::missing(&missing));
         }
-        let mut lowers = staged.first().map(|t| t.lowers().to_vec()).unwrap_or_default();
-        let mut layers = Vec::with_capacity(plan.layers.len());
-        for ((at, _), tree) in plan.layers.iter().zip(&staged[1..]) {
-            match tree.lowers() {
-                [dir] => layers.push(Layer { dir: dir.clone(), at: at.clone() }),
-                [..] => {
-                    return Err(Conclusion::internal("a layer was not staged as one directory"));
-                }
-            }
+        let seed = self.seed(plan).await?;
+        assemble(plan, staged, seed)
+    }
+
+    /// The same, if everything is staged already: without waiting, and without a task to wait in.
+    pub(crate) fn ready(&self, plan: &Plan) -> Option<Prepared> {
+        let whole = |t: &Staged| t.lowers().len() == 1;
+        let mut staged = vec![self.stager.ready(&plan.input_root)?];
+        for (_, digest) in &plan.layers {
+            staged.push(self.stager.ready(digest).filter(whole)?);
         }
-        if let Some(seed) = self.seed(plan).await? {
-            // At the bottom: whatever the inputs have in these places counts. Both may be differences to the same tree,
-            // and overlayfs refuses (ELOOP) a directory that is named twice.
-            for lower in seed.lowers() {
-                if !lowers.contains(lower) {
-                    lowers.push(lower.clone());
-                }
-            }
-            staged.push(seed);
-        }
-        Ok(Prepared { lowers, layers, staged })
+        let parents = plan.outputs.parents().ok()?;
+        let seed = if parents.is_empty() {
+            None
+        } else {
+            let root = lock(&self.seeds).get(&(plan.function, parents)).copied()?;
+            Some(self.stager.ready(&root).filter(whole)?)
+        };
+        assemble(plan, staged, seed).ok()
     }
 
     /// One tree, a layer as one directory; or the blobs that the hub lacks of it.
@@ -181,7 +179,7 @@ impl Fetcher {
         let key = (plan.function, parents);
         let known = lock(&self.seeds).get(&key).copied();
         if let Some(root) = known
-            && let Some(ready) = self.stager.ready(&root)
+            && let Some(ready) = self.stager.ready(&root).filter(|t| t.lowers().len() == 1)
         {
             return Ok(Some(ready));
         }
@@ -193,7 +191,7 @@ impl Fetcher {
         for stored in self.store.put_many(blobs) {
             stored.map_err(|e| Conclusion::of_store(&e))?;
         }
-        match self.stage(&root, false).await? {
+        match self.stage(&root, true).await? {
             Ok(tree) => {
                 let mut seeds = lock(&self.seeds);
                 seeds.insert(key, root, 1);
@@ -204,6 +202,33 @@ impl Fetcher {
             Err(error) => Err(Conclusion::internal(&error.to_string())),
         }
     }
+}
+
+/// Puts an action's directories in order: `staged` is the input root and then the layers.
+fn assemble(
+    plan: &Plan,
+    mut staged: Vec<Staged>,
+    seed: Option<Staged>,
+) -> Result<Prepared, Conclusion> {
+    // On top of the inputs: what a tree lacks that lies over another is whited out in it, and below that these
+    // directories would be hidden too.
+    let mut lowers: Vec<PathBuf> = seed.as_ref().map(|t| t.lowers().to_vec()).unwrap_or_default();
+    for lower in staged.first().iter().flat_map(|t| t.lowers()) {
+        // The inputs may lie over this very tree. Overlayfs refuses a directory that is named twice (ELOOP), and on
+        // top it shows the same.
+        if !lowers.contains(lower) {
+            lowers.push(lower.clone());
+        }
+    }
+    let mut layers = Vec::with_capacity(plan.layers.len());
+    for ((at, _), tree) in plan.layers.iter().zip(&staged[1..]) {
+        match tree.lowers() {
+            [dir] => layers.push(Layer { dir: dir.clone(), at: at.clone() }),
+            [..] => return Err(Conclusion::internal("a layer was not staged as one directory")),
+        }
+    }
+    staged.extend(seed);
+    Ok(Prepared { lowers, layers, staged })
 }
 
 /// Nothing that holds the lock leaves the list half-changed.

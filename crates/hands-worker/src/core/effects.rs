@@ -74,6 +74,9 @@ impl Core {
         attempt.times.fetch_start = SystemTime::now();
         match &attempt.plan {
             Ok(plan) => {
+                if let Some(prepared) = self.fetcher.ready(plan) {
+                    return self.fetched(lease, Ok(prepared));
+                }
                 let (fetcher, plan, tasks) =
                     (Arc::clone(&self.fetcher), Arc::clone(plan), self.tasks.clone());
                 attempt.task = Some(Task::spawn(async move {

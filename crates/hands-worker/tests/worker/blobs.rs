@@ -96,6 +96,21 @@ pub(crate) async fn run(tally: &mut Tally) {
             && ended.finished.message.contains("named pipe");
         tally.check(&name("a fifo of a command that failed"), good, ended.note());
 
+        // Directories of outputs that the input root does not have, but a tree that it is staged over does.
+        for files in [&[("a", "first")][..], &[("a", "second")], &[]] {
+            for path in ["made/x", "made/below/x", "x"] {
+                let mut job = Job::sh(&format!("echo x >{path}")).outputs(&[path]);
+                job.action.input_root_digest = Some(put_tree(&hub.store, files).into());
+                let ended = session.run(job.lease()).await;
+                let good = ended.exit() == Some(0) && ended.result().output_files.len() == 1;
+                tally.check(
+                    &name(&format!("{path} beside {} inputs", files.len())),
+                    good,
+                    ended.note(),
+                );
+            }
+        }
+
         // A layer beside the input root.
         let layer = put_tree(&hub.store, &[("tool", "from a layer\n")]);
         if worker.isolation().isolation.name() != "process" {
