@@ -114,6 +114,8 @@ impl CoreHandle {
 }
 
 /// Events that may queue before their senders wait.
+/// Operations under way from which on commits may wait for company. One person's few commands stay below.
+const CROWD: usize = 4;
 const QUEUE: usize = 1024;
 /// How long an ended operation is kept in memory: longer than any handler takes from its look at the table to the core.
 pub(crate) const RECENT: Duration = Duration::from_secs(5);
@@ -297,6 +299,7 @@ impl Core {
     /// Hands over what the last event brought.
     fn flush(&mut self) {
         if !self.commit.is_empty() {
+            self.commit.is_crowded = self.operations.len() >= CROWD;
             self.db.submit(std::mem::take(&mut self.commit));
         }
         let counts = self.sched.counts();

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hands_types::Digest;
+use hands_types::{Digest, OperationId};
 use rusqlite::Connection;
 
 use crate::HubError;
@@ -34,6 +34,16 @@ pub(crate) type Then = Box<dyn FnOnce() + Send>;
 pub(crate) struct Bounds {
     pub(crate) age: Duration,
     pub(crate) bytes: u64,
+    /// How long the answer to a salted digest is given again.
+    pub(crate) retained: Duration,
+}
+
+impl Bounds {
+    /// Milliseconds since 1970.
+    fn retained_since(&self) -> i64 {
+        let kept = i64::try_from(self.retained.as_millis()).unwrap_or(i64::MAX);
+        crate::core::unix_millis().saturating_sub(kept)
+    }
 }
 
 /// The handle of the table.
@@ -57,6 +67,8 @@ impl std::fmt::Debug for Db {
 pub(crate) struct Commit {
     pub(crate) writes: Vec<Write>,
     pub(crate) then: Vec<Then>,
+    /// Many operations are under way: it may wait a little for company.
+    pub(crate) is_crowded: bool,
 }
 
 impl Commit {
@@ -67,8 +79,8 @@ impl Commit {
 
 /// Commits that may share one transaction.
 const GROUP: usize = 256;
-/// How long a commit waits for company while there is some. A lone client's never waits.
-const COMPANY: Duration = Duration::from_micros(300);
+/// How long a commit waits for company where many operations are under way.
+const COMPANY: Duration = Duration::from_millis(1);
 /// How often old rows are looked for when nothing else happens.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
@@ -79,11 +91,8 @@ impl Db {
         let path = dir.join("hub.db");
         let connection = schema::open(&path)?;
         let reader = schema::open_reader(&path)?;
-        let retained = read::retained(&reader).map_err(|source| HubError::Database {
-            what: "read",
-            path: path.clone(),
-            source,
-        })?;
+        let retained = read::retained(&reader, bounds.retained_since())
+            .map_err(|source| HubError::Database { what: "read", path: path.clone(), source })?;
         let mut writer = write::Writer::new(connection, bounds)
             .map_err(|source| HubError::Database { what: "read", path: path.clone(), source })?;
         let (sender, receiver) = channel();
@@ -124,8 +133,8 @@ impl Db {
     }
 
     /// Says that an answer to a salted digest is on its way into the table. `finished` in milliseconds since 1970.
-    pub(crate) fn retain(&self, digest: &Digest, finished: i64) {
-        self.retained.note(&digest.hash, finished);
+    pub(crate) fn retain(&self, digest: &Digest, id: OperationId, finished: i64) {
+        self.retained.note(&digest.hash, id, finished);
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
@@ -150,7 +159,6 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn run(receiver: &Receiver<Commit>, writer: &mut write::Writer) {
-    let mut is_crowded = false;
     loop {
         let first = match receiver.recv_timeout(PRUNE_EVERY) {
             Ok(commit) => commit,
@@ -163,19 +171,15 @@ fn run(receiver: &Receiver<Commit>, writer: &mut write::Writer) {
         let mut writes = first.writes;
         let mut then = first.then;
         let mut n_commits = 1;
-        let due = Instant::now() + COMPANY;
+        let due = first.is_crowded.then(|| Instant::now() + COMPANY);
         while n_commits < GROUP {
-            let wait = if is_crowded {
-                due.saturating_duration_since(Instant::now())
-            } else {
-                Duration::ZERO
-            };
+            let wait =
+                due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()));
             let Ok(commit) = receiver.recv_timeout(wait) else { break };
             writes.extend(commit.writes);
             then.extend(commit.then);
             n_commits += 1;
         }
-        is_crowded = n_commits > 2;
         if !writes.is_empty() {
             writer.commit(&writes);
         }

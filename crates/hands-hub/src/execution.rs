@@ -305,7 +305,11 @@ fn answer_from_cache(
         retained: false,
     };
     let write = Write::Answered { record: Arc::clone(&record), done: done.clone() };
-    hub.db.submit(crate::db::Commit { writes: vec![write], then: Vec::new() });
+    hub.db.submit(crate::db::Commit {
+        writes: vec![write],
+        then: Vec::new(),
+        ..Default::default()
+    });
     (record, done)
 }
 

@@ -67,7 +67,11 @@ impl Hub {
             move |source| HubError::Io { what, path, source }
         };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("make"))?;
-        let bounds = Bounds { age: config.history_age, bytes: config.history_bytes };
+        let bounds = Bounds {
+            age: config.history_age,
+            bytes: config.history_bytes,
+            retained: config.salted_result,
+        };
         let db = Arc::new(Db::open(dir, bounds)?);
         let hub_id =
             db.fact("hub-id", || hands_types::WorkerId(crate::id::random()).to_string())?;

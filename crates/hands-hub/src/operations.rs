@@ -106,7 +106,11 @@ impl Operations for OperationsService {
             // Who asked may have lost interest.
             let _gone = reply.send(());
         });
-        self.0.db.submit(Commit { writes: vec![Write::Delete { id }], then: vec![then] });
+        self.0.db.submit(Commit {
+            writes: vec![Write::Delete { id }],
+            then: vec![then],
+            ..Default::default()
+        });
         written.await.map_err(|_| ended())?;
         Ok(Response::new(()))
     }

@@ -130,7 +130,7 @@ impl Core {
         };
         self.learn(&record, &done.response);
         if done.retained {
-            self.db.retain(&record.digest, done.finished);
+            self.db.retain(&record.digest, id, done.finished);
         }
         self.commit.writes.push(Write::Finish { id, done: done.clone() });
         self.remember(Ticket {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hands_types::{Digest, OperationId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::row::{COLUMNS, Stored, function_number};
+use super::row::{COLUMNS, Stored};
 use super::write::key;
 use super::{Db, Retained};
 use crate::HubError;
@@ -29,21 +29,17 @@ impl Db {
         digest: &Digest,
         since: i64,
     ) -> Result<Option<Stored>, HubError> {
-        if !self.retained.may_hold(&digest.hash, since) {
-            return Ok(None);
+        for id in self.retained.candidates(&digest.hash, since) {
+            let stored = self.operation(id)?;
+            if let Some(stored) = stored
+                && stored.record.digest == *digest
+                && *stored.record.instance == *instance
+                && stored.done.as_ref().is_some_and(|done| done.retained && done.finished >= since)
+            {
+                return Ok(Some(stored));
+            }
         }
-        self.reader()
-            .prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM operations
-                 WHERE retained = 1 AND hash = ?1 AND size = ?2 AND function = ?3 AND instance = ?4 AND finished >= ?5
-                 ORDER BY finished DESC LIMIT 1"
-            ))
-            .and_then(|mut q| {
-                let size = i64::try_from(digest.size).unwrap_or(i64::MAX);
-                let function = function_number(digest.function);
-                q.query_row(params![digest.hash, size, function, instance, since], Stored::read).optional()
-            })
-            .map_err(self.failed("read"))
+        Ok(None)
     }
 
     /// Ids within a range, at most `limit`, ascending.
@@ -147,14 +143,15 @@ fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// The salted digests that have an answer.
-pub(super) fn retained(reader: &Connection) -> rusqlite::Result<Retained> {
+/// The salted digests that have an answer since a time, in milliseconds since 1970.
+pub(super) fn retained(reader: &Connection, since: i64) -> rusqlite::Result<Retained> {
     let found = Retained::default();
-    let mut query = reader
-        .prepare("SELECT hash, finished FROM operations WHERE retained = 1 ORDER BY finished")?;
-    let mut rows = query.query([])?;
+    let mut query = reader.prepare(
+        "SELECT hash, id, finished FROM operations WHERE retained = 1 AND finished >= ?1 ORDER BY finished",
+    )?;
+    let mut rows = query.query([since])?;
     while let Some(row) = rows.next()? {
-        found.note(&row.get(0)?, row.get(1)?);
+        found.note(&row.get(0)?, OperationId(u128::from_be_bytes(row.get(1)?)), row.get(2)?);
     }
     Ok(found)
 }

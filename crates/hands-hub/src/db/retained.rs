@@ -4,40 +4,46 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-/// May say yes for a digest that has no answer, never no for one that has.
+use hands_types::OperationId;
+
+/// May name an operation of another digest, never misses one of this.
 #[derive(Debug, Default)]
 pub(super) struct Retained(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// How many answers share the part of the hash.
-    parts: BTreeMap<u64, u32>,
+    /// By part of the hash.
+    ids: BTreeMap<u64, Vec<OperationId>>,
     /// The same by the milliseconds since 1970 at which they were finished, so that old ones are dropped.
-    order: VecDeque<(i64, u64)>,
+    order: VecDeque<(i64, u64, OperationId)>,
 }
 
 impl Retained {
-    pub(super) fn note(&self, hash: &[u8; 32], finished: i64) {
+    pub(super) fn note(&self, hash: &[u8; 32], id: OperationId, finished: i64) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *known.parts.entry(part(hash)).or_default() += 1;
-        known.order.push_back((finished, part(hash)));
+        known.ids.entry(part(hash)).or_default().push(id);
+        known.order.push_back((finished, part(hash), id));
     }
 
-    /// Whether an answer may be there that was finished at `since` or later. Forgets what is older.
-    pub(super) fn may_hold(&self, hash: &[u8; 32], since: i64) -> bool {
+    /// Operations that may have answered this hash at `since` or later, the latest first. Forgets what is older.
+    pub(super) fn candidates(&self, hash: &[u8; 32], since: i64) -> Vec<OperationId> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((finished, old)) = known.order.front().copied()
+        while let Some((finished, old, id)) = known.order.front().copied()
             && finished < since
         {
             known.order.pop_front();
-            if let Some(count) = known.parts.get_mut(&old) {
-                *count -= 1;
-                if *count == 0 {
-                    known.parts.remove(&old);
+            if let Some(ids) = known.ids.get_mut(&old) {
+                ids.retain(|known| *known != id);
+                if ids.is_empty() {
+                    known.ids.remove(&old);
                 }
             }
         }
-        known.parts.contains_key(&part(hash))
+        known
+            .ids
+            .get(&part(hash))
+            .map(|ids| ids.iter().rev().copied().collect())
+            .unwrap_or_default()
     }
 }
 

@@ -10,6 +10,7 @@ use crate::HubError;
 /// The format that this version writes: `PRAGMA user_version`.
 pub(crate) const FORMAT: u32 = 1;
 
+/// Rows and index entries are ordered by time, so that a commit touches the same few pages as the last one.
 const CREATE: &str = "
 CREATE TABLE operations(
     id BLOB PRIMARY KEY,
@@ -36,10 +37,9 @@ CREATE TABLE operations(
     finished INTEGER,
     response BLOB,
     bytes INTEGER NOT NULL DEFAULT 0
-);
+) WITHOUT ROWID;
 CREATE INDEX operations_active ON operations(id) WHERE state < 2;
-CREATE INDEX operations_retained ON operations(hash) WHERE retained = 1;
-CREATE INDEX operations_finished ON operations(finished) WHERE state = 2;
+CREATE INDEX operations_retained ON operations(finished, hash) WHERE retained = 1;
 CREATE TABLE durations(shape INTEGER PRIMARY KEY, micros INTEGER NOT NULL, seen INTEGER NOT NULL);
 CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 ";

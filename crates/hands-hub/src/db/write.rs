@@ -111,9 +111,9 @@ impl Writer {
             let change = self.connection.transaction()?;
             let doomed: Vec<([u8; 16], i64)> = change
                 .prepare_cached(
-                    "SELECT id, bytes FROM operations WHERE state = 2 AND (finished < ?1 OR ?2) ORDER BY finished LIMIT ?3",
+                    "SELECT id, bytes FROM operations WHERE state = 2 AND (?3 OR id < ?1 AND finished < ?2) ORDER BY id LIMIT ?4",
                 )?
-                .query_map(params![oldest, over, if over { PRUNE_ROWS / 10 } else { PRUNE_ROWS }], |row| {
+                .query_map(params![made_before(oldest), oldest, over, if over { PRUNE_ROWS / 10 } else { PRUNE_ROWS }], |row| {
                     Ok((row.get(0)?, row.get(1)?))
                 })?
                 .collect::<rusqlite::Result<_>>()?;
@@ -128,6 +128,11 @@ impl Writer {
             self.bytes = self.bytes.saturating_sub(u64::try_from(freed).unwrap_or_default());
         }
     }
+}
+
+/// The key below which all ids were made before a time, in milliseconds since 1970.
+fn made_before(millis: i64) -> [u8; 16] {
+    key(OperationId::from_parts(u64::try_from(millis).unwrap_or(0), 0))
 }
 
 /// Makes one change. Tells the bytes of a row that is finished by it.
