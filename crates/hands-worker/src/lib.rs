@@ -30,3 +30,6 @@ pub use crate::config::{IsolationChoice, PROTOCOL, WorkerConfig};
 pub use crate::error::WorkerError;
 pub use crate::isolation::Level;
 pub use crate::worker::Worker;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! What needs no sandbox and no hub: spools, and whose error it is.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use hands_exec::{ExecError, ExposedPath};
+use hands_types::DigestFunction;
+use rustix::io::Errno;
+
+use crate::report::Conclusion;
+use crate::spool::Spool;
+use crate::{host_root, report};
+
+fn directory(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("hands-worker-{name}-{}", std::process::id()));
+    fs::create_dir(&path).expect("a directory for the test");
+    path
+}
+
+#[test]
+fn a_spool_is_the_same_in_memory_and_in_a_file_and_leaves_nothing() {
+    let place = directory("spool");
+    let mut spool = Spool::new(&place, DigestFunction::Sha256);
+    let mut expected = Vec::new();
+    for i in 0..40u8 {
+        // Crosses the bound of 1 MiB on the way.
+        let piece = vec![i; 50_001];
+        spool.append(&piece).expect("room");
+        expected.extend_from_slice(&piece);
+        let at = expected.len() as u64 - 50_003_u64.min(expected.len() as u64);
+        let from = usize::try_from(at).expect("small");
+        assert_eq!(spool.read(at, 100).expect("readable"), expected[from..from + 100]);
+        assert_eq!(spool.whole(64 << 10).is_some(), expected.len() <= 64 << 10);
+    }
+    assert_eq!(spool.length(), expected.len() as u64);
+    assert_eq!(spool.read(0, usize::MAX).expect("readable"), expected);
+    assert!(spool.read(spool.length(), 10).expect("readable").is_empty());
+    assert_eq!(spool.digest(), hands_tree::hash(DigestFunction::Sha256, &expected));
+    assert_eq!(fs::read_dir(&place).expect("listed").count(), 0, "the file has no name");
+    fs::remove_dir(&place).expect("removed");
+}
+
+#[test]
+fn a_spool_without_a_place_says_so() {
+    let mut spool = Spool::new("/nowhere/at/all".as_ref(), DigestFunction::Sha256);
+    let error = spool.append(&vec![0; 2 << 20]).expect_err("no place");
+    let conclusion = Conclusion::of_spool(&error);
+    assert_eq!((conclusion.status.code, conclusion.try_elsewhere), (8, true));
+}
+
+#[test]
+fn a_worker_without_descriptors_says_so_and_another_may_do_better() {
+    let source = io::Error::from_raw_os_error(Errno::MFILE.raw_os_error());
+    let conclusion =
+        Conclusion::of_exec(&ExecError::System { what: "open the action's streams", source });
+    assert_eq!((conclusion.status.code, conclusion.try_elsewhere), (8, true));
+    let text = &conclusion.status.message;
+    assert!(text.starts_with("the worker is out of file descriptors; raise its limit"), "{text}");
+    let user = Conclusion::of_exec(&ExecError::EmptyCommand);
+    assert_eq!((user.status.code, user.try_elsewhere), (3, false));
+}
+
+#[test]
+fn causes_are_told_once() {
+    let inner = io::Error::other("the disk is tired");
+    let error = ExecError::System { what: "read", source: inner };
+    assert_eq!(report::with_causes(&error), "could not read: the disk is tired");
+}
+
+#[test]
+fn the_host_root_changes_with_what_is_exposed() {
+    let place = directory("host-root");
+    let exposed = [ExposedPath { host: place.clone(), inside: place.clone() }];
+    let bare = host_root::compute(&[], &[]);
+    let with = host_root::compute(&exposed, &[]);
+    assert_ne!(bare.digest, with.digest);
+    assert_eq!(host_root::compute(&exposed, &[]), with);
+    assert!(!with.may_have_changed(&exposed));
+    let path = [("PATH".to_owned(), "/x".to_owned())];
+    assert_ne!(host_root::compute(&exposed, &path).digest, with.digest);
+    fs::write(place.join("tool"), "new").expect("written");
+    assert!(with.may_have_changed(&exposed));
+    assert_ne!(host_root::compute(&exposed, &[]).digest, with.digest);
+    fs::remove_dir_all(&place).expect("removed");
+}
