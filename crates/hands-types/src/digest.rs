@@ -50,7 +50,11 @@ impl Digest {
     }
 
     /// Reads a hash of 64 lower-case hexadecimal characters; REAPI demands lower case.
-    pub fn from_hex(function: DigestFunction, hex: &str, size: u64) -> Result<Self, ParseDigestError> {
+    pub fn from_hex(
+        function: DigestFunction,
+        hex: &str,
+        size: u64,
+    ) -> Result<Self, ParseDigestError> {
         let bytes = hex.as_bytes();
         if bytes.len() != 64 {
             return Err(ParseDigestError);
@@ -111,7 +115,9 @@ pub struct ParseDigestError;
 
 impl fmt::Display for ParseDigestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a digest: expected 64 lower-case hexadecimal characters, a slash and a size")
+        f.write_str(
+            "not a digest: expected 64 lower-case hexadecimal characters, a slash and a size",
+        )
     }
 }
 

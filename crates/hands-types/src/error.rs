@@ -31,11 +31,11 @@ impl ErrorClass {
     /// The numeric gRPC status code (google.rpc.Code).
     pub const fn grpc_code(self) -> i32 {
         match self {
-            Self::User | Self::Config => 3,         // INVALID_ARGUMENT
-            Self::Environment => 8,                 // RESOURCE_EXHAUSTED
-            Self::Infra { retry: true } => 14,      // UNAVAILABLE
-            Self::Infra { retry: false } => 9,      // FAILED_PRECONDITION
-            Self::Bug => 13,                        // INTERNAL
+            Self::User | Self::Config => 3,    // INVALID_ARGUMENT
+            Self::Environment => 8,            // RESOURCE_EXHAUSTED
+            Self::Infra { retry: true } => 14, // UNAVAILABLE
+            Self::Infra { retry: false } => 9, // FAILED_PRECONDITION
+            Self::Bug => 13,                   // INTERNAL
         }
     }
 
