@@ -26,10 +26,11 @@ pub struct GlobalArgs {
     /// Say more; twice for still more
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
     pub verbose: u8,
-    /// Colour: on a terminal unless NO_COLOR is set, always, or never
+    /// Colour: auto (on a terminal, unless NO_COLOR is set), always or never
     #[arg(
         long,
         global = true,
+        hide_possible_values = true,
         value_name = "WHEN",
         default_value = "auto",
         hide_default_value = true,
@@ -75,7 +76,7 @@ impl Network {
 /// What an action needs: the flags that `run`, `batch` and `shell` share.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ActionArgs {
-    /// Send this file or directory; it appears at the same relative path [repeatable]
+    /// Send this file or directory, to the same relative path [repeatable]
     #[arg(short = 'I', long, value_name = "PATH", value_hint = ValueHint::AnyPath, help_heading = "Files")]
     pub input: Vec<PathBuf>,
     /// Bring this file or directory back; globs are allowed [repeatable]
@@ -88,8 +89,8 @@ pub struct ActionArgs {
     /// Set a variable, or with no value copy it from here [repeatable]
     #[arg(short, long, value_name = "K[=V]", help_heading = "What it sees")]
     pub env: Vec<EnvItem>,
-    /// Network: a private loopback unless you say otherwise
-    #[arg(long, value_name = "NET", help_heading = "What it sees")]
+    /// Network: none, loopback (its own; the default) or host (the worker's)
+    #[arg(long, value_name = "NET", hide_possible_values = true, help_heading = "What it sees")]
     pub network: Option<Network>,
 
     /// Only workers with this tag [repeatable]
@@ -127,7 +128,7 @@ pub struct ActionArgs {
         help_heading = "When and how often"
     )]
     pub priority: i32,
-    /// Run it again, up to N times, when its worker was lost although it may have had effects
+    /// Run it again, up to N times, if its worker is lost midway
     #[arg(
         long,
         value_name = "N",
@@ -136,7 +137,7 @@ pub struct ActionArgs {
         help_heading = "When and how often"
     )]
     pub retry: u32,
-    /// Take the result from the cache if the same action succeeded before, and keep it there
+    /// Take the result from the cache if it is there, and keep it there
     #[arg(long, help_heading = "When and how often")]
     pub cache: bool,
 }
@@ -148,16 +149,16 @@ pub struct RunArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a group of flags")]
     pub action: ActionArgs,
-    /// Send this command's standard input along, live; otherwise it is empty
+    /// Send our standard input along, live; otherwise it is empty
     #[arg(short = 'i', long, help_heading = "Interaction")]
     pub stdin: bool,
-    /// Give it a terminal: full-screen programs, resizing, signals; `~.` at a line's start ends a dead session
+    /// Give it a terminal; `~.` at the start of a line ends a dead session
     #[arg(long, conflicts_with_all = ["json", "cache", "detach"], help_heading = "Interaction")]
     pub tty: bool,
     /// Print its id and leave; `hands wait ID` brings the result back
     #[arg(short, long, conflicts_with = "stdin", help_heading = "Interaction")]
     pub detach: bool,
-    /// Print one JSON object with result and both streams, instead of the streams
+    /// Print one JSON object with result and streams, instead of the streams
     #[arg(long, help_heading = "Interaction")]
     pub json: bool,
     /// The command and its arguments; `-` reads a script from standard input
@@ -177,9 +178,9 @@ Examples:
   hands run --tty -- bash
   echo 'make check' | hands run --input . -
 
-Exit code: the command's own, 128 + N if signal N ended it, 127 if it does not exist,
-126 if it can't be executed, 125 if hands could not run it, 1 if it succeeded but a declared
-output is missing.";
+Exit code: the command's own, 128 + N if signal N ended it, 127 if it does not
+exist, 126 if it can't be executed, 125 if hands could not run it, 1 if it
+succeeded but a declared output is missing.";
 
 /// Runs many commands on the cluster.
 #[derive(Args, Clone, Debug)]
@@ -197,7 +198,7 @@ pub struct BatchArgs {
     /// Start nothing more after the first failure, and cancel what runs
     #[arg(long, help_heading = "Batch")]
     pub fail_fast: bool,
-    /// Append a line for each finished command, in the columns of GNU parallel
+    /// Write a line for each finished command, in GNU parallel's columns
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Batch")]
     pub joblog: Option<PathBuf>,
     /// Do not run again what the job log says has finished
@@ -209,7 +210,7 @@ pub struct BatchArgs {
     /// File of commands, one a line, or JSON objects; `-` is standard input
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "command")]
     pub file: Option<PathBuf>,
-    /// A command in which {} {.} {/} {//} {/.} {#} stand for each argument after `:::`
+    /// A command; {} {.} {/} {//} {/.} {#} stand for each argument after `:::`
     #[arg(last = true, value_name = "CMD", conflicts_with = "file")]
     pub command: Vec<OsString>,
 }
@@ -221,9 +222,14 @@ Examples:
   hands batch --input src -- wc -l {} ::: src/a.c src/b.c
   hands batch -- echo {1} {2} ::: a b ::: x y
 
-A line is a shell command; an empty line or one that begins with `#` is skipped. A line that
-begins with `{` is a JSON object: {\"argv\": [..]} or {\"command\": \"..\"}, and any of id, input,
-output, env, timeout, tag, network, cpu, memory, priority, cache, stdin.
+A line is a shell command; an empty line or one that begins with `#` is
+skipped. A line that begins with `{` is a JSON object: {\"argv\": [..]} or
+{\"command\": \"..\"}, and any of id, input, output, env, timeout, tag, network,
+cpu, memory, priority, cache.
+
+A template of one word, or with an operator of the shell among its words, is a
+shell command, in which arguments are quoted; any other is run word by word.
+Without `:::` the arguments are the lines of standard input.
 
 Exit code: 0 if all commands succeeded, 1 if any failed, 125 if any was not run.";
 

@@ -14,7 +14,7 @@ use hands_run::args::value::{KeyValue, MemorySize};
 #[command(
     name = "hands",
     version,
-    max_term_width = 100,
+    max_term_width = 80,
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -86,8 +86,7 @@ pub(crate) enum AgentCommand {
 
 #[derive(Args, Debug)]
 pub(crate) struct HubArgs {
-    /// Where to listen: unix:PATH, or 127.0.0.1:PORT together with --insecure-loopback
-    /// [default: hub.sock in the runtime directory]
+    /// unix:PATH or 127.0.0.1:PORT [default: hub.sock among the sockets]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
     /// Let every program and user of this machine in, over TCP on the loopback
@@ -120,8 +119,8 @@ pub(crate) struct WorkerArgs {
     /// Offer this platform property [repeatable]
     #[arg(long, value_name = "K=V")]
     pub(crate) prop: Vec<KeyValue>,
-    /// How much actions are kept apart from the machine [default: full]
-    #[arg(long, value_name = "LEVEL")]
+    /// Isolation of actions: full (the default), no-netns or process
+    #[arg(long, value_name = "LEVEL", hide_possible_values = true)]
     pub(crate) isolation: Option<Isolation>,
     /// Name in lists [default: the machine's]
     #[arg(long, value_name = "NAME")]
@@ -148,11 +147,16 @@ pub(crate) enum Isolation {
 
 #[derive(Args, Debug)]
 pub(crate) struct LogArgs {
-    /// How log lines look on stderr
-    #[arg(long = "log", value_name = "FORM", default_value = "text")]
+    /// Log lines on stderr: text, or json for one object a line
+    #[arg(long = "log", value_name = "FORM", default_value = "text", hide_possible_values = true)]
     pub(crate) form: LogForm,
-    /// From which level on
-    #[arg(long = "log-level", value_name = "LEVEL", default_value = "info")]
+    /// What is logged: error, warn, info, debug or trace
+    #[arg(
+        long = "log-level",
+        value_name = "LEVEL",
+        default_value = "info",
+        hide_possible_values = true
+    )]
     pub(crate) level: LogLevel,
 }
 

@@ -48,7 +48,7 @@ fn help_is_there_for_everything_in_eighty_columns() {
         let help = home.run(&arguments);
         assert_eq!((help.code, help.err.as_str()), (0, ""));
         assert!(help.out.contains("Usage: hands"), "{}", help.out);
-        let wide: Vec<&str> = help.out.lines().filter(|l| l.chars().count() > 100).collect();
+        let wide: Vec<&str> = help.out.lines().filter(|l| l.chars().count() > 80).collect();
         assert!(wide.is_empty(), "{wide:?}");
     }
 }
