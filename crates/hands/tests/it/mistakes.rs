@@ -155,3 +155,31 @@ fn bad_homes_and_files_are_named() {
     let mode = std::fs::metadata(home.hands_home().join("run")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
 }
+
+#[test]
+fn a_newer_state_is_refused_in_one_sentence() {
+    let home = Home::new().warm();
+    assert_eq!(home.run(&["agent", "stop"]).code, 0);
+    let table = home.hands_home().join("state/agent/hub/hub.db");
+    let version = |version: u32| {
+        let table = rusqlite::Connection::open(&table).unwrap();
+        table.pragma_update(None, "user_version", version).unwrap();
+    };
+    version(999);
+    let ended = home.run(&["run", "--", "true"]);
+    assert_eq!(ended.code, 125, "{ended:?}");
+    assert!(ended.err.contains("hub.db") && ended.err.contains("999"), "{ended:?}");
+    assert_eq!(ended.err.lines().filter(|l| l.starts_with("error:")).count(), 1, "{ended:?}");
+    // Nothing was lost: with its own version it goes on.
+    version(1);
+    assert_eq!(home.run(&["run", "--", "true"]).code, 0);
+}
+
+#[test]
+fn few_descriptors_do_for_a_command() {
+    let home = Home::new();
+    let mut command = home.program("sh");
+    let script = "ulimit -n 64; \"$0\" run -- echo ran; \"$0\" agent stop --force";
+    let ended = ran(command.args(["-c", script, crate::home::HANDS]).output().unwrap());
+    assert_eq!((ended.code, ended.out.as_str()), (0, "ran\n"), "{ended:?}");
+}
