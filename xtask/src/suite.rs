@@ -113,15 +113,19 @@ fn step(root: &Path, scratch: &Path, arguments: &[&str], tally: &mut Tally) -> b
     child.wait().is_ok_and(|status| status.success())
 }
 
-/// `test result: ok. 12 passed; 0 failed; 0 ignored; …`, and `skipped: WHY` from a test that could not run here.
+/// `test result: ok. 12 passed; 0 failed; 0 ignored; …` from cargo's harness, `NAME: 12 passed, 0 failed` from the tests that
+/// are programs of their own, and `skipped: WHY` from a test that could not run here.
 fn count(line: &str, tally: &mut Tally) {
     if line.starts_with("skipped:") {
         tally.skipped += 1;
     }
-    let Some((_, counts)) = line.split_once("test result: ") else { return };
-    let mut words = counts.split([' ', ';']).filter(|w| !w.is_empty());
+    let is_result =
+        line.contains("test result: ") || (line.contains(" passed, ") && line.contains(" failed"));
+    if !is_result {
+        return;
+    }
     let mut last = 0;
-    for word in words.by_ref() {
+    for word in line.split([' ', ';', ',']).filter(|word| !word.is_empty()) {
         match word {
             "passed" => tally.passed += last,
             "failed" => tally.failed += last,
