@@ -80,17 +80,3 @@ impl AsFd for ActionTree {
         self.root.as_fd()
     }
 }
-
-impl ActionTree {
-    /// Whether dropping it may take milliseconds, so that a caller in an async task should do it on a blocking thread.
-    pub fn is_large(&self) -> bool {
-        const LARGE: u64 = 16 << 20;
-        match rustix::fs::fstatvfs(&self.root) {
-            // A disk's free space says nothing about one action.
-            Ok(stat) if self.slot.is_none() => {
-                stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize) > LARGE
-            }
-            Ok(_) | Err(_) => false,
-        }
-    }
-}

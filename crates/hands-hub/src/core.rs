@@ -156,6 +156,8 @@ pub(crate) struct Core {
     pending: Option<finish::Pending>,
     /// What the worker whose session is being opened goes on with.
     adopted: Vec<v1::Resume>,
+    /// A session is being opened: nothing may be said to it before Welcome.
+    welcoming: bool,
     /// For claims. Weak, so that the core ends when all who could reach it are gone.
     urgent: mpsc::WeakUnboundedSender<Event>,
     activity: watch::Sender<Activity>,
@@ -223,6 +225,7 @@ impl Core {
             commit: Commit::default(),
             pending: None,
             adopted: Vec::new(),
+            welcoming: false,
             urgent: urgent.downgrade(),
             activity: parts.activity,
         };

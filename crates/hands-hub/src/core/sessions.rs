@@ -118,7 +118,9 @@ impl Core {
             resumes: !held.is_empty(),
             holds: held,
         };
+        self.welcoming = true;
         self.step(Input::SessionOpened(Box::new(opening)));
+        self.welcoming = false;
         let welcome = v1::Welcome {
             protocol: Some(self.config.protocol.clone()),
             session_id: session.to_string(),
