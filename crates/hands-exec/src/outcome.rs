@@ -72,6 +72,7 @@ pub struct Usage {
 pub struct ActionTree {
     // Before the slot: with scratch on disk the slot's next action empties the tree.
     pub(crate) root: OwnedFd,
+    #[expect(dead_code, reason = "held until dropped")]
     pub(crate) slot: Option<HeldSlot>,
 }
 

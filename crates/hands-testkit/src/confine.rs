@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
 };
 
 /// `CLONE_NEW*` of every kind but time.
@@ -17,7 +18,8 @@ mod number {
     pub(super) const CLONE: i64 = 56;
     pub(super) const DENIED: &[i64] = &[
         155, 165, 166, 272, 308, // pivot_root, mount, umount2, unshare, setns
-        428, 429, 430, 431, 432, 433, 442, // open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr
+        428, 429, 430, 431, 432, 433,
+        442, // open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr
     ];
     pub(super) const CLONE3: i64 = 435;
     pub(super) const ARCH: super::TargetArch = super::TargetArch::x86_64;
@@ -41,13 +43,19 @@ pub fn confined<T: Send>(body: impl FnOnce() -> T + Send) -> Result<T, String> {
 
 /// Confines the calling thread and all that it starts, for good.
 fn confine() -> Result<(), String> {
-    let mut denied: BTreeMap<i64, Vec<SeccompRule>> = number::DENIED.iter().map(|&nr| (nr, Vec::new())).collect();
+    let mut denied: BTreeMap<i64, Vec<SeccompRule>> =
+        number::DENIED.iter().map(|&nr| (nr, Vec::new())).collect();
     let clone_rules = (0..32)
         .map(|bit| 1u64 << bit)
         .filter(|flag| NEW_NAMESPACES & flag != 0)
         .map(|flag| {
-            let any =
-                SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(flag), flag).map_err(text)?;
+            let any = SeccompCondition::new(
+                0,
+                SeccompCmpArgLen::Qword,
+                SeccompCmpOp::MaskedEq(flag),
+                flag,
+            )
+            .map_err(text)?;
             SeccompRule::new(vec![any]).map_err(text)
         })
         .collect::<Result<_, String>>()?;
@@ -58,7 +66,8 @@ fn confine() -> Result<(), String> {
 }
 
 fn apply(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: u32) -> Result<(), String> {
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno), number::ARCH);
+    let filter =
+        SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno), number::ARCH);
     let program: BpfProgram = filter.map_err(text)?.try_into().map_err(text)?;
     seccompiler::apply_filter(&program).map_err(text)
 }
