@@ -308,12 +308,14 @@ impl Inner {
         if left > 0 {
             let mut batch: Vec<(Digest, u64, Vec<u8>)> = Vec::new();
             let mut size = 0;
+            // One append is not split: large ones would make packs far beyond their limit.
+            let most = (1 << 20).min(self.packs.limit() / 8);
             Packs::scan(&dir, id, 0, |kind, digest, offset, content| {
                 if kind == Kind::Blob {
-                    size += content.len();
+                    size += content.len() as u64;
                     batch.push((digest, offset, content.to_vec()));
                 }
-                if size > 1 << 20 {
+                if size > most {
                     size = 0;
                     left = left.saturating_sub(self.move_live(id, std::mem::take(&mut batch))?);
                 }

@@ -126,6 +126,11 @@ impl Packs {
         Ok(places)
     }
 
+    /// Bytes at which a pack is sealed.
+    pub(crate) const fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Begins a new pack.
     pub(crate) fn seal(&self, active: &mut Active) -> Result<(), StoreError> {
         let id = active.id + 1;

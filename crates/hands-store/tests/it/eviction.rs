@@ -7,8 +7,8 @@ use hands_types::{Digest, ErrorClass};
 use super::common::{Random, SHA, blob, config};
 
 const QUOTA: u64 = 2 << 20;
-/// Size of a pack under so small a quota.
-const PACK: u64 = (64 + 17) << 10;
+/// Most bytes of a pack under so small a quota: its limit, an eighth of it moved at once, and one blob more.
+const PACK: u64 = (64 + 8 + 17) << 10;
 
 struct Model {
     /// When each blob that was put and not seen missing was last used.
