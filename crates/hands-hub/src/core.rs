@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hands_link::{ConnectionId, StreamEnd};
 use hands_proto::v1;
-use hands_sched::{Input, Scheduler};
+use hands_sched::{Input, RejectReason, Scheduler};
 use hands_store::Store;
 use hands_types::{Attempt, Digest, OperationId, SessionId, Time, WorkerId};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -72,7 +72,7 @@ pub(crate) enum Event {
 pub(crate) enum Heard {
     Heartbeat,
     Started { id: OperationId, attempt: Attempt },
-    HandBack { id: OperationId, attempt: Attempt, reason: String },
+    HandBack { id: OperationId, attempt: Attempt, reason: RejectReason },
     Holds(Vec<Digest>),
     Draining,
 }

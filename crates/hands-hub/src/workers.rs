@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::{Stream, stream};
 use hands_proto::v1;
 use hands_proto::v1::workers_server::Workers;
+use hands_sched::RejectReason;
 use hands_types::{Attempt, Digest, OperationId, SessionId, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status, Streaming};
@@ -171,7 +172,12 @@ impl Listener {
             v1::worker_message::Kind::Finished(finished) => self.finished(finished).await?,
             v1::worker_message::Kind::HandBack(back) => {
                 let (id, attempt) = attempt_of(back.id.as_ref())?;
-                self.tell(Heard::HandBack { id, attempt, reason: back.reason }).await;
+                let reason = match back.cause() {
+                    v1::HandBackCause::WorkerDrains => RejectReason::Draining,
+                    v1::HandBackCause::LeaseRecalled => RejectReason::Recalled,
+                    v1::HandBackCause::Unable => RejectReason::Unable(back.reason),
+                };
+                self.tell(Heard::HandBack { id, attempt, reason }).await;
             }
             v1::worker_message::Kind::Holds(holds) => {
                 let trees =

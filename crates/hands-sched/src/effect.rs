@@ -53,6 +53,8 @@ pub enum Effect {
         attempt: Attempt,
         /// Why.
         reason: RequeueReason,
+        /// Whether its command was started, as far as anybody can know: it may have had effects.
+        started: bool,
     },
     /// This attempt's result is the operation's one result. Acknowledge it to the worker when it is durable. The core
     /// has forgotten the operation.

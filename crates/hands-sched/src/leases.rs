@@ -294,7 +294,8 @@ impl Scheduler {
         if let Some(reason) = failed {
             return self.fail(at, reason, out);
         }
-        out.push(Effect::Requeued { operation, attempt: lease.attempt, reason: loss.reason });
+        let Loss { reason, started, blamed: _ } = loss;
+        out.push(Effect::Requeued { operation, attempt: lease.attempt, reason, started });
         self.enqueue(now, at, out);
     }
 

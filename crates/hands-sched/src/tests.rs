@@ -153,7 +153,7 @@ fn show(effect: &Effect) -> String {
         Effect::Refuse { session, operation, attempt } => {
             format!("refuse {}", about(session, operation, attempt))
         }
-        Effect::Requeued { operation, attempt, reason } => {
+        Effect::Requeued { operation, attempt, reason, started: _ } => {
             let reason = match reason {
                 RequeueReason::LeaseExpired { .. } => "expired",
                 RequeueReason::NotHeld { .. } => "not held",

@@ -54,6 +54,8 @@ pub struct WorkerConfig {
     pub properties: Vec<(String, String)>,
     /// How long its leases live without a sign of life; none takes the hub's default for fast links.
     pub lease: Option<Duration>,
+    /// Leases that it takes beyond its slots; none takes the hub's default. More hides a longer way to the hub.
+    pub ahead: Option<u32>,
     /// Whether blobs are compressed on the wire.
     pub compress: bool,
 }

@@ -30,6 +30,9 @@ pub(crate) fn hello(
             .lease
             .map_or(0, |lease| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)),
         attempts,
+        ahead: config.ahead,
+        // Known to the core only.
+        resumes: false,
     }
 }
 

@@ -100,6 +100,7 @@ fn configure(
         tags: settings.tags.iter().chain(&args.tag).cloned().collect(),
         properties: args.prop.iter().map(|p| (p.key.clone(), p.value.clone())).collect(),
         lease: None,
+        ahead: None,
         // A Unix socket or the loopback moves bytes faster than any compressor.
         compress: !address.is_local(),
     })

@@ -115,6 +115,7 @@ fn worker_config(
         tags: wanted.tags.clone(),
         properties: Vec::new(),
         lease: None,
+        ahead: None,
         compress: false,
     })
 }

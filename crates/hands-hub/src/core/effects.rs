@@ -38,10 +38,12 @@ impl Core {
                 let reason = "nobody wants this attempt any more".to_owned();
                 self.tell(session, v1::hub_message::Kind::Cancel(v1::Cancel { id, reason }));
             }
-            // An idle worker takes what comes next; a lease that waits elsewhere stays there.
-            Effect::Recall { .. } => {}
-            Effect::Requeued { operation, attempt, reason } => {
-                self.requeued(operation, attempt, &reason);
+            Effect::Recall { session, operation, attempt } => {
+                let id = Some(attempt_id(operation, attempt));
+                self.tell(session, v1::hub_message::Kind::Recall(v1::Recall { id }));
+            }
+            Effect::Requeued { operation, attempt, reason, started } => {
+                self.requeued(operation, attempt, &reason, started);
             }
             Effect::Accept { session, operation, attempt } => {
                 self.accepted(session, operation, attempt);
@@ -135,7 +137,13 @@ impl Core {
         Ok((action_bytes, read(command)?))
     }
 
-    fn requeued(&mut self, id: OperationId, attempt: Attempt, reason: &RequeueReason) {
+    fn requeued(
+        &mut self,
+        id: OperationId,
+        attempt: Attempt,
+        reason: &RequeueReason,
+        started: bool,
+    ) {
         tracing::info!(operation = %id, attempt = attempt.0, ?reason, "an action is queued again");
         self.commit.writes.push(Write::Requeue { id });
         let Some(operation) = self.operations.get_mut(&id) else { return };
@@ -143,11 +151,9 @@ impl Core {
         if let Some(input) = &operation.input {
             input.send_replace(None);
         }
-        let lost = match reason {
-            RequeueReason::LeaseExpired { .. } | RequeueReason::NotHeld { .. } => true,
-            RequeueReason::HandedBack { .. } => false,
-        };
-        let retries_used = lost && operation.effects && attempt.0 > operation.record.options.retry;
+        operation.lost += u32::from(started);
+        let retries_used =
+            started && operation.effects && operation.lost > operation.record.options.retry;
         self.publish(id, |state| {
             state.stage = Stage::Queued;
             state.worker = None;

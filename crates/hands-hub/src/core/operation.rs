@@ -49,6 +49,8 @@ pub(crate) struct Operation {
     pub(crate) messages: Option<(Bytes, Bytes)>,
     /// An attempt may have had effects outside, so it is run again only if retries were asked for.
     pub(crate) effects: bool,
+    /// Attempts that were started and brought no result.
+    pub(crate) lost: u32,
     pub(crate) state: Arc<watch::Sender<OpState>>,
     /// Who waits, by which connection.
     pub(crate) waiters: BTreeMap<u64, Option<ConnectionId>>,
@@ -72,6 +74,7 @@ impl Operation {
             record,
             messages: None,
             effects: false,
+            lost: 0,
             state,
             waiters: BTreeMap::new(),
             orphan_due: None,

@@ -65,6 +65,8 @@ impl Core {
                 }
                 (State::Queued | State::Running | State::Done, _) => None,
             };
+            // The table does not tell which of the earlier ones were started.
+            operation.lost = attempt.0.saturating_sub(u32::from(held.is_some()));
             let last = (attempt.0 > 0).then_some(attempt);
             let effects = operation.effects;
             self.operations.insert(id, operation);

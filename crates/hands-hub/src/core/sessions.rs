@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hands_proto::v1;
-use hands_sched::{Input, Offer, Opening, RejectReason};
+use hands_sched::{Input, Offer, Opening};
 use hands_types::{Attempt, OperationId, Resources, SessionId, WorkerId};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -64,8 +64,10 @@ pub(crate) struct Session {
     pub(crate) draining: bool,
 }
 
-/// Leases that a worker gets ahead of its free slots.
+/// Leases that a worker gets ahead of its free slots, where it does not say how many it takes.
 const AHEAD: u32 = 2;
+/// Most that it gets whatever it says: they wait for it while other workers may be idle.
+const MOST_AHEAD: u32 = 64;
 
 pub(crate) fn attempt_id(id: OperationId, attempt: Attempt) -> v1::AttemptId {
     v1::AttemptId { operation: id.to_string(), attempt: attempt.0 }
@@ -114,8 +116,7 @@ impl Core {
             worker,
             offer: offer(hello),
             lease,
-            // A process that has attempts is the one that got them. One that has none may be new.
-            resumes: !held.is_empty(),
+            resumes: hello.resumes,
             holds: held,
         };
         self.welcoming = true;
@@ -173,13 +174,10 @@ impl Core {
     pub(super) fn heard(&mut self, session: SessionId, heard: Heard) {
         let Some(known) = self.sessions.get_mut(&session) else { return };
         known.last_seen = unix_millis();
-        let draining = known.draining;
         match heard {
             Heard::Heartbeat => self.step(Input::Heartbeat { session }),
             Heard::Started { id, attempt } => self.attempt_started(session, id, attempt),
             Heard::HandBack { id, attempt, reason } => {
-                let reason =
-                    if draining { RejectReason::Draining } else { RejectReason::Unable(reason) };
                 self.step(Input::Rejected { session, operation: id, attempt, reason });
             }
             Heard::Holds(trees) => self.step(Input::Holds { session, trees }),
@@ -245,5 +243,6 @@ fn offer(hello: &v1::Hello) -> Offer {
         if hello.slots > 0 { hello.slots.saturating_mul(1000) } else { hello.cpu_millis };
     let custom = hello.custom.iter().map(|counter| (counter.name.clone(), counter.count)).collect();
     let resources = Resources { cpu_millis, memory: hello.memory, custom };
-    Offer { name: hello.name.clone(), properties, resources, ahead: AHEAD }
+    let ahead = hello.ahead.unwrap_or(AHEAD).min(MOST_AHEAD);
+    Offer { name: hello.name.clone(), properties, resources, ahead }
 }

@@ -178,6 +178,19 @@ impl Worker {
         }
     }
 
+    pub(crate) async fn recalled(&mut self, lease: &v1::Lease) {
+        match self.hear().await {
+            Ok(Some(FromHub::Recall(recall))) => assert_eq!(recall.id, lease.id),
+            other => panic!("expected a recall, got {other:?}"),
+        }
+    }
+
+    pub(crate) async fn hand_back(&self, lease: &v1::Lease, cause: v1::HandBackCause) {
+        let reason = "a test".to_owned();
+        let back = v1::HandBack { id: lease.id.clone(), reason, cause: cause.into() };
+        self.say(ToHub::HandBack(back)).await;
+    }
+
     /// Runs the next lease to this end.
     pub(crate) async fn run(&mut self, exit_code: i32) -> v1::Lease {
         let lease = self.lease().await;

@@ -7,7 +7,7 @@ use hands_proto::{reapi, rpc, v1};
 use hands_types::DigestFunction;
 use tonic::Code;
 
-use crate::support::{World, code, ours, property};
+use crate::support::{World, code, ours, property, soon};
 use crate::worker::{Worker, hello};
 
 /// The shortest lease that a busy test machine keeps alive.
@@ -249,4 +249,104 @@ async fn a_drained_worker_gets_nothing_new() {
     let mut other = world.worker("other").await;
     other.run(0).await;
     assert_eq!(code(&following.response().await), Code::Ok);
+}
+
+/// What one worker was given ahead goes to another that is idle, and comes back to nobody twice.
+#[tokio::test]
+async fn an_idle_worker_gets_what_another_was_given_ahead() {
+    let world = World::new();
+    let mut offer = hello("busy");
+    offer.slots = 1;
+    offer.ahead = Some(2);
+    let mut busy = Worker::with(&world.pipe, offer).await.unwrap();
+    let client = world.client();
+    let mut following = Vec::new();
+    let mut held = Vec::new();
+    for salt in ["runs", "second", "third"] {
+        following.push(client.execute(world.salted(salt)).await.unwrap());
+        held.push(busy.lease().await);
+    }
+    busy.started(&held[0]).await;
+    let mut offer = hello("idle");
+    offer.slots = 1;
+    let mut idle = Worker::with(&world.pipe, offer).await.unwrap();
+    // One slot is idle, so one lease is asked for: the one that would have started next.
+    busy.recalled(&held[1]).await;
+    busy.hand_back(&held[1], v1::HandBackCause::LeaseRecalled).await;
+    let moved = idle.lease().await;
+    let id = |lease: &v1::Lease| lease.id.clone().unwrap();
+    assert_eq!((id(&moved).operation, id(&moved).attempt), (id(&held[1]).operation, 2));
+    idle.started(&moved).await;
+    idle.finish(&moved, 4, b"").await;
+    idle.acknowledged(&moved).await;
+    let second = following.remove(1).response().await;
+    assert_eq!(second.result.unwrap().exit_code, 4);
+    // One that was started meanwhile is not handed back; its result counts and the recall is forgotten.
+    busy.recalled(&held[2]).await;
+    busy.finish(&held[0], 0, b"").await;
+    busy.acknowledged(&held[0]).await;
+    busy.started(&held[2]).await;
+    busy.finish(&held[2], 5, b"").await;
+    busy.acknowledged(&held[2]).await;
+    let third = following.remove(1).response().await;
+    assert_eq!(third.result.unwrap().exit_code, 5);
+    // Whoever hands back what it was asked for is not taken for one that can't work.
+    let again = client.execute(world.salted("again")).await.unwrap();
+    drop(idle);
+    busy.run(6).await;
+    assert_eq!(again.response().await.result.unwrap().exit_code, 6);
+}
+
+/// The worker says how far ahead it works.
+#[tokio::test]
+async fn as_many_leases_go_ahead_as_the_worker_takes() {
+    for (ahead, leased) in [(Some(0), 1), (None, 3), (Some(4), 5), (Some(u32::MAX), 6)] {
+        let world = World::new();
+        let client = world.client();
+        let mut following = Vec::new();
+        for salt in ["a", "b", "c", "d", "e", "f"] {
+            following.push(client.execute(world.salted(salt)).await.unwrap());
+        }
+        let mut offer = hello("w");
+        offer.slots = 1;
+        offer.ahead = ahead;
+        let _worker = Worker::with(&world.pipe, offer).await.unwrap();
+        let mut activity = world.hub.activity();
+        let activity = *soon("leases", activity.wait_for(|a| a.running > 0)).await.unwrap();
+        assert_eq!((activity.running, activity.queued), (leased, 6 - leased), "{ahead:?}");
+    }
+}
+
+/// A lease of an action with effects that never reached its worker is no lost attempt, if the worker can say so.
+#[tokio::test]
+async fn a_worker_that_remembers_all_says_what_it_never_had() {
+    let world = World::new();
+    let digest = |salt: &'static str| {
+        world.action(|action, _| {
+            action.do_not_cache = true;
+            action.salt = salt.into();
+            action.platform =
+                Some(reapi::Platform { properties: vec![property("network", "host")] });
+        })
+    };
+    let client = world.client();
+    let following = client.execute(digest("never received")).await.unwrap();
+    let mut worker = world.worker("w").await;
+    assert_eq!(worker.lease().await.id.unwrap().attempt, 1);
+    drop(worker);
+    let mut offer = hello("w");
+    offer.resumes = true;
+    let mut worker = Worker::with(&world.pipe, offer).await.unwrap();
+    let lease = worker.run(3).await;
+    assert_eq!(lease.id.unwrap().attempt, 2);
+    assert_eq!(following.response().await.result.unwrap().exit_code, 3);
+
+    // One that was just started can't know what ran before it.
+    let following = client.execute(digest("perhaps started")).await.unwrap();
+    worker.lease().await;
+    drop(worker);
+    let _new = world.worker("w").await;
+    let response = following.response().await;
+    assert_eq!(code(&response), Code::FailedPrecondition);
+    assert!(response.status.unwrap().message.contains("effects"));
 }

@@ -687,7 +687,7 @@ impl ::prost::Name for WorkerMessage {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HubMessage {
-    #[prost(oneof = "hub_message::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "hub_message::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub kind: ::core::option::Option<hub_message::Kind>,
 }
 /// Nested message and enum types in `HubMessage`.
@@ -710,6 +710,8 @@ pub mod hub_message {
         Drain(super::Drain),
         #[prost(message, tag = "8")]
         Refused(super::Refused),
+        #[prost(message, tag = "9")]
+        Recall(super::Recall),
     }
 }
 impl ::prost::Name for HubMessage {
@@ -803,6 +805,14 @@ pub struct Hello {
     /// What it still runs or has results of, from before a lost session.
     #[prost(message, repeated, tag = "10")]
     pub attempts: ::prost::alloc::vec::Vec<AttemptId>,
+    /// Leases that it takes beyond what it can run at once, so that it never waits a round trip between two actions.
+    /// Absent takes the hub's default.
+    #[prost(uint32, optional, tag = "11")]
+    pub ahead: ::core::option::Option<u32>,
+    /// What `attempts` does not name was never received or never started by this worker. False for a process that was just
+    /// started, and after leases have run out: what it had then may have been started.
+    #[prost(bool, tag = "12")]
+    pub resumes: bool,
 }
 impl ::prost::Name for Hello {
     const NAME: &'static str = "Hello";
@@ -1061,6 +1071,8 @@ pub struct HandBack {
     pub id: ::core::option::Option<AttemptId>,
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
+    #[prost(enumeration = "HandBackCause", tag = "3")]
+    pub cause: i32,
 }
 impl ::prost::Name for HandBack {
     const NAME: &'static str = "HandBack";
@@ -1070,6 +1082,23 @@ impl ::prost::Name for HandBack {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/hands.v1.HandBack".into()
+    }
+}
+/// Another worker is idle: hand the lease back if its command was not started. A worker that has started it goes on and
+/// says nothing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Recall {
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<AttemptId>,
+}
+impl ::prost::Name for Recall {
+    const NAME: &'static str = "Recall";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.Recall".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.Recall".into()
     }
 }
 /// Input roots and layers that are staged here, newest first, as REAPI digests; for locality.
@@ -1147,6 +1176,38 @@ impl ::prost::Name for Input {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/hands.v1.Input".into()
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum HandBackCause {
+    /// The worker can't do it, as the reason says.
+    Unable = 0,
+    /// It is being drained.
+    WorkerDrains = 1,
+    /// It was recalled.
+    LeaseRecalled = 2,
+}
+impl HandBackCause {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unable => "UNABLE",
+            Self::WorkerDrains => "WORKER_DRAINS",
+            Self::LeaseRecalled => "LEASE_RECALLED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "UNABLE" => Some(Self::Unable),
+            "WORKER_DRAINS" => Some(Self::WorkerDrains),
+            "LEASE_RECALLED" => Some(Self::LeaseRecalled),
+            _ => None,
+        }
     }
 }
 /// Generated client implementations.

@@ -46,14 +46,19 @@ impl Core {
                 }
             }
             Effect::HandBack { lease, reason } => {
-                let reason = match reason {
-                    HandBackReason::Draining => "the worker is being drained".to_owned(),
-                    HandBackReason::Recalled => "the hub asked for it".to_owned(),
-                    HandBackReason::Unable(why) => why,
+                let (cause, reason) = match reason {
+                    HandBackReason::Draining => {
+                        (v1::HandBackCause::WorkerDrains, "the worker is being drained".to_owned())
+                    }
+                    HandBackReason::Recalled => {
+                        (v1::HandBackCause::LeaseRecalled, "the hub asked for it".to_owned())
+                    }
+                    HandBackReason::Unable(why) => (v1::HandBackCause::Unable, why),
                 };
                 self.say(worker_message::Kind::HandBack(v1::HandBack {
                     id: Some(attempt_id(lease)),
                     reason,
+                    cause: cause.into(),
                 }));
             }
             Effect::Forget { lease } => {

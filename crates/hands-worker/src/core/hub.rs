@@ -28,7 +28,9 @@ impl Core {
             .map(|(operation, attempt)| LeaseId { operation, attempt })
             .collect();
         let attempts = held.iter().copied().map(attempt_id).collect();
-        let hello = offer::hello(&self.config, self.isolation, &self.host_root.digest, attempts);
+        let mut hello =
+            offer::hello(&self.config, self.isolation, &self.host_root.digest, attempts);
+        hello.resumes = self.slots.resumes();
         let outgoing = self.link.open(hello);
         self.opening = Some((outgoing, held));
     }
@@ -46,6 +48,9 @@ impl Core {
             hub_message::Kind::Lease(lease) => self.lease(lease),
             hub_message::Kind::Cancel(cancel) => {
                 self.about(cancel.id.as_ref(), |lease| Input::Cancel { lease });
+            }
+            hub_message::Kind::Recall(recall) => {
+                self.about(recall.id.as_ref(), |lease| Input::Recall { lease });
             }
             hub_message::Kind::ResultAck(ack) => {
                 self.about(ack.id.as_ref(), |lease| Input::Acknowledged { lease });
@@ -123,7 +128,8 @@ impl Core {
                 // Given up while the first message was under way, which nobody was told.
                 (Some(_), None) => {
                     let reason = "given up while the connection was away".to_owned();
-                    let back = v1::HandBack { id: Some(attempt_id(lease)), reason };
+                    let cause = v1::HandBackCause::Unable.into();
+                    let back = v1::HandBack { id: Some(attempt_id(lease)), reason, cause };
                     output::send(&outgoing, worker_message::Kind::HandBack(back));
                 }
                 (None, _) => self.inputs.push_back(Input::Cancel { lease }),

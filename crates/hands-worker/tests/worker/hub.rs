@@ -168,6 +168,7 @@ impl Hub {
             tags: vec!["blue".to_owned()],
             properties: vec![("site".to_owned(), "here".to_owned())],
             lease: None,
+            ahead: None,
             compress: false,
         }
     }

@@ -8,6 +8,7 @@ use crate::place::{Tally, running};
 
 pub(crate) async fn run(tally: &mut Tally) {
     resume(tally).await;
+    recall(tally).await;
     drain(tally).await;
     versions(tally).await;
 }
@@ -85,6 +86,46 @@ async fn resume(tally: &mut Tally) {
     worker.stop().await;
 }
 
+/// What waits for a slot goes back when the hub asks for it; what runs does not.
+async fn recall(tally: &mut Tally) {
+    let place = tally.directory();
+    let mut hub = Hub::new(&place);
+    let mut config = hub.config(&place, false);
+    config.slots = 1;
+    config.ahead = Some(3);
+    let (worker, mut session) = tokio::join!(hands_worker::Worker::start(config), hub.session());
+    session.welcome(Vec::new());
+    let worker = worker.expect("a worker");
+    tally.check("it says how far ahead", session.hello.ahead == Some(3), &session.hello);
+    tally.check("a new process remembers nothing", !session.hello.resumes, &session.hello);
+    let mut job = Job::sh("read line; echo done");
+    job.options.stdin = true;
+    let (runs, waits) = (job.lease(), Job::sh("echo here").lease());
+    let (runs_id, waits_id) = (runs.id.clone().expect("an id"), waits.id.clone().expect("an id"));
+    session.send(hub_message::Kind::Lease(runs));
+    session.started(&runs_id).await;
+    session.send(hub_message::Kind::Lease(waits));
+    for id in [&runs_id, &waits_id] {
+        session.send(hub_message::Kind::Recall(v1::Recall { id: Some(id.clone()) }));
+    }
+    let back = match session.next().await {
+        Kind::HandBack(back) => back,
+        other => panic!("{other:?}"),
+    };
+    let good =
+        back.id.as_ref() == Some(&waits_id) && back.cause() == v1::HandBackCause::LeaseRecalled;
+    tally.check("what waits comes back as recalled", good, &back);
+    let data = v1::input::Kind::Data("go\n".into());
+    session
+        .send(hub_message::Kind::Input(v1::Input { id: Some(runs_id.clone()), kind: Some(data) }));
+    let ended = session.finish(&runs_id).await;
+    tally.check("what runs is finished", ended.out == "done\n", ended.note());
+    session.break_off();
+    let session = hub.session().await;
+    tally.check("a worker that was welcomed remembers", session.hello.resumes, &session.hello);
+    worker.stop().await;
+}
+
 async fn drain(tally: &mut Tally) {
     let place = tally.directory();
     let mut hub = Hub::new(&place);
@@ -110,7 +151,14 @@ async fn drain(tally: &mut Tally) {
     while !draining || back.is_none() {
         match session.next().await {
             Kind::Draining(_) => draining = true,
-            Kind::HandBack(hand_back) => back = hand_back.id,
+            Kind::HandBack(hand_back) => {
+                tally.check(
+                    "it says that it drains",
+                    hand_back.cause() == v1::HandBackCause::WorkerDrains,
+                    &hand_back,
+                );
+                back = hand_back.id;
+            }
             _ => {}
         }
     }

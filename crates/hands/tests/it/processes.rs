@@ -1,7 +1,7 @@
 //! Hub and worker as processes of their own, and the doctor.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
 
@@ -13,7 +13,11 @@ struct Server(Child);
 impl Server {
     /// Starts it and waits for a line of its log that holds a word.
     fn start(home: &Home, arguments: &[&str], ready: &str) -> (Self, String) {
-        let mut child = home.hands(arguments).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(home.hands(arguments), ready)
+    }
+
+    fn spawn(mut command: Command, ready: &str) -> (Self, String) {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         let mut seen = String::new();
@@ -116,6 +120,46 @@ fn hub_and_worker_over_a_unix_socket() {
     drop(follower.wait());
     assert_eq!(home.run(&["wait", "--cluster", &socket, id.trim()]).code, 0);
     assert_eq!(hub.stop(), Some(0));
+}
+
+/// One worker is busy and was given work ahead; another one comes, and the work goes there.
+#[test]
+fn work_given_ahead_goes_to_an_idle_worker() {
+    let home = Home::new();
+    let socket = format!("unix:{}", home.work().join("hub.sock").display());
+    let (_hub, _) = Server::start(&home, &["hub", "--listen", &socket], "the hub serves");
+    let level = level(&home);
+    let worker = |name: &str| {
+        let of_its_own = home.work().join(name).display().to_string();
+        let arguments = ["worker", &socket, "--name", name, "--slots", "1", "--isolation", &level];
+        let mut command = home.hands(&arguments);
+        command.env("HANDS_HOME", of_its_own);
+        Server::spawn(command, "connected to the hub").0
+    };
+    let _busy = worker("busy");
+    let detached = |command: &[&str]| {
+        let mut arguments = vec!["run", "--cluster", &socket, "-d", "--"];
+        arguments.extend(command);
+        let ran = home.run(&arguments);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.out.trim().to_owned()
+    };
+    let status = |id: &str| json(&home.run(&["status", "--cluster", &socket, "--json", id]).out);
+    let long = detached(&["sleep", "600"]);
+    let moved = [detached(&["true"]), detached(&["true"])];
+    // Both were given to the busy one, ahead of its slot.
+    for id in &moved {
+        let waiting = status(id);
+        assert_eq!(waiting[0]["worker"], "busy", "{waiting:?}");
+    }
+    let _idle = worker("idle");
+    for id in &moved {
+        let ended = home.run(&["wait", "--cluster", &socket, id]);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let ended = status(id);
+        assert_eq!((&ended[0]["worker"], &ended[0]["attempt"]), (&"idle".into(), &2.into()));
+    }
+    assert_eq!(home.run(&["cancel", "--cluster", &socket, &long]).code, 0);
 }
 
 #[test]
