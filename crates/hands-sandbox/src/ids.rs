@@ -14,9 +14,7 @@ use rustix::process::{Pid, WaitOptions};
 use crate::UID_INSIDE;
 use crate::config::{Isolation, LauncherConfig};
 use crate::kernel;
-
-const FIRST: u32 = 1_000_000;
-const PER_SLOT: u32 = 65_536;
+use crate::range::{Range, is_ours_to_give};
 
 /// Which of the machine's user ids actions have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,16 +36,15 @@ impl Ids {
         }
         if config.isolation == Isolation::Process {
             let needed = config.expose.iter().map(|e| &e.host).chain([&config.work_dir]);
-            let Some(barred) = needed.into_iter().find(|path| !reachable(path)) else {
-                return Ok(Self::Ranges);
+            let why = match needed.into_iter().find(|path| !reachable(path)) {
+                Some(barred) => format!("other users can't reach {}", barred.display()),
+                None if is_ours_to_give(Range::default().owner()) => return Ok(Self::Ranges),
+                None => "this container has too few user ids".to_owned(),
             };
-            warnings.push(format!(
-                "actions run as root, without its capabilities, because other users can't reach {}",
-                barred.display()
-            ));
+            warnings.push(format!("actions run as root, without its capabilities, because {why}"));
             return Ok(Self::Own);
         }
-        match with_user_namespace(Self::Ranges.map(0), |_| Ok(())) {
+        match with_user_namespace(Self::Ranges.map(Range::default()), |_| Ok(())) {
             Ok(()) => Ok(Self::Ranges),
             // Root of a container that is an ordinary user outside has but a few ids to give.
             Err(_) if !is_real_root() => Ok(Self::Own),
@@ -55,22 +52,22 @@ impl Ids {
         }
     }
 
-    /// The user namespace's map for a slot, inside, outside, length.
-    pub(crate) fn map(self, slot: u32) -> (u32, u32, u32) {
+    /// The user namespace's map for a claimed range: inside, outside, length.
+    pub(crate) fn map(self, range: Range) -> (u32, u32, u32) {
         match self {
-            Self::Ranges => (0, FIRST + PER_SLOT * slot, PER_SLOT),
+            Self::Ranges => (0, range.first(), Range::LENGTH),
             Self::Own => (UID_INSIDE, rustix::process::geteuid().as_raw(), 1),
         }
     }
 
-    /// The machine's id of the slot's actions, if it is not the worker's own.
-    pub(crate) fn owner(self, slot: u32) -> Option<u32> {
-        (self == Self::Ranges).then(|| FIRST + PER_SLOT * slot + UID_INSIDE)
+    /// The machine's id of the actions of a range's slot, if it is not the worker's own.
+    pub(crate) fn owner(self, range: Range) -> Option<u32> {
+        (self == Self::Ranges).then(|| range.owner())
     }
 
     /// Makes a mount show what belongs to the worker as the property of the slot's actions. Only for ranges.
-    pub(crate) fn idmap(self, tree: &OwnedFd, slot: u32) -> io::Result<()> {
-        let Some(owner) = self.owner(slot) else { return Ok(()) };
+    pub(crate) fn idmap(self, tree: &OwnedFd, range: Range) -> io::Result<()> {
+        let Some(owner) = self.owner(range) else { return Ok(()) };
         let outside = rustix::process::geteuid().as_raw();
         with_user_namespace((outside, owner, 1), |namespace| kernel::idmap_mount(tree, namespace))
     }
@@ -80,14 +77,15 @@ impl Ids {
         if self == Self::Own {
             return None;
         }
-        let tried = kernel::clone_tree(directory, false).and_then(|tree| self.idmap(&tree, 0));
+        let tried = kernel::clone_tree(directory, false)
+            .and_then(|tree| self.idmap(&tree, Range::default()));
         Some(tried.err().map_or(0, |e| e.raw_os_error().unwrap_or(libc::EINVAL)))
     }
 }
 
 /// Writes the maps of a new user namespace's first process.
-pub(crate) fn write_maps(pid: Pid, ids: Ids, slot: u32) -> io::Result<()> {
-    let (inside, outside, length) = ids.map(slot);
+pub(crate) fn write_maps(pid: Pid, ids: Ids, range: Range) -> io::Result<()> {
+    let (inside, outside, length) = ids.map(range);
     let pid = pid.as_raw_nonzero();
     let group = match ids {
         Ids::Ranges => outside,

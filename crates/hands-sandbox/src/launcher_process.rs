@@ -16,6 +16,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use crate::cgroup::{Cgroups, SlotCgroup};
 use crate::config::{ExposedPath, Isolation, LauncherConfig, Network, Privilege, SlotConfig};
 use crate::ids::Ids;
+use crate::range::{Claim, Range};
 use crate::remove::remove_tree;
 use crate::spawn;
 use crate::sweep::sweep;
@@ -50,6 +51,7 @@ struct Running {
     pidfd: OwnedFd,
     cgroup: Option<SlotCgroup>,
     directory: PathBuf,
+    claim: Option<Claim>,
 }
 
 struct State {
@@ -169,20 +171,25 @@ impl State {
             None => None,
         };
         let directory = self.config.work_dir.join(name);
-        let started = spawn::start(&self.config, wanted, self.ids, cgroup.as_ref(), &directory);
+        let started = self.claim(wanted.index).and_then(|claim| {
+            let range = claim.as_ref().map_or_else(Range::default, |c| c.range);
+            spawn::start(&self.config, wanted, self.ids, range, cgroup.as_ref(), &directory)
+                .map(|started| (started, claim, range))
+        });
         match started {
-            Ok(started) => {
+            Ok((started, claim, range)) => {
                 let pidfd = rustix::process::pidfd_open(started.pid, PidfdFlags::empty())
                     .map_err(|e| format!("pidfd_open: {e}"))?;
+                let directory_too = directory.clone();
                 let running =
-                    Running { pid: started.pid, pidfd, cgroup, directory: directory.clone() };
+                    Running { pid: started.pid, pidfd, cgroup, directory: directory_too, claim };
                 self.slots.insert(wanted.index, running);
                 let inside = if self.config.isolation == Isolation::Process {
                     directory.join(crate::spawner::ROOT_NAME)
                 } else {
                     directory
                 };
-                Ok((started.sock, self.ids.owner(wanted.index), inside))
+                Ok((started.sock, self.ids.owner(range), inside))
             }
             Err(why) => {
                 if let Some(cgroup) = cgroup {
@@ -191,6 +198,14 @@ impl State {
                 Err(why)
             }
         }
+    }
+
+    /// A range of user ids that no other slot of this machine has; none where actions have the worker's own.
+    fn claim(&self, slot: u32) -> Result<Option<Claim>, String> {
+        if self.ids == Ids::Own {
+            return Ok(None);
+        }
+        Claim::next(slot).map(Some).map_err(|e| format!("a range of user ids: {e}"))
     }
 
     /// Forgets the slots whose spawner is dead.
@@ -204,7 +219,7 @@ impl State {
         let gone: Vec<_> = self.slots.iter().filter(|(_, s)| dead(s)).map(|(&i, _)| i).collect();
         for index in gone {
             if let Some(slot) = self.slots.remove(&index) {
-                self.clean(&slot, index);
+                self.clean(&slot);
             }
         }
     }
@@ -215,16 +230,16 @@ impl State {
         // Both fail only for a process that is gone, which is what they are for.
         let _ = rustix::process::pidfd_send_signal(&slot.pidfd, Signal::KILL);
         let _ = rustix::process::waitpid(Some(slot.pid), WaitOptions::empty());
-        self.clean(&slot, index);
+        self.clean(&slot);
     }
 
     /// Removes what a dead spawner leaves.
-    fn clean(&self, slot: &Running, index: u32) {
+    fn clean(&self, slot: &Running) {
         if self.config.isolation == Isolation::Process {
             // No pid namespace has ended its actions; the orphans are ours now.
             let others: Vec<i32> =
                 self.slots.values().map(|s| s.pid.as_raw_nonzero().get()).collect();
-            sweep(self.ids.owner(index), &others);
+            sweep(slot.claim.as_ref().map(|c| c.range.owner()), &others);
         }
         if let Some(cgroup) = &slot.cgroup {
             cgroup.remove();

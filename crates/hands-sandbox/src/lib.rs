@@ -23,6 +23,7 @@ mod launcher_process;
 mod message;
 mod outcome;
 mod probe;
+mod range;
 mod remove;
 mod request;
 mod slot;

@@ -12,6 +12,7 @@ use crate::cgroup::SlotCgroup;
 use crate::config::{ExposedPath, Isolation, LauncherConfig, Network, Privilege, SlotConfig};
 use crate::ids::{Ids, write_maps};
 use crate::kernel;
+use crate::range::Range;
 use crate::remove::remove_tree;
 use crate::spawner::{self, Plan, Shown};
 use crate::wire::{self, Reader};
@@ -30,12 +31,13 @@ pub(crate) fn start(
     config: &LauncherConfig,
     slot: SlotConfig,
     ids: Ids,
+    range: Range,
     cgroup: Option<&SlotCgroup>,
     directory: &Path,
 ) -> Result<Started, String> {
     let step = |what: &'static str| move |e: io::Error| format!("{what}: {e}");
     remove_tree(directory).map_err(step("the slot's old directory"))?;
-    make_directory(config, slot, ids, directory).map_err(step("the slot's directory"))?;
+    make_directory(config, ids, range, directory).map_err(step("the slot's directory"))?;
     let (ours, theirs) = wire::pair().map_err(step("a socket"))?;
     let namespaced = config.isolation != Isolation::Process;
     let mut plan = Plan {
@@ -44,6 +46,7 @@ pub(crate) fn start(
         userns: slot.privilege == Privilege::Userns,
         ids,
         index: slot.index,
+        range,
         cache: Shown::new(&config.cache_dir, Path::new("/hands/cache")),
         disk: Shown::new(directory, Path::new("/hands/disk")),
         shown: shown(config),
@@ -58,7 +61,7 @@ pub(crate) fn start(
     let pid = clone_spawner(plan, cgroup, &ours).map_err(step("clone"))?;
     let ready = (|| {
         if namespaced {
-            write_maps(pid, ids, slot.index).map_err(step("the user namespace's map"))?;
+            write_maps(pid, ids, range).map_err(step("the user namespace's map"))?;
         }
         wire::send(&ours, b"go", &[]).map_err(step("the spawner"))?;
         let mut answer = [0; 1024];
@@ -84,8 +87,8 @@ pub(crate) fn start(
 /// The slot's directory belongs to whom the spawner will be.
 fn make_directory(
     config: &LauncherConfig,
-    slot: SlotConfig,
     ids: Ids,
+    range: Range,
     directory: &Path,
 ) -> io::Result<()> {
     fs::create_dir(directory)?;
@@ -94,7 +97,7 @@ fn make_directory(
     let mode = if process { 0o711 } else { 0o700 };
     rustix::fs::chmod(directory, Mode::from_raw_mode(mode))?;
     if ids == Ids::Ranges && !process {
-        let (_, base, _) = ids.map(slot.index);
+        let (_, base, _) = ids.map(range);
         rustix::fs::chown(directory, Some(Uid::from_raw(base)), Some(Gid::from_raw(base)))?;
     }
     Ok(())
@@ -158,7 +161,7 @@ fn prepare_as_root(plan: &mut Plan) -> Result<(), (String, io::Error)> {
         open(shown, true)?;
     }
     if let Some(tree) = &plan.cache.tree
-        && plan.ids.idmap(tree, plan.index).is_err()
+        && plan.ids.idmap(tree, plan.range).is_err()
     {
         plan.copy_always = true;
     }

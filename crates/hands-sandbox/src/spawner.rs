@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::cgroup::SlotCgroup;
 use crate::config::{Isolation, Network};
 use crate::ids::Ids;
+use crate::range::Range;
 
 pub(crate) use root::device_tree;
 
@@ -35,6 +36,7 @@ pub(crate) struct Plan {
     pub(crate) userns: bool,
     pub(crate) ids: Ids,
     pub(crate) index: u32,
+    pub(crate) range: Range,
     pub(crate) cache: Shown,
     pub(crate) disk: Shown,
     pub(crate) shown: Vec<Shown>,

@@ -127,7 +127,7 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
     let (_, files, scope) = landlock_abi();
     let identity = match (plan.ids, namespaced) {
         (Ids::Ranges, true) => Some(UID_INSIDE),
-        (Ids::Ranges, false) => plan.ids.owner(plan.index),
+        (Ids::Ranges, false) => plan.ids.owner(plan.range),
         (Ids::Own, _) => None,
     };
     let copy_on_disk = !can_be_upper(&disk);

@@ -11,6 +11,7 @@ mod escape;
 mod harness;
 mod inside;
 mod machines;
+mod neighbours;
 mod trees;
 mod worker_death;
 
@@ -100,6 +101,7 @@ pub(crate) fn all_levels(place: &Path, who: &str) -> bool {
         if report.level == Isolation::Full {
             escape::run(&mut bench);
         }
+        neighbours::run(&mut bench);
         worker_death::run(&mut bench);
         worker_death::launcher(&mut bench);
     }
