@@ -50,6 +50,8 @@ pub(crate) enum Event {
     Gone { id: OperationId, waiter: u64, end: StreamEnd },
     /// Somebody asked for the operation's end. False if it is not known or has ended.
     Cancel { id: OperationId, connection: Option<ConnectionId>, reply: oneshot::Sender<bool> },
+    /// Its row can't be written, and whoever submitted it was told so.
+    Withdraw { id: OperationId, status: tonic::Status },
     /// A worker opened a session.
     Open { hello: Box<v1::Hello>, out: SessionOut, reply: oneshot::Sender<Opened> },
     /// Its connection has ended.
@@ -246,6 +248,8 @@ impl Core {
             Event::Wait { id, connection, reply } => self.wait(id, connection, reply),
             Event::Gone { id, waiter, end } => self.gone(id, waiter, end),
             Event::Cancel { id, connection, reply } => self.cancel_asked(id, connection, reply),
+            // Whoever joined it waits for its row too, and is told the same.
+            Event::Withdraw { id, status } => self.cancel(id, status),
             Event::Open { hello, out, reply } => self.open(&hello, out, reply),
             Event::Closed { session } => self.closed(session),
             Event::Heard { session, heard } => self.heard(session, heard),

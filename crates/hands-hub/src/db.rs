@@ -7,12 +7,13 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hands_types::{Digest, OperationId};
 use rusqlite::Connection;
+use tokio::sync::watch;
 
 use crate::HubError;
 
@@ -20,10 +21,12 @@ mod read;
 mod retained;
 mod row;
 mod schema;
+mod trouble;
 mod write;
 
 use retained::Retained;
 pub(crate) use row::{Done, Record, State, Stored};
+pub(crate) use trouble::Trouble;
 pub(crate) use write::Write;
 
 /// What is said once the rows before it are durable.
@@ -53,6 +56,7 @@ pub(crate) struct Db {
     thread: Mutex<Option<JoinHandle<()>>>,
     reader: Mutex<Connection>,
     retained: Retained,
+    desk: Arc<trouble::Desk>,
     /// Held for its lock, until the table is closed.
     lock: Mutex<Option<File>>,
 }
@@ -96,9 +100,11 @@ impl Db {
         let mut writer = write::Writer::new(connection, bounds)
             .map_err(|source| HubError::Database { what: "read", path: path.clone(), source })?;
         let (sender, receiver) = channel();
+        let desk = Arc::new(trouble::Desk::default());
+        let desk_of_thread = Arc::clone(&desk);
         let thread = std::thread::Builder::new()
             .name("hub-db".into())
-            .spawn(move || run(&receiver, &mut writer))
+            .spawn(move || run(&receiver, &mut writer, &desk_of_thread))
             .map_err(|source| HubError::Io {
                 what: "start a thread for",
                 path: path.clone(),
@@ -110,6 +116,7 @@ impl Db {
             thread: Mutex::new(Some(thread)),
             reader: Mutex::new(reader),
             retained,
+            desk,
             lock: Mutex::new(Some(lock)),
         })
     }
@@ -122,10 +129,20 @@ impl Db {
         }
     }
 
-    /// Commits what was submitted and ends the thread. Blocks for that long.
+    /// What is the matter while nothing can be written, whenever that changes.
+    pub(crate) fn trouble(&self) -> watch::Receiver<Option<Trouble>> {
+        self.desk.watch()
+    }
+
+    /// Commits what was submitted and ends the thread. Blocks for that long, but not until a full disk has room: what
+    /// can't be written then was not acknowledged either.
     pub(crate) fn close(&self) {
         drop(locked(&self.writer).take());
+        self.desk.close();
         let thread = locked(&self.thread).take();
+        if let Some(thread) = &thread {
+            thread.thread().unpark();
+        }
         if let Some(Err(panic)) = thread.map(JoinHandle::join) {
             tracing::error!(?panic, "the database's thread panicked");
         }
@@ -158,7 +175,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn run(receiver: &Receiver<Commit>, writer: &mut write::Writer) {
+fn run(receiver: &Receiver<Commit>, writer: &mut write::Writer, desk: &trouble::Desk) {
     loop {
         let first = match receiver.recv_timeout(PRUNE_EVERY) {
             Ok(commit) => commit,
@@ -180,8 +197,8 @@ fn run(receiver: &Receiver<Commit>, writer: &mut write::Writer) {
             then.extend(commit.then);
             n_commits += 1;
         }
-        if !writes.is_empty() {
-            writer.commit(&writes);
+        if !writes.is_empty() && !desk.commit(writer, &writes) {
+            return;
         }
         for say in then {
             say();

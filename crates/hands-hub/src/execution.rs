@@ -19,7 +19,7 @@ use crate::action::{self, Loaded};
 use crate::core::{Event, Submission, SubmitError, Ticket, unix_millis};
 use crate::db::{Done, Record, Write};
 use crate::follow::{Inline, follow, once};
-use crate::shared::{Shared, ended, table_status};
+use crate::shared::{Shared, table_status};
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -102,6 +102,8 @@ impl ExecutionService {
                 let (record, done) = earlier;
                 return Ok(Response::new(once(hub, Arc::new(record), &done, &inline)));
             }
+            hub.accepts()?;
+            let id = record.id;
             let (reply, answer) = oneshot::channel();
             let submission = Submission {
                 effects: loaded.wishes.host_network
@@ -120,9 +122,16 @@ impl ExecutionService {
                 reply,
             };
             hub.core.send(Event::Submit(Box::new(submission))).await;
-            match answer.await.map_err(|_| ended())? {
-                Ok(ticket) => return Ok(Response::new(follow(hub, ticket, connection, inline))),
-                Err(SubmitError::Again) => {}
+            match hub.durable(answer).await {
+                Ok(Ok(ticket)) => {
+                    return Ok(Response::new(follow(hub, ticket, connection, inline)));
+                }
+                Ok(Err(SubmitError::Again)) => {}
+                Err(status) => {
+                    // Nobody has been told of it, and nobody will be.
+                    hub.core.send(Event::Withdraw { id, status: status.clone() }).await;
+                    return Err(status);
+                }
             }
         }
     }
@@ -167,7 +176,7 @@ pub(crate) async fn ticket(
 ) -> Result<Found, Status> {
     let (reply, answer) = oneshot::channel();
     hub.core.send(Event::Wait { id, connection, reply }).await;
-    if let Some(ticket) = answer.await.map_err(|_| ended())? {
+    if let Some(ticket) = hub.durable(answer).await? {
         return Ok(Found::Live(ticket));
     }
     // It was forgotten only after its row was durable.
@@ -304,6 +313,10 @@ fn answer_from_cache(
         attempt: hands_types::Attempt(0),
         retained: false,
     };
+    if hub.accepts().is_err() {
+        // Rows that can't be written would fill the memory instead.
+        return (record, done);
+    }
     let write = Write::Answered { record: Arc::clone(&record), done: done.clone() };
     hub.db.submit(crate::db::Commit {
         writes: vec![write],

@@ -9,7 +9,7 @@ use hands_proto::{pack, reapi, v1};
 use tokio::sync::watch;
 
 use crate::core::{Claim, OpState, Stage, Ticket};
-use crate::db::{Done, Record};
+use crate::db::{Done, Record, Trouble};
 use crate::execution::{OperationStream, Waiter};
 use crate::logs::Stream;
 use crate::shared::Shared;
@@ -54,6 +54,7 @@ pub(crate) fn follow(
     let follower = Follower {
         record: ticket.record,
         state: ticket.state,
+        trouble: hub.db.trouble(),
         waiter,
         inline,
         told: None,
@@ -79,6 +80,8 @@ pub(crate) fn once(
 struct Follower {
     record: Arc<Record>,
     state: watch::Receiver<OpState>,
+    /// An end that can't be made durable waits, and says why.
+    trouble: watch::Receiver<Option<Trouble>>,
     waiter: Waiter,
     inline: Inline,
     /// What the client was told last.
@@ -92,23 +95,32 @@ impl Follower {
             return None;
         }
         loop {
-            let state = self.state.borrow_and_update().clone();
+            let mut state = self.state.borrow_and_update().clone();
+            let trouble = self.trouble.borrow_and_update().as_ref().map(Trouble::sentence);
             if let Some(done) = &state.done {
                 self.ended = true;
                 // It has left the operation with its end.
                 self.waiter.waiter = 0;
                 return Some(ended_operation(&self.waiter.hub, &self.record, done, &self.inline));
             }
+            if let Some(sentence) = trouble {
+                state.waiting = Some(sentence.into());
+            }
             let now = Some((state.stage, state.waiting.clone()));
             if self.told != now {
                 self.told = now;
                 return Some(operation_of(&self.record, &state));
             }
-            match tokio::time::timeout(self.waiter.hub.keepalive, self.state.changed()).await {
-                Ok(Ok(())) => {}
-                // The hub ends. A stream that ends well before the operation is done makes clients come back.
-                Ok(Err(_)) => return None,
-                Err(_) => return Some(operation_of(&self.record, &state)),
+            tokio::select! {
+                changed = self.state.changed() => if changed.is_err() {
+                    // The hub ends. A stream that ends well before the operation is done makes clients come back.
+                    return None;
+                },
+                // Its error means that the hub ends, which the other one says too.
+                Ok(()) = self.trouble.changed() => {}
+                () = tokio::time::sleep(self.waiter.hub.keepalive) => {
+                    return Some(operation_of(&self.record, &state));
+                }
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::core::{Claim, Event};
 use crate::db::{Commit, Write};
 use crate::execution::{Found, Waiter, operation_id, ticket};
 use crate::follow::{Inline, ended_operation, operation_of};
-use crate::shared::{Shared, ended, table_status};
+use crate::shared::{Shared, table_status};
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -101,6 +101,7 @@ impl Operations for OperationsService {
                 "the operation {id} has not ended: cancel it first"
             )));
         }
+        self.0.accepts()?;
         let (reply, written) = oneshot::channel();
         let then = Box::new(move || {
             // Who asked may have lost interest.
@@ -111,7 +112,7 @@ impl Operations for OperationsService {
             then: vec![then],
             ..Default::default()
         });
-        written.await.map_err(|_| ended())?;
+        self.0.durable(written).await?;
         Ok(Response::new(()))
     }
 
@@ -123,7 +124,7 @@ impl Operations for OperationsService {
         let id = operation_id(&request.into_inner().name)?;
         let (reply, answer) = oneshot::channel();
         self.0.core.send(Event::Cancel { id, connection, reply }).await;
-        if !answer.await.map_err(|_| ended())? {
+        if !self.0.durable(answer).await? {
             // Cancelling what has ended is no error; what never was is one.
             get(&self.0, id).await?;
         }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use hands_proto::v1;
 use hands_store::Store;
+use tokio::sync::oneshot;
 use tonic::Status;
 
 use crate::HubError;
 use crate::core::{Core, CoreHandle};
-use crate::db::Db;
+use crate::db::{Db, Trouble};
 use crate::logs::Logs;
 use crate::trees::Trees;
 
@@ -37,6 +38,23 @@ impl Shared {
         question: impl FnOnce(&Core) -> T + Send + 'static,
     ) -> Result<T, Status> {
         self.core.ask(question).await.ok_or_else(ended)
+    }
+
+    /// Waits for what is said after a commit. While nothing can be committed, says that instead.
+    pub(crate) async fn durable<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, Status> {
+        let mut trouble = self.db.trouble();
+        tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|_| ended()),
+            Ok(trouble) = trouble.wait_for(Option::is_some) => {
+                Err(trouble.as_ref().map_or_else(ended, Trouble::status))
+            }
+        }
+    }
+
+    /// Whether something new can be made durable; else what to say.
+    pub(crate) fn accepts(&self) -> Result<(), Status> {
+        self.db.trouble().borrow().as_ref().map_or(Ok(()), |trouble| Err(trouble.status()))
     }
 }
 

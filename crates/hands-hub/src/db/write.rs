@@ -1,7 +1,7 @@
 //! What is written, and the pruning of what is old.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hands_types::{Attempt, OperationId, WorkerId};
 use prost::Message;
@@ -61,22 +61,8 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Commits, however long that takes: a result that was accepted is never dropped because a disk is full for a while.
-    pub(super) fn commit(&mut self, writes: &[Write]) {
-        let mut wait = Duration::from_millis(10);
-        loop {
-            match self.try_commit(writes) {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::error!(%error, ?wait, "can't write the hub's database; operations wait until it can");
-                    std::thread::park_timeout(wait);
-                    wait = (wait * 2).min(Duration::from_secs(5));
-                }
-            }
-        }
-    }
-
-    fn try_commit(&mut self, writes: &[Write]) -> rusqlite::Result<()> {
+    /// One transaction.
+    pub(super) fn try_commit(&mut self, writes: &[Write]) -> rusqlite::Result<()> {
         let change = self.connection.transaction()?;
         let (mut bytes, mut fresh) = (0, 0);
         for write in writes {

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use crate::home::{Home, json, signal};
 
 /// A program that stays, ended at the end of its test.
-struct Server(Child);
+pub(crate) struct Server(pub(crate) Child);
 
 impl Server {
     /// Starts it and waits for a line of its log that holds a word.
@@ -16,7 +16,7 @@ impl Server {
         Self::spawn(home.hands(arguments), ready)
     }
 
-    fn spawn(mut command: Command, ready: &str) -> (Self, String) {
+    pub(crate) fn spawn(mut command: Command, ready: &str) -> (Self, String) {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
@@ -33,7 +33,7 @@ impl Server {
         (Self(child), line)
     }
 
-    fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         signal(&self.0, Signal::TERM);
         // Dropping it then finds it gone.
         self.0.wait().unwrap().code()
@@ -184,7 +184,7 @@ fn hub_and_worker_over_the_loopback() {
 }
 
 /// The best level that this machine allows: the tests of the level itself are the sandbox's.
-fn level(home: &Home) -> String {
+pub(crate) fn level(home: &Home) -> String {
     let checks = json(&home.run(&["doctor", "--json"]).out);
     let found = checks.iter().find(|c| c["check"] == "isolation").expect("doctor tests isolation");
     found["found"].as_str().unwrap().split(':').next().unwrap().to_owned()
