@@ -75,9 +75,9 @@ pub(crate) struct HeldSlot {
 }
 
 impl HeldSlot {
-    /// The slot itself; none once it was discarded.
-    pub(crate) fn warm(&mut self) -> Option<&mut Warm> {
-        self.warm.as_mut()
+    /// The slot itself.
+    pub(crate) fn warm(&self) -> Result<&Warm, ExecError> {
+        self.warm.as_ref().ok_or(ExecError::Sandbox(SandboxError::Gone { who: "spawner" }))
     }
 
     /// Takes the slot out for the time of an action, so that a run that is dropped half-way ends slot and action.

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
-use hands_sandbox::{Outcome, Request, Scratch, Status, Stdio, Step};
+use hands_sandbox::{Outcome, Request, Scratch, Slot, Status, Stdio, Step};
 use hands_types::limits::MAX_STREAM;
 use tokio::sync::mpsc;
 
@@ -31,9 +31,10 @@ pub(crate) async fn run(
         () = &mut cancel => return Ok(never_started()),
         held = pool.acquire(kind) => held?,
     };
-    let ends = Ends::open(&request)?;
+    let slot = &held.warm()?.slot;
+    let ends = Ends::open(slot, &request)?;
     let tree_needs_slot = matches!(request.scratch, Scratch::Disk)
-        || held.warm().is_some_and(|w| w.slot.input_root(&request.root_at) != request.root_at);
+        || slot.input_root(&request.root_at) != request.root_at;
     let (sandbox_request, mut streams) = ends.into_request(request, defaults)?;
     let mut warm = held.take()?;
     if let Err(error) = warm.slot.begin(sandbox_request) {
@@ -223,12 +224,11 @@ struct Ends {
 }
 
 impl Ends {
-    fn open(request: &ExecRequest) -> Result<Self, ExecError> {
+    fn open(slot: &Slot, request: &ExecRequest) -> Result<Self, ExecError> {
         match &request.terminal {
             Some(terminal) => {
-                let fail = ExecError::system("open a terminal");
-                let open = || {
-                    let (master, slave) = terminal::open(terminal)?;
+                let (master, slave) = terminal::open(slot, terminal)?;
+                let watch = || {
                     let feeder = Feeder::new(master.try_clone()?, true)?;
                     let outputs = vec![ReadEnd::new(Stream::Stdout, master, false)?];
                     Ok::<_, std::io::Error>(Self {
@@ -236,7 +236,7 @@ impl Ends {
                         theirs: Stdio::Tty { slave },
                     })
                 };
-                open().map_err(fail)
+                watch().map_err(ExecError::system("watch a terminal"))
             }
             None => {
                 Self::pipes(request.stdin).map_err(ExecError::system("open the action's streams"))

@@ -3,24 +3,19 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use hands_sandbox::Slot;
 use rustix::process::Signal;
-use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
+use crate::error::ExecError;
 use crate::request::Terminal;
 
-/// Both sides of a new terminal: ours, non-blocking, and the action's.
-pub(crate) fn open(terminal: &Terminal) -> io::Result<(OwnedFd, OwnedFd)> {
-    let master =
-        rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-    rustix::pty::grantpt(&master)?;
-    rustix::pty::unlockpt(&master)?;
-    let name = rustix::pty::ptsname(&master, Vec::new())?;
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let slave = rustix::fs::open(name, flags, Mode::empty())?;
-    resize(&master, terminal.rows, terminal.columns)?;
-    rustix::io::ioctl_fionbio(&master, true)?;
+/// Both sides of a new terminal of a slot: ours, non-blocking, and the action's.
+pub(crate) fn open(slot: &Slot, terminal: &Terminal) -> Result<(OwnedFd, OwnedFd), ExecError> {
+    let (master, slave) = slot.terminal()?;
+    let prepared = resize(&master, terminal.rows, terminal.columns)
+        .and_then(|()| Ok(rustix::io::ioctl_fionbio(&master, true)?));
+    prepared.map_err(ExecError::system("prepare a terminal"))?;
     Ok((master, slave))
 }
 

@@ -92,14 +92,16 @@ impl Launcher {
         ask.u64(config.index.into())
             .u64(network)
             .u64(u64::from(config.privilege == Privilege::Userns));
-        let (answer, mut fds) = self.ask(&ask.0)?;
+        let (answer, fds) = self.ask(&ask.0)?;
         let malformed = || SandboxError::Malformed { who: "launcher" };
         let mut fields = Reader(&answer);
         let owner = fields.u64().ok_or_else(malformed)?;
         let directory: PathBuf = fields.path().ok_or_else(malformed)?;
-        let sock = fds.pop().ok_or_else(malformed)?;
+        let mut fds = fds.into_iter();
+        let sock = fds.next().ok_or_else(malformed)?;
         let owner = u32::try_from(owner).ok();
-        Slot::new(sock, owner, (self.config.isolation == Isolation::Process).then_some(directory))
+        let directory = (self.config.isolation == Isolation::Process).then_some(directory);
+        Slot::new(sock, owner, directory, fds.next())
     }
 
     /// What this machine denies, as sentences for the user: limits that are not enforced, landlock that is missing.

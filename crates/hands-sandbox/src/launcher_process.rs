@@ -18,7 +18,7 @@ use crate::config::{ExposedPath, Isolation, LauncherConfig, Network, Privilege, 
 use crate::ids::Ids;
 use crate::range::{Claim, Range};
 use crate::remove::remove_tree;
-use crate::spawn;
+use crate::spawn::{self, Started};
 use crate::sweep::sweep;
 use crate::wire::{self, MAX_PACKET, Reader, Writer};
 
@@ -90,10 +90,12 @@ fn serve(sock: &OwnedFd) -> io::Result<()> {
             let wanted =
                 read_slot(&mut Reader(&packet[..length])).ok_or(io::ErrorKind::InvalidData)?;
             match state.start(wanted) {
-                Ok((theirs, owner, directory)) => {
+                Ok((started, owner, directory)) => {
                     let mut answer = Writer::default();
                     answer.u64(0).u64(owner.map_or(u64::MAX, u64::from)).path(&directory);
-                    wire::send(sock, &answer.0, &[theirs.as_fd()])?;
+                    let mut theirs = vec![started.sock.as_fd()];
+                    theirs.extend(started.terminals.as_ref().map(AsFd::as_fd));
+                    wire::send(sock, &answer.0, &theirs)?;
                 }
                 Err(why) => refuse(sock, &why)?,
             }
@@ -158,8 +160,8 @@ impl State {
         Ok((Self { config, ids, cgroups, slots: BTreeMap::new() }, answer.0))
     }
 
-    /// Starts a slot. Returns the worker's end of its socket, the owner of its streams, and its directory.
-    fn start(&mut self, wanted: SlotConfig) -> Result<(OwnedFd, Option<u32>, PathBuf), String> {
+    /// Starts a slot. Returns its spawner, the owner of its streams, and its directory.
+    fn start(&mut self, wanted: SlotConfig) -> Result<(Started, Option<u32>, PathBuf), String> {
         self.end(wanted.index);
         let name = format!("slot-{}", wanted.index);
         let cgroup = match &self.cgroups {
@@ -189,7 +191,7 @@ impl State {
                 } else {
                     directory
                 };
-                Ok((started.sock, self.ids.owner(range), inside))
+                Ok((started, self.ids.owner(range), inside))
             }
             Err(why) => {
                 if let Some(cgroup) = cgroup {

@@ -4,8 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{FileType, fstat};
+use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
+use rustix::pty::OpenptFlags;
 
 use crate::message::{self, KILL};
 use crate::wire::{self, Writer};
@@ -19,6 +20,8 @@ pub struct Slot {
     owner: Option<u32>,
     /// At `Process`: where the input root is.
     directory: Option<PathBuf>,
+    /// The slot's own terminals.
+    terminals: Option<OwnedFd>,
     /// Number of the last request.
     sequence: u64,
     running: bool,
@@ -29,10 +32,11 @@ impl Slot {
         sock: OwnedFd,
         owner: Option<u32>,
         directory: Option<PathBuf>,
+        terminals: Option<OwnedFd>,
     ) -> Result<Self, SandboxError> {
         rustix::io::ioctl_fionbio(&sock, true)
             .map_err(|e| SandboxError::system("make a slot's socket non-blocking")(e.into()))?;
-        Ok(Self { sock, owner, directory, sequence: 0, running: false })
+        Ok(Self { sock, owner, directory, terminals, sequence: 0, running: false })
     }
 
     /// Sends a request. Does not block. An error says that nothing was started.
@@ -56,6 +60,24 @@ impl Slot {
         message::send_request(&self.sock, &body, &streams)?;
         self.running = true;
         Ok(())
+    }
+
+    /// A new terminal for the slot's next action: the side that types and reads, and the action's. It is one of the
+    /// slot's own, so that it has a name inside (`tty`); where the kernel gives a slot none, it is one of the machine's.
+    pub fn terminal(&self) -> Result<(OwnedFd, OwnedFd), SandboxError> {
+        let open = || {
+            let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+            let master = match &self.terminals {
+                Some(directory) => rustix::fs::openat(directory, "ptmx", flags, Mode::empty())?,
+                None => rustix::fs::open("/dev/ptmx", flags, Mode::empty())?,
+            };
+            rustix::pty::unlockpt(&master)?;
+            // By the master itself: its name means nothing outside of the slot.
+            let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+            let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
+            Ok((master, slave))
+        };
+        open().map_err(|e: Errno| SandboxError::system("open a terminal")(e.into()))
     }
 
     /// Lets the action open its own streams by name (`/dev/stdout`), which asks for the owner of a pipe or terminal.

@@ -24,6 +24,8 @@ pub(crate) struct Started {
     pub(crate) pid: Pid,
     /// The worker's end of its socket.
     pub(crate) sock: OwnedFd,
+    /// The slot's own terminals, where it has some.
+    pub(crate) terminals: Option<OwnedFd>,
 }
 
 /// Starts a spawner and waits until it is ready. The error says which step failed.
@@ -65,16 +67,16 @@ pub(crate) fn start(
         }
         wire::send(&ours, b"go", &[]).map_err(step("the spawner"))?;
         let mut answer = [0; 1024];
-        let (length, _) = wire::receive(&ours, &mut answer).map_err(step("the spawner"))?;
+        let (length, mut fds) = wire::receive(&ours, &mut answer).map_err(step("the spawner"))?;
         let mut answer = Reader(&answer[..length]);
         match answer.u64() {
-            Some(0) => Ok(()),
+            Some(0) => Ok(fds.pop()),
             Some(_) => Err(answer.string().unwrap_or_default()),
             None => Err("the spawner died".to_owned()),
         }
     })();
     match ready {
-        Ok(()) => Ok(Started { pid, sock: ours }),
+        Ok(terminals) => Ok(Started { pid, sock: ours, terminals }),
         Err(why) => {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());

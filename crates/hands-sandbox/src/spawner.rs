@@ -81,7 +81,9 @@ pub(crate) fn run(plan: Plan, cgroup: Option<&SlotCgroup>) -> ! {
     match setup::set_up(plan, cgroup) {
         Ok(mut slot) => {
             answer.u64(0);
-            if wire::send(&slot.sock, &answer.0, &[]).is_ok() {
+            let terminals = slot.terminals.take();
+            let terminals = terminals.as_ref().map(AsFd::as_fd);
+            if wire::send(&slot.sock, &answer.0, terminals.as_slice()).is_ok() {
                 if namespaced {
                     serve::serve(&mut slot, cgroup)
                 } else {

@@ -10,6 +10,8 @@ pub(crate) async fn run(bench: &mut Bench<'_>) {
     let out =
         dialog(bench, "test -t 0 && stty size; echo $TERM >/dev/tty; echo err >&2", &[]).await;
     bench.check("size, TERM, one stream", out == "31 117\r\nxterm-test\r\nerr\r\n", &out);
+    let out = dialog(bench, "test \"$(tty)\" = \"$(readlink /proc/self/fd/0)\" && tty", &[]).await;
+    bench.check("its name", out.starts_with("/dev/pts/"), &out);
     let script = "trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.05; done";
     let out = dialog(bench, script, &[("ready", InputEvent::Resize(50, 60))]).await;
     bench.check("resize", out.ends_with("50 60\r\n"), &out);

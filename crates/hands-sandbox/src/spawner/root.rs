@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use super::setup::{Step, named};
 use super::{Plan, Shown, etc};
+use crate::UID_INSIDE;
 use crate::config::Network;
 use crate::ids::c_path;
 use crate::kernel::{self, NODEV, NOSUID, RDONLY};
@@ -96,15 +97,8 @@ pub(crate) fn build(plan: &Plan) -> Step<OwnedFd> {
             kernel::set_attributes(tree, *attributes).and_then(|()| kernel::attach(tree, at));
         named(&at.to_string_lossy(), attached)?;
     }
-    let terminals = libc::MS_NOSUID | libc::MS_NOEXEC;
     // Programs that need no terminals of their own do without it.
-    drop(kernel::mount(
-        c"devpts",
-        c"dev/pts",
-        c"devpts",
-        terminals,
-        c"newinstance,ptmxmode=0666,mode=0620",
-    ));
+    drop(terminals());
     let template = named("the root's second view", kernel::clone_mount(&root))?;
     named("pivot_root", enter())?;
     let read_only =
@@ -119,6 +113,13 @@ fn open(shown: &Shown, recursive: bool) -> Step<OwnedFd> {
         Some(tree) => named(&name, rustix::io::fcntl_dupfd_cloexec(tree, 3)),
         None => named(&name, kernel::clone_tree(&shown.host, recursive)),
     }
+}
+
+/// Terminals of the slot's own, which all belong to the action's user.
+fn terminals() -> io::Result<()> {
+    let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
+    let options = format!("newinstance,ptmxmode=0666,mode=0620,uid={UID_INSIDE},gid={UID_INSIDE}");
+    kernel::mount(c"devpts", c"dev/pts", c"devpts", flags, &CString::new(options)?)
 }
 
 /// Mounts the root somewhere and makes it the working directory.

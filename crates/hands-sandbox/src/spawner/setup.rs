@@ -32,6 +32,8 @@ pub(crate) struct SlotState {
     pub(crate) disk: OwnedFd,
     /// The same, by path.
     pub(crate) directory: PathBuf,
+    /// The slot's own terminals: a directory with `ptmx`. None at `Process`, and where the kernel denies it.
+    pub(crate) terminals: Option<OwnedFd>,
     pub(crate) network: Option<NetworkWatch>,
     pub(crate) copy_always: bool,
     /// The slot's directory can't hold what an overlay writes.
@@ -148,6 +150,7 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
         template,
         cache,
         disk,
+        terminals: if namespaced { terminals() } else { None },
         network: watch,
         copy_always: plan.copy_always,
         copy_on_disk,
@@ -179,6 +182,13 @@ fn can_be_upper(directory: &OwnedFd) -> bool {
     let overlay = rustix::fs::fstatfs(directory).is_ok_and(|fs| fs.f_type == OVERLAYFS_SUPER_MAGIC);
     let flags = rustix::fs::XattrFlags::empty();
     !overlay && rustix::fs::fsetxattr(directory, "user.hands", b"1", flags).is_ok()
+}
+
+fn terminals() -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open("/dev/pts", flags, Mode::empty()).ok()?;
+    rustix::fs::statat(&directory, "ptmx", rustix::fs::AtFlags::empty()).ok()?;
+    Some(directory)
 }
 
 fn open(path: &str) -> Step<OwnedFd> {

@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use hands_sandbox::{Status, Stdio, Step};
-use rustix::pty::OpenptFlags;
 
 use crate::harness::{Bench, request, running};
 
@@ -179,14 +178,8 @@ fn ends(b: &mut Bench<'_>) {
 }
 
 fn terminal(b: &mut Bench<'_>) {
-    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-    rustix::pty::grantpt(&master).expect("grantpt");
-    rustix::pty::unlockpt(&master).expect("unlockpt");
-    let name = rustix::pty::ptsname(&master, Vec::new()).expect("its name");
-    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
-    let slave =
-        rustix::fs::open(name.as_c_str(), flags, rustix::fs::Mode::empty()).expect("its slave");
-    let script = "test -t 0 && test -t 2 && echo one > /dev/tty && read line && echo got $line && kill -INT 0";
+    let (master, slave) = b.slot.terminal().expect("a terminal");
+    let script = "test -t 0 && test -t 2 && tty && echo two > $(tty) && echo one > /dev/tty && read line && echo got $line && kill -INT 0";
     let null = || std::fs::File::options().write(true).open("/dev/null").expect("/dev/null").into();
     let mut wanted = request(&["sh", "-c", script], null(), null());
     wanted.stdio = Stdio::Tty { slave };
@@ -199,8 +192,16 @@ fn terminal(b: &mut Bench<'_>) {
     // With the last slave closed, the master ends with EIO.
     let end = master.read_to_end(&mut seen).expect_err("no end without the slave's").raw_os_error();
     let seen = format!("{} {end:?}", String::from_utf8_lossy(&seen));
+    let named = !b.has_namespaces() || seen.contains("/dev/pts/0\r\n");
     let good = seen.contains("one")
+        && seen.contains("two")
+        && named
         && seen.contains("got typed")
         && outcome.status == Status::Signaled(libc::SIGINT);
     b.check("a controlling terminal", good, format!("{seen:?} {outcome:?}"));
+    drop(master);
+    let own = "import os, pty; m, s = pty.openpty(); print(os.ttyname(s)); os.listdir('/dev/pts')";
+    let ran = b.run(&["python3", "-c", own]);
+    let first = !b.has_namespaces() || ran.out == "/dev/pts/0\n";
+    b.check("terminals of its own, and none is left", ran.exited(0) && first, ran.note());
 }
