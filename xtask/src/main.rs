@@ -4,6 +4,7 @@
 
 mod bench;
 mod leftovers;
+mod macos;
 mod proto;
 mod suite;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use crate::leftovers::Machine;
+use crate::macos;
 
 /// A program that some test calls, and the Debian package that has it.
 const NEEDED: &[(&str, &str)] = &[
@@ -57,7 +58,7 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     for (title, arguments) in steps {
         let began = Instant::now();
         println!("== {title}: cargo {}", arguments.join(" "));
-        let ok = step(root, &scratch, arguments, &mut tally);
+        let ok = step(root, &scratch, arguments, &[], &mut tally);
         println!(
             "== {title}: {} in {:.0} s",
             if ok { "ok" } else { "FAILED" },
@@ -70,6 +71,7 @@ pub(crate) fn run(root: &Path) -> ExitCode {
             tally.failed += 1;
         }
     }
+    check_for_macos(root, &scratch, &mut tally);
     let left = Machine::observe().left_since(&before, &scratch);
     for thing in &left {
         eprintln!("left behind: {thing}");
@@ -88,10 +90,35 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+fn check_for_macos(root: &Path, scratch: &Path, tally: &mut Tally) {
+    match macos::environment(scratch) {
+        Ok(environment) => {
+            println!("== macOS: cargo {}", macos::ARGUMENTS.join(" "));
+            if step(root, scratch, macos::ARGUMENTS, &environment, tally) {
+                tally.passed += 1;
+            } else {
+                println!("== macOS: FAILED");
+                tally.failed += 1;
+            }
+        }
+        Err(why) => {
+            println!("skipped: {why}");
+            tally.skipped += 1;
+        }
+    }
+}
+
 /// Runs one cargo command, shows its output as it comes and counts its results.
-fn step(root: &Path, scratch: &Path, arguments: &[&str], tally: &mut Tally) -> bool {
+fn step(
+    root: &Path,
+    scratch: &Path,
+    arguments: &[&str],
+    environment: &[(&str, PathBuf)],
+    tally: &mut Tally,
+) -> bool {
     let mut command = Command::new(env!("CARGO"));
     command.args(arguments).current_dir(root).env("TMPDIR", scratch).env("CARGO_INCREMENTAL", "0");
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.env_remove("RUSTUP_TOOLCHAIN").stdin(Stdio::null()).stdout(Stdio::piped());
     if let Some(target) = target_directory() {
         command.env("CARGO_TARGET_DIR", target);

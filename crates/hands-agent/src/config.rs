@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
 use hands_worker::IsolationChoice;
 
 /// What an agent is told once.
@@ -32,7 +33,7 @@ pub struct AgentConfig {
     pub worker: AgentWorker,
 }
 
-/// The embedded worker of an agent.
+/// The embedded worker of an agent. Only Linux has one.
 #[derive(Clone, Debug)]
 pub struct AgentWorker {
     /// The program that becomes the sandbox launcher; ordinarily `/proc/self/exe`.
@@ -50,5 +51,6 @@ pub struct AgentWorker {
     /// Tags that actions may ask for.
     pub tags: Vec<String>,
     /// Which isolation level to take.
+    #[cfg(target_os = "linux")]
     pub isolation: IsolationChoice,
 }

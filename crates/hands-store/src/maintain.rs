@@ -80,7 +80,7 @@ fn start_sync(inner: &Inner) -> Result<Disk, StoreError> {
         .spawn(move || {
             while let Ok(()) = changed.recv() {
                 let begun = Instant::now();
-                if let Err(errno) = rustix::fs::syncfs(&dir) {
+                if let Err(errno) = sync(&dir) {
                     tracing::warn!(%errno, dir = %root.display(), "the disk could not be brought up to date");
                 }
                 // Half of the time at most, however slow the disk is. What changes meanwhile stays in the channel,
@@ -94,6 +94,18 @@ fn start_sync(inner: &Inner) -> Result<Disk, StoreError> {
         })
         .map_err(StoreError::io("start a thread for", std::path::Path::new("the disk")))?;
     Ok(Disk { dirty, _open: open })
+}
+
+#[cfg(target_os = "linux")]
+fn sync(dir: &std::fs::File) -> rustix::io::Result<()> {
+    rustix::fs::syncfs(dir)
+}
+
+/// There is no call for one file system.
+#[cfg(not(target_os = "linux"))]
+fn sync(_dir: &std::fs::File) -> rustix::io::Result<()> {
+    rustix::fs::sync();
+    Ok(())
 }
 
 fn maintain(inner: &Arc<Inner>, queue: &Receiver<Request>, sync: &Disk) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use hands_tree::{Change, ChangeKind, Directory, FileNode, SymlinkNode};
 use hands_types::Digest;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{StageError, StoreError};
@@ -142,8 +142,7 @@ impl<'a> Materializer<'a> {
                     self.fill(&handle, &path_below, &below)?;
                 }
                 DeltaNode::Changed(ChangeKind::Removed) => {
-                    // An overlay takes a character device 0/0 for "nothing here"; making one needs no privilege.
-                    rustix::fs::mknodat(handle, *name, FileType::CharacterDevice, Mode::empty(), 0)
+                    whiteout(handle, name)
                         .map_err(StoreError::errno("make a whiteout at", &path_below))?;
                 }
             }
@@ -260,4 +259,17 @@ fn symlink(at: BorrowedFd<'_>, dir: &Path, node: &SymlinkNode) -> Result<(), Sto
 fn finish_directory(handle: &OwnedFd, path: &Path) -> Result<(), StageError> {
     rustix::fs::futimens(handle, &FIXED).map_err(StoreError::errno("set the time of", path))?;
     Ok(())
+}
+
+/// An overlay takes a character device 0/0 for "nothing here"; making one needs no privilege.
+#[cfg(target_os = "linux")]
+fn whiteout(directory: &OwnedFd, name: &str) -> rustix::io::Result<()> {
+    use rustix::fs::FileType;
+    rustix::fs::mknodat(directory, name, FileType::CharacterDevice, Mode::empty(), 0)
+}
+
+/// Differences are for overlays, which only workers mount.
+#[cfg(not(target_os = "linux"))]
+fn whiteout(_directory: &OwnedFd, _name: &str) -> rustix::io::Result<()> {
+    Err(rustix::io::Errno::NOTSUP)
 }

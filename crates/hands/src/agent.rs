@@ -9,6 +9,7 @@ use hands_config::{Environment, Flags, Places, Settings};
 use hands_run::Out;
 use hands_types::ErrorClass;
 use hands_types::error::exit;
+#[cfg(target_os = "linux")]
 use hands_worker::IsolationChoice;
 use serde_json::json;
 
@@ -71,6 +72,7 @@ fn configure(environment: &Environment) -> Result<AgentConfig, Problem> {
             expose: settings.worker.expose.clone(),
             toolchains: text("PATH").zip(text("HOME").map(PathBuf::from)),
             tags: settings.worker.tags.clone(),
+            #[cfg(target_os = "linux")]
             isolation: machine::isolation(&settings.worker, IsolationChoice::Best)?,
         },
     })

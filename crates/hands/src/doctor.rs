@@ -1,7 +1,10 @@
 //! `hands doctor`: what this machine can do, found by trying; what actions see of it; how to mend what is missing.
 
 mod checks;
+#[cfg(target_os = "linux")]
 mod kernel;
+#[cfg(target_os = "linux")]
+mod sandbox;
 
 use hands_config::{Environment, Flags, Places, Settings};
 use hands_run::Out;
@@ -10,6 +13,8 @@ use serde_json::json;
 
 use crate::cli::DoctorArgs;
 use crate::problem::Problem;
+#[cfg(target_os = "linux")]
+use sandbox::exposed;
 
 /// One thing that was looked at.
 #[derive(Debug)]
@@ -87,7 +92,7 @@ pub(crate) fn run(args: &DoctorArgs, environment: &Environment, out: &Out) -> Re
     match Places::find(environment) {
         Ok(places) => {
             match Settings::load(&places, environment, &Flags::default()) {
-                Ok(settings) => all.extend(checks::exposed(environment, &settings)),
+                Ok(settings) => all.extend(exposed(environment, &settings)),
                 Err(error) => all.push(Check::bad(
                     "settings",
                     hands_run::chain(&error),
@@ -125,6 +130,12 @@ pub(crate) fn run(args: &DoctorArgs, environment: &Environment, out: &Out) -> Re
     }
     let worst = all.iter().map(|c| c.state).max().unwrap_or(State::Good);
     Ok(if worst == State::Bad { exit::CLUSTER } else { exit::OK })
+}
+
+/// Nothing runs here, so nothing is seen.
+#[cfg(not(target_os = "linux"))]
+fn exposed(_environment: &Environment, _settings: &Settings) -> Vec<Check> {
+    Vec::new()
 }
 
 fn print(check: &Check, out: &Out) -> Result<(), hands_run::Closed> {

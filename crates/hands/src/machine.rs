@@ -1,8 +1,10 @@
 //! What a worker offers of this machine where nothing else is configured.
 
 use hands_config::WorkerSettings;
+#[cfg(target_os = "linux")]
 use hands_sandbox::Isolation;
 use hands_types::ErrorClass;
+#[cfg(target_os = "linux")]
 use hands_worker::IsolationChoice;
 
 use crate::problem::Problem;
@@ -17,10 +19,29 @@ pub(crate) fn slots(settings: &WorkerSettings) -> u32 {
 
 /// All of the machine's memory, bytes.
 pub(crate) fn memory(settings: &WorkerSettings) -> u64 {
-    settings.memory.unwrap_or_else(|| {
-        let info = rustix::system::sysinfo();
-        info.totalram.saturating_mul(info.mem_unit.into())
-    })
+    settings.memory.unwrap_or_else(total_memory)
+}
+
+#[cfg(target_os = "linux")]
+fn total_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(info.mem_unit.into())
+}
+
+/// Nothing runs there that would use it.
+#[cfg(not(target_os = "linux"))]
+fn total_memory() -> u64 {
+    0
+}
+
+/// Why there is no `hands worker` here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn no_worker() -> Problem {
+    Problem::new(
+        ErrorClass::Environment,
+        "this machine cannot be a worker, because actions need Linux",
+    )
+    .hint("start `hands worker` on a machine that has it")
 }
 
 /// The machine's name.
@@ -29,6 +50,7 @@ pub(crate) fn name() -> String {
 }
 
 /// The configured isolation level; `otherwise` where none is.
+#[cfg(target_os = "linux")]
 pub(crate) fn isolation(
     settings: &WorkerSettings,
     otherwise: IsolationChoice,

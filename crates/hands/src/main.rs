@@ -14,6 +14,7 @@ mod logging;
 mod machine;
 mod problem;
 mod runtime;
+#[cfg(target_os = "linux")]
 mod worker;
 
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ use problem::Problem;
 fn main() -> ExitCode {
     // The sandbox's launcher is this program once more. It must stay a process of one thread, so nothing may come
     // before it.
+    #[cfg(target_os = "linux")]
     if std::env::args_os().nth(1).is_some_and(|word| word == hands_sandbox::LAUNCHER_WORD) {
         hands_sandbox::launcher_main()
     }
@@ -47,7 +49,10 @@ fn dispatch() -> u8 {
     let passes_through = cli.command.passes_exit_code_through();
     let ended = match cli.command {
         Command::Hub(args) => hub::run(args, &environment),
+        #[cfg(target_os = "linux")]
         Command::Worker(args) => worker::run(args, &environment),
+        #[cfg(not(target_os = "linux"))]
+        Command::Worker(_) => Err(machine::no_worker()),
         Command::Agent(args) => match args.command {
             AgentCommand::Run => agent::run(&environment),
             AgentCommand::Status { json } => agent::status(json, &environment, &out),

@@ -84,9 +84,6 @@ macro_rules! from_classed {
     };
 }
 
-from_classed!(
-    hands_hub::HubError,
-    hands_link::LinkError,
-    hands_store::StoreError,
-    hands_worker::WorkerError
-);
+from_classed!(hands_hub::HubError, hands_link::LinkError, hands_store::StoreError);
+#[cfg(target_os = "linux")]
+from_classed!(hands_worker::WorkerError);

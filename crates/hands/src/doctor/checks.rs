@@ -1,14 +1,15 @@
 //! The checks themselves.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use hands_config::{Environment, Places, Settings};
-use hands_sandbox::Isolation;
-use hands_types::{ErrorClass, limits};
+use hands_config::Places;
+use hands_types::limits;
 use rustix::process::{Resource, getrlimit};
 
-use super::{Check, kernel};
+use super::Check;
+#[cfg(target_os = "linux")]
+use super::sandbox::isolation;
 use crate::problem::Problem;
 
 /// Descriptors that a busy agent wants.
@@ -34,59 +35,13 @@ pub(super) fn of_machine(places: &Places) -> Result<Vec<Check>, Problem> {
     Ok(checks)
 }
 
-fn isolation(scratch: &Path) -> Result<Vec<Check>, Problem> {
-    let program = crate::front::this_program()?;
-    let found = hands_sandbox::probe(&program, scratch)
-        .map_err(|error| Problem::of(&error, ErrorClass::Environment))?;
-    let mut checks = Vec::new();
-    match found.best() {
-        Some(Isolation::Full) => {
-            checks.push(Check::good("isolation", "full: a command ran in all namespaces"));
-        }
-        Some(level) => checks.push(Check::weak(
-            "isolation",
-            format!("{level}: actions run, with less between them and this machine"),
-            "see below what is missing; a worker for others needs `full`",
-        )),
-        None => checks.push(Check::bad(
-            "isolation",
-            "none: no command can be run here",
-            "see below what is missing",
-        )),
-    }
-    for report in &found.levels {
-        if let Some(why) = &report.failure {
-            let name = match report.level {
-                Isolation::Full => "  full",
-                Isolation::NoNetns => "  no-netns",
-                Isolation::Process => "  process",
-            };
-            let cure = kernel::cure(report.level);
-            checks.push(Check::weak(name, why.clone(), cure));
-        }
-    }
-    checks.push(kernel::user_namespaces());
-    checks.push(kernel::overlay());
-    checks.push(match found.landlock_abi {
-        0 => Check::weak(
-            "landlock",
-            "the kernel has none, or it is switched off",
-            "Linux 5.13 or later with `landlock` in the kernel's `lsm=` list",
-        ),
-        abi => Check::good("landlock", format!("version {abi} of its interface")),
-    });
-    checks.push(match found.cgroup {
-        Some(version) => Check::good("cgroups", format!("{version}: memory and processes of an action are limited")),
-        None => Check::weak(
-            "cgroups",
-            "none that this user may write: only single processes are limited, not a whole action",
-            "run under systemd with `Delegate=yes` (`systemd-run --user --scope -p Delegate=yes …`), or as root",
-        ),
-    });
-    for warning in found.warnings {
-        checks.push(Check::note("  also", warning));
-    }
-    Ok(checks)
+#[cfg(not(target_os = "linux"))]
+fn isolation(_scratch: &Path) -> Result<Vec<Check>, Problem> {
+    Ok(vec![Check::weak(
+        "isolation",
+        "this machine cannot be a worker, because actions need Linux",
+        "start `hands worker` on a machine that has it",
+    )])
 }
 
 fn disk(state: &Path) -> Check {
@@ -167,39 +122,4 @@ fn descriptors() -> Check {
         Some(most) => Check::good(name, format!("{most} at most for a process")),
         None => Check::good(name, "no limit"),
     }
-}
-
-/// What actions can see of this machine.
-pub(super) fn exposed(environment: &Environment, settings: &Settings) -> Vec<Check> {
-    let mut checks = Vec::new();
-    let there = |paths: Vec<PathBuf>| {
-        paths
-            .into_iter()
-            .filter(|p| p.exists())
-            .map(|p| p.display().to_string())
-            .collect::<Vec<_>>()
-    };
-    let usual = there(hands_sandbox::default_host_paths());
-    checks.push(Check::note(
-        "actions see",
-        format!("{} and a filtered /etc, read-only", usual.join(" ")),
-    ));
-    let home = environment.get("HOME").map(PathBuf::from).unwrap_or_default();
-    let path = environment.get("PATH").and_then(|p| p.to_str()).unwrap_or_default();
-    let toolchains = hands_exec::toolchains(path, &home);
-    for path in &toolchains.paths {
-        checks.push(Check::note("  toolchain", path.host.display().to_string()));
-    }
-    for path in &settings.worker.expose {
-        checks.push(if path.exists() {
-            Check::note("  exposed", path.display().to_string())
-        } else {
-            Check::weak(
-                "  exposed",
-                format!("{} does not exist", path.display()),
-                "correct `worker.expose` in hands.toml",
-            )
-        });
-    }
-    checks
 }

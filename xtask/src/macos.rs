@@ -1,0 +1,57 @@
+//! The part of the program that macOS has too, checked for it from here: client, agent, hub and the command line. A
+//! check links nothing, but build scripts compile C, for which Zig's compiler knows every system's headers.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const TARGET: &str = "aarch64-apple-darwin";
+
+/// What cargo is asked.
+pub(crate) const ARGUMENTS: &[&str] =
+    &["check", "--quiet", "--target", TARGET, "--package", "hands"];
+
+/// The environment for [`ARGUMENTS`], or what this machine lacks for it. Writes two small scripts into `scratch`.
+pub(crate) fn environment(scratch: &Path) -> Result<Vec<(&'static str, PathBuf)>, String> {
+    if !is_installed() {
+        return Err(format!("the check for macOS: `rustup target add {TARGET}` makes it possible"));
+    }
+    let zig = zig().ok_or("the check for macOS: `pip install ziglang` makes it possible")?;
+    let failed = |e: io::Error| format!("the check for macOS: {}: {e}", scratch.display());
+    // Build scripts name the target in clang's words, which Zig does not take.
+    let cc = format!(
+        "#!/bin/sh\nfor a do shift; case $a in --target=*|-arch|arm64|-mmacosx-version-min=*) ;; *) set -- \"$@\" \
+         \"$a\";; esac; done\nexec {zig} cc -target aarch64-macos \"$@\"\n"
+    );
+    let ar = format!("#!/bin/sh\nexec {zig} ar \"$@\"\n");
+    let script = |name: &str, text: &str| {
+        let path = scratch.join(name);
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        Ok(path)
+    };
+    Ok(vec![
+        ("CC_aarch64_apple_darwin", script("macos-cc", &cc).map_err(failed)?),
+        ("AR_aarch64_apple_darwin", script("macos-ar", &ar).map_err(failed)?),
+        // Of blake3: its assembly would need another assembler, and is not what is checked.
+        ("CARGO_FEATURE_PURE", PathBuf::from("1")),
+    ])
+}
+
+fn is_installed() -> bool {
+    let asked =
+        Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output();
+    asked.is_ok_and(|said| Path::new(String::from_utf8_lossy(&said.stdout).trim()).is_dir())
+}
+
+/// How Zig is called here.
+fn zig() -> Option<&'static str> {
+    ["zig", "python3 -m ziglang"].into_iter().find(|zig| {
+        let mut words = zig.split(' ');
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).arg("version").stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    })
+}
