@@ -55,6 +55,8 @@ pub(crate) struct Db {
     writer: Mutex<Option<Sender<Commit>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     reader: Mutex<Connection>,
+    /// For what may look at many rows, so that a question about one never waits for it.
+    lister: Mutex<Connection>,
     retained: Retained,
     desk: Arc<trouble::Desk>,
     /// Held for its lock, until the table is closed.
@@ -95,6 +97,7 @@ impl Db {
         let path = dir.join("hub.db");
         let connection = schema::open(&path)?;
         let reader = schema::open_reader(&path)?;
+        let lister = schema::open_reader(&path)?;
         let retained = read::retained(&reader, bounds.retained_since())
             .map_err(|source| HubError::Database { what: "read", path: path.clone(), source })?;
         let mut writer = write::Writer::new(connection, bounds)
@@ -115,6 +118,7 @@ impl Db {
             writer: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
             reader: Mutex::new(reader),
+            lister: Mutex::new(lister),
             retained,
             desk,
             lock: Mutex::new(Some(lock)),
@@ -156,6 +160,10 @@ impl Db {
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
         locked(&self.reader)
+    }
+
+    fn lister(&self) -> MutexGuard<'_, Connection> {
+        locked(&self.lister)
     }
 
     fn failed(&self, what: &'static str) -> impl FnOnce(rusqlite::Error) -> HubError {

@@ -55,6 +55,8 @@ impl Execution for ExecutionService {
             && let Some(result) =
                 hands_reapi::cached_result(&hub.store, &request.instance_name, &digest)
                     .map_err(store_status)?
+            // A client may have recorded a failure. Whoever asks for the action again means to have it run.
+            && result.exit_code == 0
         {
             let (record, done) = answer_from_cache(hub, &request, digest, &caller, result);
             return Ok(Response::new(once(hub, record, &done, &inline)));

@@ -19,6 +19,10 @@ use crate::execution::{Found, Waiter, operation_id, ticket};
 use crate::follow::{Inline, ended_operation, operation_of};
 use crate::shared::{Shared, table_status};
 
+mod filter;
+
+pub(crate) use filter::Filter;
+
 /// The service.
 #[derive(Clone, Debug)]
 pub(crate) struct OperationsService(pub(crate) Arc<Shared>);
@@ -34,9 +38,11 @@ impl Operations for OperationsService {
     ) -> Result<Response<ListOperationsResponse>, Status> {
         let request = request.into_inner();
         let size = match usize::try_from(request.page_size) {
-            Ok(0) | Err(_) => PAGE,
+            Ok(0) => PAGE,
             Ok(n) => n.min(PAGE_MAX),
+            Err(_) => return Err(Status::invalid_argument("page_size is negative")),
         };
+        let filter = Filter::read(&request.name, &request.filter)?;
         // A page's token is the last id that was given; newest first.
         let before = match request.page_token.as_str() {
             "" => u128::MAX,
@@ -47,17 +53,18 @@ impl Operations for OperationsService {
                     .0
             }
         };
+        let wanted = filter.clone();
         let active = self
             .0
             .ask(move |core| {
-                core.states(size, before)
+                core.states(size, before, &wanted)
                     .into_iter()
                     .map(|(record, state)| (record.id, operation_of(&record, &state)))
                     .collect::<Vec<_>>()
             })
             .await?;
         let hub = Arc::clone(&self.0);
-        let done = crate::task::blocking(move || hub.db.finished_before(before, size))
+        let done = crate::task::blocking(move || hub.db.finished_before(before, &filter, size))
             .await?
             .map_err(|e| table_status(&e))?;
         let mut found: Vec<(OperationId, Operation)> = done

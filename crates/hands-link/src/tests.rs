@@ -92,6 +92,36 @@ async fn a_tcp_port_in_use_is_reported_and_port_0_is_resolved() {
     assert!(matches!(dial(&address).await, Err(LinkError::Unreachable { .. })));
 }
 
+/// Without it an answer in two writes waits 40 ms for an acknowledgement that the peer delays.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn no_tcp_socket_waits_to_fill_its_packets() {
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+    let Address::Tcp(address) = listener.address().unwrap().clone() else { panic!("not tcp") };
+    let (_ended, server) = serve(listener);
+    let channel = connect(&Address::Tcp(address));
+    connection_id(&channel).await.unwrap();
+    // Both ends are in this process: every connected socket of this port is one of them.
+    let this = rustix::process::getpid();
+    let this = rustix::process::pidfd_open(this, rustix::process::PidfdFlags::empty()).unwrap();
+    let mut n_sockets = 0;
+    for entry in fs::read_dir("/proc/self/fd").unwrap().flatten() {
+        let number: i32 = entry.file_name().to_str().unwrap().parse().unwrap();
+        let none = rustix::process::PidfdGetfdFlags::empty();
+        let Ok(fd) = rustix::process::pidfd_getfd(&this, number, none) else { continue };
+        let ends =
+            [rustix::net::getsockname(&fd).ok(), rustix::net::getpeername(&fd).ok().flatten()];
+        let ports = ends
+            .map(|end| end.and_then(|a| std::net::SocketAddr::try_from(a).ok()).map(|a| a.port()));
+        if ports[1].is_some() && ports.contains(&Some(address.port())) {
+            n_sockets += 1;
+            assert!(rustix::net::sockopt::tcp_nodelay(&fd).unwrap(), "{ports:?}");
+        }
+    }
+    assert_eq!(n_sockets, 2, "the client's and the server's");
+    server.abort();
+}
+
 /// Streams for ever, and says why each stream ended.
 struct Endless {
     ends: mpsc::Sender<StreamEnd>,

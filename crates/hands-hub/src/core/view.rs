@@ -11,6 +11,7 @@ use hands_types::platform::property;
 use super::{Core, OpState, Stage};
 use crate::db::Record;
 use crate::jobs::job_of;
+use crate::operations::Filter;
 use crate::time::timestamp;
 
 impl Core {
@@ -68,10 +69,21 @@ impl Core {
         Some((Arc::clone(&operation.record), operation.state.borrow().clone()))
     }
 
-    /// States of what has not ended, newest first, of ids below `before`.
-    pub(crate) fn states(&self, limit: usize, before: u128) -> Vec<(Arc<Record>, OpState)> {
-        let mut ids: Vec<OperationId> =
-            self.operations.keys().filter(|id| id.0 < before).copied().collect();
+    /// States of what has not ended and is wanted, newest first, of ids below `before`.
+    pub(crate) fn states(
+        &self,
+        limit: usize,
+        before: u128,
+        filter: &Filter,
+    ) -> Vec<(Arc<Record>, OpState)> {
+        let mut ids: Vec<OperationId> = self
+            .operations
+            .values()
+            .map(|operation| &operation.record)
+            .filter(|r| r.id.0 < before)
+            .filter(|r| filter.fits_active(&r.instance, &r.metadata.tool_invocation_id))
+            .map(|r| r.id)
+            .collect();
         ids.sort_unstable_by(|a, b| b.cmp(a));
         ids.into_iter().take(limit).filter_map(|id| self.state(id)).collect()
     }

@@ -9,6 +9,7 @@ use super::row::{COLUMNS, Stored};
 use super::write::key;
 use super::{Db, Retained};
 use crate::HubError;
+use crate::operations::Filter;
 
 /// Shapes whose history is remembered.
 const MAX_SHAPES: u32 = 100_000;
@@ -64,7 +65,7 @@ impl Db {
 
     /// Finished operations, newest first; of one invocation where it is named.
     pub(crate) fn finished(&self, invocation: &str, limit: usize) -> Result<Vec<Stored>, HubError> {
-        self.reader()
+        self.lister()
             .prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM operations WHERE state = 2 AND (?1 = '' OR invocation = ?1) ORDER BY id DESC LIMIT ?2"
             ))
@@ -72,17 +73,30 @@ impl Db {
             .map_err(self.failed("read"))
     }
 
-    /// Finished operations of ids below `before`, newest first.
+    /// Finished operations of ids below `before` that a filter wants, newest first.
     pub(crate) fn finished_before(
         &self,
         before: u128,
+        filter: &Filter,
         limit: usize,
     ) -> Result<Vec<Stored>, HubError> {
-        self.reader()
+        if filter.done == Some(false) {
+            return Ok(Vec::new());
+        }
+        let Filter { instance, invocation, done: _ } = filter;
+        self.lister()
             .prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM operations WHERE state = 2 AND id < ?1 ORDER BY id DESC LIMIT ?2"
+                "SELECT {COLUMNS} FROM operations
+                 WHERE state = 2 AND id < ?1 AND (?2 IS NULL OR instance = ?2) AND (?3 IS NULL OR invocation = ?3)
+                 ORDER BY id DESC LIMIT ?4"
             ))
-            .and_then(|mut q| q.query_map(params![before.to_be_bytes(), rows(limit)], Stored::read)?.collect())
+            .and_then(|mut q| {
+                q.query_map(
+                    params![before.to_be_bytes(), instance, invocation, rows(limit)],
+                    Stored::read,
+                )?
+                .collect()
+            })
             .map_err(self.failed("read"))
     }
 

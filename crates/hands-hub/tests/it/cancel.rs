@@ -164,3 +164,86 @@ async fn a_request_that_is_given_up_at_any_moment_leaves_no_waiter() {
     drop(kept);
     soon("nothing left", activity.wait_for(hands_hub::Activity::is_idle)).await.unwrap();
 }
+
+#[tokio::test]
+async fn operations_are_listed_in_pages_and_no_filter_is_ignored() {
+    let world = World::new();
+    let client = world.client();
+    let mut worker = world.worker("w").await;
+    let mut names = Vec::new();
+    for salt in ["done 0", "done 1", "done 2"] {
+        let following = client.execute_as(world.salted(salt), "the first").await.unwrap();
+        names.push(following.name().to_owned());
+        worker.run(0).await;
+        following.response().await;
+    }
+    drop(worker);
+    let mut active = Vec::new();
+    for salt in ["active 0", "active 1"] {
+        let change = |r: &mut hands_proto::reapi::ExecuteRequest| r.instance_name = "a/b".into();
+        active.push(client.execute_with(world.salted(salt), change, None).await.unwrap());
+        names.push(active[active.len() - 1].name().to_owned());
+    }
+    names.reverse();
+    let list = |name: &str, filter: &str, page_size: i32, page_token: &str| {
+        let request = hands_proto::longrunning::ListOperationsRequest {
+            name: name.into(),
+            filter: filter.into(),
+            page_size,
+            page_token: page_token.into(),
+            ..Default::default()
+        };
+        let mut operations = client.operations();
+        async move {
+            let page = soon("the list", operations.list_operations(request)).await?.into_inner();
+            let names: Vec<String> = page.operations.into_iter().map(|o| o.name).collect();
+            Ok::<_, tonic::Status>((names, page.next_page_token))
+        }
+    };
+    for size in 1..=6 {
+        let (mut all, mut token) = (Vec::new(), String::new());
+        loop {
+            let (page, next) = list("", "", size, &token).await.unwrap();
+            assert!(page.len() <= usize::try_from(size).unwrap());
+            all.extend(page);
+            if next.is_empty() {
+                break;
+            }
+            token = next;
+        }
+        assert_eq!(all, names, "pages of {size}");
+    }
+    for (name, filter, range) in [
+        ("operations", "", 0..5),
+        ("", "done=true", 2..5),
+        ("", "done = false", 0..2),
+        ("a/b", "", 0..2),
+        ("a/b/operations", "done=true", 0..0),
+        ("", "instance=\"a/b\"", 0..2),
+        ("", "invocation=\"the first\" AND done=true", 2..5),
+        ("", "invocation=an-invocation AND done=false", 0..2),
+        ("", "invocation=nobody", 0..0),
+    ] {
+        assert_eq!(list(name, filter, 0, "").await.unwrap().0, names[range], "{name} {filter}");
+    }
+    for filter in [
+        "done",
+        "done=maybe",
+        "done:true",
+        "done=true OR done=false",
+        "done=true AND",
+        "worker=w",
+        "done=true AND done=false",
+        "instance=\"a",
+        "instance=",
+        "done=true done=true",
+        "NOT done=true",
+    ] {
+        let status = list("", filter, 0, "").await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{filter}");
+        assert!(status.message().contains("known are done=true"), "{status:?}");
+    }
+    for (size, token) in [(-1, ""), (0, "x")] {
+        assert_eq!(list("", "", size, token).await.unwrap_err().code(), Code::InvalidArgument);
+    }
+}

@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::support::{World, code, messages, metadata, ours, property, soon};
 
-fn missing(status: &tonic::Status) -> Vec<String> {
+pub(crate) fn missing(status: &tonic::Status) -> Vec<String> {
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
     let whole = rpc::Status::decode(status.details()).unwrap();
     let [detail] = &whole.details[..] else { panic!("exactly one detail: {whole:?}") };

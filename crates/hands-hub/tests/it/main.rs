@@ -2,6 +2,7 @@
 //! speaks the session's protocol and is stricter than a real one.
 
 mod cancel;
+mod checklist;
 mod execute;
 mod jobs;
 mod logs;

@@ -193,12 +193,32 @@ impl Client {
         change: impl FnOnce(&mut reapi::ExecuteRequest),
         options: Option<v1::ExecuteOptions>,
     ) -> Result<Following, Status> {
-        let mut execute =
+        let mut request =
             reapi::ExecuteRequest { action_digest: Some(digest.into()), ..Default::default() };
-        change(&mut execute);
-        let mut request = Request::new(execute);
+        change(&mut request);
+        self.send(request, "an-invocation", options).await
+    }
+
+    /// The same for another invocation.
+    pub(crate) async fn execute_as(
+        &self,
+        digest: Digest,
+        invocation: &str,
+    ) -> Result<Following, Status> {
+        let request =
+            reapi::ExecuteRequest { action_digest: Some(digest.into()), ..Default::default() };
+        self.send(request, invocation, None).await
+    }
+
+    async fn send(
+        &self,
+        request: reapi::ExecuteRequest,
+        invocation: &str,
+        options: Option<v1::ExecuteOptions>,
+    ) -> Result<Following, Status> {
+        let mut request = Request::new(request);
         let metadata = reapi::RequestMetadata {
-            tool_invocation_id: "an-invocation".into(),
+            tool_invocation_id: invocation.into(),
             action_mnemonic: "Test".into(),
             ..Default::default()
         };

@@ -143,6 +143,22 @@ async fn claims_beyond_the_limit_are_refused_before_anything_is_allocated() {
     assert_eq!(codes(&update(&hub, vec![a]).await.unwrap()), [Code::Ok]);
 }
 
+/// Buck2 sends pieces as large as the largest batch; others count without the envelope.
+#[tokio::test]
+async fn more_than_grpc_decodes_by_default_is_read() {
+    let hub = Hub::start().await;
+    let data = noise(5, 8 << 20);
+    let digest = digest(&data);
+    let uuid = "2f0b4a2e-5d2a-4c0e-9a37-6f0f3ad0c002";
+    let name = format!("uploads/{uuid}/blobs/{digest}");
+    let sent = hub.write(crate::whole(name, data.clone())).await;
+    assert_eq!(sent.unwrap(), data.len() as i64);
+    // A batch that is too large is told so, and not cut off by the transport.
+    let status =
+        assert_code(update(&hub, vec![request(digest, data)]).await, Code::InvalidArgument);
+    assert!(status.message().contains("use ByteStream"), "{status:?}");
+}
+
 #[tokio::test]
 async fn thousands_are_looked_up_in_one_call() {
     let hub = Hub::start().await;

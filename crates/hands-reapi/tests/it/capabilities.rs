@@ -18,6 +18,9 @@ async fn old_and_new_clients_both_find_what_they_look_for() {
         assert_eq!(cache.supported_batch_update_compressors, [i32::from(compressor::Value::Zstd)]);
         // Below what gRPC libraries decode by default, envelope included.
         assert!((1 << 20..4 << 20).contains(&cache.max_batch_total_size_bytes));
+        // Targets are kept as they are, wherever they point.
+        let allowed = hands_proto::reapi::symlink_absolute_path_strategy::Value::Allowed;
+        assert_eq!(cache.symlink_absolute_path_strategy(), allowed);
         assert!(!cache.split_blob_support && !cache.splice_blob_support);
         let execution = answer.execution_capabilities.unwrap();
         assert!(execution.exec_enabled);

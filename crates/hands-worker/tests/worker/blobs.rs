@@ -83,6 +83,25 @@ pub(crate) async fn run(tally: &mut Tally) {
             .and_then(|d| hub.store.read(&d).ok().flatten());
         tally.check(&name("a directory by its root"), root.is_some(), ended.note());
 
+        // Buck2's compatible mode names each path in both lists, whatever it becomes.
+        let mut job = Job::sh("echo >f; mkdir d; echo >d/x; ln -s /no/such/place l");
+        job.command.output_files = ["f", "d", "l", "absent"].map(str::to_owned).into();
+        job.command.output_directories = job.command.output_files.clone();
+        let ended = session.run(job.lease()).await;
+        let result = ended.result();
+        let paths = |links: &[OutputSymlink]| -> Vec<(String, String)> {
+            links.iter().map(|l| (l.path.clone(), l.target.clone())).collect()
+        };
+        let link = vec![("l".to_owned(), "/no/such/place".to_owned())];
+        let good = ended.exit() == Some(0)
+            && result.output_files.iter().map(|f| f.path.as_str()).eq(["f"])
+            && result.output_directories.iter().map(|d| d.path.as_str()).eq(["d"])
+            && paths(&result.output_symlinks) == link
+            && [&result.output_file_symlinks, &result.output_directory_symlinks]
+                .iter()
+                .any(|links| paths(links) == link);
+        tally.check(&name("in both lists, and a link to an absolute path"), good, ended.note());
+
         // Hostile: the user's error when the command succeeded, a remark when it failed.
         let ended = session.run(Job::sh("mkfifo p").outputs(&["p"]).lease()).await;
         tally.check(

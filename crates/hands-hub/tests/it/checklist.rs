@@ -1,0 +1,361 @@
+//! What trips REAPI servers up, and the test that shows that it does not trip us. Crates: `hub` is this one, `reapi`
+//! is `hands-reapi/tests/it`, `worker` is `hands-worker/tests/worker`, `sched` is `hands-sched/src/tests.rs`.
+//!
+//! | what | shown by |
+//! | --- | --- |
+//! | a timeout above the maximum is refused, not cut | hub `execute::what_can_not_be_run_is_refused_with_its_name` |
+//! | a timeout is DEADLINE_EXCEEDED with result and streams, not recorded | hub `execute::a_timeout_keeps_its_result`, worker `actions` ("deadline") |
+//! | a failure is OK with an exit code, and not recorded | hub `execute::a_failure_is_an_ok_status_and_is_not_cached` |
+//! | a failure that a client recorded is served, but runs again | hub `a_failure_that_a_client_recorded_is_no_answer_to_execute` |
+//! | all missing blobs at once: one PreconditionFailure, MISSING, `blobs/…` | hub `execute::all_that_is_missing_is_named_at_once`, reapi `actions::all_missing_blobs_are_named_at_once` |
+//! | the same when the worker finds out | hub `what_the_worker_misses_is_named_to_the_client`, worker `blobs` ("all that is missing") |
+//! | never UNAVAILABLE while a hub lives | hub `execute::an_action_that_no_worker_can_take_says_why_and_then_fails`, `hands` `full_disk` |
+//! | first message at once, stages, the stream's end without the operation's | hub `execute::a_result_is_computed_once_and_then_cached`, `restart::queued_and_running_actions_outlive_the_hub` |
+//! | a stage may go back | hub `a_stage_goes_back_when_the_worker_is_lost` |
+//! | signs of life | hub `execute::a_silent_operation_says_that_it_is_alive` |
+//! | text for people in `message`; no `server_logs`, since all that is known of an action is in its streams | hub `execute::a_result_is_computed_once_and_then_cached` |
+//! | a dropped stream cancels, a lost connection waits, CancelOperation | hub `cancel::*` |
+//! | equal actions in flight are one; uncached ones never | hub `execute::equal_cacheable_actions_in_flight_are_one` |
+//! | `skip_cache_lookup` joins, and writes the result anew; instance and function part | hub `what_is_merged_and_what_is_not` |
+//! | Execute looks into the action cache | hub `execute::a_result_is_computed_once_and_then_cached` |
+//! | lower priority values are sooner; a range is announced | hub `lower_values_of_priority_come_first`, reapi `capabilities::*` |
+//! | functions are told apart by the field only, and do not mix | hub `functions_are_told_apart_by_the_field`, reapi `batches::functions_do_not_mix` |
+//! | a directory that is not canonical is refused | hub `directories_are_canonical_and_empty_ones_need_no_upload` |
+//! | the empty blob and directory are always there | the same, reapi `batches::the_empty_blob_is_always_there`, `trees::*` |
+//! | links: absolute targets kept, dangling ones reported, all fields of API 2.0 and 2.1 | worker `blobs` ("links …"), reapi `capabilities::*` |
+//! | output directories: parents made, `Tree` sorted, format honoured, one missing is no error, one path in both old lists | worker `blobs` ("files", "a directory …", "in both lists") |
+//! | `is_executable` | worker `blobs` ("files") |
+//! | streams: digest always, inside the answer when small | hub `streams_have_digests_always_and_travel_inside_when_small` |
+//! | batches below what gRPC decodes by default; our own limit far above | reapi `capabilities::*`, `batches::more_than_grpc_decodes_by_default_is_read` |
+//! | RequestMetadata: the invocation is the unit of fairness | hub `an_invocation_of_one_does_not_wait_behind_a_crowd`, `jobs::lists_and_prefixes`, sched `priority_then_fair_share_then_the_longest` |
+//! | platform: the action's, else the command's; `Linux` is `linux`; hints of others ignored | hub `the_platform_is_the_action_s_and_hints_are_ignored`, `execute::api_2_0_and_buck2_are_understood` |
+//! | every result has `execution_metadata`, with all times once a worker is named | hub `execute::a_result_is_computed_once_and_then_cached`, reapi `actions::a_result_is_served_while_…` |
+//! | any instance name | hub `what_is_merged_and_what_is_not`, reapi `capabilities::*`, `streams::*` |
+//! | TCP_NODELAY on every socket | `hands-link` `tests` |
+
+use bytes::Bytes;
+use hands_proto::reapi::action_cache_client::ActionCacheClient;
+use hands_proto::reapi::digest_function::Value as Function;
+use hands_proto::reapi::execution_stage::Value as Stage;
+use hands_proto::{pack, reapi, rpc};
+use hands_types::limits::INLINE_STREAM;
+use hands_types::{Digest, DigestFunction};
+use prost::Message;
+use tonic::Code;
+
+use crate::execute::missing;
+use crate::support::{World, code, messages, property, soon, stage};
+
+fn platform(pairs: &[(&str, &str)]) -> Option<reapi::Platform> {
+    Some(reapi::Platform { properties: pairs.iter().map(|(n, v)| property(n, v)).collect() })
+}
+
+#[tokio::test]
+async fn a_failure_that_a_client_recorded_is_no_answer_to_execute() {
+    let world = World::new();
+    let mut worker = world.worker("w").await;
+    let client = world.client();
+    let digest = world.action(|_, _| {});
+    let mut cache = ActionCacheClient::new(client.channel.clone());
+    let update = reapi::UpdateActionResultRequest {
+        action_digest: Some(digest.into()),
+        action_result: Some(reapi::ActionResult { exit_code: 3, ..Default::default() }),
+        ..Default::default()
+    };
+    soon("the update", cache.update_action_result(update)).await.unwrap();
+    let get = || {
+        let mut cache = cache.clone();
+        let request = reapi::GetActionResultRequest {
+            action_digest: Some(digest.into()),
+            ..Default::default()
+        };
+        async move { soon("the result", cache.get_action_result(request)).await.unwrap().into_inner() }
+    };
+    let kept = get().await;
+    assert_eq!(kept.exit_code, 3);
+    assert!(kept.execution_metadata.is_some(), "Buck2 wants it in every result");
+    let following = client.execute(digest).await.unwrap();
+    worker.run(0).await;
+    let response = following.response().await;
+    assert!(!response.cached_result);
+    assert_eq!(get().await.exit_code, 0, "the hub's own result has taken its place");
+}
+
+#[tokio::test]
+async fn what_the_worker_misses_is_named_to_the_client() {
+    let world = World::new();
+    let mut worker = world.worker("w").await;
+    let following = world.client().execute(world.action(|_, _| {})).await.unwrap();
+    let lease = worker.lease().await;
+    let gone = hands_tree::hash(DigestFunction::Sha256, b"gone");
+    let status = hands_reapi::missing_blobs(Code::FailedPrecondition, &[gone]);
+    worker
+        .report(&lease, |finished| {
+            finished.result = None;
+            finished.status = Some(rpc::Status::decode(status.details()).unwrap());
+        })
+        .await;
+    worker.acknowledged(&lease).await;
+    let response = following.response().await;
+    let status = response.status.unwrap();
+    assert_eq!(status.code, i32::from(Code::FailedPrecondition));
+    let expected = pack(&rpc::PreconditionFailure {
+        violations: vec![rpc::precondition_failure::Violation {
+            r#type: "MISSING".into(),
+            subject: format!("blobs/{gone}"),
+            description: String::new(),
+        }],
+    });
+    assert_eq!(status.details, [expected]);
+}
+
+#[tokio::test]
+async fn a_stage_goes_back_when_the_worker_is_lost() {
+    let world = World::new();
+    let mut worker = world.worker("w").await;
+    let following = world.client().execute(world.salted("x")).await.unwrap();
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    let mut following = following;
+    while stage(&following.next().await) != Stage::Executing {}
+    // The same worker, as a new process that knows nothing: its lease is void at once.
+    drop(worker);
+    let mut worker = world.worker("w").await;
+    while stage(&following.next().await) != Stage::Queued {}
+    worker.run(0).await;
+    assert_eq!(code(&following.response().await), Code::Ok);
+}
+
+#[tokio::test]
+async fn what_is_merged_and_what_is_not() {
+    let world = World::new();
+    let client = world.client();
+    let digest = world.action(|_, _| {});
+    let first = client.execute(digest).await.unwrap();
+    let skips = client.execute_with(digest, |r| r.skip_cache_lookup = true, None).await.unwrap();
+    assert_eq!(first.name(), skips.name());
+    let instance = "another/instance with spaces";
+    let elsewhere =
+        client.execute_with(digest, |r| r.instance_name = instance.into(), None).await.unwrap();
+    assert_ne!(first.name(), elsewhere.name());
+    let mut worker = world.worker("w").await;
+    let mut instances = vec![worker.run(0).await.instance_name, worker.run(0).await.instance_name];
+    instances.sort();
+    assert_eq!(instances, ["", instance]);
+    for following in [first, skips, elsewhere] {
+        assert_eq!(code(&following.response().await), Code::Ok);
+    }
+    // It runs although there is a result, and its result replaces the old one.
+    let skips = client.execute_with(digest, |r| r.skip_cache_lookup = true, None).await.unwrap();
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    worker.output(&lease, 1, 0, b"anew").await;
+    worker.finish(&lease, 0, b"anew").await;
+    worker.acknowledged(&lease).await;
+    skips.response().await;
+    let cached = client
+        .execute_with(digest, |request| request.inline_stdout = true, None)
+        .await
+        .unwrap()
+        .response()
+        .await;
+    assert!(cached.cached_result);
+    assert_eq!(cached.result.unwrap().stdout_raw, "anew");
+}
+
+#[tokio::test]
+async fn lower_values_of_priority_come_first() {
+    let world = World::new();
+    let client = world.client();
+    let mut queued = Vec::new();
+    let salts = [("last", i32::MAX), ("middle", 0), ("first", i32::MIN), ("second", -5)];
+    for (salt, priority) in salts {
+        let digest = world.salted(salt);
+        let policy = Some(reapi::ExecutionPolicy { priority });
+        let change = |request: &mut reapi::ExecuteRequest| request.execution_policy = policy;
+        queued.push((digest, client.execute_with(digest, change, None).await.unwrap()));
+    }
+    let mut worker = world.worker("w").await;
+    let mut order = Vec::new();
+    for _ in 0..queued.len() {
+        let lease = worker.run(0).await;
+        order.push(lease.action_digest.unwrap());
+    }
+    let expected: Vec<reapi::Digest> = [2, 3, 1, 0].map(|i: usize| queued[i].0.into()).into();
+    assert_eq!(order, expected);
+}
+
+#[tokio::test]
+async fn functions_are_told_apart_by_the_field() {
+    let world = World::new();
+    let mut worker = world.worker("w").await;
+    let client = world.client();
+    let blake3 = |bytes: &[u8]| world.store.put_bytes(DigestFunction::Blake3, bytes).unwrap();
+    let (mut action, command) = messages(|_, _| {});
+    let command = blake3(&command.encode_to_vec());
+    action.command_digest = Some(command.into());
+    action.input_root_digest = Some(hands_tree::empty(DigestFunction::Blake3).into());
+    let digest = blake3(&action.encode_to_vec());
+    let named = |request: &mut reapi::ExecuteRequest| {
+        request.digest_function = Function::Blake3.into();
+    };
+    // The same hash without the field is another blob, which nobody has.
+    let status = client.execute(digest).await.err().unwrap();
+    assert_eq!(missing(&status), [format!("blobs/{}/{}", digest.hex(), digest.size)]);
+    let following = client.execute_with(digest, named, None).await.unwrap();
+    let lease = worker.lease().await;
+    assert_eq!(lease.digest_function(), Function::Blake3);
+    worker.started(&lease).await;
+    worker.output(&lease, 1, 0, b"text").await;
+    worker.report(&lease, |finished| finished.stdout_size = 4).await;
+    worker.acknowledged(&lease).await;
+    let result = following.response().await.result.unwrap();
+    assert_eq!(
+        result.stdout_digest,
+        Some(hands_tree::hash(DigestFunction::Blake3, b"text").into())
+    );
+    let cached = client.execute_with(digest, named, None).await.unwrap().response().await;
+    assert!(cached.cached_result);
+
+    // A command that is there under the other function only is missing, and named with its function.
+    let command = world.blob(&messages(|_, c| c.arguments.push("x".into())).1.encode_to_vec());
+    action.command_digest = Some(command.into());
+    let digest = blake3(&action.encode_to_vec());
+    let status = client.execute_with(digest, named, None).await.err().unwrap();
+    assert_eq!(missing(&status), [format!("blobs/blake3/{}/{}", command.hex(), command.size)]);
+}
+
+#[tokio::test]
+async fn directories_are_canonical_and_empty_ones_need_no_upload() {
+    let world = World::new();
+    let client = world.client();
+    let empty = hands_tree::empty(DigestFunction::Sha256);
+    let file = |name: &str| reapi::FileNode {
+        name: name.into(),
+        digest: Some(empty.into()),
+        ..Default::default()
+    };
+    let below = |name: &str| reapi::DirectoryNode { name: name.into(), digest: Some(empty.into()) };
+    let link = |name: &str| reapi::SymlinkNode {
+        name: name.into(),
+        target: "/abs".into(),
+        ..Default::default()
+    };
+    let with = |root: reapi::Directory| {
+        let root: Digest = world.blob(&root.encode_to_vec());
+        let digest = world.action(|action, _| {
+            action.input_root_digest = Some(root.into());
+        });
+        client.execute(digest)
+    };
+    // Sorted by bytes, not by the alphabet.
+    let good = reapi::Directory {
+        files: vec![file("B"), file("a"), file("\u{e9}")],
+        directories: vec![below("dir")],
+        symlinks: vec![link("link")],
+        ..Default::default()
+    };
+    with(good).await.unwrap();
+    let bad = [
+        reapi::Directory { files: vec![file("a"), file("B")], ..Default::default() },
+        reapi::Directory { files: vec![file("a"), file("a")], ..Default::default() },
+        reapi::Directory {
+            files: vec![file("a")],
+            directories: vec![below("a")],
+            ..Default::default()
+        },
+        reapi::Directory { files: vec![file("..")], ..Default::default() },
+        reapi::Directory { files: vec![file("a/b")], ..Default::default() },
+        reapi::Directory { directories: vec![below("")], ..Default::default() },
+    ];
+    for directory in bad {
+        let text = format!("{directory:?}");
+        let status = with(directory).await.err().unwrap_or_else(|| panic!("taken: {text}"));
+        assert_eq!(status.code(), Code::InvalidArgument, "{text}: {status:?}");
+        assert!(status.message().contains("the directory"), "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn streams_have_digests_always_and_travel_inside_when_small() {
+    let world = World::new();
+    let mut worker = world.worker("w").await;
+    let large = vec![b'x'; INLINE_STREAM + 1];
+    for (salt, text) in [("none", &b""[..]), ("small", b"small"), ("large", &large)] {
+        let following = world.client().execute(world.salted(salt)).await.unwrap();
+        let lease = worker.lease().await;
+        worker.started(&lease).await;
+        if !text.is_empty() {
+            worker.output(&lease, 1, 0, text).await;
+        }
+        worker.finish(&lease, 0, text).await;
+        worker.acknowledged(&lease).await;
+        let result = following.response().await.result.unwrap();
+        let digest = hands_tree::hash(DigestFunction::Sha256, text);
+        assert_eq!(result.stdout_digest, Some(digest.into()), "{salt}");
+        let inside = if text.len() > INLINE_STREAM { Bytes::new() } else { text.to_vec().into() };
+        assert_eq!(result.stdout_raw, inside, "{salt}");
+        assert_eq!(result.stderr_digest, Some(hands_tree::empty(DigestFunction::Sha256).into()));
+        if !text.is_empty() {
+            assert_eq!(world.store.read(&digest).unwrap().unwrap(), text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_invocation_of_one_does_not_wait_behind_a_crowd() {
+    let world = World::new();
+    let client = world.client();
+    let mut crowd = Vec::new();
+    for salt in ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"] {
+        crowd.push(client.execute(world.salted(salt)).await.unwrap());
+    }
+    let single = world.salted("single");
+    let _single = client.execute_as(single, "another invocation").await.unwrap();
+    let mut offer = crate::worker::hello("w");
+    offer.slots = 1;
+    offer.ahead = Some(0);
+    let mut worker = crate::worker::Worker::with(&world.pipe, offer).await.unwrap();
+    let mut place = 0;
+    while worker.run(0).await.action_digest != Some(single.into()) {
+        place += 1;
+    }
+    assert!(place <= 1, "{place} of the crowd went before it");
+}
+
+#[tokio::test]
+async fn the_platform_is_the_action_s_and_hints_are_ignored() {
+    let world = World::new();
+    let mut worker = world.worker("w").await;
+    let client = world.client();
+    let digest = world.action(|action, command| {
+        action.platform = platform(&[
+            ("EstimatedCPU", "1"),
+            ("EstimatedComputeUnits", "2"),
+            ("ISA", "X86-64"),
+            ("OSFamily", "Linux"),
+            ("dockerNetwork", "off"),
+            ("dockerRunAsRoot", "false"),
+            ("no-cache", "true"),
+            ("persistentWorkerKey", "k"),
+            ("recycle-runner", "true"),
+            ("requires-network", "false"),
+            ("supports-workers", "1"),
+            ("workload-isolation-type", "podman"),
+        ]);
+        // Would fit no worker; the action's counts.
+        command.platform = platform(&[("OSFamily", "windows")]);
+    });
+    let following = client.execute(digest).await.unwrap();
+    worker.run(0).await;
+    assert_eq!(code(&following.response().await), Code::Ok);
+
+    // What nobody offers is no hint.
+    for (name, value) in [("container-image", "docker://x"), ("Pool", "gpu"), ("unheard-of", "1a")]
+    {
+        let digest = world.action(|action, _| action.platform = platform(&[(name, value)]));
+        let following = client.execute(digest).await.unwrap();
+        let job = client.job(&following.id()).await;
+        assert!(job.waiting.contains(name), "{name}: {}", job.waiting);
+    }
+}
