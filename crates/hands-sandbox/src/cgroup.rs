@@ -37,6 +37,7 @@ pub(crate) struct SlotCgroup {
     memory_now: File,
     memory_peak: Option<File>,
     memory_events: File,
+    memory_stat: File,
     pids_limit: File,
 }
 
@@ -101,6 +102,7 @@ impl Cgroups {
             // Resettable in v1, and in v2 since Linux 6.12.
             memory_peak: both(memory.join(peak)).ok(),
             memory_events: File::open(memory.join(events))?,
+            memory_stat: File::open(memory.join("memory.stat"))?,
             pids_limit: write(pids.join("pids.max"))?,
             directories,
         })
@@ -138,16 +140,46 @@ impl SlotCgroup {
 
     /// What a spawner keeps open.
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let files = [&self.memory_limit, &self.memory_now, &self.memory_events, &self.pids_limit];
-        files.into_iter().chain(&self.memory_peak).chain(&self.join).map(AsFd::as_fd).collect()
+        let memory = [&self.memory_limit, &self.memory_now, &self.memory_events, &self.memory_stat];
+        let files = memory.into_iter().chain([&self.pids_limit]);
+        files.chain(&self.memory_peak).chain(&self.join).map(AsFd::as_fd).collect()
     }
 
-    /// Sets an action's limits; none for no limit.
-    pub(crate) fn set(&self, memory: Option<u64>, pids: u64) -> io::Result<()> {
+    /// Sets an action's limits; none for no limit. Memory counts above what the group holds already and can't be taken
+    /// from it: the files of the action before, until whoever collects its outputs has closed them. Returns how much
+    /// that is, bytes.
+    pub(crate) fn set(&self, memory: Option<u64>, pids: u64) -> io::Result<u64> {
+        let held = memory.map_or(0, |limit| self.held(limit));
+        self.limit_memory(memory.map(|limit| limit.saturating_add(held)))?;
+        self.pids_limit.write_all_at(pids.to_string().as_bytes(), 0)?;
+        Ok(held)
+    }
+
+    /// Lets go of the memory limit when an action has come near it, so that preparing the next one is not what exceeds
+    /// it: the files of the action that has just ended are still there.
+    pub(crate) fn relax(&self, memory: Option<u64>, peak: Option<u64>) {
+        if memory.is_some_and(|limit| peak.is_none_or(|peak| peak > limit / 2)) {
+            // The next action sets its own, or says that it can't.
+            drop(self.limit_memory(None));
+        }
+    }
+
+    fn limit_memory(&self, memory: Option<u64>) -> io::Result<()> {
         let unlimited = if self.version == Version::V1 { "-1" } else { "max" };
         let memory = memory.map_or(unlimited.to_owned(), |m| m.to_string());
-        self.memory_limit.write_all_at(memory.as_bytes(), 0)?;
-        self.pids_limit.write_all_at(pids.to_string().as_bytes(), 0)
+        self.memory_limit.write_all_at(memory.as_bytes(), 0)
+    }
+
+    /// What the group holds that can't be taken from it, bytes. Little is not worth a look at the statistics.
+    fn held(&self, limit: u64) -> u64 {
+        let now = number(&self.memory_now).unwrap_or(0);
+        if now <= limit / 8 {
+            return now;
+        }
+        let mut text = [0; 4096];
+        let length = self.memory_stat.read_at(&mut text, 0).unwrap_or(0);
+        let text = std::str::from_utf8(&text[..length]).unwrap_or("");
+        text.lines().find_map(|l| l.strip_prefix("shmem ")?.parse().ok()).unwrap_or(0)
     }
 
     /// Forgets the peak, and returns what is used now, bytes.

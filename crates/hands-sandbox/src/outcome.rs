@@ -34,8 +34,7 @@ pub struct Outcome {
     pub marks: Marks,
     /// The input root as the action left it: a directory that shows inputs, changes and new files together. None if
     /// the action failed before it was made. The tree is hostile: open what is below it with `openat2` and
-    /// `RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS`, without waiting for named pipes. Closing it frees the action's memory; until then
-    /// its files count against the memory limit of the slot's next action. With
+    /// `RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS`, without waiting for named pipes. Closing it frees the action's memory. With
     /// scratch on disk, and at `Process`, it must be closed before the slot's next request, which empties it.
     pub tree: Option<OwnedFd>,
 }

@@ -9,9 +9,9 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::ROOT_NAME;
-use super::job::{self, DEFAULT_PIDS, OWN_PIDS, Places, Refusal, Storage};
+use super::job::{self, DEFAULT_PIDS, Places, Refusal, Storage};
 use super::kill::{self, Deadline, End};
-use super::serve::{answer, next_request, refuse, stack};
+use super::serve::{Memory, answer, limit, next_request, refuse, stack};
 use super::setup::SlotState;
 use crate::cgroup::SlotCgroup;
 use crate::ids::c_path;
@@ -31,8 +31,9 @@ pub(crate) fn serve(slot: &SlotState, cgroup: Option<&SlotCgroup>) -> ! {
         job.report.marks[0] = sys::micros();
         let deadline = Deadline::new(order.deadline);
         match prepare(slot, cgroup, &mut job, &order, &request.streams) {
-            Ok((tree, storage)) => {
-                run(slot, cgroup, &mut job, &order, &tree, deadline);
+            Ok((tree, storage, held)) => {
+                let memory = cgroup.map(|c| Memory::before(c, held));
+                run(slot, memory.as_ref(), &mut job, &order, &tree, deadline);
                 drop(storage);
             }
             Err(refusal) => refuse(slot, &mut job, order.sequence, refusal),
@@ -47,7 +48,7 @@ fn prepare(
     job: &mut Job,
     order: &Order<'_>,
     streams: &[OwnedFd],
-) -> Result<(OwnedFd, Storage), Refusal> {
+) -> Result<(OwnedFd, Storage, u64), Refusal> {
     let failed = |e: Errno| (step::INPUT_ROOT, e.raw_os_error());
     empty(slot.disk.as_fd())
         .map_err(|e| (step::INPUT_ROOT, e.raw_os_error().unwrap_or(libc::EIO)))?;
@@ -73,24 +74,18 @@ fn prepare(
         let pids = order.pids.unwrap_or(DEFAULT_PIDS);
         job::limit_processes(job, slot.own_processes.saturating_add(pids));
     }
-    if let Some(cgroup) = cgroup {
-        let pids = order.pids.unwrap_or(DEFAULT_PIDS).saturating_add(OWN_PIDS);
-        cgroup
-            .set(order.memory, pids)
-            .map_err(|e| (step::RESTRICT, e.raw_os_error().unwrap_or(libc::EIO)))?;
-    }
-    Ok((root, storage))
+    let held = limit(cgroup, order)?;
+    Ok((root, storage, held))
 }
 
 fn run(
     slot: &SlotState,
-    cgroup: Option<&SlotCgroup>,
+    memory: Option<&Memory<'_>>,
     job: &mut Job,
     order: &Order<'_>,
     tree: &OwnedFd,
     deadline: Deadline,
 ) {
-    let (before, kills) = cgroup.map_or((0, 0), |c| (c.reset_peak(), c.oom_kills()));
     job.report.marks[1] = sys::micros();
     let mut pidfd = -1;
     slot.facts.set_oom_score(true);
@@ -111,10 +106,8 @@ fn run(
     job.report.marks[4] = sys::micros();
     let mut ending =
         Ending { timed_out: end == End::TimedOut, killed: end == End::Killed, ..Ending::default() };
-    if let Some(cgroup) = cgroup {
-        ending.oom_killed = cgroup.oom_kills() > kills;
-        let from = if ending.oom_killed { 0 } else { before };
-        ending.peak_memory = cgroup.peak().map(|peak| peak.saturating_sub(from));
+    if let Some(memory) = memory {
+        memory.after(order.memory, &mut ending);
     }
     answer(slot, order.sequence, &job.report, &ending, Some(tree.as_fd()));
 }

@@ -108,8 +108,8 @@ fn run(
     let deadline = Deadline::new(order.deadline);
     let mut points = MountPoints::default();
     let filled = fill(slot, cgroup, job, order, &ahead, streams, size, disk, &mut points);
-    let storage = match filled {
-        Ok(storage) => storage,
+    let (storage, held) = match filled {
+        Ok(filled) => filled,
         Err(refusal) => {
             kill::kill(&ahead.pidfd);
             kill::reap(ahead.pid, &mut Report::default());
@@ -117,7 +117,7 @@ fn run(
             return points.remove();
         }
     };
-    let (before, kills) = cgroup.map_or((0, 0), |c| (c.reset_peak(), c.oom_kills()));
+    let memory = cgroup.map(|c| Memory::before(c, held));
     job.go.store(1, Ordering::Release);
     let wake = arg(libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG);
     // SAFETY: the address of a word that lives on.
@@ -137,10 +137,8 @@ fn run(
         ending.dirty |= watch.is_dirty();
         ending.network_attempted = watch.take_attempt();
     }
-    if let Some(cgroup) = cgroup {
-        ending.oom_killed = cgroup.oom_kills() > kills;
-        let from = if ending.oom_killed { 0 } else { before };
-        ending.peak_memory = cgroup.peak().map(|peak| peak.saturating_sub(from));
+    if let Some(memory) = memory {
+        memory.after(order.memory, &mut ending);
     }
     // SAFETY: the init opened it in the descriptor table that we share, and is gone.
     let tree = (job.tree >= 0).then(|| unsafe { OwnedFd::from_raw_fd(job.tree) });
@@ -158,7 +156,7 @@ fn fill(
     size: u64,
     disk: Option<&str>,
     points: &mut MountPoints,
-) -> Result<Storage, Refusal> {
+) -> Result<(Storage, u64), Refusal> {
     let scratch_failed = |e: Errno| (step::MOUNT, e.raw_os_error());
     let own = match disk {
         None => None,
@@ -200,13 +198,39 @@ fn fill(
             }
         }
     }
-    if let Some(cgroup) = cgroup {
-        let pids = order.pids.unwrap_or(DEFAULT_PIDS).saturating_add(OWN_PIDS);
-        cgroup
-            .set(order.memory, pids)
-            .map_err(|e| (step::RESTRICT, e.raw_os_error().unwrap_or(libc::EIO)))?;
+    let held = limit(cgroup, order)?;
+    Ok((storage, held))
+}
+
+/// Sets the action's limits. Returns what its group holds beside.
+pub(crate) fn limit(cgroup: Option<&SlotCgroup>, order: &Order<'_>) -> Result<u64, Refusal> {
+    let Some(cgroup) = cgroup else { return Ok(0) };
+    let pids = order.pids.unwrap_or(DEFAULT_PIDS).saturating_add(OWN_PIDS);
+    cgroup
+        .set(order.memory, pids)
+        .map_err(|e| (step::RESTRICT, e.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+/// The memory of a group around an action.
+pub(crate) struct Memory<'a> {
+    cgroup: &'a SlotCgroup,
+    held: u64,
+    before: u64,
+    kills: u64,
+}
+
+impl<'a> Memory<'a> {
+    pub(crate) fn before(cgroup: &'a SlotCgroup, held: u64) -> Self {
+        Self { cgroup, held, before: cgroup.reset_peak(), kills: cgroup.oom_kills() }
     }
-    Ok(storage)
+
+    pub(crate) fn after(&self, limit: Option<u64>, ending: &mut Ending) {
+        ending.oom_killed = self.cgroup.oom_kills() > self.kills;
+        // At its limit the group has given back all that it could, such as pages of files that were read before.
+        let from = if ending.oom_killed { self.held } else { self.before };
+        ending.peak_memory = self.cgroup.peak().map(|peak| peak.saturating_sub(from));
+        self.cgroup.relax(limit, ending.peak_memory);
+    }
 }
 
 fn c_string(text: &str) -> std::ffi::CString {

@@ -35,6 +35,7 @@ pub(crate) fn run(b: &mut Bench<'_>) {
         r.limits.memory = Some(2 << 30);
     });
     b.check("limits are each action's own", ran.exited(0), ran.note());
+    pressure(b);
     let ran = b.run_with(&["sh", "-c", "ulimit -n"], |r| r.limits.nofile = Some(77));
     b.check("the limit of open files", ran.out == "77\n", ran.note());
     if b.has_namespaces() {
@@ -55,4 +56,43 @@ pub(crate) fn run(b: &mut Bench<'_>) {
         let ran = b.run(&["sh", "-c", many]);
         b.check("scratch is fresh", ran.out == "f0\nf1\nf2\n", ran.note());
     }
+}
+
+/// Memory that belongs to no single process, or to very many. Whatever the kernel kills, it is not the slot.
+fn pressure(b: &mut Bench<'_>) {
+    if b.probe.cgroup.is_none() {
+        return;
+    }
+    const LIMIT: u64 = 100 << 20;
+    let probe = b.in_root("probe");
+    let mut eaters = vec![
+        ("a memory file", vec![probe.as_str(), "inside", "eat-memfd"]),
+        ("a System V segment", vec![&probe, "inside", "take-shm", "300"]),
+        ("many small processes", vec![&probe, "inside", "eat-many"]),
+    ];
+    if b.has_namespaces() {
+        eaters.push(("files", vec!["sh", "-c", "head -c 300000000 /dev/zero > /tmp/big"]));
+    }
+    for (what, argv) in eaters {
+        let ran = b.run_with(&argv, |r| r.limits.memory = Some(LIMIT));
+        let peak = ran.outcome.peak_memory;
+        let good = ran.outcome.oom_killed
+            && !ran.outcome.dirty
+            && peak.is_none_or(|peak| (LIMIT * 9 / 10..LIMIT + (2 << 20)).contains(&peak));
+        b.check(&format!("{what} beyond the memory limit"), good, format!("{:?}", ran.outcome));
+        // The tree of the action before is still open, as it is while its outputs are collected.
+        let next =
+            b.run_with(&[&probe, "inside", "nothing"], |r| r.limits.memory = Some(LIMIT / 2));
+        let note = format!("{:?}", next.outcome);
+        b.check(&format!("the slot survives {what}"), next.exited(0), note);
+    }
+    if !b.has_namespaces() {
+        return;
+    }
+    let all = (0..8).all(|_| {
+        let ran =
+            b.run_with(&[&probe, "inside", "take-shm", "60"], |r| r.limits.memory = Some(LIMIT));
+        ran.exited(0)
+    });
+    b.check("System V segments left behind hold no memory", all, "");
 }

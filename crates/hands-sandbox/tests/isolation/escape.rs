@@ -8,6 +8,10 @@ use hands_sandbox::{Network, Privilege, SlotConfig};
 
 use crate::harness::{Bench, SLOT, run_on};
 
+/// What an action may try to leave for the next one in what both use.
+const LEFT: [&str; 10] =
+    ["files", "ipc", "port", "abstract", "keyring", "memfd", "inflight", "orphan", "unsent", "pty"];
+
 pub(crate) fn run(b: &mut Bench<'_>) {
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let port = tcp.local_addr().expect("its address").port().to_string();
@@ -33,10 +37,10 @@ pub(crate) fn run(b: &mut Bench<'_>) {
     b.passes("the host's abstract socket", &["abstract"]);
     b.passes("ptrace within the action", &["ptrace-within"]);
     b.passes("files can be written where they should", &["write-work"]);
-    for kind in ["files", "ipc", "port", "abstract", "keyring", "memfd", "inflight"] {
+    for kind in LEFT {
         let left = b.inside(&[&format!("leave-{kind}")]);
         // Only what lives until the kernel's next garbage collection may make a slot unfit, and it must be noticed.
-        let fit = !left.outcome.dirty || kind == "inflight";
+        let fit = !left.outcome.dirty || ["inflight", "orphan"].contains(&kind);
         if left.outcome.dirty {
             b.slot = b.launcher.slot(SLOT).expect("a slot in the place of a dirty one");
         }

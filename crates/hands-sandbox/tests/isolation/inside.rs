@@ -57,6 +57,27 @@ fn bombs(name: &str, argument: &str) -> bool {
             }
             println!("{}", bytes[4096]);
         }
+        "eat-memfd" => {
+            // SAFETY: a literal.
+            let fd = unsafe { libc::memfd_create(c"eat".as_ptr(), 0) };
+            require(fd >= 0, "memfd");
+            let piece = vec![1u8; 1 << 20];
+            for _ in 0..300 {
+                // SAFETY: a local of that length.
+                unsafe { libc::write(fd, piece.as_ptr().cast(), piece.len()) };
+            }
+        }
+        "take-shm" => take_shm(argument.parse().expect("MiB")),
+        "eat-many" => {
+            for _ in 0..200 {
+                if fork() == 0 {
+                    let bytes = vec![1u8; 2 << 20];
+                    println!("{}", bytes[4096]);
+                    // SAFETY: waits for a signal.
+                    unsafe { libc::pause() };
+                }
+            }
+        }
         "daemon" => daemons(argument),
         "stay" => {
             daemons(argument);
@@ -73,6 +94,19 @@ fn bombs(name: &str, argument: &str) -> bool {
         _ => return false,
     }
     true
+}
+
+/// A System V segment of so many MiB, every page of it used, and left.
+fn take_shm(mib: usize) {
+    // SAFETY: plain System V calls; the segment has that many bytes.
+    unsafe {
+        let id = libc::shmget(libc::IPC_PRIVATE, mib << 20, libc::IPC_CREAT | 0o600);
+        let at = libc::shmat(id, std::ptr::null(), 0).cast::<u8>();
+        require(id >= 0 && at.addr() != usize::MAX, "a segment");
+        for page in (0..mib << 20).step_by(4096) {
+            at.add(page).write(1);
+        }
+    }
 }
 
 /// Processes in sessions of their own that ignore all signals, orphans among them; returns when all have execed.

@@ -77,6 +77,19 @@ pub(crate) fn run(name: &str, _argument: &str) -> bool {
         }
         "leave-inflight" => inflight(),
         "find-inflight" => free_port(8081),
+        "leave-orphan" => orphan(),
+        "find-orphan" => free_port(8082),
+        "leave-unsent" => unsent(),
+        "find-unsent" => free_port(8083),
+        "leave-pty" => {
+            // SAFETY: a literal; the descriptor is left open on purpose.
+            let fd = unsafe { libc::open(c"/dev/ptmx".as_ptr(), libc::O_RDWR) };
+            require(fd >= 0, "a terminal");
+        }
+        "find-pty" => {
+            let names = fs::read_dir("/dev/pts").expect("pts").flatten().map(|e| e.file_name());
+            require(names.into_iter().all(|n| n == "ptmx"), "a terminal");
+        }
         _ => return false,
     }
     true
@@ -103,6 +116,33 @@ fn inflight() {
     send_fd(&a, b.as_raw_fd());
     send_fd(&b, a.as_raw_fd());
     send_fd(&a, listener.as_raw_fd());
+}
+
+/// A connection that was closed on one side, in FIN_WAIT2, whose other side nobody closes: it waits in a cycle of queues.
+fn orphan() {
+    let listener = TcpListener::bind("127.0.0.1:8082").expect("bind");
+    let ours = TcpStream::connect("127.0.0.1:8082").expect("connect");
+    let (theirs, _) = listener.accept().expect("accept");
+    let (a, b) = UnixStream::pair().expect("a pair");
+    send_fd(&a, b.as_raw_fd());
+    send_fd(&b, a.as_raw_fd());
+    send_fd(&a, theirs.as_raw_fd());
+    drop(ours);
+}
+
+/// Connections full of bytes that nobody has read, one of them not even accepted.
+fn unsent() {
+    use std::io::Write;
+    let listener = TcpListener::bind("127.0.0.1:8083").expect("bind");
+    for accept in [true, false] {
+        let mut ours = TcpStream::connect("127.0.0.1:8083").expect("connect");
+        ours.set_nonblocking(true).expect("non-blocking");
+        while ours.write(&[0; 65536]).is_ok() {}
+        if accept {
+            let _left = listener.accept().expect("accept").0.into_raw_fd();
+        }
+        let _left = ours.into_raw_fd();
+    }
 }
 
 fn send_fd(over: &UnixStream, fd: i32) {
