@@ -18,6 +18,12 @@ use crate::recover::remove_all;
 /// time has been written to.
 pub const INPUT_MTIME: i64 = 1_000_000_000;
 
+/// Mode of a file in a tree. Its owner may write: an action then gets a copy of its own from the overlay, and programs
+/// that write into what is there (logs, lock files, archives) work as they do at home.
+pub(crate) const FILE: u32 = 0o644;
+/// Mode of an executable in a tree.
+pub(crate) const EXECUTABLE: u32 = 0o755;
+/// The times that go with it.
 pub(crate) const FIXED: Timestamps = Timestamps {
     last_access: Timespec { tv_sec: INPUT_MTIME, tv_nsec: 0 },
     last_modification: Timespec { tv_sec: INPUT_MTIME, tv_nsec: 0 },

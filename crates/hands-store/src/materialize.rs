@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{StageError, StoreError};
-use crate::files::{FIXED, Temp, on_disk, open_blob};
+use crate::files::{EXECUTABLE, FILE, FIXED, Temp, on_disk, open_blob};
 use crate::index::Place;
 use crate::stage::{Directories, missing};
 use crate::store::Inner;
@@ -208,7 +208,7 @@ impl<'a> Materializer<'a> {
         let path = || dir.join(&node.name);
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(if node.executable { 0o555 } else { 0o444 });
+        let mode = Mode::from_raw_mode(if node.executable { EXECUTABLE } else { FILE });
         let file = rustix::fs::openat(at, &node.name, flags, mode)
             .map_err(|errno| StoreError::errno("create", &path())(errno))?;
         let mut file = File::from(file);
@@ -240,7 +240,7 @@ impl<'a> Materializer<'a> {
         let existed = twin.exists();
         let mut temp = Temp::create(&self.inner.layout.temp, &self.inner.temp_bytes)?;
         temp.copy_from(&mut file)?;
-        temp.place(&twin, 0o555, false)?;
+        temp.place(&twin, EXECUTABLE, false)?;
         if !existed {
             self.inner.count_twin(on_disk(digest.size).cast_signed());
         }

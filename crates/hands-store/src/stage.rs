@@ -62,7 +62,7 @@ impl Stager {
         &self.store.inner.trees.dir
     }
 
-    /// Makes sure that a tree stands on disk: files 0444 or 0555, directories 0755, everything with the modification
+    /// Makes sure that a tree stands on disk: files 0644 or 0755, directories 0755, everything with the modification
     /// time [`crate::INPUT_MTIME`], links as given. Requests for the same root share the work.
     pub fn stage(&self, root: &Digest) -> Result<Staged, StageError> {
         self.stage_as(root, false)

@@ -12,7 +12,7 @@ use hands_types::{Digest, DigestFunction, limits};
 
 use crate::db::lock;
 use crate::error::StoreError;
-use crate::files::{Temp, on_disk};
+use crate::files::{FILE, Temp, on_disk};
 use crate::index::{Index, Lookup, Place};
 use crate::maintain::Request;
 use crate::pack::{HEADER, Kind};
@@ -283,7 +283,7 @@ impl Inner {
             index.arrive(digest);
         }
         let now = self.now();
-        let placed = temp.place(&self.layout.blob(&digest), 0o444, self.power());
+        let placed = temp.place(&self.layout.blob(&digest), FILE, self.power());
         let logged = placed.and_then(|()| {
             let mut active = self.packs.active();
             let before = (active.id, active.len);

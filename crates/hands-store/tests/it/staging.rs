@@ -102,8 +102,8 @@ fn merge(dir: &Path, prefix: &str, all: &mut BTreeMap<String, Vec<u8>>) {
             continue;
         } else {
             let mode = metadata.mode() & 0o7777;
-            assert!(mode == 0o555 || mode == 0o444, "{path} has the mode {mode:o}");
-            let mut what = if mode == 0o555 { b"x".to_vec() } else { Vec::new() };
+            assert!(mode == 0o755 || mode == 0o644, "{path} has the mode {mode:o}");
+            let mut what = if mode == 0o755 { b"x".to_vec() } else { Vec::new() };
             what.extend(std::fs::read(entry.path()).unwrap());
             what
         };
