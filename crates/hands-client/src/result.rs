@@ -29,6 +29,21 @@ pub struct JobResult {
     pub message: String,
 }
 
+/// How long each stage of an execution took, by the clocks of hub and worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stages {
+    /// Waiting: for a worker, and there for a slot.
+    pub queued: Duration,
+    /// Bringing missing inputs to the worker.
+    pub fetching: Duration,
+    /// Making the input root and the sandbox; only our own workers tell it.
+    pub staging: Option<Duration>,
+    /// The command itself.
+    pub executing: Duration,
+    /// Collecting outputs and bringing them to the store.
+    pub uploading: Duration,
+}
+
 /// Why an action has no whole result.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -111,10 +126,37 @@ impl JobResult {
         )
     }
 
-    /// How long it waited for a worker.
-    pub fn queue_time(&self) -> Option<Duration> {
+    /// How long each stage of the execution took. None where the engine tells no times.
+    pub fn stages(&self) -> Option<Stages> {
         let metadata = self.metadata()?;
-        between(metadata.queued_timestamp.as_ref()?, metadata.worker_start_timestamp.as_ref()?)
+        let span = |from: &Option<Timestamp>, to: &Option<Timestamp>| {
+            between(from.as_ref()?, to.as_ref()?)
+        };
+        let fetching =
+            span(&metadata.input_fetch_start_timestamp, &metadata.input_fetch_completed_timestamp);
+        let staging = self.usage().map(|usage| Duration::from_micros(usage.staging_us));
+        let queued = match staging {
+            // Our workers take leases ahead of free slots: what is neither fetching nor staging is waiting, wherever.
+            Some(staging) => span(&metadata.queued_timestamp, &metadata.execution_start_timestamp)?
+                .saturating_sub(fetching.unwrap_or_default() + staging),
+            None => span(&metadata.queued_timestamp, &metadata.worker_start_timestamp)?,
+        };
+        Some(Stages {
+            queued,
+            fetching: fetching.unwrap_or_default(),
+            staging,
+            executing: self.execution_time().unwrap_or_default(),
+            uploading: span(
+                &metadata.output_upload_start_timestamp,
+                &metadata.output_upload_completed_timestamp,
+            )
+            .unwrap_or_default(),
+        })
+    }
+
+    /// The signal that ended the command, where a worker of ours tells it.
+    pub fn signal(&self) -> Option<u32> {
+        self.usage().map(|usage| usage.signal).filter(|signal| *signal != 0)
     }
 
     /// Paths of everything that the result brings, as it names them (not made printable).

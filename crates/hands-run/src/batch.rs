@@ -203,14 +203,17 @@ impl Run<'_> {
             End::Cancelled | End::NotRun => self.progress.not_run += 1,
         }
         if let (Some(log), End::Succeeded | End::Failed) = (&mut self.log, verdict.end) {
+            // GNU parallel's way: who dies by a signal has no exit value.
+            let signal = result.signal().unwrap_or_default();
+            let exit = if signal == 0 { u32::from(verdict.code) } else { 0 };
             log.append(&Entry {
                 number: task.number,
                 host: &result.worker(),
                 started: *started,
                 runtime: result.execution_time().unwrap_or_default(),
                 received: u64::try_from(stdout.len()).unwrap_or(u64::MAX),
-                exit: verdict.code.into(),
-                signal: 0,
+                exit,
+                signal,
                 command: &task.title,
             })?;
         }

@@ -1,5 +1,7 @@
 //! Results as JSON: one object a line, fields are only ever added.
 
+use std::time::Duration;
+
 use hands_client::JobResult;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -18,8 +20,16 @@ pub(crate) fn result(result: &JobResult, verdict: &Verdict, title: &str) -> Map<
     put(&mut map, "missing_outputs", (!verdict.missing.is_empty()).then_some(&verdict.missing));
     put(&mut map, "cached", Some(result.cached));
     put(&mut map, "worker", Some(result.worker()).filter(|w| !w.is_empty()));
-    put(&mut map, "queued_s", result.queue_time().map(|t| t.as_secs_f64()));
+    put(&mut map, "signal", result.signal());
+    put(&mut map, "queued_s", result.stages().map(|s| s.queued.as_secs_f64()));
     put(&mut map, "ran_s", result.execution_time().map(|t| t.as_secs_f64()));
+    if let Some(stages) = result.stages() {
+        map.insert("queued_us".into(), json!(micros(stages.queued)));
+        map.insert("fetching_us".into(), json!(micros(stages.fetching)));
+        put(&mut map, "staging_us", stages.staging.map(micros));
+        map.insert("executing_us".into(), json!(micros(stages.executing)));
+        map.insert("uploading_us".into(), json!(micros(stages.uploading)));
+    }
     if let Some(usage) = result.usage() {
         map.insert("isolation".into(), json!(usage.isolation));
         map.insert("attempt".into(), json!(usage.attempt));
@@ -48,6 +58,10 @@ fn put(map: &mut Map<String, Value>, key: &str, value: Option<impl Serialize>) {
     if let Some(value) = value {
         map.insert(key.into(), json!(value));
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds of 285 years are exact")]

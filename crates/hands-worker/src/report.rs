@@ -220,6 +220,19 @@ pub(crate) fn ending(ran: &Ran, plan: &Plan) -> Ending {
     ending
 }
 
+/// The signal that a command died of; 0 when it ended by itself.
+fn signal(end: &End) -> u32 {
+    match end {
+        End::Signaled(signal) => u32::try_from(*signal).unwrap_or_default(),
+        End::TimedOut | End::TooMuchOutput(_) | End::Cancelled => 9,
+        End::Exited(_)
+        | End::NotFound
+        | End::NotExecutable(_)
+        | End::BadWorkingDirectory(_)
+        | End::NotStarted(..) => 0,
+    }
+}
+
 /// The kernel's words, without the number that Rust appends.
 fn strerror(code: i32) -> String {
     let text = std::io::Error::from_raw_os_error(code).to_string();
@@ -232,6 +245,8 @@ pub(crate) struct Times {
     pub(crate) received: SystemTime,
     pub(crate) fetch_start: SystemTime,
     pub(crate) fetch_end: SystemTime,
+    /// The slot was given to it. REAPI has no name for this moment.
+    pub(crate) stage_start: SystemTime,
     pub(crate) run_start: SystemTime,
     pub(crate) run_end: SystemTime,
     pub(crate) upload_start: SystemTime,
@@ -245,6 +260,7 @@ impl Times {
             received: now,
             fetch_start: now,
             fetch_end: now,
+            stage_start: now,
             run_start: now,
             run_end: now,
             upload_start: now,
@@ -282,6 +298,7 @@ pub(crate) fn metadata(
 ) -> reapi::ExecutedActionMetadata {
     let at = |time: SystemTime| Some(prost_types::Timestamp::from(time));
     let took = times.run_end.duration_since(times.run_start).unwrap_or_default();
+    let staging = times.run_start.duration_since(times.stage_start).unwrap_or_default();
     let usage = ran.map(|ran| v1::Usage {
         user_us: ran.usage.user_us,
         system_us: ran.usage.system_us,
@@ -290,6 +307,8 @@ pub(crate) fn metadata(
         attempt: attempt.0,
         oom_killed: ran.oom_killed,
         network_attempted: ran.network_attempted,
+        signal: signal(&ran.end),
+        staging_us: u64::try_from(staging.as_micros()).unwrap_or(u64::MAX),
     });
     reapi::ExecutedActionMetadata {
         worker: worker.to_owned(),

@@ -96,6 +96,12 @@ pub struct Usage {
     /// The action had a private loopback only and tried to reach beyond it.
     #[prost(bool, tag = "7")]
     pub network_attempted: bool,
+    /// The signal that ended the command; 0 when it ended by itself. The exit code is 128 + this one then.
+    #[prost(uint32, tag = "8")]
+    pub signal: u32,
+    /// From the slot's being given to the command's start: the input root, the sandbox. Microseconds.
+    #[prost(uint64, tag = "9")]
+    pub staging_us: u64,
 }
 impl ::prost::Name for Usage {
     const NAME: &'static str = "Usage";

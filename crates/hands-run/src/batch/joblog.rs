@@ -23,8 +23,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) runtime: Duration,
     /// Bytes of stdout.
     pub(crate) received: u64,
-    pub(crate) exit: i32,
-    pub(crate) signal: i32,
+    pub(crate) exit: u32,
+    pub(crate) signal: u32,
     pub(crate) command: &'a str,
 }
 

@@ -103,7 +103,7 @@ fn a_wrong_line_is_named_by_line_and_column() {
     }
 }
 
-fn entry<'a>(task: &'a Task, exit: i32) -> Entry<'a> {
+fn entry<'a>(task: &'a Task, exit: u32) -> Entry<'a> {
     Entry {
         number: task.number,
         host: "w",

@@ -127,7 +127,8 @@ impl Core {
         };
         let (cancel, cancelled) = oneshot::channel();
         attempt.cancel = Some(cancel);
-        attempt.times.run_start = SystemTime::now();
+        attempt.times.stage_start = SystemTime::now();
+        attempt.times.run_start = attempt.times.stage_start;
         let run = run::run(
             self.executor.clone(),
             request(plan, prepared),
