@@ -4,9 +4,9 @@
 //! function: 1; hash: 32; a zero), then the BLAKE3 hash of all before it.
 
 use std::collections::HashMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::AtomicU32;
 
@@ -36,8 +36,16 @@ pub(super) fn read(path: &Path, bound: usize) -> HashMap<Name, Entry> {
 
 pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let open =
+        || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
+    let mut file = match (open(), path.parent()) {
+        // People delete caches, the directory included.
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+            open()?
+        }
+        (opened, _) => opened?,
+    };
     file.write_all(bytes)?;
     fs::rename(&temporary, path)
 }
