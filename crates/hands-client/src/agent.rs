@@ -80,8 +80,7 @@ pub(crate) async fn ensure(spec: &AgentSpec) -> Result<(Channel, HelloReply), Cl
         };
         let theirs = reply.protocol.clone().unwrap_or_default();
         let fits = check_version("agent", &theirs);
-        let wanted = fits.is_err() || is_older(&theirs);
-        if !wanted || replaced || !spec.start || reply.busy {
+        if !is_older(&theirs) || replaced || !spec.start || reply.busy {
             fits?;
             return Ok((channel, reply));
         }

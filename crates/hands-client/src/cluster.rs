@@ -3,6 +3,7 @@
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hands_proto::longrunning::CancelOperationRequest;
@@ -11,7 +12,7 @@ use hands_proto::reapi::capabilities_client::CapabilitiesClient;
 use hands_proto::reapi::{GetCapabilitiesRequest, ServerCapabilities};
 use hands_proto::v1::jobs_client::JobsClient;
 use hands_proto::v1::{
-    DrainWorkerRequest, GetRequest, HelloReply, InfoReply, InfoRequest, Job as JobInfo,
+    DrainWorkerRequest, GetRequest, HelloReply, InfoReply, InfoRequest, Job as JobInfo, JobState,
     ListRequest, ListWorkersRequest, SnapshotProgress, WorkerInfo,
 };
 use hands_types::DigestFunction;
@@ -27,6 +28,9 @@ use crate::{
     AgentSpec, ClientError, Fetched, Input, Invocation, JobResult, Snapshot, Target, agent, fetch,
     metadata,
 };
+
+/// How long a hub may be unreachable before it is said that we wait for it.
+const UNTIL_TOLD: Duration = Duration::from_secs(1);
 
 /// A connection over which actions are submitted and asked about. Cheap to clone; all clones share it.
 #[derive(Clone)]
@@ -61,8 +65,12 @@ pub enum ClusterKind {
 
 impl Cluster {
     /// Connects and agrees on versions: one round trip. Starts the agent where that is the target and it does not run;
-    /// waits for a hub that can't be reached as long as the target allows.
-    pub async fn connect(target: Target, invocation: Invocation) -> Result<Self, ClientError> {
+    /// waits for a hub that can't be reached as long as the target allows, and then says once to `waiting` what for.
+    pub async fn connect(
+        target: Target,
+        invocation: Invocation,
+        mut waiting: impl FnMut(String),
+    ) -> Result<Self, ClientError> {
         let encoded = Bytes::from(invocation.request_metadata(None, "", "").encode_to_vec());
         let (channel, peer, kind, instance, hello, info) = match &target {
             Target::Agent(spec) => {
@@ -80,6 +88,7 @@ impl Cluster {
                 let channel = hands_link::connect(address);
                 let peer = format!("the hub at {address}");
                 let mut backoff = Backoff::new(Some(*patience));
+                let mut told = false;
                 let (kind, info) = loop {
                     match greet(&channel, &peer, &encoded).await {
                         Ok(Some(info)) => break (ClusterKind::Hub, Some(info)),
@@ -88,7 +97,24 @@ impl Cluster {
                             break (ClusterKind::Engine, None);
                         }
                         Err(error) if error.is_lost_connection() => {
-                            backoff.pause(&peer, &error).await?;
+                            let why = match &error {
+                                ClientError::Connect { why, .. } => why.clone(),
+                                other => other.to_string(),
+                            };
+                            // A hub that is being restarted is back before anyone could read about it.
+                            if backoff.waited() >= UNTIL_TOLD && !std::mem::replace(&mut told, true)
+                            {
+                                let seconds = patience.as_secs();
+                                waiting(format!(
+                                    "{peer} can't be reached; trying for {seconds} s: {why}"
+                                ));
+                            }
+                            match backoff.pause(&peer, &error).await {
+                                Err(ClientError::Lost { peer, waited, .. }) => {
+                                    return Err(ClientError::Unreachable { peer, waited, why });
+                                }
+                                other => other?,
+                            }
                         }
                         Err(error) => return Err(error),
                     }
@@ -235,14 +261,21 @@ impl Cluster {
         )
     }
 
-    /// Ends an action at once, whoever waits for it. Takes an id or a unique prefix; returns the whole id.
-    pub async fn cancel(&self, id: &str) -> Result<String, ClientError> {
+    /// Ends an action at once, whoever waits for it. Takes an id or a unique prefix; returns the whole id, and whether
+    /// there was something left to end.
+    pub async fn cancel(&self, id: &str) -> Result<(String, bool), ClientError> {
         let id = match self.inner.kind {
             ClusterKind::Engine => id.to_owned(),
-            ClusterKind::Agent | ClusterKind::Hub => self.get(id).await?.id,
+            ClusterKind::Agent | ClusterKind::Hub => {
+                let job = self.get(id).await?;
+                if job.state() == JobState::Done {
+                    return Ok((job.id, false));
+                }
+                job.id
+            }
         };
         self.cancel_exactly(&id).await?;
-        Ok(id)
+        Ok((id, true))
     }
 
     pub(crate) async fn cancel_exactly(&self, id: &str) -> Result<(), ClientError> {

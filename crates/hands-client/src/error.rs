@@ -65,7 +65,7 @@ pub enum ClientError {
         retry: bool,
     },
     /// A request was answered with an error.
-    #[error("{peer} answered {what} with {code:?}: {message}")]
+    #[error("{}", answered(what, peer, *code, message))]
     Rpc {
         /// What was asked, as a noun: `Execute`, `the list of workers` …
         what: &'static str,
@@ -75,6 +75,16 @@ pub enum ClientError {
         code: Code,
         /// The message that came with it, made printable.
         message: String,
+    },
+    /// Nobody answered at an address in the time that the caller allows.
+    #[error("{peer} could not be reached within {} s: {why}", waited.as_secs())]
+    Unreachable {
+        /// Where to.
+        peer: String,
+        /// How long we tried.
+        waited: Duration,
+        /// What the link said last.
+        why: String,
     },
     /// The connection was lost and did not come back in the time that the caller allows.
     #[error("the connection to {peer} was lost and did not come back within {} s: {message}", waited.as_secs())]
@@ -181,7 +191,7 @@ impl ClientError {
             Self::Version { .. } => ErrorClass::Infra { retry: false },
             Self::Connect { retry, .. } => ErrorClass::Infra { retry: *retry },
             Self::Rpc { code, .. } => class_of_code(*code),
-            Self::Lost { .. } => ErrorClass::Infra { retry: true },
+            Self::Unreachable { .. } | Self::Lost { .. } => ErrorClass::Infra { retry: true },
             Self::MissingBlob { .. } => ErrorClass::Infra { retry: false },
             Self::Protocol { .. } | Self::HostileOutput { .. } => {
                 ErrorClass::Infra { retry: false }
@@ -200,7 +210,7 @@ impl ClientError {
             }
             Self::Version { theirs_high, ours_low, .. } if theirs_high < ours_low => Some("update the hub first, then its clients".to_owned()),
             Self::Version { .. } => Some("update this program to the hub's version".to_owned()),
-            Self::Connect { .. } | Self::Lost { .. } => Some("check that the hub runs and that its address is right, or use `--local`".to_owned()),
+            Self::Connect { .. } | Self::Unreachable { .. } | Self::Lost { .. } => Some("check that the hub runs and that its address is right, or use `--local`".to_owned()),
             Self::MissingBlob { .. } => Some("it was evicted from the store: run the command again".to_owned()),
             Self::Write { source, .. } | Self::Local { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space and fetch the outputs again with `hands fetch`".to_owned())
@@ -252,6 +262,14 @@ fn message_of(status: &tonic::Status) -> String {
         cause = error.source();
     }
     if message.is_empty() { status.code().description().to_owned() } else { message }
+}
+
+/// An answer as a sentence. Where the request itself was wrong, what the other side says of it is all there is to say.
+fn answered(what: &str, peer: &str, code: Code, message: &str) -> String {
+    match code {
+        Code::InvalidArgument | Code::NotFound if !message.is_empty() => message.to_owned(),
+        _ => format!("{peer} answered {what} with {code:?}: {message}"),
+    }
 }
 
 /// Whose error a gRPC code is.

@@ -1,11 +1,14 @@
 //! Putting outputs in place.
 
+mod batch;
 mod place;
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::os::fd::BorrowedFd;
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use hands_proto::bytestream::ReadRequest;
 use hands_proto::bytestream::byte_stream_client::ByteStreamClient;
 use hands_proto::reapi::{self, OutputDirectory, OutputFile, Tree};
@@ -16,6 +19,9 @@ use tonic::{Code, Streaming};
 use crate::job::JobStream;
 use crate::{ClientError, Cluster, JobResult, printable};
 use place::{Content, Place};
+
+/// Requests for files that are under way at once.
+const CALLS: usize = 8;
 
 /// What was put in place.
 #[derive(Clone, Debug, Default)]
@@ -79,9 +85,13 @@ pub(crate) async fn fetch(
     for path in &plan.directories {
         place.directory(path)?;
     }
+    stream::iter(plan.groups())
+        .map(|group| write_group(cluster, &place, group))
+        .buffer_unordered(CALLS)
+        .try_collect::<()>()
+        .await?;
     let mut fetched = Fetched::default();
     for (path, file) in &plan.files {
-        write_file(cluster, &place, path, file).await?;
         fetched.bytes += file.digest.size;
         for (top, bytes) in &mut tops {
             if top == path
@@ -99,35 +109,54 @@ pub(crate) async fn fetch(
     Ok(fetched)
 }
 
-async fn write_file(
+/// Writes files: one by itself, or several small ones that come in one answer.
+async fn write_group(
     cluster: &Cluster,
     place: &Place<'_>,
-    path: &str,
-    file: &File,
+    group: Vec<(&str, &File)>,
 ) -> Result<(), ClientError> {
-    let mut draft = place.draft(path, file.executable)?;
-    if file.digest.size == 0 {
-        return draft.commit();
-    }
-    if u64::try_from(file.contents.len()) == Ok(file.digest.size) {
-        if hands_tree::hash(file.digest.function, &file.contents) != file.digest {
-            return Err(ClientError::Protocol {
+    let [(path, file)] = group.as_slice() else {
+        let contents = batch::read(cluster, &group).await?;
+        return group.iter().try_for_each(|(path, file)| match contents.get(&file.digest) {
+            Some(bytes) => write_contents(cluster, place, path, file, bytes),
+            None => Err(ClientError::MissingBlob {
                 peer: cluster.peer().to_owned(),
-                why: format!(
-                    "the content of the output `{}` is not what its digest says",
-                    printable(path)
-                ),
-            });
-        }
-        draft.write(&file.contents)?;
-        return draft.commit();
+                what: described(path),
+                digest: file.digest,
+            }),
+        });
+    };
+    if file.has_contents() {
+        return write_contents(cluster, place, path, file, &file.contents);
     }
-    let what = format!("the output `{}`", printable(path));
-    let mut blob = BlobReader::open(cluster, file.digest, what).await?;
+    let mut draft = place.draft(path, file.executable)?;
+    let mut blob = BlobReader::open(cluster, file.digest, described(path)).await?;
     while let Some(piece) = blob.next().await? {
         draft.write(&piece)?;
     }
     draft.commit()
+}
+
+fn write_contents(
+    cluster: &Cluster,
+    place: &Place<'_>,
+    path: &str,
+    file: &File,
+    contents: &[u8],
+) -> Result<(), ClientError> {
+    if hands_tree::hash(file.digest.function, contents) != file.digest {
+        return Err(ClientError::Protocol {
+            peer: cluster.peer().to_owned(),
+            why: format!("the content of {} is not what its digest says", described(path)),
+        });
+    }
+    let mut draft = place.draft(path, file.executable)?;
+    draft.write(contents)?;
+    draft.commit()
+}
+
+fn described(path: &str) -> String {
+    format!("the output `{}`", printable(path))
 }
 
 async fn read_tree(cluster: &Cluster, directory: &OutputDirectory) -> Result<Tree, ClientError> {
@@ -146,7 +175,36 @@ async fn read_tree(cluster: &Cluster, directory: &OutputDirectory) -> Result<Tre
     Tree::decode(bytes).map_err(|e| broken(format!("can't be read: {e}")))
 }
 
+impl File {
+    /// Whether the content came with the result, or there is none.
+    fn has_contents(&self) -> bool {
+        u64::try_from(self.contents.len()) == Ok(self.digest.size)
+    }
+}
+
 impl Plan {
+    /// The files, by the requests that bring them.
+    fn groups(&self) -> Vec<Vec<(&str, &File)>> {
+        let mut groups = Vec::new();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for (path, file) in &self.files {
+            let one = (path.as_str(), file);
+            if file.has_contents() || file.digest.size > batch::LARGEST {
+                groups.push(vec![one]);
+                continue;
+            }
+            if bytes + file.digest.size > batch::BYTES || batch.len() == batch::FILES {
+                groups.push(mem::take(&mut batch));
+                bytes = 0;
+            }
+            bytes += file.digest.size;
+            batch.push(one);
+        }
+        groups.push(batch);
+        groups.retain(|group| !group.is_empty());
+        groups
+    }
+
     fn new(function: DigestFunction) -> Self {
         Self { function, directories: Vec::new(), files: BTreeMap::new(), links: BTreeMap::new() }
     }

@@ -22,6 +22,11 @@ impl Backoff {
         Self { since: Instant::now(), patience, next: FIRST }
     }
 
+    /// How long it has been.
+    pub(crate) fn waited(&self) -> Duration {
+        self.since.elapsed()
+    }
+
     /// Pauses before the next try, or gives up with an error that says how long it was.
     pub(crate) async fn pause(
         &mut self,

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 
 use hands_client::proto::ListRequest;
 use hands_client::{Cluster, Input, Invocation, Snapshot, Target};
-use hands_types::limits;
 use tokio::time::timeout;
 
 use crate::batch::short_time;
@@ -33,11 +32,17 @@ pub struct FrontEnd {
 impl FrontEnd {
     /// Connects; on the first use of an agent, says that it is there, what it can do, and how to end it.
     pub(crate) async fn connect(&self, name: &'static str) -> Result<Cluster, RunError> {
-        let cluster = Cluster::connect(self.target.clone(), Invocation::new(name)?).await?;
+        let waiting = |reason: String| self.out.waiting(&reason);
+        let cluster =
+            Cluster::connect(self.target.clone(), Invocation::new(name)?, waiting).await?;
         if let Some(hello) = cluster.agent_hello()
             && hello.started.is_some_and(|t| self.is_since_begin(t.seconds, t.nanos))
         {
-            let minutes = limits::AGENT_IDLE.as_secs() / 60;
+            // It has just begun to be idle: what is left is what it was given, to the second.
+            let stays = match hello.idle_left_s.div_ceil(60) {
+                ..=1 => format!("{} idle seconds", hello.idle_left_s),
+                minutes => format!("{minutes} idle minutes"),
+            };
             // The level is named once: the note begins by naming it, too.
             let note = hello.isolation_note.trim().trim_end_matches('.');
             let note = match note.split_once(": ") {
@@ -46,7 +51,7 @@ impl FrontEnd {
             };
             let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
             self.out.note(&format!(
-                "running on this machine, isolation {}{note}; an agent stays for {minutes} idle minutes, \
+                "running on this machine, isolation {}{note}; an agent stays for {stays}, \
                  `hands agent stop` ends it",
                 if hello.isolation.is_empty() { "unknown" } else { &hello.isolation },
             ));

@@ -61,7 +61,7 @@ impl Home {
     }
 
     pub(crate) async fn cluster(&self) -> Cluster {
-        Cluster::connect(Target::Agent(self.spec()), Invocation::new("test").unwrap())
+        Cluster::connect(Target::Agent(self.spec()), Invocation::new("test").unwrap(), |_| {})
             .await
             .unwrap()
     }

@@ -100,7 +100,7 @@ pub(crate) fn a_refusal_reaches_the_front_end() {
     let home = Home::new();
     let spec = home.spec();
     let connect = |spec: AgentSpec| {
-        run(Cluster::connect(Target::Agent(spec), Invocation::new("test").unwrap()))
+        run(Cluster::connect(Target::Agent(spec), Invocation::new("test").unwrap(), |_| {}))
     };
 
     // A state that is no directory.

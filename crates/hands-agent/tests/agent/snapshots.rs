@@ -135,7 +135,8 @@ pub(crate) fn a_snapshot_can_go_to_another_hub() {
             patience: Duration::from_secs(5),
             agent: ours.spec(),
         };
-        let cluster = Cluster::connect(target, Invocation::new("test").unwrap()).await.unwrap();
+        let cluster =
+            Cluster::connect(target, Invocation::new("test").unwrap(), |_| {}).await.unwrap();
         let first = snapshot(&cluster, &tree).await.unwrap();
         assert!(first.bytes_sent > 3_000_000, "{first:?}");
         let again = snapshot(&cluster, &tree).await.unwrap();

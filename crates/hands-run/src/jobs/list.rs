@@ -114,14 +114,15 @@ async fn try_cancel(args: &CancelArgs, front: &FrontEnd) -> Result<u8, RunError>
     let mut code = exit::OK;
     for id in &ids {
         match cancel_one(&cluster, id).await {
-            Ok(id) if args.json => {
-                front.out.data_line(&json!({ "id": id, "cancelled": true }).to_string())?;
+            Ok((id, cancelled)) if args.json => {
+                front.out.data_line(&json!({ "id": id, "cancelled": cancelled }).to_string())?;
             }
-            Ok(id) => {
+            Ok((id, true)) => {
                 if front.out.watched() || front.out.is_verbose() {
                     front.out.note(&format!("cancelled {id}"));
                 }
             }
+            Ok((id, false)) => front.out.note(&format!("{id} has ended already")),
             Err(error) => {
                 error.print(&front.out);
                 code = error.exit_code(false);
@@ -131,6 +132,6 @@ async fn try_cancel(args: &CancelArgs, front: &FrontEnd) -> Result<u8, RunError>
     Ok(code)
 }
 
-async fn cancel_one(cluster: &Cluster, id: &str) -> Result<String, RunError> {
+async fn cancel_one(cluster: &Cluster, id: &str) -> Result<(String, bool), RunError> {
     Ok(cluster.cancel(id).await?)
 }
