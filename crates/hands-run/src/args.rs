@@ -210,6 +210,9 @@ pub struct BatchArgs {
     /// File of commands, one a line, or JSON objects; `-` is standard input
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "command")]
     pub file: Option<PathBuf>,
+    /// Words that a forgotten `--` leaves here; told apart to say so.
+    #[arg(hide = true)]
+    pub stray: Vec<OsString>,
     /// A command; {} {.} {/} {//} {/.} {#} stand for each argument after `:::`
     #[arg(last = true, value_name = "CMD", conflicts_with = "file")]
     pub command: Vec<OsString>,

@@ -140,7 +140,10 @@ pub(crate) async fn settle(
     if let Err(error) = cluster.fetch_outputs(result, below.as_fd()).await {
         let error = RunError::from(error);
         error.print(&front.out);
-        front.out.hint(&format!("`hands fetch {}` tries to bring the outputs again", result.id));
+        front.out.hint(&format!(
+            "`hands fetch {}` brings the outputs once more, `-C DIR` to another place",
+            result.id
+        ));
         verdict.code = error.exit_code(true);
         verdict.end = End::NotRun;
     }

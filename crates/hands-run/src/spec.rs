@@ -112,34 +112,34 @@ fn output(text: &str) -> Result<String, RunError> {
 /// Where an input of this machine appears in the input root: at the same relative path.
 pub(crate) fn input_place(path: &Path, caller: &Caller) -> Result<RelPath, RunError> {
     let wrong = |why: &str| RunError::Usage(format!("--input {}: {why}", path.display()));
-    let relative: PathBuf = if path.is_absolute() {
-        match path.strip_prefix(&caller.directory) {
-            Ok(below) => below.to_owned(),
-            Err(_) => {
-                return Err(wrong(
-                    "it is not below the current directory, so it has no place in the input root",
-                ));
-            }
-        }
-    } else {
-        path.to_owned()
+    let plain = !path.components().any(|c| c == Component::ParentDir);
+    let below =
+        if path.is_absolute() { path.strip_prefix(&caller.directory).ok() } else { Some(path) };
+    let below = match below {
+        Some(below) if plain => below.to_owned(),
+        // `..`, or a way here through a link.
+        _ => physical(path, &caller.directory).ok_or_else(|| {
+            wrong(
+                "it lies outside the current directory, and an input keeps its relative path; \
+                 run from a directory that holds it, or copy it here",
+            )
+        })?,
     };
-    let mut names: Vec<&str> = Vec::new();
-    for component in relative.components() {
-        match component {
-            Component::CurDir => {}
-            Component::Normal(name) => {
-                names.push(name.to_str().ok_or_else(|| wrong("it is not UTF-8"))?);
-            }
-            Component::ParentDir => {
-                if names.pop().is_none() {
-                    return Err(wrong(
-                        "it leaves the current directory; run from a directory that holds it",
-                    ));
-                }
-            }
-            Component::RootDir | Component::Prefix(_) => return Err(wrong("it is absolute")),
-        }
-    }
+    let names: Vec<&str> = below
+        .components()
+        .filter(|c| *c != Component::CurDir)
+        .map(|c| c.as_os_str().to_str().ok_or_else(|| wrong("it is not UTF-8")))
+        .collect::<Result<_, _>>()?;
     RelPath::new(&names.join("/")).map_err(|error| wrong(&error.to_string()))
+}
+
+/// Where the path leads, relative to the directory; none when that is not below it. A link at the path's end counts as
+/// itself.
+fn physical(path: &Path, directory: &Path) -> Option<PathBuf> {
+    let path = directory.join(path);
+    let path = match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => parent.canonicalize().ok()?.join(name),
+        _ => path.canonicalize().ok()?,
+    };
+    Some(path.strip_prefix(directory).ok()?.to_owned())
 }

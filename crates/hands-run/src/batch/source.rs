@@ -1,12 +1,14 @@
 //! Where a batch's commands come from: plain lines, JSON lines, or a template and its arguments. The whole list is
 //! read and checked before anything runs, so that a mistake in line 900 costs nothing.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::Path;
 
 use crate::args::{ActionArgs, BatchArgs};
 use crate::batch::{json, template};
 use crate::error::RunError;
+use crate::quote::shell_quoted;
 
 /// One command of a batch.
 #[derive(Clone, Debug)]
@@ -40,6 +42,16 @@ pub(crate) fn tasks(args: &BatchArgs) -> Result<Vec<Task>, RunError> {
         return template::tasks(&args.command, || read(Path::new("-")));
     }
     let Some(file) = &args.file else { return Ok(Vec::new()) };
+    if !args.stray.is_empty() {
+        let words =
+            std::iter::once(file.as_os_str()).chain(args.stray.iter().map(OsString::as_os_str));
+        let words: Vec<_> =
+            words.map(|w| shell_quoted(&w.to_string_lossy()).into_owned()).collect();
+        return Err(RunError::Usage(format!(
+            "there is one file of commands, and a command stands after `--`: hands batch -- {}",
+            words.join(" ")
+        )));
+    }
     parse(&file.display().to_string(), &read(file)?, &args.action)
 }
 
