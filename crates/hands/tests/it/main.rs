@@ -1,11 +1,16 @@
 //! The program as people meet it: real processes, real actions, each test with a home of its own.
 
+mod agent_life;
 mod batch;
+mod batch_forms;
+mod clusters;
 mod full_disk;
 mod home;
 mod jobs;
+mod looks;
 mod mistakes;
 mod processes;
+mod promises;
 mod run;
 mod surroundings;
 mod terminal;

@@ -12,7 +12,7 @@ pub(crate) struct Server(pub(crate) Child);
 
 impl Server {
     /// Starts it and waits for a line of its log that holds a word.
-    fn start(home: &Home, arguments: &[&str], ready: &str) -> (Self, String) {
+    pub(crate) fn start(home: &Home, arguments: &[&str], ready: &str) -> (Self, String) {
         Self::spawn(home.hands(arguments), ready)
     }
 
@@ -47,7 +47,7 @@ impl Drop for Server {
     }
 }
 
-fn address(line: &str) -> String {
+pub(crate) fn address(line: &str) -> String {
     let from = line.find("address=").expect(line) + "address=".len();
     line[from..].split_whitespace().next().unwrap().to_owned()
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,7 +14,7 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use crate::home::{HANDS, Home, signal};
 
 /// `hands` on a terminal of its own.
-struct Terminal {
+pub(crate) struct Terminal {
     person: File,
     /// Kept open, so that the terminal outlives the program and its modes can be looked at.
     program: OwnedFd,
@@ -24,6 +24,17 @@ struct Terminal {
 
 impl Terminal {
     fn start(home: &Home, arguments: &[&str]) -> Self {
+        Self::sized(home, arguments, 30, 100, &[])
+    }
+
+    /// Starts `hands` on a terminal of this size, with these variables.
+    pub(crate) fn sized(
+        home: &Home,
+        arguments: &[&str],
+        rows: u16,
+        columns: u16,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&person).unwrap();
         unlockpt(&person).unwrap();
@@ -35,15 +46,33 @@ impl Terminal {
         // `setsid --ctty` makes the terminal the program's own, as a login does.
         let mut command = home.program("setsid");
         command.args(["--ctty", "--wait", HANDS]).args(arguments).env("TERM", "xterm");
+        command.env_remove("NO_COLOR").envs(variables.iter().copied());
+        // The size is there before anybody can ask for it.
+        resize(&person, rows, columns);
         let child = command.stdin(fd()).stdout(fd()).stderr(fd()).spawn().unwrap();
-        let terminal = Self { person: person.into(), program, child, seen: String::new() };
-        terminal.resize(30, 100);
-        terminal
+        Self { person: person.into(), program, child, seen: String::new() }
     }
 
     fn resize(&self, rows: u16, columns: u16) {
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&self.person, size).unwrap();
+        resize(&self.person, rows, columns);
+    }
+
+    /// Everything that the program still prints, until it has ended.
+    pub(crate) fn rest(&mut self) -> String {
+        let mut buffer = [0; 4096];
+        let mut all = std::mem::take(&mut self.seen);
+        loop {
+            let ended = self.child.try_wait().unwrap().is_some();
+            let mut ready = [PollFd::new(&self.person, PollFlags::IN)];
+            // What an ended program has printed is there already; the pause only spares the processor.
+            let pause = Timespec { tv_sec: 0, tv_nsec: if ended { 0 } else { 20_000_000 } };
+            if poll(&mut ready, Some(&pause)).unwrap() > 0 {
+                let length = self.person.read(&mut buffer).unwrap();
+                all.push_str(&String::from_utf8_lossy(&buffer[..length]));
+            } else if ended {
+                return all;
+            }
+        }
     }
 
     fn types(&mut self, keys: &str) {
@@ -70,11 +99,52 @@ impl Terminal {
         !tcgetattr(&self.program).unwrap().local_modes.contains(LocalModes::ICANON)
     }
 
-    fn ends(mut self) -> Option<i32> {
+    pub(crate) fn ends(mut self) -> Option<i32> {
         let code = self.child.wait().unwrap().code();
         assert!(!self.is_raw(), "the terminal was not restored");
         code
     }
+}
+
+fn resize(terminal: &impl AsFd, rows: u16, columns: u16) {
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(terminal, size).unwrap();
+}
+
+#[test]
+fn a_full_screen_program_has_every_byte_both_ways() {
+    let home = Home::new().warm();
+    // What an editor does: another screen, raw keys, and back.
+    let script = "stty raw -echo; printf '\\033[?1049h\\033[2J\\033[5;7Hhere'; dd bs=1 count=9 2>&- | od -An -tx1; \
+                  printf '\\033[?1049l'; stty sane";
+    let mut terminal = Terminal::start(&home, &["run", "--tty", "--", "bash", "-c", script]);
+    terminal.sees("\x1b[?1049h\x1b[2J\x1b[5;7Hhere");
+    // Ctrl-C, Ctrl-Z, Ctrl-D, Ctrl-\\, an arrow and a tilde in the middle of a line are keys like others.
+    terminal.types("\x03\x1a\x04\x1c\x1b[A~.");
+    terminal.sees("03 1a 04 1c 1b 5b 41 7e 2e");
+    terminal.sees("\x1b[?1049l");
+    assert_eq!(terminal.ends(), Some(0));
+}
+
+#[test]
+fn the_prompt_remembers_lines_of_other_days() {
+    let home = Home::new().warm();
+    let mut first = Terminal::start(&home, &["shell"]);
+    first.sees("hands> ");
+    first.types("echo remem''bered; echo both''streams >&2; exit 7\r");
+    first.sees("remembered");
+    first.sees("bothstreams");
+    first.sees("exit code 7");
+    first.sees("hands> ");
+    first.types("\x04");
+    assert_eq!(first.ends(), Some(7));
+    let mut second = Terminal::start(&home, &["shell"]);
+    second.sees("hands> ");
+    second.types("\x1b[A\r");
+    second.sees("remembered\r\n");
+    second.sees("hands> ");
+    second.types("exit 0\r");
+    assert_eq!(second.ends(), Some(0));
 }
 
 #[test]
