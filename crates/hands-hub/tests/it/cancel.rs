@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use hands_proto::reapi::execution_stage::Value as Stage;
+use hands_types::limits::ORPHAN;
 use tonic::Code;
 
+use crate::clock::Clock;
 use crate::support::{World, code, ours, soon, stage};
-
-/// Short enough to be waited for, long enough that a cancel is told from it.
-const ORPHAN: Duration = Duration::from_millis(1500);
 
 #[tokio::test]
 async fn a_cancelled_stream_ends_the_action_unless_others_wait() {
@@ -35,7 +34,8 @@ async fn a_cancelled_stream_ends_the_action_unless_others_wait() {
 
 #[tokio::test]
 async fn a_lost_connection_leaves_the_action_a_while() {
-    let world = World::with(|config| config.orphan = ORPHAN);
+    let world = World::new();
+    let clock = Clock::stop();
     let mut worker = world.worker("w").await;
     let client = world.client();
     let following = client.execute(world.salted("lost")).await.unwrap();
@@ -46,11 +46,14 @@ async fn a_lost_connection_leaves_the_action_a_while() {
     let mut activity = world.hub.activity();
     soon("nobody waiting", activity.wait_for(|activity| activity.clients == 0)).await.unwrap();
     // It comes back in time, and the action still runs.
+    clock.pass(ORPHAN - Duration::from_secs(1)).await;
     let client = world.client();
     let back = client.wait(&name).await.unwrap();
     assert_eq!(stage(&back.first), Stage::Executing);
     drop((back, client));
     // It does not come back.
+    soon("nobody waiting", activity.wait_for(|activity| activity.clients == 0)).await.unwrap();
+    clock.pass(ORPHAN).await;
     worker.cancelled(&lease).await;
     let gone = world.client().wait(&name).await.unwrap();
     assert_eq!(code(&gone.response().await), Code::Cancelled);
@@ -58,7 +61,8 @@ async fn a_lost_connection_leaves_the_action_a_while() {
 
 #[tokio::test]
 async fn a_detached_action_needs_nobody() {
-    let world = World::with(|config| config.orphan = Duration::from_millis(1));
+    let world = World::new();
+    let clock = Clock::stop();
     let mut worker = world.worker("w").await;
     let mut options = ours();
     options.detach = true;
@@ -66,8 +70,10 @@ async fn a_detached_action_needs_nobody() {
     let following = client.execute_with(world.salted("kept"), |_| {}, Some(options)).await.unwrap();
     let name = following.name().to_owned();
     drop(following);
-    let mut activity = world.hub.activity();
-    soon("a detached one", activity.wait_for(|activity| activity.detached == 1)).await.unwrap();
+    let activity = world.hub.activity();
+    clock.pass_until("a detached one", || activity.borrow().detached == 1).await;
+    clock.pass(ORPHAN * 5).await;
+    assert_eq!(activity.borrow().detached, 1);
     worker.run(0).await;
     assert_eq!(code(&client.wait(&name).await.unwrap().response().await), Code::Ok);
 }
@@ -143,7 +149,8 @@ async fn the_operations_service_shows_and_forgets() {
 
 #[tokio::test]
 async fn a_request_that_is_given_up_at_any_moment_leaves_no_waiter() {
-    let world = World::with(|config| config.orphan = Duration::from_millis(200));
+    let world = World::new();
+    let clock = Clock::stop();
     let client = world.client();
     let digest = world.action(|_, _| {});
     let kept = client.execute(digest).await.unwrap();
@@ -159,10 +166,10 @@ async fn a_request_that_is_given_up_at_any_moment_leaves_no_waiter() {
             () = given_up => {}
         }
     }
-    let mut activity = world.hub.activity();
-    soon("one waiter", activity.wait_for(|activity| activity.clients == 1)).await.unwrap();
+    let activity = world.hub.activity();
+    clock.pass_until("one waiter", || activity.borrow().clients == 1).await;
     drop(kept);
-    soon("nothing left", activity.wait_for(hands_hub::Activity::is_idle)).await.unwrap();
+    clock.pass_until("nothing left", || activity.borrow().is_idle()).await;
 }
 
 #[tokio::test]
@@ -191,7 +198,6 @@ async fn operations_are_listed_in_pages_and_no_filter_is_ignored() {
             filter: filter.into(),
             page_size,
             page_token: page_token.into(),
-            ..Default::default()
         };
         let mut operations = client.operations();
         async move {

@@ -1,5 +1,7 @@
 //! Execute and WaitExecution as REAPI's clients use them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hands_proto::reapi::execution_stage::Value as Stage;
 use hands_proto::rpc::PreconditionFailure;
@@ -8,6 +10,7 @@ use hands_types::{Digest, DigestFunction};
 use prost::Message;
 use tonic::Code;
 
+use crate::clock::Clock;
 use crate::support::{World, code, messages, metadata, ours, property, soon};
 
 pub(crate) fn missing(status: &tonic::Status) -> Vec<String> {
@@ -311,9 +314,13 @@ async fn outputs_come_inside_the_answer_where_asked_for() {
 
 #[tokio::test]
 async fn a_silent_operation_says_that_it_is_alive() {
-    let world = World::with(|config| config.keepalive = std::time::Duration::from_millis(20));
-    let mut following = world.client().execute(world.action(|_, _| {})).await.unwrap();
+    let world = World::new();
+    let clock = Clock::stop();
+    let digest = world.action(|_, _| {});
+    let mut following = world.client().execute_with(digest, |_| {}, Some(ours())).await.unwrap();
     for _ in 0..3 {
+        // Proxies cut what is silent for longer.
+        clock.pass(Duration::from_secs(60)).await;
         let operation = following.next().await;
         assert!(!operation.done);
     }
@@ -321,14 +328,22 @@ async fn a_silent_operation_says_that_it_is_alive() {
 
 #[tokio::test]
 async fn an_action_that_no_worker_can_take_says_why_and_then_fails() {
+    // What the client asks for, what ours wait without asking, and those that can't show why they wait.
+    let mut asked = ours();
+    asked.queue_timeout_ms = 90_000;
+    for (options, waits) in [(Some(asked), 90), (Some(ours()), 600), (None, 30)] {
+        no_worker_can_take_it(options, Duration::from_secs(waits)).await;
+    }
+}
+
+async fn no_worker_can_take_it(options: Option<hands_proto::v1::ExecuteOptions>, waits: Duration) {
     let world = World::new();
+    let clock = Clock::stop();
     let _worker = world.worker("w").await;
     let digest = world.action(|action, _| {
         action.platform = Some(reapi::Platform { properties: vec![property("ISA", "riscv64")] });
     });
-    let mut options = ours();
-    options.queue_timeout_ms = 200;
-    let following = world.client().execute_with(digest, |_| {}, Some(options)).await.unwrap();
+    let following = world.client().execute_with(digest, |_| {}, options).await.unwrap();
     let job = world.client().job(&following.id()).await;
     assert!(job.waiting.contains("riscv64") && job.waiting.contains("x86_64"), "{}", job.waiting);
     let mut following = following;
@@ -344,6 +359,9 @@ async fn an_action_that_no_worker_can_take_says_why_and_then_fails() {
     })
     .await;
     assert!(told.contains("riscv64"), "{told}");
+    clock.pass(waits - Duration::from_secs(1)).await;
+    assert!(world.client().job(&following.id()).await.finished.is_none());
+    clock.pass(Duration::from_secs(1)).await;
     let response = following.response().await;
     assert_eq!(code(&response), Code::FailedPrecondition);
     assert!(response.status.unwrap().message.contains("riscv64"));

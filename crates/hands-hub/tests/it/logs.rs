@@ -3,6 +3,7 @@
 use hands_proto::bytestream::ReadResponse;
 use tonic::{Code, Streaming};
 
+use crate::clock::Clock;
 use crate::support::{World, code, metadata, soon};
 
 /// Reads until so much has come.
@@ -70,7 +71,8 @@ async fn two_readers_follow_a_stream_and_it_stays_readable() {
 
 #[tokio::test]
 async fn a_reader_goes_on_with_the_next_attempt() {
-    let world = World::with(|config| config.lease = std::time::Duration::from_millis(300));
+    let world = World::new();
+    let clock = Clock::stop();
     let client = world.client();
     let following = client.execute(world.salted("x")).await.unwrap();
     let name = metadata(&following.first).stdout_stream_name;
@@ -81,6 +83,9 @@ async fn a_reader_goes_on_with_the_next_attempt() {
     first.output(&lease, 1, 0, b"same ").await;
     assert_eq!(read_to(&mut reader, 5).await, b"same ");
     drop(first);
+    let mut activity = world.hub.activity();
+    clock.pass(hands_types::limits::LEASE).await;
+    soon("the lease's end", activity.wait_for(|activity| activity.running == 0)).await.unwrap();
     let mut second = world.worker("second").await;
     let lease = second.lease().await;
     second.started(&lease).await;

@@ -3,6 +3,7 @@
 
 mod cancel;
 mod checklist;
+mod clock;
 mod execute;
 mod jobs;
 mod logs;

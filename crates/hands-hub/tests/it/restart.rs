@@ -1,9 +1,13 @@
 //! A hub that ends and begins again on the same state.
 
+use std::time::Duration;
+
 use hands_hub::{Hub, HubError};
 use hands_proto::reapi::execution_stage::Value as Stage;
+use hands_types::limits::LEASE;
 use tonic::Code;
 
+use crate::clock::Clock;
 use crate::support::{World, code, ours, soon, stage};
 use crate::worker::{Worker, hello};
 
@@ -117,7 +121,8 @@ async fn a_killed_hub_asks_for_the_output_that_it_held_in_memory() {
 
 #[tokio::test]
 async fn a_worker_that_does_not_come_back_is_waited_for() {
-    let mut world = World::with(|config| config.lease = std::time::Duration::from_millis(500));
+    let mut world = World::new();
+    let clock = Clock::stop();
     let mut worker = world.worker("w").await;
     let following = world.client().execute(world.salted("x")).await.unwrap();
     let name = following.name().to_owned();
@@ -128,6 +133,11 @@ async fn a_worker_that_does_not_come_back_is_waited_for() {
     let mut other = world.worker("other").await;
     let waiting = world.client().wait(&name).await.unwrap();
     assert!(matches!(stage(&waiting.first), Stage::Queued | Stage::Executing));
+    // Its lease begins anew with the hub: the time without one does not count.
+    clock.pass(LEASE - Duration::from_secs(1)).await;
+    let job = world.client().job(&waiting.id()).await;
+    assert_eq!((job.attempt, job.finished), (1, None), "it is waited for");
+    clock.pass(Duration::from_secs(1)).await;
     let again = other.lease().await;
     assert_eq!(again.id.as_ref().unwrap().attempt, 2);
     other.started(&again).await;

@@ -5,14 +5,28 @@ use std::time::Duration;
 use hands_proto::v1::worker_message::Kind as ToHub;
 use hands_proto::{reapi, rpc, v1};
 use hands_types::DigestFunction;
+use hands_types::limits::LEASE;
 use tonic::Code;
 
+use crate::clock::Clock;
 use crate::support::{World, code, ours, property, soon};
 use crate::worker::{Worker, hello};
 
-/// The shortest lease that a busy test machine keeps alive.
-fn short_lease(config: &mut hands_hub::HubConfig) {
-    config.lease = Duration::from_millis(300);
+/// Drops a worker that has one lease, and lets the lease run out.
+async fn lose(world: &World, clock: &Clock, worker: Worker) {
+    drop(worker);
+    let client = world.client();
+    soon("the session's end", async {
+        let request = v1::ListWorkersRequest {};
+        while !client.jobs().list_workers(request).await.unwrap().into_inner().workers.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let mut activity = world.hub.activity();
+    assert_eq!(activity.borrow().running, 1, "the lease outlives its session");
+    clock.pass(LEASE).await;
+    soon("the lease's end", activity.wait_for(|activity| activity.running == 0)).await.unwrap();
 }
 
 #[tokio::test]
@@ -109,14 +123,15 @@ async fn what_is_not_as_the_worker_says_is_done_again() {
 
 #[tokio::test]
 async fn a_lost_worker_s_action_is_run_again_and_a_third_loss_is_poison() {
-    let world = World::with(short_lease);
+    let world = World::new();
+    let clock = Clock::stop();
     let following = world.client().execute(world.salted("x")).await.unwrap();
     for n in 1..=3 {
         let mut worker = world.worker(&format!("w{n}")).await;
         let lease = worker.lease().await;
         assert_eq!(lease.id.as_ref().unwrap().attempt, n);
         worker.started(&lease).await;
-        drop(worker);
+        lose(&world, &clock, worker).await;
     }
     let response = following.response().await;
     assert_eq!(code(&response), Code::FailedPrecondition);
@@ -125,7 +140,8 @@ async fn a_lost_worker_s_action_is_run_again_and_a_third_loss_is_poison() {
 
 #[tokio::test]
 async fn an_action_with_effects_is_run_again_only_if_asked_for() {
-    let world = World::with(short_lease);
+    let world = World::new();
+    let clock = Clock::stop();
     let digest = |salt: &'static str| {
         world.action(|action, _| {
             action.do_not_cache = true;
@@ -134,14 +150,12 @@ async fn an_action_with_effects_is_run_again_only_if_asked_for() {
                 Some(reapi::Platform { properties: vec![property("network", "host")] });
         })
     };
-    let lose = |name: &'static str| {
-        let pipe = world.pipe.clone();
-        async move {
-            let mut worker = Worker::connect(&pipe, name).await;
-            let lease = worker.lease().await;
-            worker.started(&lease).await;
-            lease.id.unwrap().attempt
-        }
+    let lose = async |name: &str| {
+        let mut worker = world.worker(name).await;
+        let lease = worker.lease().await;
+        worker.started(&lease).await;
+        lose(&world, &clock, worker).await;
+        lease.id.unwrap().attempt
     };
     let client = world.client();
     let once = client.execute(digest("once")).await.unwrap();
@@ -182,12 +196,13 @@ async fn a_worker_that_comes_back_in_time_keeps_its_attempt() {
 
 #[tokio::test]
 async fn a_late_result_of_an_uncached_action_is_refused() {
-    let world = World::with(short_lease);
+    let world = World::new();
+    let clock = Clock::stop();
     let following = world.client().execute(world.salted("x")).await.unwrap();
     let mut first = world.worker("first").await;
     let lease = first.lease().await;
     first.started(&lease).await;
-    drop(first);
+    lose(&world, &clock, first).await;
     let mut second = world.worker("second").await;
     let again = second.lease().await;
     assert_eq!(again.id.as_ref().unwrap().attempt, 2);
