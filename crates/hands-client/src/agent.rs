@@ -270,3 +270,6 @@ fn make_parent(file: &Path) -> Result<(), ClientError> {
         ClientError::Local { what: format!("{} can't be made", parent.display()), source }
     })
 }
+
+#[cfg(test)]
+mod tests;

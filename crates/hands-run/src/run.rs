@@ -5,7 +5,7 @@ pub(crate) mod script;
 use std::fs::File;
 use std::os::fd::AsFd;
 
-use hands_client::{Cluster, JobResult, JobStream, Logs};
+use hands_client::{Cluster, ClusterKind, JobResult, JobStream, Logs};
 use hands_types::error::exit;
 
 use crate::args::{RunArgs, value};
@@ -61,6 +61,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd) -> Result<u8, RunError> {
         cluster = connecting => cluster?,
         caught = signals.next() => return Ok(caught.exit_code()),
     };
+    check_interaction(&args, cluster.kind(), cluster.peer())?;
     let submitting = async {
         job.input_root = front.snapshot(&cluster, &args.action.input).await?.map(|s| s.root);
         Ok::<_, RunError>(cluster.submit(job).await?)
@@ -122,6 +123,27 @@ async fn try_run(args: RunArgs, front: &FrontEnd) -> Result<u8, RunError> {
         }
     }
     Ok(verdict.code)
+}
+
+/// What another engine has no way for is refused rather than left out in silence.
+pub(crate) fn check_interaction(
+    args: &RunArgs,
+    kind: ClusterKind,
+    peer: &str,
+) -> Result<(), RunError> {
+    let flag = match (kind, args) {
+        (ClusterKind::Agent | ClusterKind::Hub, _) => return Ok(()),
+        (ClusterKind::Engine, RunArgs { tty: true, .. }) => "--tty",
+        (ClusterKind::Engine, RunArgs { detach: true, .. }) => "--detach",
+        (ClusterKind::Engine, RunArgs { stdin: true, .. }) => {
+            return Err(RunError::Usage(format!(
+                "--stdin: {peer} is another engine, which takes no live input; \
+                 send a file with --input and redirect it in the command"
+            )));
+        }
+        (ClusterKind::Engine, _) => return Ok(()),
+    };
+    Err(RunError::Usage(format!("{flag}: {peer} is another engine, which has nothing like it")))
 }
 
 /// Puts a result's outputs in place.

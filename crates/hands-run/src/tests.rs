@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use hands_client::JobResult;
 use hands_client::proto::ActionResult;
+use hands_client::{ClusterKind, JobResult};
 
 use crate::args::value::{self, Cpus, MemorySize};
 use crate::args::{ActionArgs, BatchArgs, RunArgs};
@@ -65,6 +65,20 @@ fn everything_after_the_command_is_its_own() {
     assert_eq!((batch.jobs, batch.command.len(), batch.file), (Some(4), 5, None));
     assert!(Batch::try_parse_from(["batch"]).is_err());
     assert!(Batch::try_parse_from(["batch", "--resume", "f"]).is_err());
+}
+
+#[test]
+fn what_another_engine_can_not_do_is_refused_by_name() {
+    let check = |flag: &str, kind| {
+        let args = Run::try_parse_from(["run", flag, "x"]).unwrap().args;
+        crate::run::check_interaction(&args, kind, "the hub at h:1")
+    };
+    for flag in ["--tty", "--detach", "--stdin"] {
+        assert!(check(flag, ClusterKind::Hub).is_ok() && check(flag, ClusterKind::Agent).is_ok());
+        let error = check(flag, ClusterKind::Engine).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{flag}: the hub at h:1 is another engine")), "{error}");
+    }
+    assert!(check("--json", ClusterKind::Engine).is_ok());
 }
 
 #[test]
