@@ -2,6 +2,7 @@
 //! every blob that the result names in the store. A worker can't poison: what fails here is done again elsewhere.
 
 use hands_proto::{reapi, rpc, v1};
+use hands_reapi::Invocation;
 use hands_store::{Store, StoreError};
 use hands_types::Digest;
 use hands_types::limits::INLINE_STREAM;
@@ -121,7 +122,9 @@ fn streams(
 }
 
 fn outputs(store: &Store, log: &AttemptLog, result: &reapi::ActionResult) -> Result<(), Flaw> {
-    let missing = hands_reapi::missing_of(store, result, log.record.digest.function)
+    // Its client fetches them next.
+    let invocation = Invocation::named(&log.record.metadata.tool_invocation_id);
+    let missing = hands_reapi::missing_of(store, result, log.record.digest.function, &invocation)
         .map_err(Flaw::Store)?
         .map_err(Flaw::Digest)?;
     match missing.first() {

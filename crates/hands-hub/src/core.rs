@@ -10,7 +10,7 @@ use std::time::Duration;
 use hands_link::{ConnectionId, StreamEnd};
 use hands_proto::v1;
 use hands_sched::{Input, RejectReason, Scheduler};
-use hands_store::Store;
+use hands_store::{Pin, Store};
 use hands_types::{Attempt, Digest, OperationId, SessionId, Time, WorkerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use crate::check::Checked;
 use crate::db::{Commit, Db};
 use crate::history::History;
 use crate::logs::Logs;
-use crate::trees::Trees;
+use crate::trees::{Trees, WholeTree};
 
 mod effects;
 mod finish;
@@ -52,6 +52,8 @@ pub(crate) enum Event {
     Cancel { id: OperationId, connection: Option<ConnectionId>, reply: oneshot::Sender<bool> },
     /// Its row can't be written, and whoever submitted it was told so.
     Withdraw { id: OperationId, status: tonic::Status },
+    /// What a restored operation needs was found and pinned.
+    Keep { id: OperationId, inputs: Vec<Arc<WholeTree>>, pin: Pin },
     /// A worker opened a session.
     Open { hello: Box<v1::Hello>, out: SessionOut, reply: oneshot::Sender<Opened> },
     /// Its connection has ended.
@@ -231,10 +233,16 @@ impl Core {
             urgent: urgent.downgrade(),
             activity: parts.activity,
         };
-        core.restore(stored);
+        let needed = core.restore(stored);
         core.flush();
+        let handle = CoreHandle { events, urgent };
+        if !needed.is_empty() {
+            let keep =
+                restore::keep(core.store.clone(), Arc::clone(&core.trees), needed, handle.clone());
+            crate::task::spawn("restored-inputs", keep);
+        }
         crate::task::spawn("hub-core", run(core, requests, urgent_requests));
-        CoreHandle { events, urgent }
+        handle
     }
 
     /// Now, on the clock that leases use.
@@ -250,6 +258,7 @@ impl Core {
             Event::Cancel { id, connection, reply } => self.cancel_asked(id, connection, reply),
             // Whoever joined it waits for its row too, and is told the same.
             Event::Withdraw { id, status } => self.cancel(id, status),
+            Event::Keep { id, inputs, pin } => self.keep(id, inputs, pin),
             Event::Open { hello, out, reply } => self.open(&hello, out, reply),
             Event::Closed { session } => self.closed(session),
             Event::Heard { session, heard } => self.heard(session, heard),

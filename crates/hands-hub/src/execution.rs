@@ -9,6 +9,7 @@ use hands_link::{ConnectionId, ConnectionInfo, StreamEnd};
 use hands_proto::longrunning::Operation;
 use hands_proto::reapi::execution_server::Execution;
 use hands_proto::{EXECUTE_OPTIONS, REQUEST_METADATA, function_from_proto, reapi, v1};
+use hands_reapi::Invocation;
 use hands_types::{Digest, OperationId};
 use prost::Message;
 use tokio::sync::oneshot;
@@ -44,6 +45,7 @@ impl Execution for ExecutionService {
     ) -> Result<Response<OperationStream>, Status> {
         let connection = ConnectionInfo::of(&request).cloned();
         let caller = Caller::read(&request)?;
+        let invocation = Invocation::named(&caller.metadata.tool_invocation_id);
         let request = request.into_inner();
         let digest = digest_of(&request)?;
         let inline = Inline::of(&request);
@@ -53,8 +55,13 @@ impl Execution for ExecutionService {
         if may_be_cached
             && !request.skip_cache_lookup
             && let Some(result) =
-                hands_reapi::cached_result(&hub.store, &request.instance_name, &digest)
-                    .map_err(store_status)?
+                hands_reapi::cached_result(
+                    &hub.store,
+                    &request.instance_name,
+                    &digest,
+                    &invocation,
+                )
+                .map_err(store_status)?
             // A client may have recorded a failure. Whoever asks for the action again means to have it run.
             && result.exit_code == 0
         {

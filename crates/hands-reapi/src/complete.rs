@@ -9,19 +9,22 @@ use hands_types::limits::{INLINE_STREAM, MAX_BATCH, MAX_PROTO_BLOB};
 use hands_types::{Digest, DigestFunction};
 use prost::Message;
 
+use crate::Invocation;
+
 /// Looks an action's result up. One whose blobs are not all here any more is no result; of one that is returned every
-/// blob's life is extended.
+/// blob's life is extended, and the invocation that asks keeps them.
 pub fn cached_result(
     store: &Store,
     instance: &str,
     action: &Digest,
+    invocation: &Invocation,
 ) -> Result<Option<reapi::ActionResult>, StoreError> {
     let Some(bytes) = store.action(instance, action)? else { return Ok(None) };
     let Ok(result) = reapi::ActionResult::decode(bytes) else {
         tracing::warn!(%action, "an action result in the store can't be read and counts as none");
         return Ok(None);
     };
-    match missing_of(store, &result, action.function)? {
+    match missing_of(store, &result, action.function, invocation)? {
         Ok(missing) if missing.is_empty() => Ok(Some(result)),
         Ok(missing) => {
             tracing::debug!(%action, missing = missing.len(), "an action result has lost its blobs");
@@ -40,6 +43,7 @@ pub fn missing_of(
     store: &Store,
     result: &reapi::ActionResult,
     function: DigestFunction,
+    invocation: &Invocation,
 ) -> Result<Result<Vec<Digest>, BadDigest>, StoreError> {
     let mut wanted = BTreeSet::new();
     let mut trees = Vec::new();
@@ -53,6 +57,8 @@ pub fn missing_of(
     }
     // Trees and directories that could not be read stand among the wanted and are found missing here.
     let wanted: Vec<Digest> = wanted.into_iter().collect();
+    // Before they are looked for, so that what is found stays.
+    invocation.keep(store, &wanted);
     Ok(Ok(store.missing(&wanted)?))
 }
 

@@ -13,6 +13,7 @@ mod backend;
 mod client;
 mod codec;
 mod complete;
+mod invocation;
 mod names;
 pub mod services;
 mod status;
@@ -20,6 +21,7 @@ mod status;
 pub use backend::{Backend, LogName, LogSource, LogStream};
 pub use client::{Blob, BlobClient, BlobError, Fetched, Source, Uploaded};
 pub use complete::{cached_result, fill_inline, missing_of, normalize};
+pub use invocation::{Invocation, OPEN_FOR};
 pub use names::{BadName, BlobName, UploadName};
 pub use status::{bad_digest, missing_blobs, stage_status, store_status};
 

@@ -9,6 +9,9 @@ use hands_types::Digest;
 use crate::db::lock;
 use crate::index::DigestSet;
 
+/// Digests that may be pinned by name, all names together: about half a gibibyte of memory.
+const MOST_NAMED: usize = 1 << 22;
+
 /// Keeps blobs from being evicted until it is dropped. A blob may be pinned before it is there.
 #[derive(Debug)]
 #[must_use = "a pin that is dropped holds nothing"]
@@ -46,6 +49,8 @@ pub(crate) struct Pins {
 struct State {
     counts: HashMap<Digest, u32>,
     named: HashMap<String, Named>,
+    /// Digests under all names together.
+    n_named: usize,
     /// Grows with each release, so that who waits for room knows when to look again.
     releases: u64,
 }
@@ -64,13 +69,18 @@ impl Pins {
 
     pub(crate) fn pin_named(&self, name: &str, digests: &[Digest], expires: Instant) {
         let mut state = lock(&self.state);
-        let State { counts, named, .. } = &mut *state;
+        let State { counts, named, n_named, .. } = &mut *state;
         let pin = named
             .entry(name.to_owned())
             .or_insert_with(|| Named { digests: DigestSet::default(), expires });
         pin.expires = pin.expires.max(expires);
         for digest in digests {
+            if *n_named >= MOST_NAMED {
+                // Whoever names so many gets no promise for the rest; memory has an end.
+                break;
+            }
             if pin.digests.insert(*digest) {
+                *n_named += 1;
                 *counts.entry(*digest).or_insert(0) += 1;
             }
         }
@@ -88,9 +98,7 @@ impl Pins {
 
     pub(crate) fn release(&self, name: &str) -> bool {
         let mut state = lock(&self.state);
-        let Some(pin) = state.named.remove(name) else { return false };
-        state.release(&pin.digests.into_iter().collect::<Vec<_>>());
-        true
+        state.release_named(name)
     }
 
     /// Releases the named pins whose time has come.
@@ -99,9 +107,7 @@ impl Pins {
         let due =
             state.named.iter().filter(|(_, pin)| pin.expires <= now).map(|(name, _)| name.clone());
         for name in due.collect::<Vec<_>>() {
-            if let Some(pin) = state.named.remove(&name) {
-                state.release(&pin.digests.into_iter().collect::<Vec<_>>());
-            }
+            state.release_named(&name);
         }
     }
 
@@ -127,6 +133,13 @@ impl State {
         for digest in digests {
             *self.counts.entry(*digest).or_insert(0) += 1;
         }
+    }
+
+    fn release_named(&mut self, name: &str) -> bool {
+        let Some(pin) = self.named.remove(name) else { return false };
+        self.n_named -= pin.digests.len();
+        self.release(&pin.digests.into_iter().collect::<Vec<_>>());
+        true
     }
 
     fn release(&mut self, digests: &[Digest]) {

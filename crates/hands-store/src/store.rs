@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use hands_types::{Digest, limits};
 
@@ -107,6 +107,18 @@ impl Store {
         let now = wall_clock();
         let clock = now.max(found.newest_use);
         let grace = config.restart_grace;
+        // Counted back from the last use, not from now: the time without a process does not count.
+        let last_use = match found.newest_use {
+            0 if found.pending.is_empty() => None,
+            0 => Some(clock),
+            newest => Some(newest),
+        };
+        let grace_from = match last_use {
+            Some(last) if !grace.is_zero() => {
+                last.saturating_sub(u64::try_from(grace.as_micros()).unwrap_or(u64::MAX))
+            }
+            Some(_) | None => u64::MAX,
+        };
         let inner = Arc::new(Inner {
             quota,
             readers: Readers::new(path),
@@ -125,12 +137,9 @@ impl Store {
             corrupt: AtomicU64::new(0),
             flush_asked: AtomicBool::new(false),
             clock: AtomicU64::new(clock),
-            grace_from: if grace.is_zero() {
-                u64::MAX
-            } else {
-                clock.saturating_sub(u64::try_from(grace.as_micros()).unwrap_or(u64::MAX))
-            },
-            grace_until: Instant::now() + grace,
+            grace_from,
+            grace_until: Instant::now()
+                + if grace_from == u64::MAX { Duration::ZERO } else { grace },
             layout,
             config,
             index: Mutex::default(),

@@ -3,16 +3,73 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hands_proto::reapi;
 use hands_sched::{Held, Input, Tree};
+use hands_store::{Pin, Store, StoreError};
+use hands_types::{Digest, OperationId};
+use prost::Message as _;
 use tokio::sync::watch;
 use tonic::Status;
 
-use super::{Core, OpState, Operation};
+use super::{Core, CoreHandle, Event, OpState, Operation};
 use crate::db::{State, Stored};
 use crate::platform::{self, Wishes};
+use crate::trees::{Trees, Verdict, WholeTree};
+
+/// What a restored operation needs in the store until it ends.
+pub(super) struct Needed {
+    id: OperationId,
+    action: Digest,
+    /// Its input root and layers.
+    roots: Vec<Digest>,
+}
+
+/// Pins what restored operations need, one tree after the other, while the hub serves. Until then the store keeps what
+/// was used shortly before it was closed.
+pub(super) async fn keep(store: Store, trees: Arc<Trees>, needed: Vec<Needed>, core: CoreHandle) {
+    for Needed { id, action, roots } in needed {
+        let (store, trees) = (store.clone(), Arc::clone(&trees));
+        let looked = crate::task::blocking(move || look(&store, &trees, action, &roots)).await;
+        match looked {
+            Ok(Ok((inputs, pin))) => {
+                if !core.send(Event::Keep { id, inputs, pin }).await {
+                    return;
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, operation = %id, "the inputs of a restored action can't be looked at");
+            }
+            Err(status) => {
+                tracing::error!(%status, operation = %id, "the inputs of a restored action were not looked at");
+            }
+        }
+    }
+}
+
+/// What is there of an action's messages and trees. What is missing is found by whoever gets its lease, who names it.
+fn look(
+    store: &Store,
+    trees: &Trees,
+    action: Digest,
+    roots: &[Digest],
+) -> Result<(Vec<Arc<WholeTree>>, Pin), StoreError> {
+    let message = store.read(&action)?.and_then(|bytes| reapi::Action::decode(bytes).ok());
+    let command = message.and_then(|action| action.command_digest);
+    let command = command.and_then(|command| command.to_digest(action.function).ok());
+    let pin = store.pin([action].into_iter().chain(command));
+    let mut inputs = Vec::new();
+    for root in roots {
+        if let Verdict::Whole(tree) = trees.look(root)? {
+            inputs.push(tree);
+        }
+    }
+    Ok((inputs, pin))
+}
 
 impl Core {
-    pub(super) fn restore(&mut self, stored: Vec<Stored>) {
+    /// Gives what the operations need.
+    pub(super) fn restore(&mut self, stored: Vec<Stored>) -> Vec<Needed> {
+        let mut needed = Vec::new();
         // Most operations ask for the same few platforms.
         let mut platforms: BTreeMap<Vec<(String, String)>, Wishes> = BTreeMap::new();
         // The time during which the hub was gone does not count.
@@ -70,11 +127,10 @@ impl Core {
             let last = (attempt.0 > 0).then_some(attempt);
             let effects = operation.effects;
             self.operations.insert(id, operation);
-            let inputs: Vec<Tree> = [record.input_root]
-                .into_iter()
-                .chain(wishes.layers.iter().copied())
-                .map(|digest| Tree { digest, bytes: 1 })
-                .collect();
+            let roots: Vec<Digest> =
+                [record.input_root].into_iter().chain(wishes.layers.iter().copied()).collect();
+            let inputs = roots.iter().map(|digest| Tree { digest: *digest, bytes: 1 }).collect();
+            needed.push(Needed { id, action: record.digest, roots });
             let spec = self.spec(&record, Arc::clone(&wishes.needs), inputs, effects);
             platforms.entry(pairs).or_insert(wishes);
             self.step(Input::Restore { operation: id, spec, attempt: last, held });
@@ -84,6 +140,17 @@ impl Core {
         }
         if n_stored > 0 {
             tracing::info!(n_stored, "operations from before the restart are back");
+        }
+        needed
+    }
+
+    /// The inputs of a restored operation stay until it ends.
+    pub(super) fn keep(&mut self, id: OperationId, inputs: Vec<Arc<WholeTree>>, pin: Pin) {
+        let due = self.now().after(self.trees.keep_for());
+        self.trees_due.get_or_insert(due);
+        if let Some(operation) = self.operations.get_mut(&id) {
+            operation._inputs = inputs;
+            operation._pin = Some(pin);
         }
     }
 }

@@ -72,10 +72,49 @@ impl World {
     }
 
     pub(crate) fn with(change: fn(&mut HubConfig)) -> Self {
+        Self::with_both(change, |_| {})
+    }
+
+    pub(crate) fn with_store(change: impl FnOnce(&mut StoreConfig)) -> Self {
+        Self::with_both(|_| {}, change)
+    }
+
+    fn with_both(change: fn(&mut HubConfig), of_store: impl FnOnce(&mut StoreConfig)) -> Self {
         let dir = Dir::new();
-        let store = Store::open(StoreConfig::new(dir.0.join("store"))).unwrap();
+        let mut config = StoreConfig::new(dir.0.join("store"));
+        of_store(&mut config);
+        let store = Store::open(config).unwrap();
         let (hub, pipe) = Self::open(&dir, &store, change);
         Self { store, hub, pipe, change, dir }
+    }
+
+    /// The hub and its store end, and others open the same state.
+    pub(crate) async fn reopen(&mut self, of_store: impl FnOnce(&mut StoreConfig)) {
+        soon("the hub's end", self.hub.close()).await;
+        // The old ones hold the store's lock for as long as anything of them lives; these hold nothing.
+        let Self { dir: Dir(path), .. } = self;
+        let mut config = StoreConfig::new(path.join("store"));
+        of_store(&mut config);
+        let elsewhere = StoreConfig::new(path.join("another-store"));
+        self.store = Store::open(elsewhere.clone()).unwrap();
+        (self.hub, self.pipe) = {
+            let mut config = HubConfig::new(path.join("another-hub"), self.store.clone());
+            (self.change)(&mut config);
+            let hub = Hub::open(config).unwrap();
+            let pipe = hub.pipe();
+            (hub, pipe)
+        };
+        self.store = soon("the store's lock", async {
+            loop {
+                match Store::open(config.clone()) {
+                    Ok(store) => return store,
+                    Err(hands_store::StoreError::Locked { .. }) => tokio::task::yield_now().await,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        })
+        .await;
+        (self.hub, self.pipe) = Self::open(&self.dir, &self.store, self.change);
     }
 
     fn open(dir: &Dir, store: &Store, change: fn(&mut HubConfig)) -> (Hub, Pipe) {

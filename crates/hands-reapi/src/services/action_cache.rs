@@ -9,7 +9,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{blocking, digest, function};
 use crate::complete::{cached_result, fill_inline, missing_of, normalize};
-use crate::{Backend, bad_digest, missing_blobs, store_status};
+use crate::{Backend, Invocation, bad_digest, missing_blobs, store_status};
 
 /// Serves the results that are whole.
 #[derive(Debug)]
@@ -29,12 +29,13 @@ impl ActionCache for ActionCacheService {
         &self,
         request: Request<GetActionResultRequest>,
     ) -> Result<Response<ActionResult>, Status> {
+        let invocation = Invocation::of(&request);
         let request = request.into_inner();
         let function = function(request.digest_function)?;
         let action = digest(request.action_digest.as_ref(), "action_digest", function)?;
         let store = &self.backend.store;
         // On the reactor: a hit is answered from memory, and a thread's hand-over would cost more than it.
-        let mut result = cached_result(store, &request.instance_name, &action)
+        let mut result = cached_result(store, &request.instance_name, &action, &invocation)
             .map_err(|e| store_status(&e))?
             .ok_or_else(|| {
                 Status::not_found(format!("no result of the action {action} is cached"))
@@ -58,6 +59,7 @@ impl ActionCache for ActionCacheService {
         if !self.backend.update_enabled {
             return Err(Status::permission_denied("this client may not write the action cache"));
         }
+        let invocation = Invocation::of(&request);
         let request = request.into_inner();
         let function = function(request.digest_function)?;
         let action = digest(request.action_digest.as_ref(), "action_digest", function)?;
@@ -67,7 +69,7 @@ impl ActionCache for ActionCacheService {
         let store = self.backend.store.clone();
         let (result, missing) = blocking(move || {
             normalize(&store, &mut result, function)?;
-            let missing = missing_of(&store, &result, function)?;
+            let missing = missing_of(&store, &result, function, &invocation)?;
             Ok((result, missing))
         })
         .await?

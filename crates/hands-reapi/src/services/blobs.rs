@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 
 use super::{blocking, digest, function, tree};
 use crate::status::to_rpc;
-use crate::{Backend, INLINE, bad_digest, codec, store_status};
+use crate::{Backend, INLINE, Invocation, bad_digest, codec, store_status};
 
 /// Digests that FindMissing looks up on the reactor at once: about a millisecond.
 const INLINE_LOOKUPS: usize = 1000;
@@ -44,6 +44,7 @@ impl ContentAddressableStorage for CasService {
         &self,
         request: Request<FindMissingBlobsRequest>,
     ) -> Result<Response<FindMissingBlobsResponse>, Status> {
+        let invocation = Invocation::of(&request);
         let request = request.into_inner();
         let function = function(request.digest_function)?;
         let store = self.backend.store.clone();
@@ -55,6 +56,8 @@ impl ContentAddressableStorage for CasService {
                 .map(|d| d.to_digest(function))
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(|e| bad_digest(&e))?;
+            // Those that are missing as well: they are what it sends next.
+            invocation.keep(&store, &digests);
             let missing = store.missing(&digests).map_err(|e| store_status(&e))?;
             Ok(missing.iter().map(Into::into).collect())
         };
@@ -66,6 +69,7 @@ impl ContentAddressableStorage for CasService {
         &self,
         request: Request<BatchUpdateBlobsRequest>,
     ) -> Result<Response<BatchUpdateBlobsResponse>, Status> {
+        let invocation = Invocation::of(&request);
         let request = request.into_inner();
         let function = function(request.digest_function)?;
         // The sum of what was announced bounds what decompression may allocate.
@@ -73,7 +77,7 @@ impl ContentAddressableStorage for CasService {
         let sent = request.requests.iter().map(|r| r.data.len() as u64).sum::<u64>();
         check_batch(announced.max(sent))?;
         let store = self.backend.store.clone();
-        let update = move || update(&store, request.requests, function);
+        let update = move || update(&store, request.requests, function, &invocation);
         let responses =
             if announced.max(sent) <= INLINE as u64 { update() } else { blocking(update).await? };
         Ok(Response::new(BatchUpdateBlobsResponse { responses }))
@@ -146,6 +150,7 @@ fn update(
     store: &Store,
     requests: Vec<batch_update_blobs_request::Request>,
     function: DigestFunction,
+    invocation: &Invocation,
 ) -> Vec<batch_update_blobs_response::Response> {
     let mut responses = Vec::with_capacity(requests.len());
     let mut good = Vec::with_capacity(requests.len());
@@ -162,6 +167,8 @@ fn update(
             status: Some(status),
         });
     }
+    let digests: Vec<Digest> = good.iter().map(|(digest, _)| *digest).collect();
+    invocation.keep(store, &digests);
     for (outcome, place) in store.put_many(good).into_iter().zip(places) {
         if let Err(error) = outcome {
             responses[place].status = Some(to_rpc(&store_status(&error)));

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::read::{self, ReadStream};
 use super::uploads::Uploads;
 use super::write;
-use crate::{Backend, UploadName, store_status};
+use crate::{Backend, Invocation, UploadName, store_status};
 
 /// Serves blobs of any size and logs.
 #[derive(Debug)]
@@ -38,8 +38,10 @@ impl ByteStream for ByteStreamService {
         &self,
         request: Request<Streaming<WriteRequest>>,
     ) -> Result<Response<WriteResponse>, Status> {
+        let invocation = Invocation::of(&request);
         let committed_size =
-            write::write(&self.backend.store, &self.uploads, request.into_inner()).await?;
+            write::write(&self.backend.store, &self.uploads, invocation, request.into_inner())
+                .await?;
         Ok(Response::new(WriteResponse { committed_size }))
     }
 

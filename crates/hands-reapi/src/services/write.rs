@@ -12,7 +12,7 @@ use tonic::{Status, Streaming};
 use super::blocking;
 use super::uploads::Uploads;
 use crate::codec::{CodecError, Inflate};
-use crate::{INLINE, UploadName, store_status};
+use crate::{INLINE, Invocation, UploadName, store_status};
 
 /// What is gathered before a blocking thread hashes and writes it.
 const GATHER: usize = 1 << 20;
@@ -21,6 +21,7 @@ const GATHER: usize = 1 << 20;
 pub(super) async fn write(
     store: &Store,
     uploads: &Arc<Uploads>,
+    invocation: Invocation,
     mut stream: Streaming<WriteRequest>,
 ) -> Result<i64, Status> {
     let first = stream
@@ -30,6 +31,7 @@ pub(super) async fn write(
     let name = UploadName::parse(&first.resource_name)
         .map_err(|e| Status::invalid_argument(e.to_string()))?;
     let digest = name.blob.digest;
+    invocation.keep(store, &[digest]);
     let whole =
         first.finish_write && first.write_offset == 0 && first.data.len() as u64 == digest.size;
     if whole && !name.blob.zstd && first.data.len() <= INLINE {

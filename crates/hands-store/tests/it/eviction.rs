@@ -158,6 +158,23 @@ fn pins_may_exceed_the_quota_up_to_the_reserve_and_nothing_else_may() {
     assert!(store.gc().unwrap().total() <= QUOTA);
     drop(store);
 
+    // Pins end with the process. What was used in the last minutes of it stays for as long after the next start, so
+    // that whoever pinned it can pin it again; what was used before does not.
+    config.restart_grace = Duration::from_secs(900);
+    let store = Store::open(config.clone()).unwrap();
+    let (kept, _): (Vec<_>, Vec<_>) = digests.iter().partition(|d| store.contains(d).unwrap());
+    for n in 0..200 {
+        let (digest, bytes) = blob(SHA, 2000 + n, 20 << 10);
+        store.put(digest, bytes).unwrap();
+    }
+    assert!(!kept.is_empty() && store.usage().total() > QUOTA);
+    assert_eq!(store.missing(&kept).unwrap(), []);
+    drop(store);
+    config.restart_grace = Duration::ZERO;
+    let store = Store::open(config.clone()).unwrap();
+    assert!(store.gc().unwrap().total() <= QUOTA);
+    drop(store);
+
     // A reserve that the disk can't give: everything is refused, with the numbers.
     config.reserve = 1 << 60;
     let store = Store::open(config).unwrap();
