@@ -139,6 +139,8 @@ impl SnapshotServer {
         let function = function_from_proto(request.digest_function)
             .map_err(|_| SnapshotError::Protocol("an unknown digest function"))?;
         let inputs = walk_inputs(&request, handles)?;
+        let below = RelPath::new(&request.working_directory)
+            .map_err(|_| SnapshotError::Protocol("a working directory that leaves the root"))?;
         let progress = Arc::new(Progress::default());
         let work = {
             let (server, progress) = (self.clone(), Arc::clone(&progress));
@@ -146,9 +148,24 @@ impl SnapshotServer {
             tokio::task::spawn_blocking(move || {
                 server.cache.begin();
                 if request.target.is_empty() {
-                    embedded::take(&server.store, &server.cache, &inputs, function, &progress)
+                    embedded::take(
+                        &server.store,
+                        &server.cache,
+                        &inputs,
+                        &below,
+                        function,
+                        &progress,
+                    )
                 } else {
-                    remote::take(&runtime, &request, &server.cache, &inputs, function, &progress)
+                    remote::take(
+                        &runtime,
+                        &request,
+                        &server.cache,
+                        &inputs,
+                        &below,
+                        function,
+                        &progress,
+                    )
                 }
             })
         };

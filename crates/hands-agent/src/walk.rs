@@ -73,6 +73,8 @@ impl Progress {
 /// What a walk is given.
 pub(crate) struct Walk<'a> {
     pub(crate) inputs: &'a [WalkInput],
+    /// A directory that is there even when no input brings it.
+    pub(crate) working_directory: &'a RelPath,
     pub(crate) function: DigestFunction,
     pub(crate) cache: &'a StatCache,
     pub(crate) clock: &'a dyn Clock,

@@ -15,7 +15,7 @@ use hands_proto::v1::{
     DrainWorkerRequest, GetRequest, HelloReply, InfoReply, InfoRequest, Job as JobInfo, JobState,
     ListRequest, ListWorkersRequest, SnapshotProgress, WorkerInfo,
 };
-use hands_types::DigestFunction;
+use hands_types::{DigestFunction, RelPath};
 use prost::Message;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
@@ -198,10 +198,11 @@ impl Cluster {
     }
 
     /// Makes an input root of paths of this machine and puts it into the cluster's store. The agent does it, and is
-    /// started for it where needed.
+    /// started for it where needed. `working_directory` is there in any case.
     pub async fn snapshot(
         &self,
         inputs: &[Input],
+        working_directory: &RelPath,
         mut progress: impl FnMut(&SnapshotProgress),
     ) -> Result<Snapshot, ClientError> {
         let (spec, target) = match &self.inner.target {
@@ -213,7 +214,14 @@ impl Cluster {
             let result = async {
                 let mut socket = SnapshotSocket::connect(&spec.snapshot_socket).await?;
                 socket
-                    .take(&target, &self.inner.instance, self.inner.function, inputs, &mut progress)
+                    .take(
+                        &target,
+                        &self.inner.instance,
+                        self.inner.function,
+                        inputs,
+                        working_directory,
+                        &mut progress,
+                    )
                     .await
             }
             .await;

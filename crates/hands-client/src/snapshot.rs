@@ -113,12 +113,14 @@ impl SnapshotSocket {
         instance: &str,
         function: hands_types::DigestFunction,
         inputs: &[Input],
+        working_directory: &RelPath,
         mut progress: impl FnMut(&SnapshotProgress),
     ) -> Result<Snapshot, ClientError> {
         let request = SnapshotRequest {
             target: target.to_owned(),
             instance_name: instance.to_owned(),
             digest_function: hands_proto::reapi::digest_function::Value::from(function).into(),
+            working_directory: working_directory.as_str().to_owned(),
             inputs: inputs
                 .iter()
                 .enumerate()

@@ -95,17 +95,16 @@ impl FrontEnd {
         if paths.is_empty() {
             return Ok(None);
         }
+        let layout = spec::layout(paths, &self.caller)?;
         let inputs = paths
             .iter()
-            .map(|path| {
-                let path = path.as_ref();
-                Ok(Input::open(path, spec::input_place(path, &self.caller)?, true)?)
-            })
+            .zip(layout.places)
+            .map(|(path, place)| Ok(Input::open(path.as_ref(), place, true)?))
             .collect::<Result<Vec<_>, RunError>>()?;
         let watched = self.out.watched();
         let began = SystemTime::now();
         let snapshot = cluster
-            .snapshot(&inputs, |now| {
+            .snapshot(&inputs, &layout.directory, |now| {
                 // Small trees are done before anyone could read about them.
                 if watched && began.elapsed().is_ok_and(|t| t > Duration::from_millis(500)) {
                     let (hashed, sent) = (bytes(now.bytes_hashed), bytes(now.bytes_sent));

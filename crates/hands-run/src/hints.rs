@@ -59,8 +59,8 @@ fn unsent(argv: &[String], args: &ActionArgs, directory: &Path) -> Vec<String> {
         }
         let path = Path::new(word);
         let plain = path.strip_prefix(".").unwrap_or(path);
-        let names_something =
-            plain.components().next().is_some_and(|c| matches!(c, std::path::Component::Normal(_)));
+        // `..` alone is nobody's input.
+        let names_something = plain.file_name().is_some();
         if names_something
             && !covered(plain)
             && !found.iter().any(|f| f == word)

@@ -20,9 +20,11 @@ pub(crate) fn job(
     caller: &Caller,
 ) -> Result<JobSpec, RunError> {
     let mut job = JobSpec::new(argv);
-    job.env = environment(args, caller);
     job.outputs = args.output.iter().map(|o| output(o)).collect::<Result<_, _>>()?;
-    job.platform = platform(args, caller)?;
+    let layout = layout(&args.input, caller)?;
+    job.platform = platform(args, &layout)?;
+    job.env = environment(args, caller);
+    job.cwd = layout.directory;
     job.input_root = root;
     job.timeout = args.timeout;
     job.caching = if args.cache { Caching::Cached } else { Caching::Uncached };
@@ -57,7 +59,7 @@ pub(crate) fn warn_of_unset(args: &ActionArgs, caller: &Caller, out: &Out) {
     }
 }
 
-fn platform(args: &ActionArgs, caller: &Caller) -> Result<Platform, RunError> {
+fn platform(args: &ActionArgs, layout: &Layout) -> Result<Platform, RunError> {
     let mut all: Vec<(String, String)> = Vec::new();
     let mut add = |key: &str, value: String| all.push((key.to_owned(), value));
     if let Some(os) = &args.os {
@@ -76,13 +78,10 @@ fn platform(args: &ActionArgs, caller: &Caller) -> Result<Platform, RunError> {
         add(property::NETWORK, network.name().to_owned());
     }
     if args.same_path {
-        let directory = caller.directory.to_str().ok_or_else(|| {
-            RunError::Usage(format!(
-                "--same-path: the path {} is not UTF-8",
-                caller.directory.display()
-            ))
+        let top = layout.top.to_str().ok_or_else(|| {
+            RunError::Usage(format!("--same-path: the path {} is not UTF-8", layout.top.display()))
         })?;
-        add(property::ROOT_PATH, directory.to_owned());
+        add(property::ROOT_PATH, top.to_owned());
     }
     for tag in &args.tag {
         add(property::TAG, tag.clone());
@@ -109,37 +108,59 @@ fn output(text: &str) -> Result<String, RunError> {
     Ok(path.as_str().to_owned())
 }
 
-/// Where an input of this machine appears in the input root: at the same relative path.
-pub(crate) fn input_place(path: &Path, caller: &Caller) -> Result<RelPath, RunError> {
-    let wrong = |why: &str| RunError::Usage(format!("--input {}: {why}", path.display()));
-    let plain = !path.components().any(|c| c == Component::ParentDir);
-    let below =
-        if path.is_absolute() { path.strip_prefix(&caller.directory).ok() } else { Some(path) };
-    let below = match below {
-        Some(below) if plain => below.to_owned(),
-        // `..`, or a way here through a link.
-        _ => physical(path, &caller.directory).ok_or_else(|| {
-            wrong(
-                "it lies outside the current directory, and an input keeps its relative path; \
-                 run from a directory that holds it, or copy it here",
-            )
-        })?,
-    };
-    let names: Vec<&str> = below
-        .components()
-        .filter(|c| *c != Component::CurDir)
-        .map(|c| c.as_os_str().to_str().ok_or_else(|| wrong("it is not UTF-8")))
-        .collect::<Result<_, _>>()?;
-    RelPath::new(&names.join("/")).map_err(|error| wrong(&error.to_string()))
+/// Where inputs and the current directory stand in the input root. Its top is the nearest directory that holds them all,
+/// so that each has the path from the current directory that it has here.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// What the input root's top stands for.
+    pub(crate) top: PathBuf,
+    /// The current directory below it.
+    pub(crate) directory: RelPath,
+    /// The inputs below it, in their order.
+    pub(crate) places: Vec<RelPath>,
 }
 
-/// Where the path leads, relative to the directory; none when that is not below it. A link at the path's end counts as
-/// itself.
-fn physical(path: &Path, directory: &Path) -> Option<PathBuf> {
-    let path = directory.join(path);
-    let path = match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) => parent.canonicalize().ok()?.join(name),
-        _ => path.canonicalize().ok()?,
+/// Lays the inputs out.
+pub(crate) fn layout<P: AsRef<Path>>(inputs: &[P], caller: &Caller) -> Result<Layout, RunError> {
+    let here = &caller.directory;
+    let wrong =
+        |path: &Path, why: &str| RunError::Usage(format!("--input {}: {why}", path.display()));
+    let mut top = here.as_path();
+    let mut found = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        let input = input.as_ref();
+        let path = located(input, here)?;
+        while !path.starts_with(top) {
+            top = top.parent().filter(|above| above.parent().is_some()).ok_or_else(|| {
+                wrong(input, "it shares no directory with the current one; copy it here")
+            })?;
+        }
+        found.push((input, path));
+    }
+    let below = |path: &Path| {
+        let path = path.strip_prefix(top).ok()?.to_str()?;
+        RelPath::new(path).ok()
     };
-    Some(path.strip_prefix(directory).ok()?.to_owned())
+    let places = found
+        .iter()
+        .map(|(input, path)| below(path).ok_or_else(|| wrong(input, "its path is not UTF-8")))
+        .collect::<Result<_, _>>()?;
+    let directory = below(here).ok_or_else(|| wrong(here, "its path is not UTF-8"))?;
+    Ok(Layout { top: top.to_owned(), directory, places })
+}
+
+/// The path from the root of this machine. A link at its end counts as itself; one on the way counts as itself below the
+/// current directory, and elsewhere as what it leads to.
+fn located(path: &Path, here: &Path) -> Result<PathBuf, RunError> {
+    let whole: PathBuf = here.join(path).components().filter(|c| *c != Component::CurDir).collect();
+    if whole.starts_with(here) && !path.components().any(|c| c == Component::ParentDir) {
+        return Ok(whole);
+    }
+    let failed = |source| {
+        RunError::Client(hands_client::ClientError::Input { path: path.to_owned(), source })
+    };
+    match (whole.parent(), whole.file_name()) {
+        (Some(parent), Some(name)) => Ok(parent.canonicalize().map_err(failed)?.join(name)),
+        _ => whole.canonicalize().map_err(failed),
+    }
 }

@@ -103,13 +103,24 @@ fn values_are_read_or_refused() {
 #[test]
 fn inputs_and_outputs_stay_below_the_directory() {
     let caller = caller("/home/me/p");
-    let place =
-        |path: &str| spec::input_place(path.as_ref(), &caller).map(|p| p.as_str().to_owned());
-    assert_eq!(place(".").unwrap(), "");
-    assert_eq!(place("./a/./b/").unwrap(), "a/b");
-    assert_eq!(place("/home/me/p/src").unwrap(), "src");
-    assert!(place("../q").unwrap_err().to_string().contains("--input ../q"));
-    assert!(place("/etc").is_err());
+    let place = |path: &str| {
+        let text = |path: &hands_types::RelPath| path.as_str().to_owned();
+        spec::layout(&[path], &caller).map(|l| (text(&l.directory), text(&l.places[0])))
+    };
+    let pair = |directory: &str, place: &str| (directory.to_owned(), place.to_owned());
+    assert_eq!(place(".").unwrap(), pair("", ""));
+    assert_eq!(place("./a/./b/").unwrap(), pair("", "a/b"));
+    assert_eq!(place("/home/me/p/src").unwrap(), pair("", "src"));
+    assert!(place("../q").unwrap_err().class() == hands_types::ErrorClass::User);
+    // What is outside moves the top of the input root up, to what holds both.
+    let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let here = self::caller(env!("CARGO_MANIFEST_DIR"));
+    let outside = spec::layout(&["../hands-types/src", "src"], &here).unwrap();
+    assert_eq!((outside.top.as_path(), outside.directory.as_str()), (crates, "hands-run"));
+    let places: Vec<&str> = outside.places.iter().map(hands_types::RelPath::as_str).collect();
+    assert_eq!(places, ["hands-types/src", "hands-run/src"]);
+    let far = spec::layout(&["/etc/passwd"], &here).unwrap_err().to_string();
+    assert!(far.contains("--input /etc/passwd: it shares no directory"), "{far}");
     let job = |output: &str| {
         let action = ActionArgs { output: vec![output.to_owned()], ..ActionArgs::default() };
         spec::job(&action, vec!["x".to_owned()], String::new(), None, &caller).map(|j| j.outputs)
@@ -184,6 +195,8 @@ fn a_failure_hints_at_what_was_not_sent() {
     assert_eq!(hint(&["/bin/sh", "-c", "cat <Cargo.toml|wc"], &[]).len(), 1);
     assert_eq!(hint(&["cat", "src/lib.rs"], &["."]), Vec::<String>::new());
     assert_eq!(hint(&["cat", "./src/lib.rs"], &["src"]), Vec::<String>::new());
+    let outside = hint(&["cat", "../hands-types/Cargo.toml", ".."], &[]);
+    assert!(outside[0].ends_with("add --input ../hands-types/Cargo.toml"), "{outside:?}");
     assert_eq!(hint(&["src", "/etc/passwd", "-x", "nothing"], &[]), Vec::<String>::new());
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use hands_store::{Store, StoreError};
-use hands_types::{Digest, DigestFunction};
+use hands_types::{Digest, DigestFunction, RelPath};
 
 use super::{KEPT, ROUNDS, THREADS, Taken};
 use crate::error::{SnapshotError, sentence};
@@ -36,12 +36,14 @@ pub(crate) fn take(
     store: &Store,
     cache: &StatCache,
     inputs: &[WalkInput],
+    working_directory: &RelPath,
     function: DigestFunction,
     progress: &Progress,
 ) -> Result<Taken, SnapshotError> {
     let sink = Into { store, function };
     let walk = Walk {
         inputs,
+        working_directory,
         function,
         cache,
         clock: &SystemClock,

@@ -10,7 +10,7 @@ use hands_link::Address;
 use hands_proto::v1::SnapshotRequest;
 use hands_reapi::{Blob, BlobClient, BlobError, Source};
 use hands_store::digest_of_stream;
-use hands_types::{Digest, DigestFunction};
+use hands_types::{Digest, DigestFunction, RelPath};
 use tokio::runtime::Handle;
 
 use super::{ROUNDS, THREADS, Taken};
@@ -40,6 +40,7 @@ pub(crate) fn take(
     request: &SnapshotRequest,
     cache: &StatCache,
     inputs: &[WalkInput],
+    working_directory: &RelPath,
     function: DigestFunction,
     progress: &Progress,
 ) -> Result<Taken, SnapshotError> {
@@ -60,6 +61,7 @@ pub(crate) fn take(
     let sink = HashOnly(function);
     let walk = Walk {
         inputs,
+        working_directory,
         function,
         cache,
         clock: &SystemClock,

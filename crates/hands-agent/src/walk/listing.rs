@@ -24,6 +24,7 @@ pub(super) fn list<'a>(walk: &Walk<'a>, files: &mut Files<'a>) -> Result<Tree, S
         let node = lister.input()?;
         root.insert(&input.place, node, &input.display)?;
     }
+    root.insert(walk.working_directory, Node::Directory(Tree::default()), "the current directory")?;
     Ok(root)
 }
 

@@ -70,6 +70,7 @@ fn walk_with(
     let progress = Progress::default();
     let walk = Walk {
         inputs,
+        working_directory: &RelPath::default(),
         function: DigestFunction::Sha256,
         cache,
         clock,
@@ -142,6 +143,7 @@ fn the_root_is_the_one_that_hands_tree_builds() {
     let (cache, sink, progress) = (StatCache::new(), Reader::default(), Progress::default());
     let walk = Walk {
         inputs: &inputs,
+        working_directory: &RelPath::default(),
         function: DigestFunction::Sha256,
         cache: &cache,
         clock: &FAR_FUTURE,

@@ -204,6 +204,9 @@ pub struct SnapshotRequest {
     pub digest_function: i32,
     #[prost(message, repeated, tag = "4")]
     pub inputs: ::prost::alloc::vec::Vec<SnapshotInput>,
+    /// The action's working directory below the input root: made where no input brings it. Empty for the root.
+    #[prost(string, tag = "5")]
+    pub working_directory: ::prost::alloc::string::String,
 }
 impl ::prost::Name for SnapshotRequest {
     const NAME: &'static str = "SnapshotRequest";

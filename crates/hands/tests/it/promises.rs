@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 
-use crate::home::{HANDS, Home, json, names};
+use crate::home::{HANDS, Home, json, names, ran};
 
 #[test]
 fn inputs_may_be_written_have_one_time_and_stay_as_they_were() {
@@ -36,7 +36,7 @@ fn a_file_that_changes_at_once_and_keeps_its_size_is_sent_anew() {
 }
 
 #[test]
-fn inputs_stand_where_they_stand_here_and_others_are_refused_by_name() {
+fn inputs_stand_where_they_stand_here() {
     let home = Home::new().warm();
     home.write("a/b", "deep\n");
     let work = home.work();
@@ -50,11 +50,39 @@ fn inputs_stand_where_they_stand_here_and_others_are_refused_by_name() {
         let ended = home.run(&["run", "--input", path, "--", "cat", "a/b"]);
         assert_eq!((ended.code, ended.out.as_str()), (0, "deep\n"), "{path}: {ended:?}");
     }
-    for path in ["..", "../x", "/etc/passwd"] {
-        let ended = home.run(&["run", "--input", path, "--", "true"]);
-        let says = format!("error: --input {path}: it lies outside the current directory");
-        assert!(ended.code == 125 && ended.err.starts_with(&says), "{ended:?}");
-    }
+    // What lies outside has the same path from here, too; outputs stay relative to here.
+    fs::create_dir_all(work.join("project/deep")).unwrap();
+    home.write("project/shared", "shared\n");
+    let beside = |arguments: &[&str]| {
+        ran(home.hands(arguments).current_dir(work.join("project/deep")).output().unwrap())
+    };
+    let script = "cat ../shared ../../a/b; echo made >out; pwd";
+    let outside = [
+        "run",
+        "--same-path",
+        "-I",
+        "../shared",
+        "-I",
+        "../../a",
+        "-o",
+        "out",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let ended = beside(&outside);
+    let here = work.join("project/deep");
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
+    assert_eq!(ended.out, format!("shared\ndeep\n{}\n", here.display()));
+    assert_eq!(home.read("project/deep/out"), "made\n");
+    let whole = beside(&["batch", "-I", "..", "--", "cat ../{}", ":::", "shared"]);
+    assert_eq!(whole.out, "shared\n", "{whole:?}");
+    let far = home.run(&["run", "--input", "/etc/passwd", "--", "true"]);
+    let says = "error: --input /etc/passwd: it shares no directory with the current one";
+    assert!(far.code == 125 && far.err.starts_with(says), "{far:?}");
+    let absent = home.run(&["run", "--input", "../absent/x", "--", "true"]);
+    assert!(absent.code == 125 && absent.err.contains("../absent/x"), "{absent:?}");
     let socket = UnixListener::bind(work.join("socket")).unwrap();
     let ended = home.run(&["run", "--input", ".", "--", "true"]);
     assert!(ended.code == 125 && ended.err.contains("socket"), "{ended:?}");
