@@ -28,6 +28,8 @@ pub struct ExecRequest {
     pub limits: Limits,
     /// Where the action's files go.
     pub scratch: Scratch,
+    /// Whether [`crate::Ran::tree`] is wanted; else nobody waits for its unmounting.
+    pub tree: bool,
     /// What it can reach.
     pub network: Network,
     /// What it may do beyond the ordinary.

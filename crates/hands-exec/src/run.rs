@@ -33,8 +33,9 @@ pub(crate) async fn run(
     };
     let slot = &held.warm()?.slot;
     let ends = Ends::open(slot, &request)?;
-    let tree_needs_slot = matches!(request.scratch, Scratch::Disk)
+    let on_disk = matches!(request.scratch, Scratch::Disk)
         || slot.input_root(&request.root_at) != request.root_at;
+    let tree_needs_slot = request.tree && on_disk;
     let (sandbox_request, mut streams) = ends.into_request(request, defaults)?;
     let mut warm = held.take()?;
     if let Err(error) = warm.slot.begin(sandbox_request) {
@@ -286,6 +287,7 @@ impl Ends {
             deadline: request.deadline,
             limits: request.limits,
             scratch: request.scratch,
+            tree: request.tree,
         };
         Ok((sandbox, self.ours))
     }

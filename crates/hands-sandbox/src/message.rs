@@ -56,6 +56,7 @@ pub(crate) fn encode_request(
         Scratch::Tmpfs { size } => size.min(NONE - 1),
         Scratch::Disk => NONE,
     });
+    body.u64(request.tree.into());
     Ok(body.0)
 }
 
@@ -149,6 +150,7 @@ pub(crate) struct Order<'a> {
     pub(crate) nofile: Option<u64>,
     /// Bytes of tmpfs; none for disk.
     pub(crate) scratch: Option<u64>,
+    pub(crate) tree: bool,
 }
 
 impl<'a> Order<'a> {
@@ -172,6 +174,7 @@ impl<'a> Order<'a> {
             pids: some(r.u64()?),
             nofile: some(r.u64()?),
             scratch: some(r.u64()?),
+            tree: r.flag()?,
         })
     }
 }

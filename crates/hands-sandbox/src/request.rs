@@ -35,6 +35,8 @@ pub struct Request {
     pub limits: Limits,
     /// Where the action's files go.
     pub scratch: Scratch,
+    /// Whether the outcome brings the tree that the action left. Without it nobody waits for its unmounting.
+    pub tree: bool,
 }
 
 /// A directory of the cache that is shown read-only at a place of its own.
@@ -117,6 +119,7 @@ impl Request {
             deadline: None,
             limits: Limits::default(),
             scratch: Scratch::Tmpfs { size: 2 << 30 },
+            tree: true,
         }
     }
 }

@@ -120,13 +120,14 @@ pub(crate) async fn upload(
 ) -> Result<(reapi::ActionResult, Pin), Conclusion> {
     let store = fetcher.store().clone();
     let for_thread = Arc::clone(&plan);
-    let gathered = tokio::task::spawn_blocking(move || {
-        let gathered = outputs::gather(&store, &for_thread, &tree, &cancelled);
-        // Here, because it may take a while.
+    let (gathered, result) = oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        // Nobody waits for it when the attempt is over.
+        let _gone = gathered.send(outputs::gather(&store, &for_thread, &tree, &cancelled));
+        // Here and afterwards, because it may take a while.
         drop(tree);
-        gathered
     });
-    let Collected { result, digests, pin } = gathered
+    let Collected { result, digests, pin } = result
         .await
         .map_err(|_| Conclusion::internal("collecting the outputs panicked"))?
         .map_err(|e| Conclusion::of_collect(&e))?;

@@ -172,6 +172,7 @@ pub(crate) fn command(argv: &[&str]) -> ExecRequest {
         deadline: Some(Duration::from_secs(30)),
         limits: Limits::default(),
         scratch: Scratch::Tmpfs { size: 256 << 20 },
+        tree: true,
         network: Network::Loopback,
         privilege: Privilege::None,
         terminal: None,

@@ -109,5 +109,5 @@ fn run(
     if let Some(memory) = memory {
         memory.after(order.memory, &mut ending);
     }
-    answer(slot, order.sequence, &job.report, &ending, Some(tree.as_fd()));
+    answer(slot, order.sequence, &job.report, &ending, order.tree.then_some(tree.as_fd()));
 }

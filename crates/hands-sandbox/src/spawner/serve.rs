@@ -2,9 +2,11 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use hands_sandbox_child::sys::{self, arg, call};
 use hands_sandbox_child::{Job, Report, Stack, start_init, step};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
@@ -23,6 +25,8 @@ use crate::{HOME_INSIDE, ROOT_INSIDE};
 /// Size of a scratch that is prepared before any request is known.
 const FIRST_SCRATCH: u64 = 2 << 30;
 const STACK: usize = 64 << 10;
+/// How long the tree of an action is kept for want of time before it is closed.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A fresh scratch and an init that waits.
 struct Ahead {
@@ -47,8 +51,12 @@ pub(crate) fn serve(slot: &mut SlotState, cgroup: Option<&SlotCgroup>) -> ! {
     let mut size = FIRST_SCRATCH;
     let mut disk: Option<String> = None;
     let mut number = 0u64;
+    let mut left = None;
     loop {
         let ahead = prepare(slot, job, stacks[0], size);
+        if left.is_some() && !is_due(&slot.sock, PAUSE) {
+            drop(left.take());
+        }
         let request = next_request(&slot.sock, &mut packet);
         let Some(order) = Order::decode(&request.body) else { sys::exit(72) };
         if disk.take().is_some() {
@@ -59,12 +67,32 @@ pub(crate) fn serve(slot: &mut SlotState, cgroup: Option<&SlotCgroup>) -> ! {
         disk = order.scratch.is_none().then(|| format!("a{number}"));
         match ahead {
             Ok(ahead) => {
-                run(slot, cgroup, job, &order, ahead, &request.streams, size, disk.as_deref());
+                left = run(
+                    slot,
+                    cgroup,
+                    job,
+                    &order,
+                    ahead,
+                    left.take(),
+                    &request.streams,
+                    size,
+                    disk.as_deref(),
+                );
+                // Whoever waits for the answer goes first where processors are few.
+                rustix::thread::sched_yield();
             }
             Err(errno) => refuse(slot, job, order.sequence, (step::MOUNT, errno)),
         }
         size = order.scratch.unwrap_or(size);
     }
+}
+
+/// Whether a packet comes within this time.
+fn is_due(sock: &OwnedFd, within: Duration) -> bool {
+    let mut poll = [PollFd::new(sock, PollFlags::IN)];
+    let within = Timespec::try_from(within).ok();
+    // An interruption is not a packet, but whoever asked can do with either answer.
+    rustix::event::poll(&mut poll, within.as_ref()).is_ok_and(|n| n > 0)
 }
 
 /// The next request; ends the process, and so the slot, when the worker is gone.
@@ -94,16 +122,19 @@ pub(crate) fn next_request(sock: &OwnedFd, packet: &mut [u8]) -> Received {
     }
 }
 
+/// Runs an order and answers. What it returns is the tree: closing it waits for the kernel to unmount it, which the next
+/// action need not wait for, so that it is closed as `left` once that one runs.
 fn run(
     slot: &mut SlotState,
     cgroup: Option<&SlotCgroup>,
     job: &mut Job,
     order: &Order<'_>,
     ahead: Ahead,
+    left: Option<OwnedFd>,
     streams: &[OwnedFd],
     size: u64,
     disk: Option<&str>,
-) {
+) -> Option<OwnedFd> {
     job.report.marks[0] = sys::micros();
     let deadline = Deadline::new(order.deadline);
     let mut points = MountPoints::default();
@@ -114,7 +145,8 @@ fn run(
             kill::kill(&ahead.pidfd);
             kill::reap(ahead.pid, &mut Report::default());
             refuse(slot, job, order.sequence, refusal);
-            return points.remove();
+            points.remove();
+            return None;
         }
     };
     let memory = cgroup.map(|c| Memory::before(c, held));
@@ -122,6 +154,7 @@ fn run(
     let wake = arg(libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG);
     // SAFETY: the address of a word that lives on.
     let _woken = unsafe { call(libc::SYS_futex, job.go.as_ptr() as usize, wake, 1, 0, 0) };
+    drop(left);
     let end = kill::await_end(&slot.sock, &ahead.pidfd, order.sequence, deadline);
     kill::reap(ahead.pid, &mut job.report);
     drop(storage);
@@ -142,8 +175,11 @@ fn run(
     }
     // SAFETY: the init opened it in the descriptor table that we share, and is gone.
     let tree = (job.tree >= 0).then(|| unsafe { OwnedFd::from_raw_fd(job.tree) });
-    answer(slot, order.sequence, &job.report, &ending, tree.as_ref().map(AsFd::as_fd));
+    let wanted = tree.as_ref().filter(|_| order.tree);
+    answer(slot, order.sequence, &job.report, &ending, wanted.map(AsFd::as_fd));
     points.remove();
+    // With scratch on disk the tree must be closed before the next request.
+    tree.filter(|_| disk.is_none())
 }
 
 fn fill(

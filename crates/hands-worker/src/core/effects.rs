@@ -305,6 +305,7 @@ fn request(plan: &Plan, prepared: &Prepared) -> ExecRequest {
         deadline: plan.deadline,
         limits: Limits { memory, ..Limits::default() },
         scratch: Scratch::Tmpfs { size: memory.unwrap_or(SCRATCH) },
+        tree: !plan.outputs.declared.is_empty(),
         network: plan.network,
         privilege: plan.privilege,
         terminal: plan.terminal.clone(),
