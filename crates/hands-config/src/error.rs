@@ -1,9 +1,11 @@
 //! What can be wrong with configuration and places.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hands_types::ErrorClass;
+
+use crate::Ask;
 
 /// An error in configuration, or in the places where things are kept. Names variable, or file and line.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,15 @@ pub enum ConfigError {
         #[source]
         source: io::Error,
     },
+    /// A file of ours that can't be written.
+    #[error("{} can't be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A file that is not TOML.
     #[error("{}:{line}: {message}", path.display())]
     Syntax {
@@ -58,6 +69,18 @@ pub enum ConfigError {
         /// What was expected and what was found.
         why: String,
     },
+    /// A project's file asks for what the user has not allowed it.
+    #[error("{}: {} = {}: {}, and {}{}", ask.origin, ask.key, ask.value, ask.why, untrusted(*changed), more(*n_more))]
+    Untrusted {
+        /// The file.
+        file: PathBuf,
+        /// The first thing that it asks for.
+        ask: Ask,
+        /// How many things it asks for besides.
+        n_more: usize,
+        /// Whether an earlier text of it was trusted.
+        changed: bool,
+    },
     /// A project's file sets what only the user may.
     #[error("{origin}: {key} {why}")]
     Refused {
@@ -76,12 +99,15 @@ impl ConfigError {
     /// Whose error it is.
     pub const fn class(&self) -> ErrorClass {
         match self {
-            Self::NoHome(_) | Self::BadDirectory { .. } | Self::Runtime { .. } => {
-                ErrorClass::Environment
-            }
-            Self::Read { .. } | Self::Syntax { .. } | Self::Value { .. } | Self::Refused { .. } => {
-                ErrorClass::Config
-            }
+            Self::NoHome(_)
+            | Self::BadDirectory { .. }
+            | Self::Runtime { .. }
+            | Self::Write { .. } => ErrorClass::Environment,
+            Self::Read { .. }
+            | Self::Syntax { .. }
+            | Self::Value { .. }
+            | Self::Untrusted { .. }
+            | Self::Refused { .. } => ErrorClass::Config,
         }
     }
 
@@ -91,14 +117,43 @@ impl ConfigError {
             Self::NoHome(_) => {
                 Some("set HOME, or HANDS_HOME to a directory that is to hold everything".to_owned())
             }
-            Self::BadDirectory { variable, .. } => Some(format!(
-                "set {variable} right (`sudo -H` does it for HOME), or HANDS_HOME to a directory of yours"
-            )),
+            Self::BadDirectory { variable: "HOME", .. } => Some(
+                "set HOME right (`sudo -H` does it), or HANDS_HOME to a directory of yours"
+                    .to_owned(),
+            ),
+            Self::BadDirectory { variable, .. } => {
+                Some(format!("set {variable} to a directory of yours"))
+            }
             Self::Runtime { .. } => {
                 Some("set XDG_RUNTIME_DIR or HANDS_HOME to a directory of yours".to_owned())
             }
+            Self::Untrusted { file, .. } => Some(format!(
+                "`hands trust {}` shows all that the file asks for and allows it; or remove the line",
+                quoted(file.parent().unwrap_or(file)),
+            )),
             Self::Refused { cure, .. } => Some(cure.clone()),
-            Self::Read { .. } | Self::Syntax { .. } | Self::Value { .. } => None,
+            Self::Read { .. } | Self::Write { .. } | Self::Syntax { .. } | Self::Value { .. } => {
+                None
+            }
         }
     }
+}
+
+const fn untrusted(changed: bool) -> &'static str {
+    if changed {
+        "the file has changed since you trusted it"
+    } else {
+        "you have not trusted this file"
+    }
+}
+
+fn more(n_more: usize) -> String {
+    if n_more == 0 { String::new() } else { format!(" ({n_more} more lines like it)") }
+}
+
+/// A path as it is typed into a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

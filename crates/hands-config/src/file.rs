@@ -41,36 +41,50 @@ impl Raw {
             Self::Other(what) => (*what).to_owned(),
         }
     }
+
+    /// As TOML would have it, with control characters escaped.
+    pub(crate) fn to_toml(&self) -> String {
+        match self {
+            Self::List(items) => {
+                let items: Vec<String> = items.iter().map(Self::to_toml).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Self::Text(_) | Self::Integer(_) | Self::Boolean(_) | Self::Other(_) => self.describe(),
+        }
+    }
 }
 
 /// Reads a file; none if it is not there.
-pub(crate) fn read(path: &Path) -> Result<Option<Vec<Setting>>, ConfigError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
+pub(crate) fn text(path: &Path) -> Result<Option<String>, ConfigError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
         Err(error)
             if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
         {
-            return Ok(None);
+            Ok(None)
         }
-        Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
-    };
+        Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// The keys of a file's text, in its order.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Setting>, ConfigError> {
     let line_of = |at: usize| {
         text.as_bytes()[..at.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1
     };
-    let table = DeTable::parse(&text).map_err(|error| ConfigError::Syntax {
+    let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
         line: line_of(error.span().map_or(0, |span| span.start)),
         message: error.message().to_owned(),
     })?;
     let mut settings = Vec::new();
     flatten(table.get_ref(), "", &mut |key, at, value| {
-        settings.push(Setting {
-            key,
-            value,
-            origin: format!("{}:{}", path.display(), line_of(at)),
-        });
+        let line = line_of(at);
+        settings.push((line, Setting { key, value, origin: format!("{}:{line}", path.display()) }));
     });
-    Ok(Some(settings))
+    // A table knows its keys by name.
+    settings.sort_by_key(|(line, _)| *line);
+    Ok(settings.into_iter().map(|(_, setting)| setting).collect())
 }
 
 fn flatten(table: &DeTable<'_>, above: &str, add: &mut impl FnMut(String, usize, Raw)) {

@@ -1,7 +1,7 @@
 //! Files, environment and flags: the only reader of our configuration, of `HANDS_*` and of the directories' places.
 //!
 //! Precedence: flag, `HANDS_*` variable, the project's `hands.toml`, the user's, built in. The project's file is foreign
-//! input: what it may not set is refused. Other crates get plain structs and never look themselves.
+//! input: some of it takes the user's consent, and some is refused. Other crates get plain structs and never look themselves.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -11,6 +11,7 @@ mod file;
 mod fill;
 mod places;
 mod settings;
+mod trust;
 mod value;
 
 pub use environment::Environment;
@@ -18,6 +19,7 @@ pub use error::ConfigError;
 pub use fill::default_quota;
 pub use places::Places;
 pub use settings::{ClusterChoice, Flags, RunDefaults, Settings, WorkerSettings};
+pub use trust::{Ask, Project, trusted_exposures};
 pub use value::{parse_duration, parse_size};
 
 #[cfg(test)]

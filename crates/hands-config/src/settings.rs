@@ -10,6 +10,7 @@ use hands_link::Address;
 use hands_types::limits;
 
 use crate::file::{self, Raw, Setting};
+use crate::trust::Project;
 use crate::{ConfigError, Environment, Places};
 
 /// Settings that a command line can give for every command.
@@ -123,7 +124,8 @@ impl Settings {
         };
         let mut draft = Draft::default();
         let user_file = places.user_file();
-        for setting in file::read(&user_file)?.unwrap_or_default() {
+        let text = file::text(&user_file)?.unwrap_or_default();
+        for setting in file::parse(&user_file, &text)? {
             settings.apply(&mut draft, setting, Layer::User, &user_file)?;
         }
         settings.project = environment
@@ -131,9 +133,12 @@ impl Settings {
             .as_deref()
             .and_then(file::project_file)
             .filter(|p| *p != user_file);
-        if let Some(project) = settings.project.clone() {
-            for setting in file::read(&project)?.unwrap_or_default() {
-                check_project(&setting, &user_file)?;
+        if let Some(project) = settings.project.clone()
+            && let Some(text) = file::text(&project)?
+        {
+            let all = file::parse(&project, &text)?;
+            Project::of(places, &project, &text, &all)?.check(places)?;
+            for setting in all {
                 settings.apply(&mut draft, setting, Layer::Project, &project)?;
             }
         }
@@ -267,40 +272,4 @@ fn variables(
         }
     }
     Ok(settings)
-}
-
-/// A project's file comes with the project: whoever wrote it must not decide where this user's files go, or what of
-/// this machine others see.
-fn check_project(setting: &Setting, user_file: &std::path::Path) -> Result<(), ConfigError> {
-    let refuse = |why, flag: &str| {
-        let cure =
-            format!("remove the line; if you want it, set it in {}{flag}", user_file.display());
-        Err(ConfigError::Refused {
-            origin: setting.origin.clone(),
-            key: setting.key.clone(),
-            why,
-            cure,
-        })
-    };
-    let section = setting.key.split('.').next().unwrap_or_default();
-    match (section, setting.key.as_str(), &setting.value) {
-        ("cluster" | "clusters" | "instance" | "engine", ..) => refuse(
-            "may not be set by a project's file: it decides where your files are sent",
-            " or give --cluster",
-        ),
-        ("workers", ..) => {
-            refuse("may not be set by a project's file: it names machines to log in to", "")
-        }
-        ("worker", ..) => refuse(
-            "may not be set by a project's file: it decides what of this machine others may see and use",
-            "",
-        ),
-        ("store" | "agent", ..) => {
-            refuse("may not be set by a project's file: it concerns this machine", "")
-        }
-        (_, "run.network", Raw::Text(network)) if network == "host" => {
-            refuse("may not be `host` in a project's file", " or give --network host")
-        }
-        _ => Ok(()),
-    }
 }

@@ -10,6 +10,8 @@ use hands_types::ErrorClass;
 
 use super::*;
 
+mod trust;
+
 struct TestDir(PathBuf);
 
 impl TestDir {
@@ -145,15 +147,9 @@ fn a_project_sets_what_concerns_the_project() {
 #[test]
 fn a_project_may_not_set_what_concerns_the_user() {
     let cases = [
-        ("cluster = \"evil:1\"", "cluster"),
-        ("[clusters.x]\naddress = \"10.0.0.1:1\"", "clusters.x.address"),
-        ("instance = \"x\"", "instance"),
-        ("[worker]\nexpose = [\"/home\"]", "worker.expose"),
         ("[worker]\nslots = 1", "worker.slots"),
-        ("[workers.a]\nssh = \"host\"", "workers.a.ssh"),
         ("[store]\nquota = \"1T\"", "store.quota"),
         ("[agent]\nidle = \"1d\"", "agent.idle"),
-        ("[run]\nnetwork = \"host\"", "run.network"),
         ("[run]\ninput = [\"../../.ssh\"]", "run.input"),
         ("[run]\ninput = [\"/etc\"]", "run.input"),
     ];

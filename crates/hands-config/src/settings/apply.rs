@@ -32,17 +32,7 @@ impl Settings {
             "run.network" => self.run.network = Some(s.one_of(&["none", "loopback", "host"])?),
             "worker.slots" => self.worker.slots = Some(s.number(1, 4096)?),
             "worker.memory" => self.worker.memory = Some(s.size()?),
-            "worker.expose" => {
-                let paths: Vec<PathBuf> =
-                    s.texts(Some(':'))?.into_iter().map(PathBuf::from).collect();
-                if let Some(path) = paths.iter().find(|p| !p.is_absolute()) {
-                    return Err(s.wrong(&format!(
-                        "holds {}, which is not an absolute path",
-                        path.display()
-                    )));
-                }
-                self.worker.expose = paths;
-            }
+            "worker.expose" => self.worker.expose = s.absolute_paths()?,
             "worker.tags" => self.worker.tags = s.texts(Some(','))?,
             "worker.isolation" => {
                 self.worker.isolation = Some(s.one_of(&["full", "no-netns", "process"])?);
@@ -132,6 +122,18 @@ impl Setting {
                 Ok(text.split(separator).filter(|t| !t.is_empty()).map(str::to_owned).collect())
             }
             _ => Err(expected()),
+        }
+    }
+
+    /// A list of absolute paths; in a variable, with colons between them.
+    pub(crate) fn absolute_paths(&self) -> Result<Vec<PathBuf>, ConfigError> {
+        let paths: Vec<PathBuf> = self.texts(Some(':'))?.into_iter().map(PathBuf::from).collect();
+        match paths.iter().find(|p| !p.is_absolute()) {
+            None => Ok(paths),
+            Some(path) => Err(self.wrong(&format!(
+                "holds {}, which is not an absolute path",
+                path.display().to_string().escape_debug()
+            ))),
         }
     }
 
