@@ -155,8 +155,9 @@ impl Run<'_> {
                     let end = match self.finish(task, outcome).await {
                         Ok(end) => end,
                         Err(error) => {
+                            self.end_line_of_stderr();
                             drop(running);
-                            front.cancel_all(cluster).await;
+                            front.cancel_all(cluster, signals).await;
                             return Err(error);
                         }
                     };
@@ -166,13 +167,13 @@ impl Run<'_> {
                             front.out.note(&format!("{skipped} commands were not run to their end, because of --fail-fast"));
                         }
                         drop(running);
-                        front.cancel_all(cluster).await;
+                        front.cancel_all(cluster, signals).await;
                         return Ok(None);
                     }
                 }
                 caught = signals.next() => {
                     drop(running);
-                    front.cancel_all(cluster).await;
+                    front.cancel_all(cluster, signals).await;
                     return Ok(Some(caught.exit_code()));
                 }
                 _ = tick.tick(), if watched => {

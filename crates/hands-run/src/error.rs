@@ -8,7 +8,7 @@ use hands_client::ClientError;
 use hands_types::ErrorClass;
 use hands_types::error::exit;
 
-use crate::out::{Closed, Out};
+use crate::out::{Out, StdoutError};
 
 /// Why a front-end ended without its command's own exit code.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,9 @@ pub enum RunError {
     /// The cluster, or the way to it.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// Standard output is a file, and takes no more.
+    #[error("can't write to standard output")]
+    Stdout(#[source] io::Error),
     /// The terminal does not do what terminals do.
     #[error("can't use the terminal")]
     Terminal(#[source] io::Error),
@@ -96,7 +99,7 @@ impl RunError {
                 _ => ErrorClass::Environment,
             },
             Self::Client(error) => error.class(),
-            Self::Terminal(_) | Self::System { .. } => ErrorClass::Environment,
+            Self::Stdout(_) | Self::Terminal(_) | Self::System { .. } => ErrorClass::Environment,
             Self::Bug(_) => ErrorClass::Bug,
             Self::Closed => ErrorClass::User,
         }
@@ -127,9 +130,12 @@ impl RunError {
     }
 }
 
-impl From<Closed> for RunError {
-    fn from(Closed: Closed) -> Self {
-        Self::Closed
+impl From<StdoutError> for RunError {
+    fn from(error: StdoutError) -> Self {
+        match error {
+            StdoutError::Closed => Self::Closed,
+            StdoutError::Write(source) => Self::Stdout(source),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use tokio::io::AsyncReadExt;
 use tokio::task::JoinHandle;
 
 use crate::error::RunError;
-use crate::out::Out;
+use crate::out::{Out, StdoutError};
 use crate::signals::{Caught, Signals};
 use crate::streams::Streams;
 
@@ -75,10 +75,13 @@ pub(crate) async fn follow(
             }
             Some(Event::Output { stream, data }) => match (&mut streams, stream) {
                 (Some(streams), JobStream::Stdout) => {
-                    if streams.stdout(&data).await.is_err() {
-                        // Nobody is left to be told what came of it.
+                    if let Err(error) = streams.stdout(&data).await {
+                        // Its output has nowhere to go; what came of the request nobody needs to know.
                         drop(job.cancel().await);
-                        return Ok(Ended::Closed);
+                        return match error {
+                            StdoutError::Closed => Ok(Ended::Closed),
+                            StdoutError::Write(source) => Err(RunError::Stdout(source)),
+                        };
                     }
                 }
                 (Some(streams), JobStream::Stderr) => streams.stderr(&data).await,

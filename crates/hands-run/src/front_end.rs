@@ -11,6 +11,7 @@ use crate::batch::short_time;
 use crate::caller::Caller;
 use crate::error::RunError;
 use crate::out::Out;
+use crate::signals::Signals;
 use crate::spec;
 
 /// How long we try to tell a cluster that we leave.
@@ -60,8 +61,9 @@ impl FrontEnd {
     }
 
     /// Ends whatever of this invocation is not done. Dropped streams say the same, but a program that leaves takes its
-    /// connection along, and a lost connection keeps actions for a minute. Bounded: the cluster may not answer.
-    pub(crate) async fn cancel_all(&self, cluster: &Cluster) {
+    /// connection along, and a lost connection keeps actions for a minute. Bounded: the cluster may not answer, and a
+    /// further signal ends the waiting at once.
+    pub(crate) async fn cancel_all(&self, cluster: &Cluster, signals: &mut Signals) {
         let cancelling = async {
             let invocation = cluster.invocation().id.to_string();
             let request = ListRequest { active_only: true, limit: u32::MAX, invocation };
@@ -70,7 +72,11 @@ impl FrontEnd {
             }
             Ok::<_, RunError>(())
         };
-        match timeout(FAREWELL, cancelling).await {
+        let cancelled = tokio::select! {
+            cancelled = timeout(FAREWELL, cancelling) => cancelled,
+            _ = signals.next() => return,
+        };
+        match cancelled {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.out.warning(&format!("the request to cancel failed: {error}")),
             Err(_) => self.out.warning(

@@ -35,7 +35,7 @@ pub use front_end::FrontEnd;
 /// Foreign text, safe to print.
 pub use hands_client::printable;
 pub use jobs::{attach, cancel, fetch, logs, ps, status, wait, workers};
-pub use out::{Closed, Out};
+pub use out::{Out, StdoutError};
 pub use quote::shell_quoted;
 pub use run::run;
 pub use shell::shell;

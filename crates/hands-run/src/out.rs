@@ -1,8 +1,8 @@
 //! The only way to a person: data on stdout, everything else on stderr.
 //!
 //! Owns what decides how text looks (colour, width, verbosity). A closed stdout is not an error that anyone wants to
-//! read about: it comes back as [`Closed`], and the program ends in silence. A closed stderr is ignored, since nobody
-//! is left to be told.
+//! read about: it comes back as [`StdoutError::Closed`], and the program ends in silence. A closed stderr is ignored,
+//! since nobody is left to be told.
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
@@ -10,9 +10,20 @@ use std::io::{self, IsTerminal, Write};
 use crate::args::{ColorWhen, GlobalArgs};
 use hands_client::printable;
 
-/// Whoever read our standard output has gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Closed;
+/// Why standard output does not take what we have.
+#[derive(Debug)]
+pub enum StdoutError {
+    /// Whoever read it has gone.
+    Closed,
+    /// It goes to a file that can't be written: a full disk, for one. Data is lost, so this must be said.
+    Write(io::Error),
+}
+
+impl From<io::Error> for StdoutError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::Closed } else { Self::Write(error) }
+    }
+}
 
 /// How to print. One for the program.
 #[derive(Debug)]
@@ -141,14 +152,14 @@ impl Out {
     }
 
     /// Data. Nothing is kept back: what was printed is there even if we are killed next.
-    pub fn data(&self, bytes: &[u8]) -> Result<(), Closed> {
+    pub fn data(&self, bytes: &[u8]) -> Result<(), StdoutError> {
         self.wipe_bar();
         let mut out = io::stdout().lock();
-        out.write_all(bytes).and_then(|()| out.flush()).map_err(|_| Closed)
+        Ok(out.write_all(bytes).and_then(|()| out.flush())?)
     }
 
     /// A line of data.
-    pub fn data_line(&self, text: &str) -> Result<(), Closed> {
+    pub fn data_line(&self, text: &str) -> Result<(), StdoutError> {
         self.data(format!("{text}\n").as_bytes())
     }
 

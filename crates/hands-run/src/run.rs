@@ -70,7 +70,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd) -> Result<u8, RunError> {
         submitted = submitting => submitted?,
         caught = signals.next() => {
             // The hub may have the action although it has not said so.
-            front.cancel_all(&cluster).await;
+            front.cancel_all(&cluster, &mut signals).await;
             return Ok(caught.exit_code());
         }
     };
@@ -97,7 +97,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd) -> Result<u8, RunError> {
         Ended::Done(result, cancelled) => (result, cancelled),
         Ended::Left(caught) => {
             if job.id().is_empty() {
-                front.cancel_all(&cluster).await;
+                front.cancel_all(&cluster, &mut signals).await;
             }
             return Ok(caught.exit_code());
         }

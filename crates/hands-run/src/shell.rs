@@ -68,7 +68,7 @@ async fn try_shell(args: &ShellArgs, front: &FrontEnd) -> Result<u8, RunError> {
             Meaning::Run(line) => {
                 match run_line(line, args, &cluster, front, &mut signals, interactive).await {
                     Ok(ended) => code = ended,
-                    Err(RunError::Closed) => return Err(RunError::Closed),
+                    Err(error @ (RunError::Closed | RunError::Stdout(_))) => return Err(error),
                     // One line that could not be run is no reason to leave.
                     Err(error) => {
                         error.print(&front.out);

@@ -5,7 +5,7 @@
 
 use tokio::io::{AsyncWriteExt, Stderr, Stdout};
 
-use crate::out::Closed;
+use crate::out::StdoutError;
 
 #[derive(Debug)]
 pub(crate) struct Streams {
@@ -19,12 +19,9 @@ impl Streams {
     }
 
     /// Writes to stdout; whoever read it may have gone.
-    pub(crate) async fn stdout(&mut self, bytes: &[u8]) -> Result<(), Closed> {
-        let written = self.stdout.write_all(bytes).await;
-        if written.is_err() {
-            return Err(Closed);
-        }
-        self.stdout.flush().await.map_err(|_| Closed)
+    pub(crate) async fn stdout(&mut self, bytes: &[u8]) -> Result<(), StdoutError> {
+        self.stdout.write_all(bytes).await?;
+        Ok(self.stdout.flush().await?)
     }
 
     /// Writes to stderr; if nobody reads it, nobody misses it.

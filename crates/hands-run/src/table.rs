@@ -2,7 +2,7 @@
 
 use hands_client::printable;
 
-use crate::out::{Closed, Out};
+use crate::out::{Out, StdoutError};
 
 /// Rows under headings. All cells are taken for foreign text and made safe.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Table {
     }
 
     /// Prints the table, or nothing at all when it has no rows.
-    pub fn print(&self, out: &Out) -> Result<(), Closed> {
+    pub fn print(&self, out: &Out) -> Result<(), StdoutError> {
         if self.is_empty() {
             return Ok(());
         }

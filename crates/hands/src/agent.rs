@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::cli::{LogArgs, LogForm, LogLevel};
 use crate::front::this_program;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::{logging, machine, runtime};
 
 /// Becomes the agent. Whoever started it reads on its stdout whether it serves; everything else goes to its log.
@@ -50,6 +50,8 @@ fn configure(environment: &Environment) -> Result<AgentConfig, Problem> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
+    let mut expose = settings.worker.expose.clone();
+    expose.extend(hands_config::trusted_exposures(&places)?);
     let AgentSpec { socket, snapshot_socket, start_lock, life_lock, log, .. } =
         places.agent_spec(this_program()?);
     let text = |name: &str| environment.get(name).and_then(|v| v.to_str()).map(str::to_owned);
@@ -69,7 +71,7 @@ fn configure(environment: &Environment) -> Result<AgentConfig, Problem> {
             name: machine::name(),
             slots: machine::slots(&settings.worker),
             memory: machine::memory(&settings.worker),
-            expose: settings.worker.expose.clone(),
+            expose,
             toolchains: text("PATH").zip(text("HOME").map(PathBuf::from)),
             tags: settings.worker.tags.clone(),
             #[cfg(target_os = "linux")]
@@ -91,8 +93,7 @@ pub(crate) fn status(as_json: bool, environment: &Environment, out: &Out) -> Res
         return Ok(exit::NOTHING);
     };
     let text = if as_json { in_json(&status) } else { in_words(&status) };
-    // Nobody reads it: no reason to fail.
-    Ok(out.data(text.as_bytes()).map_or(exit::OK, |()| exit::OK))
+    out.data(text.as_bytes()).map_or_else(problem::unprinted, |()| Ok(exit::OK))
 }
 
 fn in_json(status: &AgentStatus) -> String {

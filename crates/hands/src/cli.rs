@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Worker(WorkerArgs),
     /// Test what this machine can do, and say how to mend what is missing
     Doctor(DoctorArgs),
+    /// Allow a project's hands.toml what it asks for
+    Trust(TrustArgs),
 }
 
 #[derive(Args, Debug)]
@@ -176,6 +178,25 @@ pub(crate) enum LogLevel {
     Debug,
     Trace,
 }
+
+#[derive(Args, Debug)]
+#[command(after_help = TRUST_MEANS)]
+pub(crate) struct TrustArgs {
+    /// The project [default: the one that the current directory is in]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) directory: Option<PathBuf>,
+    /// Take the consent back
+    #[arg(long)]
+    pub(crate) revoke: bool,
+    /// One JSON object: file, digest, asks and whether it is trusted
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const TRUST_MEANS: &str = "\
+A project's hands.toml may set inputs, environment and limits. What it says about
+clusters, worker hosts, exposed paths and the worker's own network takes your
+consent: this command shows those lines and allows them until the file changes.";
 
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {

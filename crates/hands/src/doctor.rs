@@ -6,13 +6,16 @@ mod kernel;
 #[cfg(target_os = "linux")]
 mod sandbox;
 
+#[cfg(not(target_os = "linux"))]
+use std::path::PathBuf;
+
 use hands_config::{Environment, Flags, Places, Settings};
 use hands_run::Out;
 use hands_types::error::exit;
 use serde_json::json;
 
 use crate::cli::DoctorArgs;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 #[cfg(target_os = "linux")]
 use sandbox::exposed;
 
@@ -92,7 +95,11 @@ pub(crate) fn run(args: &DoctorArgs, environment: &Environment, out: &Out) -> Re
     match Places::find(environment) {
         Ok(places) => {
             match Settings::load(&places, environment, &Flags::default()) {
-                Ok(settings) => all.extend(exposed(environment, &settings)),
+                Ok(settings) => {
+                    let mut expose = settings.worker.expose;
+                    expose.extend(hands_config::trusted_exposures(&places)?);
+                    all.extend(exposed(environment, &expose));
+                }
                 Err(error) => all.push(Check::bad(
                     "settings",
                     hands_run::chain(&error),
@@ -124,8 +131,8 @@ pub(crate) fn run(args: &DoctorArgs, environment: &Environment, out: &Out) -> Re
         } else {
             print(check, out)
         };
-        if printed.is_err() {
-            return Ok(exit::OK);
+        if let Err(error) = printed {
+            return problem::unprinted(error);
         }
     }
     let worst = all.iter().map(|c| c.state).max().unwrap_or(State::Good);
@@ -134,11 +141,11 @@ pub(crate) fn run(args: &DoctorArgs, environment: &Environment, out: &Out) -> Re
 
 /// Nothing runs here, so nothing is seen.
 #[cfg(not(target_os = "linux"))]
-fn exposed(_environment: &Environment, _settings: &Settings) -> Vec<Check> {
+fn exposed(_environment: &Environment, _expose: &[PathBuf]) -> Vec<Check> {
     Vec::new()
 }
 
-fn print(check: &Check, out: &Out) -> Result<(), hands_run::Closed> {
+fn print(check: &Check, out: &Out) -> Result<(), hands_run::StdoutError> {
     const WIDTH: usize = 80;
     const INDENT: usize = 25;
     let head = format!("{:<6} {:<17} ", check.state.word(), check.name);

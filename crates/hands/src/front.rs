@@ -40,9 +40,11 @@ pub(crate) fn run(
             Command::Fetch(args) => hands_run::fetch(args, &front).await,
             Command::Cancel(args) => hands_run::cancel(args, &front).await,
             Command::Workers(args) => hands_run::workers(args, &front).await,
-            Command::Agent(_) | Command::Hub(_) | Command::Worker(_) | Command::Doctor(_) => {
-                unreachable!("dispatched before")
-            }
+            Command::Agent(_)
+            | Command::Hub(_)
+            | Command::Worker(_)
+            | Command::Doctor(_)
+            | Command::Trust(_) => unreachable!("dispatched before"),
         }
     });
     ended.map_err(|problem| (problem, front.out))

@@ -14,6 +14,7 @@ mod logging;
 mod machine;
 mod problem;
 mod runtime;
+mod trust;
 #[cfg(target_os = "linux")]
 mod worker;
 
@@ -59,6 +60,7 @@ fn dispatch() -> u8 {
             AgentCommand::Stop { force } => agent::stop(force, &environment, &out),
         },
         Command::Doctor(args) => doctor::run(&args, &environment, &out),
+        Command::Trust(args) => trust::run(&args, &environment, &out),
         command => match front::run(command, &cli.global, environment, out) {
             Ok(code) => return code,
             Err((problem, out)) => {

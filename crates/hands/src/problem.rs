@@ -4,7 +4,7 @@ use std::error::Error;
 
 use hands_client::ClientError;
 use hands_config::ConfigError;
-use hands_run::Out;
+use hands_run::{Out, RunError, StdoutError};
 use hands_types::ErrorClass;
 use hands_types::error::exit;
 
@@ -59,6 +59,17 @@ impl Problem {
 
     pub(crate) fn class(&self) -> ErrorClass {
         self.class
+    }
+}
+
+/// How a command ends whose answer could not be printed: in silence where nobody reads it any more.
+pub(crate) fn unprinted(error: StdoutError) -> Result<u8, Problem> {
+    match error {
+        StdoutError::Closed => Ok(exit::OK),
+        StdoutError::Write(_) => {
+            let error = RunError::from(error);
+            Err(Problem::of(&error, error.class()))
+        }
     }
 }
 

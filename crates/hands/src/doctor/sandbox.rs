@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hands_config::{Environment, Settings};
+use hands_config::Environment;
 use hands_sandbox::Isolation;
 use hands_types::ErrorClass;
 
@@ -66,7 +66,7 @@ pub(super) fn isolation(scratch: &Path) -> Result<Vec<Check>, Problem> {
 }
 
 /// What actions can see of this machine.
-pub(super) fn exposed(environment: &Environment, settings: &Settings) -> Vec<Check> {
+pub(super) fn exposed(environment: &Environment, expose: &[PathBuf]) -> Vec<Check> {
     let mut checks = Vec::new();
     let there = |paths: Vec<PathBuf>| {
         paths
@@ -86,7 +86,7 @@ pub(super) fn exposed(environment: &Environment, settings: &Settings) -> Vec<Che
     for path in &toolchains.paths {
         checks.push(Check::note("  toolchain", path.host.display().to_string()));
     }
-    for path in &settings.worker.expose {
+    for path in expose {
         checks.push(if path.exists() {
             Check::note("  exposed", path.display().to_string())
         } else {

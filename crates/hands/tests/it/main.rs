@@ -14,3 +14,4 @@ mod promises;
 mod run;
 mod surroundings;
 mod terminal;
+mod trust;

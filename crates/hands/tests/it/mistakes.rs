@@ -40,7 +40,7 @@ fn help_is_there_for_everything_in_eighty_columns() {
     let home = Home::new();
     let all = [
         "", "run", "batch", "shell", "ps", "status", "logs", "wait", "attach", "fetch", "cancel",
-        "workers", "agent", "hub", "worker", "doctor",
+        "workers", "agent", "hub", "worker", "doctor", "trust",
     ];
     for command in all {
         let arguments: Vec<&str> =
