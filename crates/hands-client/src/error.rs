@@ -213,7 +213,7 @@ impl ClientError {
             Self::Connect { .. } | Self::Unreachable { .. } | Self::Lost { .. } => Some("check that the hub runs and that its address is right, or use `--local`".to_owned()),
             Self::MissingBlob { .. } => Some("it was evicted from the store: run the command again".to_owned()),
             Self::Write { source, .. } | Self::Local { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("free some space and fetch the outputs again with `hands fetch`".to_owned())
+                Some("free some space there".to_owned())
             }
             Self::Rpc { code: Code::Unauthenticated | Code::PermissionDenied, .. } => Some("`hands login` with a join string that carries the role".to_owned()),
             Self::Rpc { code: Code::Internal, .. } | Self::Protocol { .. } => Some("please report this".to_owned()),

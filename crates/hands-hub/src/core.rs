@@ -347,6 +347,7 @@ async fn run(
     mut requests: mpsc::Receiver<Event>,
     mut urgent: mpsc::UnboundedReceiver<Event>,
 ) {
+    let mut table_ended = std::pin::pin!(core.db.ended());
     loop {
         let due = core.next_deadline().map(|due| core.started + due.since(Time::default()));
         let timer = async {
@@ -359,6 +360,11 @@ async fn run(
             biased;
             event = urgent.recv() => event,
             event = requests.recv() => event,
+            // Nothing can be promised without it. The hub ends, and the next one goes on from what is written.
+            () = &mut table_ended => {
+                tracing::error!("the hub's table has gone, so the hub ends");
+                return;
+            }
             () = timer => {
                 core.tick();
                 core.flush();

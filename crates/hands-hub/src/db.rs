@@ -54,6 +54,8 @@ pub(crate) struct Db {
     path: PathBuf,
     writer: Mutex<Option<Sender<Commit>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Its other end lives as long as the thread.
+    alive: watch::Receiver<()>,
     reader: Mutex<Connection>,
     /// For what may look at many rows, so that a question about one never waits for it.
     lister: Mutex<Connection>,
@@ -105,9 +107,13 @@ impl Db {
         let (sender, receiver) = channel();
         let desk = Arc::new(trouble::Desk::default());
         let desk_of_thread = Arc::clone(&desk);
+        let (living, alive) = watch::channel(());
         let thread = std::thread::Builder::new()
             .name("hub-db".into())
-            .spawn(move || run(&receiver, &mut writer, &desk_of_thread))
+            .spawn(move || {
+                let _living = living;
+                run(&receiver, &mut writer, &desk_of_thread);
+            })
             .map_err(|source| HubError::Io {
                 what: "start a thread for",
                 path: path.clone(),
@@ -117,6 +123,7 @@ impl Db {
             path,
             writer: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
+            alive,
             reader: Mutex::new(reader),
             lister: Mutex::new(lister),
             retained,
@@ -128,7 +135,7 @@ impl Db {
     /// Hands rows over. What it holds to be said later is dropped unsaid if the table has been closed.
     pub(crate) fn submit(&self, commit: Commit) {
         if let Some(writer) = &*locked(&self.writer) {
-            // A send fails only after the thread has ended, which close() alone brings about.
+            // A send fails only after the thread has ended: by close(), or by a panic, which ends the hub.
             let _ended = writer.send(commit);
         }
     }
@@ -140,6 +147,14 @@ impl Db {
 
     /// Commits what was submitted and ends the thread. Blocks for that long, but not until a full disk has room: what
     /// can't be written then was not acknowledged either.
+
+    /// Returns when nothing can be written any more: after [`Db::close`], or because the thread panicked.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let mut alive = self.alive.clone();
+        async move { while alive.changed().await.is_ok() {} }
+    }
+
+    /// Commits what was submitted and ends the thread. Blocks for that long.
     pub(crate) fn close(&self) {
         drop(locked(&self.writer).take());
         self.desk.close();

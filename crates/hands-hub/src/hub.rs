@@ -193,6 +193,12 @@ impl Hub {
         self.activity.clone()
     }
 
+    /// Returns when the hub has ended, because it was closed or because it can't go on. Its log says why.
+    pub async fn ended(&self) {
+        let mut activity = self.activity.clone();
+        while activity.changed().await.is_ok() {}
+    }
+
     /// Stops: sessions and streams end, everything said is durable. What is queued and running is taken up again by the
     /// next [`Hub::open`] of the same directory.
     pub async fn close(&self) {

@@ -169,9 +169,9 @@ impl fmt::Display for FailReason {
                 )
             }
             Self::NoWorker { explanation } => f.write_str(explanation),
-            Self::NotRerunnable { attempt, worker } => write!(
+            Self::NotRerunnable { attempt, worker: _ } => write!(
                 f,
-                "attempt {} was lost with worker {worker} and may have had effects outside, so it is not run again unless retries are asked for",
+                "attempt {} was lost with its worker and may have had effects outside, so it is not run again; `--retry N` allows that",
                 attempt.0
             ),
             Self::Rejected { times, last } => {

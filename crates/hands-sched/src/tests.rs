@@ -315,7 +315,7 @@ fn three_lost_workers_make_poison_and_an_action_with_effects_is_not_run_again() 
          3 fail o1: the action is poisonous: 3 attempts were lost together with their workers
          4 lease s14 o2#1
          6 close s14
-         6 fail o2: attempt 1 was lost with worker 00000000000000000000000001 and may have had effects outside, so it is not run again unless retries are asked for",
+         6 fail o2: attempt 1 was lost with its worker and may have had effects outside, so it is not run again; `--retry N` allows that",
     );
 }
 

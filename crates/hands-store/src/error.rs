@@ -21,10 +21,7 @@ pub enum StoreError {
         source: Arc<io::Error>,
     },
     /// There is no room, and nothing that may be evicted.
-    #[error(
-        "the store is full: {needed} bytes are needed, {used} of {quota} are used, {pinned} blobs are pinned by open work, \
-         and of {free} free bytes on the disk {reserve} stay free"
-    )]
+    #[error("the store is full: {}", why_full(*needed, *used, *quota, *pinned, *free, *reserve))]
     Full {
         /// Bytes that were to be stored.
         needed: u64,
@@ -100,6 +97,38 @@ pub enum StoreError {
     /// The store is being closed.
     #[error("the store is closed")]
     Closed,
+}
+
+/// Which bound it is, in amounts that people read.
+fn why_full(needed: u64, used: u64, quota: u64, pinned: u64, free: u64, reserve: u64) -> String {
+    if free < reserve.saturating_add(needed) {
+        let reserve = size(reserve);
+        return format!(
+            "its disk has {} free, and {reserve} always stay free; free some space on it, or move the store",
+            size(free)
+        );
+    }
+    format!(
+        "{} are needed, and of its quota of {} {} are used, {pinned} blobs of them by work that has not ended",
+        size(needed),
+        size(quota),
+        size(used)
+    )
+}
+
+/// An amount of data, rounded down to a tenth.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut tenths = bytes.saturating_mul(10);
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    match tenths % 10 {
+        0 => format!("{} {}", tenths / 10, UNITS[unit]),
+        rest => format!("{}.{rest} {}", tenths / 10, UNITS[unit]),
+    }
 }
 
 impl StoreError {

@@ -42,6 +42,12 @@ pub(crate) fn run(args: HubArgs, environment: &Environment) -> Result<u8, Proble
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = hub.ended() => {
+                return Err(Problem::new(
+                    ErrorClass::Bug,
+                    "the hub could not go on; what it has accepted is taken up by its next start",
+                ));
+            }
         }
         tracing::info!("the hub stops");
         hub.close().await;

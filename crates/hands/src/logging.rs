@@ -17,6 +17,8 @@ pub(crate) fn start(args: &LogArgs) {
         .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // It would say on stderr that stderr can't be written, and panic over that: a full disk must not end a server.
+        .log_internal_errors(false)
         .with_target(false);
     match args.form {
         LogForm::Text => subscriber.init(),

@@ -28,6 +28,8 @@ impl Core {
         let executing = state.stage == Stage::Executing;
         job.attempt = state.attempt;
         job.started = state.started.map(timestamp);
+        // The worker itself may have gone.
+        let name = state.worker.clone();
         let view = self.sched.operation(id);
         let (state, worker) = match view.map(|view| view.place) {
             None | Some(Place::Queued) => (v1::JobState::Queued, None),
@@ -41,8 +43,8 @@ impl Core {
             ) => (v1::JobState::Running, Some(worker)),
         };
         job.state = state.into();
-        job.worker =
-            worker.map(|worker| self.worker_name(worker).as_ref().to_owned()).unwrap_or_default();
+        let name = worker.map(|worker| name.unwrap_or_else(|| self.worker_name(worker)));
+        job.worker = name.map(|name| name.as_ref().to_owned()).unwrap_or_default();
         job.waiting =
             self.sched.explain(self.now(), id).map(|why| why.to_string()).unwrap_or_default();
         Some(job)
