@@ -145,16 +145,14 @@ impl Db {
         self.desk.watch()
     }
 
-    /// Commits what was submitted and ends the thread. Blocks for that long, but not until a full disk has room: what
-    /// can't be written then was not acknowledged either.
-
     /// Returns when nothing can be written any more: after [`Db::close`], or because the thread panicked.
     pub(crate) fn ended(&self) -> impl Future<Output = ()> + use<> {
         let mut alive = self.alive.clone();
         async move { while alive.changed().await.is_ok() {} }
     }
 
-    /// Commits what was submitted and ends the thread. Blocks for that long.
+    /// Commits what was submitted and ends the thread. Blocks for that long, but not until a full disk has room: what
+    /// can't be written then was not acknowledged either.
     pub(crate) fn close(&self) {
         drop(locked(&self.writer).take());
         self.desk.close();

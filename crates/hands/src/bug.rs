@@ -2,11 +2,13 @@
 //! exit code is 70.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::convert::Infallible;
 use std::io::Write;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
 use hands_types::error::exit;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Replaces Rust's own message, which speaks of threads, by one for people.
 pub(crate) fn install_hook() {
@@ -19,6 +21,18 @@ pub(crate) fn install_hook() {
 /// The exit code of a program that panicked.
 pub(crate) fn exit_code() -> ExitCode {
     ExitCode::from(exit::BUG)
+}
+
+/// Builds with assertions take SIGUSR1 as a bug of ours, so that a test can meet one. In all others it ends the program,
+/// as it ends any.
+pub(crate) async fn on_request() -> Infallible {
+    if cfg!(debug_assertions)
+        && let Ok(mut asked) = signal(SignalKind::user_defined1())
+        && asked.recv().await.is_some()
+    {
+        panic!("it was asked for by SIGUSR1");
+    }
+    std::future::pending().await
 }
 
 fn tell(panic: &PanicHookInfo<'_>) {

@@ -5,12 +5,19 @@ use std::io;
 use hands_types::ErrorClass;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::bug;
 use crate::problem::Problem;
 
 /// Runs a front-end. It does not wait for what still blocks afterwards, such as a read of the terminal.
 pub(crate) fn for_a_person<T>(future: impl Future<Output = T>) -> Result<T, Problem> {
     let runtime = made(Builder::new_current_thread().enable_all().build())?;
-    let result = runtime.block_on(future);
+    let result = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            never = bug::on_request() => match never {},
+            result = future => result,
+        }
+    });
     runtime.shutdown_background();
     Ok(result)
 }

@@ -38,6 +38,11 @@ impl Home {
         self.directory.join("work")
     }
 
+    /// A text that no other home's processes have in their arguments or their environment.
+    pub(crate) fn mark(&self) -> String {
+        format!("{}/", self.directory.display())
+    }
+
     /// `HANDS_HOME`.
     pub(crate) fn hands_home(&self) -> PathBuf {
         self.directory.join("home")
@@ -90,6 +95,13 @@ impl Home {
     pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.hands(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// The agent's process.
+    pub(crate) fn agent(&self) -> rustix::process::Pid {
+        let status = json(&self.run(&["agent", "status", "--json"]).out);
+        let pid = status[0]["pid"].as_i64().unwrap();
+        rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
     }
 
     /// Has the agent started, so that what comes next prints nothing about it.

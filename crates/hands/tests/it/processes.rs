@@ -33,6 +33,12 @@ impl Server {
         (Self(child), line)
     }
 
+    /// As the kernel does it when memory is short: at once, and nothing can be done about it.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
     pub(crate) fn stop(mut self) -> Option<i32> {
         signal(&self.0, Signal::TERM);
         // Dropping it then finds it gone.
