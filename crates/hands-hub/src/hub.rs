@@ -1,5 +1,8 @@
 //! The hub as its program sees it.
 
+#[cfg(test)]
+mod tests;
+
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 

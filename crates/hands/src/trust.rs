@@ -67,13 +67,12 @@ fn consent(project: &Project) -> String {
 }
 
 fn in_words(project: &Project) -> String {
-    let mut text = format!("{}\n", printable(&project.file.display().to_string()));
-    for ask in &project.asks {
+    let head = format!("{}\n", printable(&project.file.display().to_string()));
+    let asks = project.asks.iter().map(|ask| {
         let line = ask.origin.rsplit(':').next().unwrap_or_default();
-        text += &format!("  line {line}: {} = {}\n", ask.key, ask.value);
-        text += &format!("    {}\n", ask.why);
-    }
-    text
+        format!("  line {line}: {} = {}\n    {}\n", ask.key, ask.value, ask.why)
+    });
+    std::iter::once(head).chain(asks).collect()
 }
 
 fn in_json(project: &Project) -> String {

@@ -1,6 +1,7 @@
 //! The program as people meet it: real processes, real actions, each test with a home of its own.
 
 mod agent_life;
+mod bad_input;
 mod batch;
 mod batch_forms;
 mod clusters;
@@ -15,6 +16,7 @@ mod processes;
 mod promises;
 mod run;
 mod signals;
+mod small_disk;
 mod surroundings;
 mod terminal;
 mod trust;
