@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
-use hands_sandbox::{Outcome, Request, Scratch, Slot, Status, Stdio, Step};
+use hands_sandbox::{Outcome, Request, Slot, Status, Stdio, Step};
 use hands_types::limits::MAX_STREAM;
 use tokio::sync::mpsc;
 
@@ -33,9 +33,7 @@ pub(crate) async fn run(
     };
     let slot = &held.warm()?.slot;
     let ends = Ends::open(slot, &request)?;
-    let on_disk = matches!(request.scratch, Scratch::Disk)
-        || slot.input_root(&request.root_at) != request.root_at;
-    let tree_needs_slot = request.tree && on_disk;
+    let tree_needs_slot = request.tree && slot.holds_tree(request.scratch);
     let (sandbox_request, mut streams) = ends.into_request(request, defaults)?;
     let mut warm = held.take()?;
     if let Err(error) = warm.slot.begin(sandbox_request) {

@@ -8,6 +8,8 @@
 //! | a whole number under another name, `resources:NAME` | a counter of a worker, such as `gpu` |
 //! | `network` | `none`, `loopback` or `host`; how the action runs |
 //! | `privilege` | `userns`; how the action runs |
+//! | `scratch` | `memory` or `disk`: where what the action writes is kept; outputs larger than memory need `disk` |
+//! | `input-root` | `overlay` or `copy`: in a copy input directories can be renamed, which fails in an overlay (EXDEV) |
 //! | `InputRootAbsolutePath` | absolute path at which the input root appears |
 //! | `layer` | `PATH=HASH/SIZE`: a tree that is mounted read-only; must be in the store |
 //! | `container-image`, `Pool` | only workers that offer them take the action |
@@ -63,7 +65,9 @@ pub(crate) fn read(
     let needs = Needs::from_platform(&platform)
         .map_err(|e| bad(&e.name, &e.value, format!("expected {}", e.expected)))?;
     one_of(&platform, property::NETWORK, &["none", "loopback", "host"])
-        .and_then(|()| one_of(&platform, property::PRIVILEGE, &["userns"]))?;
+        .and_then(|()| one_of(&platform, property::PRIVILEGE, &["userns"]))
+        .and_then(|()| one_of(&platform, property::SCRATCH, &["memory", "disk"]))
+        .and_then(|()| one_of(&platform, property::INPUT_ROOT, &["overlay", "copy"]))?;
     for value in platform.all(property::ROOT_PATH) {
         if !is_plain_absolute(value) {
             return Err(bad(
@@ -76,6 +80,10 @@ pub(crate) fn read(
     let layers = platform
         .all(property::LAYER)
         .map(|value| {
+            if value.starts_with("/=") {
+                let why = "a layer can't be the whole root; give it a directory of its own, such as /opt/tools";
+                return Err(bad(property::LAYER, value, why.to_owned()));
+            }
             layer(value, function).ok_or_else(|| {
                 bad(
                     property::LAYER,

@@ -99,8 +99,8 @@ impl Cgroups {
             join,
             memory_limit: write(memory.join(limit))?,
             memory_now: File::open(memory.join(now))?,
-            // Resettable in v1, and in v2 since Linux 6.12.
-            memory_peak: both(memory.join(peak)).ok(),
+            // Can be reset in v1, and in v2 since Linux 6.12; there since 5.19.
+            memory_peak: both(memory.join(peak)).or_else(|_| File::open(memory.join(peak))).ok(),
             memory_events: File::open(memory.join(events))?,
             memory_stat: File::open(memory.join("memory.stat"))?,
             pids_limit: write(pids.join("pids.max"))?,
@@ -172,7 +172,7 @@ impl SlotCgroup {
 
     /// What the group holds that can't be taken from it, bytes. Little is not worth a look at the statistics.
     fn held(&self, limit: u64) -> u64 {
-        let now = number(&self.memory_now).unwrap_or(0);
+        let now = self.used();
         if now <= limit / 8 {
             return now;
         }
@@ -182,16 +182,17 @@ impl SlotCgroup {
         text.lines().find_map(|l| l.strip_prefix("shmem ")?.parse().ok()).unwrap_or(0)
     }
 
-    /// Forgets the peak, and returns what is used now, bytes.
-    pub(crate) fn reset_peak(&self) -> u64 {
-        if let Some(peak) = &self.memory_peak {
-            // Older v2 kernels refuse; then `peak` is not reported.
-            drop(peak.write_all_at(b"0", 0));
-        }
+    /// Forgets the peak; false where the kernel can't (v2 before Linux 6.12).
+    pub(crate) fn reset_peak(&self) -> bool {
+        self.memory_peak.as_ref().is_some_and(|peak| peak.write_all_at(b"0", 0).is_ok())
+    }
+
+    /// What is used now, bytes.
+    pub(crate) fn used(&self) -> u64 {
         number(&self.memory_now).unwrap_or(0)
     }
 
-    /// Most that was used since the reset, bytes.
+    /// Most that was used since the reset, or ever where there is none, bytes.
     pub(crate) fn peak(&self) -> Option<u64> {
         number(self.memory_peak.as_ref()?)
     }

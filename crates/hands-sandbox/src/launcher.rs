@@ -97,11 +97,12 @@ impl Launcher {
         let mut fields = Reader(&answer);
         let owner = fields.u64().ok_or_else(malformed)?;
         let directory: PathBuf = fields.path().ok_or_else(malformed)?;
+        let on_disk = fields.flag().ok_or_else(malformed)?;
         let mut fds = fds.into_iter();
         let sock = fds.next().ok_or_else(malformed)?;
         let owner = u32::try_from(owner).ok();
         let directory = (self.config.isolation == Isolation::Process).then_some(directory);
-        Slot::new(sock, owner, directory, fds.next())
+        Slot::new(sock, owner, directory, fds.next(), on_disk)
     }
 
     /// What this machine denies, as sentences for the user: limits that are not enforced, landlock that is missing.

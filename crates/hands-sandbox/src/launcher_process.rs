@@ -19,6 +19,7 @@ use crate::ids::Ids;
 use crate::range::{Claim, Range};
 use crate::remove::remove_tree;
 use crate::spawn::{self, Started};
+use crate::spawner;
 use crate::sweep::sweep;
 use crate::wire::{self, MAX_PACKET, Reader, Writer};
 
@@ -93,6 +94,7 @@ fn serve(sock: &OwnedFd) -> io::Result<()> {
                 Ok((started, owner, directory)) => {
                     let mut answer = Writer::default();
                     answer.u64(0).u64(owner.map_or(u64::MAX, u64::from)).path(&directory);
+                    answer.u64(started.on_disk.into());
                     let mut theirs = vec![started.sock.as_fd()];
                     theirs.extend(started.terminals.as_ref().map(AsFd::as_fd));
                     wire::send(sock, &answer.0, &theirs)?;
@@ -146,6 +148,13 @@ impl State {
                  for the cache avoids it",
                 config.cache_dir.display()
             ));
+        }
+        if config.isolation != Isolation::Process && !spawner::tmpfs_can_be_upper() {
+            warnings.push(
+                "this kernel's tmpfs can't hold what an overlay writes: actions' files go to disk, which costs each a \
+                 millisecond (Linux 6.6 mends it)"
+                    .to_owned(),
+            );
         }
         for hidden in config.expose.iter().filter(|e| spawn::is_hidden(&config, e)) {
             warnings.push(format!(

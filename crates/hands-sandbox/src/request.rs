@@ -93,7 +93,8 @@ pub struct Limits {
 /// Where the files that an action writes go: its changes to the input root, `/tmp` and home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scratch {
-    /// Memory. A write beyond `size` bytes is ENOSPC. Ignored at `Process`, where all files are on disk.
+    /// Memory. A write beyond `size` bytes is ENOSPC. Ignored where all files are on disk: at `Process`, and before Linux
+    /// 6.6, whose tmpfs has no extended attributes for users.
     Tmpfs {
         /// Most that all of the action's files may take, bytes.
         size: u64,

@@ -10,7 +10,7 @@ use rustix::pty::OpenptFlags;
 
 use crate::message::{self, KILL};
 use crate::wire::{self, Writer};
-use crate::{Outcome, Request, SandboxError, Stdio};
+use crate::{Outcome, Request, SandboxError, Scratch, Stdio};
 
 /// A slot: runs one action at a time. Dropping it kills what runs.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Slot {
     directory: Option<PathBuf>,
     /// The slot's own terminals.
     terminals: Option<OwnedFd>,
+    /// Every action's files are on disk, whatever is asked for.
+    on_disk: bool,
     /// Number of the last request.
     sequence: u64,
     running: bool,
@@ -33,10 +35,11 @@ impl Slot {
         owner: Option<u32>,
         directory: Option<PathBuf>,
         terminals: Option<OwnedFd>,
+        on_disk: bool,
     ) -> Result<Self, SandboxError> {
         rustix::io::ioctl_fionbio(&sock, true)
             .map_err(|e| SandboxError::system("make a slot's socket non-blocking")(e.into()))?;
-        Ok(Self { sock, owner, directory, terminals, sequence: 0, running: false })
+        Ok(Self { sock, owner, directory, terminals, on_disk, sequence: 0, running: false })
     }
 
     /// Sends a request. Does not block. An error says that nothing was started.
@@ -60,6 +63,11 @@ impl Slot {
         message::send_request(&self.sock, &body, &streams)?;
         self.running = true;
         Ok(())
+    }
+
+    /// Whether the tree of an action with this scratch must be closed before the slot's next request.
+    pub fn holds_tree(&self, scratch: Scratch) -> bool {
+        self.on_disk || self.directory.is_some() || matches!(scratch, Scratch::Disk)
     }
 
     /// A new terminal for the slot's next action: the side that types and reads, and the action's. It is one of the

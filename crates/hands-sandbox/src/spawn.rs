@@ -26,6 +26,8 @@ pub(crate) struct Started {
     pub(crate) sock: OwnedFd,
     /// The slot's own terminals, where it has some.
     pub(crate) terminals: Option<OwnedFd>,
+    /// Every action's files are on disk.
+    pub(crate) on_disk: bool,
 }
 
 /// Starts a spawner and waits until it is ready. The error says which step failed.
@@ -70,13 +72,13 @@ pub(crate) fn start(
         let (length, mut fds) = wire::receive(&ours, &mut answer).map_err(step("the spawner"))?;
         let mut answer = Reader(&answer[..length]);
         match answer.u64() {
-            Some(0) => Ok(fds.pop()),
+            Some(0) => Ok((fds.pop(), answer.flag().unwrap_or(false))),
             Some(_) => Err(answer.string().unwrap_or_default()),
             None => Err("the spawner died".to_owned()),
         }
     })();
     match ready {
-        Ok(terminals) => Ok(Started { pid, sock: ours, terminals }),
+        Ok((terminals, on_disk)) => Ok(Started { pid, sock: ours, terminals, on_disk }),
         Err(why) => {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());

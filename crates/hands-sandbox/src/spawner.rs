@@ -23,6 +23,7 @@ use crate::ids::Ids;
 use crate::range::Range;
 
 pub(crate) use root::device_tree;
+pub(crate) use setup::tmpfs_can_be_upper;
 
 /// Name of the input root in a slot's directory at `Process`.
 pub(crate) const ROOT_NAME: &str = "root";
@@ -80,7 +81,7 @@ pub(crate) fn run(plan: Plan, cgroup: Option<&SlotCgroup>) -> ! {
     let mut answer = Writer::default();
     match setup::set_up(plan, cgroup) {
         Ok(mut slot) => {
-            answer.u64(0);
+            answer.u64(0).u64(slot.disk_always.into());
             let terminals = slot.terminals.take();
             let terminals = terminals.as_ref().map(AsFd::as_fd);
             if wire::send(&slot.sock, &answer.0, terminals.as_slice()).is_ok() {

@@ -11,6 +11,8 @@ use hands_types::{Platform, Resources};
 pub(crate) const IGNORED: &[&str] = &[
     property::LAYER,
     property::ROOT_PATH,
+    property::SCRATCH,
+    property::INPUT_ROOT,
     "EstimatedComputeUnits",
     "EstimatedFreeDiskBytes",
     "cache-silo-key",

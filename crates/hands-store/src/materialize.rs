@@ -263,13 +263,13 @@ fn finish_directory(handle: &OwnedFd, path: &Path) -> Result<(), StageError> {
 
 /// An overlay takes a character device 0/0 for "nothing here"; making one needs no privilege.
 #[cfg(target_os = "linux")]
-fn whiteout(directory: &OwnedFd, name: &str) -> rustix::io::Result<()> {
+pub(crate) fn whiteout(directory: &impl AsFd, name: &str) -> rustix::io::Result<()> {
     use rustix::fs::FileType;
     rustix::fs::mknodat(directory, name, FileType::CharacterDevice, Mode::empty(), 0)
 }
 
 /// Differences are for overlays, which only workers mount.
 #[cfg(not(target_os = "linux"))]
-fn whiteout(_directory: &OwnedFd, _name: &str) -> rustix::io::Result<()> {
+pub(crate) fn whiteout(_directory: &impl AsFd, _name: &str) -> rustix::io::Result<()> {
     Err(rustix::io::Errno::NOTSUP)
 }

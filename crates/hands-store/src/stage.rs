@@ -180,6 +180,10 @@ impl Inner {
             }
         }
         let Some((changes, base)) = best else { return Ok(None) };
+        let lacks = changes.iter().any(|change| matches!(change.kind, ChangeKind::Removed));
+        if lacks && !self.trees.takes_whiteouts() {
+            return Ok(None);
+        }
 
         let mut walk = Walk::default();
         for change in &changes {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use hands_tree::{Directory, Lru};
 use hands_types::Digest;
@@ -46,6 +46,7 @@ pub(crate) struct Trees {
     next_id: AtomicU64,
     /// Decoded directories.
     pub(crate) directories: Mutex<Lru<Digest, Arc<Directory>>>,
+    whiteouts: OnceLock<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -90,7 +91,23 @@ impl Trees {
             changed: Condvar::new(),
             next_id: AtomicU64::new(next_id),
             directories: Mutex::default(),
+            whiteouts: OnceLock::new(),
         }
+    }
+
+    /// Whether a difference can say here that something is gone. Not on an overlay, the usual file system of a
+    /// container: there the mark is the file system's own.
+    pub(crate) fn takes_whiteouts(&self) -> bool {
+        *self.whiteouts.get_or_init(|| {
+            let name = format!("probe-{}", self.new_id());
+            let made = std::fs::File::open(&self.dir)
+                .and_then(|dir| Ok(crate::materialize::whiteout(&dir, &name)?))
+                .and_then(|()| std::fs::remove_file(self.dir.join(&name)));
+            made.inspect_err(|error| {
+                tracing::debug!(%error, "trees that lack something of another are staged whole");
+            })
+            .is_ok()
+        })
     }
 
     /// The tree if it is staged, as a `whole` if that is asked for; otherwise waits for who is staging it, or leaves it

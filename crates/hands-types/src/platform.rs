@@ -74,6 +74,10 @@ pub mod property {
     pub const LAYER: &str = "layer";
     /// Absolute path at which the input root appears (Chromium's and reclient's convention).
     pub const ROOT_PATH: &str = "InputRootAbsolutePath";
+    /// `memory` (the default) or `disk`: where what the action writes is kept.
+    pub const SCRATCH: &str = "scratch";
+    /// `overlay` (the default) or `copy`: how the input root is made. In a copy input directories can be renamed.
+    pub const INPUT_ROOT: &str = "input-root";
     /// `userns` lets the action make user namespaces of its own.
     pub const PRIVILEGE: &str = "privilege";
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hands_exec::{
-    Command, Declared, DeclaredKind, Network, OutputSpec, Privilege, ROOT_INSIDE, Terminal,
+    Command, Declared, DeclaredKind, InputRoot, Network, OutputSpec, Privilege, ROOT_INSIDE,
+    Terminal,
 };
 use hands_proto::{function_from_proto, reapi, v1};
 use hands_sched::Needs;
@@ -36,6 +37,9 @@ pub(crate) struct Plan {
     pub(crate) root_at: PathBuf,
     pub(crate) network: Network,
     pub(crate) privilege: Privilege,
+    /// What the action writes is kept on disk.
+    pub(crate) on_disk: bool,
+    pub(crate) input: InputRoot,
     pub(crate) deadline: Option<Duration>,
     pub(crate) resources: Resources,
     pub(crate) terminal: Option<Terminal>,
@@ -112,6 +116,12 @@ pub(crate) fn read(lease: &v1::Lease) -> Result<Plan, String> {
                 return Err(format!("the privilege `{}` is unknown", other.escape_debug()));
             }
         },
+        on_disk: choice(&platform, property::SCRATCH, ["memory", "disk"])?,
+        input: if choice(&platform, property::INPUT_ROOT, ["overlay", "copy"])? {
+            InputRoot::Copy
+        } else {
+            InputRoot::Overlay
+        },
         deadline: deadline(&action),
         resources: needs.resources,
         stdin: options.stdin || terminal.is_some(),
@@ -127,6 +137,16 @@ pub(crate) fn read(lease: &v1::Lease) -> Result<Plan, String> {
             working_directory,
         },
     })
+}
+
+/// Whether a property has its second value, and not the first, which is its default.
+fn choice(platform: &Platform, name: &str, [first, second]: [&str; 2]) -> Result<bool, String> {
+    match platform.get(name) {
+        None => Ok(false),
+        Some(value) if value == first => Ok(false),
+        Some(value) if value == second => Ok(true),
+        Some(other) => Err(format!("the {name} `{}` is unknown", other.escape_debug())),
+    }
 }
 
 fn platform(action: &reapi::Action, command: &reapi::Command) -> Platform {

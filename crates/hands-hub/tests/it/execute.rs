@@ -214,6 +214,8 @@ async fn what_can_not_be_run_is_refused_with_its_name() {
         ("cpu=many", Box::new(move |a, _| a.platform = platform("cpu", "many"))),
         ("memory=2Q", Box::new(move |_, c| c.platform = platform("memory", "2Q"))),
         ("network=lan", Box::new(move |a, _| a.platform = platform("network", "lan"))),
+        ("whole root", Box::new(move |a, _| a.platform = platform("layer", "/=x/1"))),
+        ("scratch=tape", Box::new(move |a, _| a.platform = platform("scratch", "tape"))),
         ("layer=x", Box::new(move |a, _| a.platform = platform("layer", "x"))),
         ("no arguments", Box::new(|_, c| c.arguments.clear())),
         ("leaves the input root", Box::new(|_, c| c.output_files.push("../x".into()))),

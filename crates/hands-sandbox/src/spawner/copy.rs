@@ -1,9 +1,11 @@
 //! Copies staged trees where an overlay can't be had or is not wanted.
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
@@ -19,28 +21,48 @@ pub(crate) fn copy_trees(
     to: BorrowedFd<'_>,
     owner: Option<u32>,
 ) -> Result<(), Errno> {
+    let mut copy = Copy { owner, path: PathBuf::new(), removed: BTreeSet::new() };
     for tree in trees {
         let from = rustix::fs::openat(cache, *tree, DIRECTORY, Mode::empty())?;
-        copy_directory(from.as_fd(), to, owner, 0)?;
+        copy.directory(from.as_fd(), to)?;
     }
     Ok(())
 }
 
-fn copy_directory(
-    from: BorrowedFd<'_>,
-    to: BorrowedFd<'_>,
+struct Copy {
     owner: Option<u32>,
-    depth: usize,
-) -> Result<(), Errno> {
-    if depth > DEEPEST {
-        return Err(Errno::LOOP);
-    }
-    for entry in Dir::read_from(from)? {
-        let entry = entry?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name == "." || name == ".." {
-            continue;
+    /// Where we are.
+    path: PathBuf,
+    /// What a tree says that those below it have no longer.
+    removed: BTreeSet<PathBuf>,
+}
+
+impl Copy {
+    fn directory(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
+        if self.path.components().count() > DEEPEST {
+            return Err(Errno::LOOP);
         }
+        for entry in Dir::read_from(from)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            self.path.push(name);
+            let copied =
+                if self.removed.contains(&self.path) { Ok(()) } else { self.entry(from, to, name) };
+            self.path.pop();
+            copied?;
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        name: &OsStr,
+    ) -> Result<(), Errno> {
         let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let mode = Mode::from_raw_mode(stat.st_mode);
         let made = match FileType::from_raw_mode(stat.st_mode) {
@@ -51,8 +73,7 @@ fn copy_directory(
                 }
                 let below = rustix::fs::openat(from, name, DIRECTORY, Mode::empty())?;
                 match rustix::fs::openat(to, name, DIRECTORY, Mode::empty()) {
-                    Ok(into) => copy_directory(below.as_fd(), into.as_fd(), owner, depth + 1)
-                        .map(|()| true)?,
+                    Ok(into) => self.directory(below.as_fd(), into.as_fd()).map(|()| true)?,
                     // A tree above has something else in its place.
                     Err(Errno::NOTDIR | Errno::LOOP) => false,
                     Err(e) => return Err(e),
@@ -63,12 +84,17 @@ fn copy_directory(
                 let target = rustix::fs::readlinkat(from, name, Vec::new())?;
                 unless_there(rustix::fs::symlinkat(target.as_c_str(), to, name))?
             }
+            // An overlay's mark for what is not there any more.
+            FileType::CharacterDevice if stat.st_rdev == 0 => {
+                self.removed.insert(self.path.clone());
+                false
+            }
             _ => return Err(Errno::INVAL),
         };
         if !made {
-            continue;
+            return Ok(());
         }
-        if let Some(id) = owner {
+        if let Some(id) = self.owner {
             let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
             rustix::fs::chownat(to, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
         }
@@ -77,9 +103,8 @@ fn copy_directory(
             tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
         };
         let times = Timestamps { last_access: changed, last_modification: changed };
-        rustix::fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+        rustix::fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)
     }
-    Ok(())
 }
 
 /// Whether it was made, not there already from a tree above.

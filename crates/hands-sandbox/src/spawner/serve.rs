@@ -64,7 +64,8 @@ pub(crate) fn serve(slot: &mut SlotState, cgroup: Option<&SlotCgroup>) -> ! {
             drop(empty(slot.disk.as_fd()));
         }
         number += 1;
-        disk = order.scratch.is_none().then(|| format!("a{number}"));
+        let on_disk = slot.disk_always || order.scratch.is_none();
+        disk = on_disk.then(|| format!("a{number}"));
         match ahead {
             Ok(ahead) => {
                 left = run(
@@ -253,18 +254,26 @@ pub(crate) struct Memory<'a> {
     held: u64,
     before: u64,
     kills: u64,
+    /// The highest peak of earlier actions, where it can't be forgotten: only what is above it says something.
+    earlier: u64,
 }
 
 impl<'a> Memory<'a> {
     pub(crate) fn before(cgroup: &'a SlotCgroup, held: u64) -> Self {
-        Self { cgroup, held, before: cgroup.reset_peak(), kills: cgroup.oom_kills() }
+        let earlier = if cgroup.reset_peak() { 0 } else { cgroup.peak().unwrap_or(0) };
+        Self { cgroup, held, before: cgroup.used(), kills: cgroup.oom_kills(), earlier }
     }
 
     pub(crate) fn after(&self, limit: Option<u64>, ending: &mut Ending) {
         ending.oom_killed = self.cgroup.oom_kills() > self.kills;
         // At its limit the group has given back all that it could, such as pages of files that were read before.
         let from = if ending.oom_killed { self.held } else { self.before };
-        ending.peak_memory = self.cgroup.peak().map(|peak| peak.saturating_sub(from));
+        let peak = self.cgroup.peak().filter(|peak| *peak > self.earlier);
+        ending.peak_memory = match peak {
+            Some(peak) => Some(peak.saturating_sub(from)),
+            None if ending.oom_killed => limit,
+            None => None,
+        };
         self.cgroup.relax(limit, ending.peak_memory);
     }
 }

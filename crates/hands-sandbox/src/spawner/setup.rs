@@ -38,6 +38,8 @@ pub(crate) struct SlotState {
     pub(crate) copy_always: bool,
     /// The slot's directory can't hold what an overlay writes.
     pub(crate) copy_on_disk: bool,
+    /// What an overlay writes must go to the slot's directory: this kernel's tmpfs can't hold it (before Linux 6.6).
+    pub(crate) disk_always: bool,
     /// At `Process`: how many processes the worker's user has beside the slot's.
     pub(crate) own_processes: u64,
 }
@@ -133,6 +135,8 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
         (Ids::Own, _) => None,
     };
     let copy_on_disk = !can_be_upper(&disk);
+    let in_memory = !namespaced || tmpfs_can_be_upper();
+    let copy_always = plan.copy_always || !in_memory && copy_on_disk;
     let mut facts = SlotFacts {
         cpus,
         identity,
@@ -152,8 +156,9 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
         disk,
         terminals: if namespaced { terminals() } else { None },
         network: watch,
-        copy_always: plan.copy_always,
+        copy_always,
         copy_on_disk,
+        disk_always: !in_memory && !copy_always,
         own_processes: if namespaced { 0 } else { count_own_processes() },
         directory: plan.directory,
         sock: plan.sock,
@@ -182,6 +187,12 @@ fn can_be_upper(directory: &OwnedFd) -> bool {
     let overlay = rustix::fs::fstatfs(directory).is_ok_and(|fs| fs.f_type == OVERLAYFS_SUPER_MAGIC);
     let flags = rustix::fs::XattrFlags::empty();
     !overlay && rustix::fs::fsetxattr(directory, "user.hands", b"1", flags).is_ok()
+}
+
+/// The same of a tmpfs, asked of a memory file, which lies on one.
+pub(crate) fn tmpfs_can_be_upper() -> bool {
+    rustix::fs::memfd_create("hands-probe", rustix::fs::MemfdFlags::CLOEXEC)
+        .is_ok_and(|file| can_be_upper(&file))
 }
 
 fn terminals() -> Option<OwnedFd> {

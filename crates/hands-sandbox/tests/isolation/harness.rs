@@ -189,6 +189,13 @@ pub(crate) fn fill_cache(cache: &Path) {
     for (path, content) in files {
         std::fs::write(cache.join(path), content).expect("the cache");
     }
+    // As in a tree that is kept as the difference to another.
+    let kind = rustix::fs::FileType::CharacterDevice;
+    match rustix::fs::mknodat(rustix::fs::CWD, cache.join("above/gone"), kind, Mode::empty(), 0) {
+        // Nor does an overlay take one; no tree there is kept so.
+        Ok(()) | Err(rustix::io::Errno::EXIST | rustix::io::Errno::PERM) => {}
+        Err(e) => panic!("a mark for what is gone: {e}"),
+    }
     for path in ["root0/script", "root0/foreign", "layer/bin/tool"] {
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(cache.join(path), PermissionsExt::from_mode(0o755))

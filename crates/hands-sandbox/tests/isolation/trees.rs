@@ -19,18 +19,20 @@ pub(crate) fn run(b: &mut Bench<'_>) {
         && lower.join("gone/x").exists()
         && !lower.join("out.txt").exists();
     b.check("the cache is unchanged", unchanged, "");
-    let ran = b.run_with(&["sh", "-c", "cat input.txt src/a.c src/b.c"], |r| {
-        r.lowers.insert(0, "above".into());
-    });
-    b.check("two staged trees", ran.out == "from above\nint a;\nint b;\n", ran.note());
-    let ran = b.run_with(&["python3", "-c", "import os; os.rename('gone', 'here')"], |r| {
-        r.input = InputRoot::Copy;
-    });
-    b.check(
-        "a copy's directories can be renamed",
-        ran.exited(0) || ran.outcome.start_error.is_some(),
-        ran.note(),
-    );
+    for input in [InputRoot::Overlay, InputRoot::Copy] {
+        let marked = b.place.join("cache/above/gone").symlink_metadata().is_ok();
+        let script = "cat input.txt src/a.c src/b.c; test ! -e gone";
+        let ran = b.run_with(&["sh", "-c", script], |r| {
+            r.lowers.insert(0, "above".into());
+            r.input = input;
+        });
+        b.check(
+            &format!("two staged trees, {input:?}"),
+            ran.out == "from above\nint a;\nint b;\n" && ran.exited(i32::from(!marked)),
+            ran.note(),
+        );
+    }
+    renames(b);
     let ran = b.run_with(&["true"], |r| r.lowers = vec!["missing".into()]);
     let missing = ran
         .outcome
@@ -48,6 +50,25 @@ pub(crate) fn run(b: &mut Bench<'_>) {
     if b.has_namespaces() {
         layers(b);
     }
+}
+
+/// What an overlay can't do, and what programs make of it.
+fn renames(b: &mut Bench<'_>) {
+    let python =
+        |code: &str| format!("import os, shutil; {code}; print(sorted(os.listdir('here')))");
+    let plain = python("os.rename('src', 'here')");
+    let moved = python("shutil.move('src', 'here')");
+    for (name, input, argv) in [
+        ("rename of a copied input directory", InputRoot::Copy, ["python3", "-c", &plain]),
+        ("shutil.move of an input directory", InputRoot::Overlay, ["python3", "-c", &moved]),
+        ("mv of an input directory", InputRoot::Overlay, ["sh", "-c", "mv src here && ls here"]),
+    ] {
+        let ran = b.run_with(&argv, |r| r.input = input);
+        b.check(name, ran.exited(0) && ran.out.contains("a.c"), ran.note());
+    }
+    let made = python("os.mkdir('new'); os.rename('new', 'here')");
+    let ran = b.run(&["python3", "-c", &made]);
+    b.check("rename of a new directory", ran.exited(0), ran.note());
 }
 
 /// Directories and files of the host, some of them in places that only the worker can reach.

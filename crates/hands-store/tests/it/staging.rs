@@ -232,6 +232,42 @@ fn whole_trees_and_deltas_are_what_was_asked_for() {
     assert_eq!(merged(stager.root(), &staged), expected(&other));
 }
 
+/// The usual file system of a container takes no mark for what is gone.
+#[test]
+fn on_an_overlay_a_tree_that_lacks_something_stands_whole() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: mounting an overlay needs root");
+        return;
+    }
+    let at = tempfile::tempdir().unwrap();
+    for name in ["lower", "upper", "work", "merged"] {
+        std::fs::create_dir(at.path().join(name)).unwrap();
+    }
+    let place = at.path().display();
+    let options = format!("lowerdir={place}/lower,upperdir={place}/upper,workdir={place}/work");
+    let merged_dir = at.path().join("merged");
+    let mount = Command::new("mount")
+        .args(["-t", "overlay", "o", "-o", &options])
+        .arg(&merged_dir)
+        .status();
+    assert!(mount.unwrap().success());
+    let result = std::panic::catch_unwind(|| {
+        let store = open(&merged_dir);
+        let one = tree(&store, &golden());
+        let mut less = golden();
+        let gone = less.keys().find(|path| path.starts_with("flat/")).cloned().unwrap();
+        less.remove(&gone);
+        let two = tree(&store, &less);
+        let stager = store.stager();
+        let _base = stager.stage(&one).unwrap();
+        let staged = stager.stage(&two).unwrap();
+        (merged(stager.root(), &staged), expected(&less), staged.lowers().len())
+    });
+    assert!(Command::new("umount").arg(&merged_dir).status().unwrap().success());
+    let (found, wanted, lowers) = result.unwrap();
+    assert_eq!((found, lowers), (wanted, 1));
+}
+
 /// The kernel's word on it, where we may ask.
 fn mount_and_compare(root: &Path, staged: &Staged) {
     let at = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use hands_exec::{ExecRequest, InputRoot, Limits, Scratch, Stream};
+use hands_exec::{ExecRequest, Limits, Scratch, Stream};
 use hands_proto::reapi;
 use hands_proto::v1::{self, worker_message};
 use hands_slots::{Effect, HandBackReason, Input, LeaseId};
@@ -301,10 +301,13 @@ fn request(plan: &Plan, prepared: &Prepared) -> ExecRequest {
         layers: prepared.layers.clone(),
         command: plan.command.clone(),
         root_at: plan.root_at.clone(),
-        input: InputRoot::Overlay,
+        input: plan.input,
         deadline: plan.deadline,
         limits: Limits { memory, ..Limits::default() },
-        scratch: Scratch::Tmpfs { size: memory.unwrap_or(SCRATCH) },
+        scratch: match plan.on_disk {
+            true => Scratch::Disk,
+            false => Scratch::Tmpfs { size: memory.unwrap_or(SCRATCH) },
+        },
         tree: !plan.outputs.declared.is_empty(),
         network: plan.network,
         privilege: plan.privilege,

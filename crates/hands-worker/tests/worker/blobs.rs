@@ -139,7 +139,25 @@ pub(crate) async fn run(tally: &mut Tally) {
             let job = Job::sh("pwd").property("InputRootAbsolutePath", "/home/me/project");
             let ended = session.run(job.lease()).await;
             tally.check(&name("same path"), ended.out == "/home/me/project\n", ended.note());
+            for (scratch, in_memory) in [("memory", true), ("disk", false)] {
+                let job = Job::sh("df --output=fstype /tmp . | tail -2; head -c 9 /dev/zero > o");
+                let job = job.property("scratch", scratch).outputs(&["o"]);
+                let ended = session.run(job.lease()).await;
+                let on_tmpfs = ended.out.starts_with("tmpfs\n");
+                let kept = ended.result().output_files.len() == 1;
+                let what = name(&format!("scratch in {scratch}"));
+                tally.check(&what, on_tmpfs == in_memory && kept, ended.note());
+            }
         }
+        // The parent of a declared output is part of the inputs.
+        let rename = ["/usr/bin/python3", "-c", "import os; os.rename('d', 'e')"];
+        let job = Job::new(&rename).outputs(&["d/x"]).property("input-root", "copy");
+        let ended = session.run(job.lease()).await;
+        tally.check(
+            &name("a directory of a copy is renamed"),
+            ended.exit() == Some(0),
+            ended.note(),
+        );
         missing(tally, &hub, &mut session, &name("all that is missing is named at once")).await;
         worker.stop().await;
     }
