@@ -2,6 +2,8 @@
 
 pub(crate) mod escapes;
 pub(crate) mod session;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, IsTerminal};
 use std::sync::{Mutex, PoisonError};
