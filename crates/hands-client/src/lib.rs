@@ -36,7 +36,7 @@ pub use fetch::{Fetched, WrittenOutput};
 pub use ids::{new_invocation_id, random_u128};
 pub use job::{Event, Job, JobStream};
 pub use metadata::Invocation;
-pub use result::{Failure, JobResult, Stages};
+pub use result::{Failure, JobResult, StageSpan, Stages};
 pub use snapshot::{Input, Snapshot, SnapshotSocket};
 pub use spec::{Caching, EncodedJob, JobSpec, Logs};
 pub use target::{AgentSpec, Target};

@@ -1,5 +1,7 @@
 //! How an action ended.
 
+mod timeline;
+
 use std::time::Duration;
 
 use hands_proto::reapi::{ActionResult, ExecuteResponse, ExecutedActionMetadata};
@@ -11,6 +13,7 @@ use tonic::Code;
 
 use crate::error::class_of_code;
 use crate::printable;
+pub use timeline::StageSpan;
 
 /// How an action ended: with a result, or with a failure, or (a deadline) with both.
 #[derive(Clone, Debug)]

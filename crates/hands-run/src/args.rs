@@ -161,6 +161,9 @@ pub struct RunArgs {
     /// Print one JSON object with result and streams, instead of the streams
     #[arg(long, help_heading = "Interaction")]
     pub json: bool,
+    /// Write when it was waiting for what, for chrome://tracing or Perfetto
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Interaction")]
+    pub trace: Option<PathBuf>,
     /// The command and its arguments; `-` reads a script from standard input
     #[arg(
         required = true,
@@ -207,6 +210,9 @@ pub struct BatchArgs {
     /// Print one JSON object per command, instead of its output
     #[arg(long, help_heading = "Batch")]
     pub json: bool,
+    /// Write when it was waiting for what, for chrome://tracing or Perfetto
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Batch")]
+    pub trace: Option<PathBuf>,
     /// File of commands, one a line, or JSON objects; `-` is standard input
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "command")]
     pub file: Option<PathBuf>,

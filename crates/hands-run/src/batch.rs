@@ -24,6 +24,7 @@ use crate::error::RunError;
 use crate::front_end::FrontEnd;
 use crate::signals::Signals;
 use crate::streams::Streams;
+use crate::trace::{Trace, traced};
 use crate::verdict::End;
 use crate::{hints, report, spec, terminal};
 use joblog::{Entry, Finished, JobLog};
@@ -40,17 +41,17 @@ const FOR_EACH_SLOT: usize = 4;
 
 /// Runs the commands and returns the process's exit code.
 pub async fn batch(args: BatchArgs, front: &FrontEnd) -> u8 {
-    match try_batch(args, front).await {
-        Ok(code) => code,
-        Err(error) => {
-            front.out.wipe_bar();
-            error.print(&front.out);
-            error.exit_code(true)
-        }
-    }
+    let path = args.trace.clone();
+    let ended =
+        traced(path.as_deref(), "batch", front, async |trace| try_batch(args, front, trace).await);
+    ended.await.unwrap_or_else(|error| {
+        front.out.wipe_bar();
+        error.print(&front.out);
+        error.exit_code(true)
+    })
 }
 
-async fn try_batch(args: BatchArgs, front: &FrontEnd) -> Result<u8, RunError> {
+async fn try_batch(args: BatchArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, RunError> {
     let tasks = source::tasks(&args)?;
     let mut signals = Signals::listen().map_err(RunError::Terminal)?;
     spec::warn_of_unset(&args.action, &front.caller, &front.out);
@@ -66,6 +67,7 @@ async fn try_batch(args: BatchArgs, front: &FrontEnd) -> Result<u8, RunError> {
     let mut run = Run {
         front,
         args: &args,
+        trace,
         log,
         streams: Streams::new(),
         began: Instant::now(),
@@ -80,7 +82,7 @@ async fn try_batch(args: BatchArgs, front: &FrontEnd) -> Result<u8, RunError> {
     let failed_before = finished.values().any(|ok| !ok);
     if !left.is_empty() {
         let prepared = async {
-            let cluster = front.connect("batch").await?;
+            let cluster = trace.span("connecting", front.connect("batch")).await?;
             let jobs = match args.jobs {
                 Some(jobs) => jobs,
                 None => default_jobs(&cluster).await?,
@@ -116,6 +118,7 @@ async fn default_jobs(cluster: &Cluster) -> Result<usize, RunError> {
 struct Run<'a> {
     front: &'a FrontEnd,
     args: &'a BatchArgs,
+    trace: &'a Trace,
     log: Option<JobLog>,
     streams: Streams,
     began: Instant,
@@ -136,7 +139,7 @@ impl Run<'_> {
         signals: &mut Signals,
     ) -> Result<Option<u8>, RunError> {
         let (args, front) = (self.args, self.front);
-        let pool = Pool::new(cluster, front, &args.action);
+        let pool = Pool::new(cluster, front, &args.action, self.trace);
         let mut todo = tasks.iter();
         let mut running = futures_util::stream::FuturesUnordered::new();
         let mut tick = interval(REDRAW);

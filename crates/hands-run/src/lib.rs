@@ -23,6 +23,7 @@ mod spec;
 mod streams;
 mod table;
 pub mod terminal;
+mod trace;
 mod verdict;
 
 #[cfg(test)]

@@ -16,21 +16,22 @@ use crate::quote::shell_quoted;
 use crate::signals::Signals;
 use crate::streams::Streams;
 use crate::terminal::session;
+use crate::trace::{Trace, traced};
 use crate::verdict::{End, Verdict};
 use crate::{hints, report, spec, verdict};
 
 /// Runs the command and returns the process's exit code.
 pub async fn run(args: RunArgs, front: &FrontEnd) -> u8 {
-    match try_run(args, front).await {
-        Ok(code) => code,
-        Err(error) => {
-            error.print(&front.out);
-            error.exit_code(true)
-        }
-    }
+    let path = args.trace.clone();
+    let ended =
+        traced(path.as_deref(), "run", front, async |trace| try_run(args, front, trace).await);
+    ended.await.unwrap_or_else(|error| {
+        error.print(&front.out);
+        error.exit_code(true)
+    })
 }
 
-async fn try_run(args: RunArgs, front: &FrontEnd) -> Result<u8, RunError> {
+async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, RunError> {
     let mut signals = Signals::listen().map_err(RunError::Terminal)?;
     let mut argv: Vec<String> =
         args.command.iter().map(value::text).collect::<Result<_, _>>().map_err(RunError::Usage)?;
@@ -56,17 +57,19 @@ async fn try_run(args: RunArgs, front: &FrontEnd) -> Result<u8, RunError> {
     }
     let (argv, outputs, title) = (job.argv.clone(), job.outputs.clone(), job.title.clone());
 
-    let connecting = front.connect("run");
+    let connecting = trace.span("connecting", front.connect("run"));
     let cluster = tokio::select! {
         cluster = connecting => cluster?,
         caught = signals.next() => return Ok(caught.exit_code()),
     };
     check_interaction(&args, cluster.kind(), cluster.peer())?;
     let submitting = async {
-        job.input_root = front.snapshot(&cluster, &args.action.input).await?.map(|s| s.root);
-        Ok::<_, RunError>(cluster.submit(job).await?)
+        let snapshot = front.snapshot(&cluster, &args.action.input);
+        job.input_root = trace.span("sending inputs", snapshot).await?.map(|s| s.root);
+        let flight = trace.action(&title);
+        Ok::<_, RunError>((cluster.submit(job).await?, flight))
     };
-    let mut job = tokio::select! {
+    let (mut job, mut flight) = tokio::select! {
         submitted = submitting => submitted?,
         caught = signals.next() => {
             // The hub may have the action although it has not said so.
@@ -103,12 +106,14 @@ async fn try_run(args: RunArgs, front: &FrontEnd) -> Result<u8, RunError> {
         }
         Ended::Closed => return Ok(exit::OK),
     };
+    flight.has_result(&result);
     let mut verdict = verdict::of(&result, &outputs);
     if let (Some(caught), End::Cancelled | End::NotRun) = (cancelled, verdict.end) {
         verdict.code = caught.exit_code();
         verdict.sentence = None;
     }
     settle(&cluster, &result, &mut verdict, front).await?;
+    flight.ends(&verdict);
     if args.json {
         let mut map = report::result(&result, &verdict, &title);
         report::stream(&mut map, "stdout", &cluster.stream_of(&result, JobStream::Stdout).await?);

@@ -15,6 +15,7 @@ use crate::args::ActionArgs;
 use crate::batch::source::Task;
 use crate::error::RunError;
 use crate::front_end::FrontEnd;
+use crate::trace::Trace;
 use crate::verdict::Verdict;
 use crate::{run, spec, verdict};
 
@@ -25,6 +26,7 @@ pub(crate) struct Pool<'a> {
     cluster: &'a Cluster,
     front: &'a FrontEnd,
     action: &'a ActionArgs,
+    trace: &'a Trace,
     /// One snapshot for all commands that name the same inputs.
     roots: RefCell<BTreeMap<Vec<PathBuf>, Root>>,
 }
@@ -40,8 +42,13 @@ pub(crate) struct Outcome {
 }
 
 impl<'a> Pool<'a> {
-    pub(crate) fn new(cluster: &'a Cluster, front: &'a FrontEnd, action: &'a ActionArgs) -> Self {
-        Self { cluster, front, action, roots: RefCell::new(BTreeMap::new()) }
+    pub(crate) fn new(
+        cluster: &'a Cluster,
+        front: &'a FrontEnd,
+        action: &'a ActionArgs,
+        trace: &'a Trace,
+    ) -> Self {
+        Self { cluster, front, action, trace, roots: RefCell::new(BTreeMap::new()) }
     }
 
     /// Runs one command to its end. Dropping the future cancels it.
@@ -56,11 +63,14 @@ impl<'a> Pool<'a> {
             spec::job(action, task.argv.clone(), task.title.clone(), root, &self.front.caller)?;
         job.logs = Logs::No;
         let (argv, outputs) = (job.argv.clone(), job.outputs.clone());
+        let mut flight = self.trace.action(&task.title);
         let result = self.cluster.submit(job).await?.wait().await?;
+        flight.has_result(&result);
         let mut verdict = verdict::of(&result, &outputs);
         run::settle(self.cluster, &result, &mut verdict, self.front).await?;
         let stdout = self.cluster.stream_of(&result, JobStream::Stdout).await?;
         let stderr = self.cluster.stream_of(&result, JobStream::Stderr).await?;
+        flight.ends(&verdict);
         let started = super::start_of(&result);
         Ok(Outcome { result, verdict, stdout, stderr, argv, started })
     }
@@ -71,7 +81,8 @@ impl<'a> Pool<'a> {
         }
         let cell = Rc::clone(self.roots.borrow_mut().entry(inputs.to_vec()).or_default());
         let root = cell.get_or_try_init(|| async {
-            Ok::<_, RunError>(self.front.snapshot(self.cluster, inputs).await?.map(|s| s.root))
+            let snapshot = self.front.snapshot(self.cluster, inputs);
+            Ok::<_, RunError>(self.trace.span("sending inputs", snapshot).await?.map(|s| s.root))
         });
         Ok(*root.await?)
     }

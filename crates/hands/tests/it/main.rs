@@ -19,4 +19,5 @@ mod signals;
 mod small_disk;
 mod surroundings;
 mod terminal;
+mod trace;
 mod trust;
