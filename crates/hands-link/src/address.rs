@@ -8,13 +8,15 @@ use std::str::FromStr;
 /// The port where none is given.
 pub const DEFAULT_PORT: u16 = 8980;
 
-/// Where a hub listens. Written `unix:/path`, `host:port` or `http://host:port`.
+/// Where a hub is. Written `unix:/path`, `host:port`, `http://host:port`, or `member:/directory`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// A Unix socket. Serves its owner only.
     Unix(PathBuf),
     /// TCP without encryption.
     Tcp(SocketAddr),
+    /// The hub of which we are a member, over TLS: the directory of our [`crate::Identity`].
+    Member(PathBuf),
 }
 
 impl Address {
@@ -23,6 +25,18 @@ impl Address {
         match self {
             Self::Unix(_) => true,
             Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Member(_) => false,
+        }
+    }
+
+    /// For messages: as people know it.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Unix(_) | Self::Tcp(_) => format!("the hub at {self}"),
+            Self::Member(dir) => {
+                let name = dir.file_name().unwrap_or(dir.as_os_str());
+                format!("the hub of cluster {}", name.to_string_lossy())
+            }
         }
     }
 }
@@ -32,6 +46,7 @@ impl fmt::Display for Address {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(address) => write!(f, "{address}"),
+            Self::Member(dir) => write!(f, "member:{}", dir.display()),
         }
     }
 }
@@ -48,6 +63,13 @@ impl FromStr for Address {
                 "" => fail("names no path after `unix:`"),
                 _ if !path.starts_with('/') => fail("has a relative path: write `unix:/…`"),
                 path => Ok(Self::Unix(PathBuf::from(path))),
+            };
+        }
+        if let Some(dir) = text.strip_prefix("member:") {
+            return if dir.starts_with('/') {
+                Ok(Self::Member(PathBuf::from(dir)))
+            } else {
+                fail("has a relative path: write `member:/…`")
             };
         }
         let rest = match text.split_once("://") {

@@ -4,14 +4,17 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tonic::transport::server::Connected;
+
+use crate::TlsPeer;
 
 /// How long the end of a connection may trail the end of its streams: only where we close it ourselves, because
 /// keepalive went unanswered.
@@ -30,6 +33,7 @@ pub struct Connection {
 pub(crate) enum Io {
     Unix(UnixStream),
     Tcp(TcpStream),
+    Tls(Box<tokio_rustls::TlsStream<TcpStream>>),
     Pipe(DuplexStream),
 }
 
@@ -64,7 +68,17 @@ pub struct ConnectionInfo {
     pub id: ConnectionId,
     /// Whose.
     pub peer: Peer,
+    /// What TLS says of the peer; none where the connection is not encrypted.
+    pub tls: Option<Arc<TlsPeer>>,
     gone: watch::Receiver<bool>,
+    cut: Arc<Cut>,
+}
+
+/// Ends a connection from outside.
+#[derive(Debug, Default)]
+struct Cut {
+    is_cut: AtomicBool,
+    reader: AtomicWaker,
 }
 
 /// Why a stream ended early.
@@ -80,6 +94,12 @@ impl ConnectionInfo {
     /// The connection that a request came by; none if its server does not use this crate's listeners.
     pub fn of<T>(request: &tonic::Request<T>) -> Option<&Self> {
         request.extensions().get()
+    }
+
+    /// Ends the connection at once, for both ends.
+    pub fn cut(&self) {
+        self.cut.is_cut.store(true, Ordering::Release);
+        self.cut.reader.wake();
     }
 
     /// Whether the connection has ended.
@@ -125,7 +145,23 @@ impl Connection {
     pub(crate) fn new(io: Io, peer: Peer) -> Self {
         let (sender, gone) = watch::channel(false);
         let id = ConnectionId(NEXT_ID.fetch_add(1, Ordering::Relaxed));
-        Self { io, alive: Alive(Arc::new(sender)), info: ConnectionInfo { id, peer, gone } }
+        let tls = match &io {
+            Io::Unix(_) | Io::Tcp(_) | Io::Pipe(_) => None,
+            Io::Tls(stream) => Some(Arc::new(match &**stream {
+                tokio_rustls::TlsStream::Client(stream) => TlsPeer::of_server(stream.get_ref().1),
+                tokio_rustls::TlsStream::Server(stream) => TlsPeer::of_client(stream.get_ref().1),
+            })),
+        };
+        let info = ConnectionInfo { id, peer, tls, gone, cut: Arc::default() };
+        Self { io, alive: Alive(Arc::new(sender)), info }
+    }
+
+    fn check_cut(&self) -> io::Result<()> {
+        if self.info.cut.is_cut.load(Ordering::Acquire) {
+            self.alive.end();
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was cut"));
+        }
+        Ok(())
     }
 
     /// Which connection this is, whose, and whether it has ended.
@@ -160,6 +196,7 @@ macro_rules! each {
         match &mut $self.io {
             Io::Unix($io) => $call,
             Io::Tcp($io) => $call,
+            Io::Tls($io) => $call,
             Io::Pipe($io) => $call,
         }
     };
@@ -171,6 +208,9 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // A server that has nothing to write still waits to read: that is how it hears of a cut.
+        self.info.cut.reader.register(cx.waker());
+        self.check_cut()?;
         let room = buf.remaining();
         let before = buf.filled().len();
         let result = each!(self, io => Pin::new(io).poll_read(cx, buf));
@@ -187,6 +227,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check_cut()?;
         let result = each!(self, io => Pin::new(io).poll_write(cx, buf));
         self.note(result)
     }
@@ -196,6 +237,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check_cut()?;
         let result = each!(self, io => Pin::new(io).poll_write_vectored(cx, bufs));
         self.note(result)
     }
@@ -204,6 +246,7 @@ impl AsyncWrite for Connection {
         match &self.io {
             Io::Unix(io) => io.is_write_vectored(),
             Io::Tcp(io) => io.is_write_vectored(),
+            Io::Tls(io) => io.is_write_vectored(),
             Io::Pipe(io) => io.is_write_vectored(),
         }
     }

@@ -12,7 +12,7 @@ use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
 use crate::connection::{Io, Peer};
-use crate::{Address, Connection, LinkError, peer};
+use crate::{Address, Connection, LinkError, member, peer};
 
 // One blob in flight must be able to fill a fast link with a long round trip.
 pub(crate) const STREAM_WINDOW: u32 = 4 << 20;
@@ -31,17 +31,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// requests made while it can't fail as UNAVAILABLE with the reason. Must be called within a tokio runtime.
 pub fn connect(address: &Address) -> Channel {
     let address = address.clone();
-    endpoint(matches!(address, Address::Tcp(_))).connect_with_connector_lazy(service_fn(
-        move |_: Uri| {
-            let address = address.clone();
-            async move { Ok::<_, LinkError>(TokioIo::new(dial(&address).await?)) }
-        },
-    ))
+    let is_remote = matches!(address, Address::Tcp(_) | Address::Member(_));
+    endpoint(is_remote).connect_with_connector_lazy(service_fn(move |_: Uri| {
+        let address = address.clone();
+        async move { Ok::<_, LinkError>(TokioIo::new(dial(&address).await?)) }
+    }))
 }
 
 /// Opens one connection now: a check whether somebody listens, or a byte stream for something other than gRPC.
 pub async fn dial(address: &Address) -> Result<Connection, LinkError> {
     let unreachable = |source| LinkError::Unreachable { address: address.clone(), source };
+    if let Address::Member(dir) = address {
+        return member::dial(dir).await;
+    }
     match tokio::time::timeout(CONNECT_TIMEOUT, dial_once(address)).await {
         Ok(result) => result,
         Err(_) => Err(unreachable(io::ErrorKind::TimedOut.into())),
@@ -65,6 +67,7 @@ async fn dial_once(address: &Address) -> Result<Connection, LinkError> {
             stream.set_nodelay(true).map_err(unreachable)?;
             Ok(Connection::new(Io::Tcp(stream), Peer::Tcp(*to)))
         }
+        Address::Member(dir) => member::dial(dir).await,
     }
 }
 
@@ -95,7 +98,7 @@ impl Pipe {
     }
 }
 
-fn endpoint(keepalive: bool) -> Endpoint {
+pub(crate) fn endpoint(keepalive: bool) -> Endpoint {
     // The address is the connector's business; the name only fills the `:authority` header.
     let endpoint = Endpoint::from_static("http://hands")
         .initial_stream_window_size(STREAM_WINDOW)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hands_types::ErrorClass;
 
-use crate::Address;
+use crate::{Address, HostPort};
 
 /// A listener that could not be opened, or an address that could not be dialed.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,28 @@ pub enum LinkError {
         #[source]
         source: io::Error,
     },
+    /// Somebody listens there who is not the hub that we look for.
+    #[error("{address} is not the cluster's hub: {why}")]
+    WrongHub {
+        /// The address that was dialed.
+        address: HostPort,
+        /// How it was told.
+        why: String,
+    },
+    /// None of a hub's addresses can be reached.
+    #[error("can't reach the hub of {cluster} at {address}")]
+    HubUnreachable {
+        /// The cluster, as people name it.
+        cluster: String,
+        /// The address that failed last.
+        address: HostPort,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Our own membership can't be used.
+    #[error("the membership can't be used")]
+    Identity(#[source] Box<IdentityError>),
     /// The operating system refused.
     #[error("can't {what} {}", path.display())]
     Io {
@@ -82,7 +104,81 @@ impl LinkError {
             Self::ForeignServer { .. } | Self::Io { .. } | Self::Listen { .. } => {
                 ErrorClass::Environment
             }
-            Self::Unreachable { .. } => ErrorClass::Infra { retry: true },
+            Self::Unreachable { .. } | Self::HubUnreachable { .. } => {
+                ErrorClass::Infra { retry: true }
+            }
+            Self::WrongHub { .. } => ErrorClass::Infra { retry: false },
+            Self::Identity(error) => error.class(),
+        }
+    }
+}
+
+/// What can go wrong with a node's membership.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file of it can't be used.
+    #[error("can't {what} {}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of it has no meaning.
+    #[error("{} is damaged ({what}): join the cluster again", path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// Which part.
+        what: &'static str,
+    },
+    /// The hub answered something else than a membership.
+    #[error("the hub's answer makes no sense: {what}")]
+    Strange {
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The machine gives no random numbers.
+    #[error("this machine gives no random numbers")]
+    NoRandomness,
+    /// The certificates can't be used.
+    #[error("the certificates in {} can't be used", path.display())]
+    Tls {
+        /// Where they are.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The hub can't be reached, or is another.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The hub refuses.
+    #[error("the hub refuses: {message}")]
+    Refused {
+        /// The hub's words.
+        message: String,
+    },
+    /// The connection broke before the answer, or the hub can't answer now.
+    #[error("the hub does not answer: {message}")]
+    Unanswered {
+        /// What is known.
+        message: String,
+    },
+}
+
+impl IdentityError {
+    /// Whose error it is.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Io { .. } | Self::NoRandomness => ErrorClass::Environment,
+            Self::Broken { .. } | Self::Tls { .. } | Self::Refused { .. } => ErrorClass::Config,
+            Self::Strange { .. } => ErrorClass::Infra { retry: false },
+            Self::Unanswered { .. } => ErrorClass::Infra { retry: true },
+            Self::Link(error) => error.class(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Addresses, listeners and connections: the byte streams that gRPC runs over.
+//! Addresses, listeners, connections and identities: the byte streams that gRPC runs over, and who is at their ends.
 //!
 //! Owns sockets and nothing above them. A [`Listener`] hands accepted streams to a tonic server; [`connect`] gives a
 //! channel that dials when first used and again whenever its connection was lost. It starts no task of its own and
@@ -9,16 +9,31 @@
 mod address;
 mod connection;
 mod dial;
+mod enrol;
 mod error;
+mod host;
+mod identity;
+mod join;
 mod listen;
+mod member;
 mod peer;
+pub mod pem;
 mod socket_file;
+mod tls;
+pub mod trust;
 
 pub use address::{Address, DEFAULT_PORT, ParseAddressError};
 pub use connection::{Connection, ConnectionId, ConnectionInfo, Peer, StreamEnd};
 pub use dial::{Pipe, connect, dial};
-pub use error::LinkError;
+pub use enrol::{enrol, renew};
+pub use error::{IdentityError, LinkError};
+pub use host::{HostPort, ParseHostError};
+pub use identity::{Identity, write as write_private};
+pub use join::{JoinString, ParseJoinError, TokenId, TokenSecret};
 pub use listen::{Incoming, Listener, server};
+pub use member::{keep_fresh, renew_if_due};
+pub use tls::{PeerCertificate, ServerTls, TlsError, TlsKeys, TlsPeer};
+pub use trust::Pin;
 
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,17 @@
 //! Accepting connections.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::DuplexStream;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tokio_stream::Stream;
 use tonic::transport::Server;
@@ -18,10 +21,16 @@ use crate::dial::{
     CONNECTION_WINDOW, FRAME, KEEPALIVE, KEEPALIVE_TIMEOUT, PIPE_BACKLOG, Pipe, STREAM_WINDOW,
 };
 use crate::socket_file::{self, SocketFile};
-use crate::{Address, Connection, LinkError, Peer, peer};
+use crate::{Address, Connection, LinkError, Peer, ServerTls, peer};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(10);
 const BACKOFF_LAST: Duration = Duration::from_secs(1);
+/// How long a peer may take to agree on keys.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Handshakes under way; further peers wait in the kernel's queue.
+const MAX_HANDSHAKES: usize = 1024;
+/// Of these, those of one address; further ones are hung up on.
+const MAX_HANDSHAKES_OF_ONE: usize = 128;
 
 /// A bound address. Nothing is accepted before [`Listener::incoming`] is polled, but peers may connect already.
 #[derive(Debug)]
@@ -34,6 +43,7 @@ pub struct Listener {
 enum Source {
     Unix(UnixListener, #[expect(dead_code, reason = "held for its drop")] SocketFile),
     Tcp(TcpListener),
+    Tls(TlsSource),
     Pipe(mpsc::Receiver<DuplexStream>),
 }
 
@@ -46,6 +56,10 @@ impl Listener {
                 let (listener, file) = socket_file::bind(path)?;
                 Ok(Self { source: Source::Unix(listener, file), address: Some(address.clone()) })
             }
+            Address::Member(_) => Err(LinkError::Listen {
+                address: address.clone(),
+                source: io::Error::new(io::ErrorKind::InvalidInput, "it is another hub's"),
+            }),
             Address::Tcp(wanted) => {
                 let fail = |source: io::Error| match source.kind() {
                     io::ErrorKind::AddrInUse => LinkError::AlreadyRunning(address.clone()),
@@ -56,6 +70,21 @@ impl Listener {
                 Ok(Self { source: Source::Tcp(listener), address: Some(Address::Tcp(actual)) })
             }
         }
+    }
+
+    /// Takes TLS where it is TCP. Handshakes run side by side; what comes out of [`Listener::incoming`] has finished one.
+    #[must_use]
+    pub fn over_tls(self, tls: &ServerTls) -> Self {
+        let source = match self.source {
+            Source::Tcp(listener) => Source::Tls(TlsSource {
+                listener,
+                tls: tls.clone(),
+                handshakes: JoinSet::new(),
+                of_one: BTreeMap::new(),
+            }),
+            other => other,
+        };
+        Self { source, address: self.address }
     }
 
     /// A listener inside this process and the end to dial it by.
@@ -121,6 +150,7 @@ impl Stream for Incoming {
                         Ok(Some(Connection::new(Io::Tcp(stream), Peer::Tcp(from))))
                     })
                 }
+                Source::Tls(source) => ready!(source.poll_accept(cx)),
                 Source::Pipe(receiver) => match ready!(receiver.poll_recv(cx)) {
                     Some(stream) => Ok(Some(Connection::new(Io::Pipe(stream), Peer::Pipe))),
                     None => return Poll::Ready(None),
@@ -142,6 +172,84 @@ impl Stream for Incoming {
             }
         }
     }
+}
+
+/// Accepts and shakes hands.
+#[derive(Debug)]
+struct TlsSource {
+    listener: TcpListener,
+    tls: ServerTls,
+    handshakes: JoinSet<(IpAddr, Option<Connection>)>,
+    of_one: BTreeMap<IpAddr, usize>,
+}
+
+impl TlsSource {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Connection>>> {
+        loop {
+            match self.handshakes.poll_join_next(cx) {
+                Poll::Ready(Some(Ok((from, connection)))) => {
+                    self.forget(from);
+                    if connection.is_some() {
+                        return Poll::Ready(Ok(connection));
+                    }
+                    continue;
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    // A panic; whose it was is not known any more.
+                    tracing::error!(%error, "a TLS handshake failed");
+                    self.of_one.clear();
+                    continue;
+                }
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+            if self.handshakes.len() >= MAX_HANDSHAKES {
+                return Poll::Pending;
+            }
+            let (stream, from) = ready!(self.listener.poll_accept(cx))?;
+            let of_one = self.of_one.entry(from.ip()).or_default();
+            if *of_one >= MAX_HANDSHAKES_OF_ONE {
+                tracing::debug!(%from, "too many handshakes of one address");
+                continue;
+            }
+            *of_one += 1;
+            self.handshakes.spawn(handshake(self.tls.acceptor(), stream, from));
+        }
+    }
+
+    fn forget(&mut self, from: IpAddr) {
+        if let Entry::Occupied(mut of_one) = self.of_one.entry(from) {
+            *of_one.get_mut() = of_one.get().saturating_sub(1);
+            if *of_one.get() == 0 {
+                of_one.remove();
+            }
+        }
+    }
+}
+
+async fn handshake(
+    acceptor: tokio_rustls::TlsAcceptor,
+    stream: TcpStream,
+    from: SocketAddr,
+) -> (IpAddr, Option<Connection>) {
+    let shake = async {
+        stream.set_nodelay(true)?;
+        acceptor.accept(stream).await
+    };
+    let connection = match tokio::time::timeout(HANDSHAKE, shake).await {
+        Ok(Ok(stream)) => {
+            let io = Io::Tls(Box::new(tokio_rustls::TlsStream::Server(stream)));
+            Some(Connection::new(io, Peer::Tcp(from)))
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%from, %error, "a TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%from, "a TLS handshake took too long");
+            None
+        }
+    };
+    (from.ip(), connection)
 }
 
 fn check_unix(stream: tokio::net::UnixStream) -> io::Result<Option<Connection>> {

@@ -62,6 +62,10 @@ id!(
     WorkerId
 );
 id!(
+    /// A node that has enrolled with a hub. A worker that is a member has the same id as a worker.
+    MemberId
+);
+id!(
     /// One connection of a worker to the hub. Leases belong to it.
     SessionId
 );

@@ -11,11 +11,13 @@ pub mod id;
 pub mod limits;
 pub mod path;
 pub mod platform;
+pub mod role;
 pub mod time;
 
 pub use digest::{Digest, DigestFunction};
 pub use error::ErrorClass;
-pub use id::{Attempt, InvocationId, OperationId, SessionId, WorkerId};
+pub use id::{Attempt, InvocationId, MemberId, OperationId, SessionId, WorkerId};
 pub use path::RelPath;
 pub use platform::{Platform, Resources};
+pub use role::{Role, Roles};
 pub use time::Time;

@@ -1,0 +1,129 @@
+//! Becoming a member, and staying one.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hands_proto::v1;
+use hands_proto::v1::enrolment_client::EnrolmentClient;
+use hands_types::Roles;
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use tower::service_fn;
+
+use crate::error::IdentityError;
+use crate::member::{blocking, dial_any, load};
+use crate::tls::{ClientTls, client_config};
+use crate::trust::{Binding, EnrolTranscript, sign_renewal};
+use crate::{Connection, HostPort, Identity, JoinString, LinkError, Pin, dial, identity};
+
+/// Enrols with a hub, and keeps the membership in `dir`, which is made. `name` is for people; of `roles` the hub grants
+/// those that the token carries. Tries once.
+pub async fn enrol(
+    join: &JoinString,
+    name: &str,
+    roles: Roles,
+    dir: &Path,
+) -> Result<Identity, IdentityError> {
+    let path = dir.to_owned();
+    let key = blocking(dir, move || identity::prepare(&path)).await?;
+    let (channel, binding) = connect(&join.addresses, join.pin, "this join string").await?;
+    let public_key = key.public_key();
+    let roles = roles.names();
+    let transcript = EnrolTranscript {
+        binding: &binding,
+        token_id: &join.token.id,
+        public_key: &public_key,
+        name,
+        roles: &roles,
+    };
+    let (by_token, by_key) =
+        transcript.sign(&join.token, &key).ok_or(IdentityError::NoRandomness)?;
+    let request = v1::EnrolRequest {
+        token_id: join.token.id.to_vec().into(),
+        public_key: public_key.into(),
+        name: name.to_owned(),
+        roles,
+        by_token: by_token.into(),
+        by_key: by_key.into(),
+    };
+    let answer = EnrolmentClient::new(channel).enrol(request).await;
+    let membership = answer.map_err(|status| refused(&status))?.into_inner();
+    let (path, pin, token) = (dir.to_owned(), join.pin, join.token.to_string());
+    blocking(dir, move || {
+        Identity::store(&path, pin, &key, &token, &membership)?;
+        Identity::load(&path)
+    })
+    .await
+}
+
+/// Gets a new certificate for the membership in `dir`, by proof of its key; how old the present one is does not matter.
+/// Does nothing if another process has just done it.
+pub async fn renew(dir: &Path) -> Result<Identity, IdentityError> {
+    let path = dir.to_owned();
+    let lock = blocking(dir, move || identity::lock(&path)).await?;
+    let own = load(dir).await?;
+    if !own.is_due() {
+        return Ok(own);
+    }
+    let (channel, binding) = connect(&own.addresses, own.pin, &own.cluster).await?;
+    let member_id = own.member.to_string();
+    let by_key = sign_renewal(&binding, &member_id, &own.key).ok_or(IdentityError::NoRandomness)?;
+    let request = v1::RenewRequest { member_id, by_key: by_key.into() };
+    let answer = EnrolmentClient::new(channel).renew(request).await;
+    let membership = answer.map_err(|status| refused(&status))?.into_inner();
+    let path = dir.to_owned();
+    blocking(dir, move || {
+        Identity::store(&path, own.pin, &own.key, &own.token, &membership)?;
+        drop(lock);
+        Identity::load(&path)
+    })
+    .await
+}
+
+/// One connection without a certificate of ours, and what binds signatures to it.
+async fn connect(
+    addresses: &[HostPort],
+    pin: Pin,
+    cluster: &str,
+) -> Result<(Channel, Binding), IdentityError> {
+    let config = client_config(pin, None)
+        .map_err(|source| IdentityError::Tls { path: std::path::PathBuf::new(), source })?;
+    let connection = dial_any(addresses, &ClientTls::new(config, &pin), cluster).await?;
+    let binding = connection.info().tls.as_ref().and_then(|tls| tls.binding);
+    let binding = binding.ok_or(IdentityError::Strange { what: "no TLS 1.3" })?;
+    // The signatures hold over this connection only, so there is no second one.
+    let once: Arc<Mutex<Option<Connection>>> = Arc::new(Mutex::new(Some(connection)));
+    let connector = service_fn(move |_: Uri| {
+        let connection = once.lock().unwrap_or_else(PoisonError::into_inner).take();
+        async move {
+            let lost = || io::Error::new(io::ErrorKind::ConnectionReset, "the connection is lost");
+            connection.map(TokioIo::new).ok_or_else(lost)
+        }
+    });
+    let channel = dial::endpoint(true).connect_with_connector_lazy(connector);
+    Ok((channel, binding))
+}
+
+fn refused(status: &Status) -> IdentityError {
+    let message: String = status.message().chars().filter(|c| !c.is_control()).collect();
+    match status.code() {
+        Code::PermissionDenied
+        | Code::Unauthenticated
+        | Code::InvalidArgument
+        | Code::FailedPrecondition
+        | Code::Unimplemented => IdentityError::Refused { message },
+        _ => IdentityError::Unanswered { message },
+    }
+}
+
+impl From<IdentityError> for LinkError {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::Link(error) => error,
+            error => Self::Identity(Box::new(error)),
+        }
+    }
+}

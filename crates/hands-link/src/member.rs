@@ -1,0 +1,170 @@
+//! Dialing as a member: the certificate is renewed when it is due, all of the hub's addresses are tried, and whoever
+//! answers must hold the cluster's key.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::net::TcpStream;
+
+use crate::connection::{Io, Peer};
+use crate::error::IdentityError;
+use crate::tls::{ClientTls, WrongHub, client_config};
+use crate::{Connection, HostPort, Identity, LinkError, enrol};
+
+/// How long one address may take, TLS included.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long after one address the next one is tried beside it (RFC 8305 recommends it).
+const STAGGER: Duration = Duration::from_millis(250);
+/// How often a renewal that failed is tried again by who keeps certificates fresh.
+const RETRY: Duration = Duration::from_secs(60);
+/// How often the files are looked at even if nothing is due: another process may have joined anew.
+const LOOK: Duration = Duration::from_secs(300);
+
+/// Connects to the hub of a membership.
+pub(crate) async fn dial(dir: &Path) -> Result<Connection, LinkError> {
+    let wrong = |error: IdentityError| match error {
+        IdentityError::Link(error) => error,
+        error => LinkError::Identity(Box::new(error)),
+    };
+    let mut own = load(dir).await.map_err(wrong)?;
+    if own.is_due() {
+        match enrol::renew(dir).await {
+            Ok(fresh) => own = fresh,
+            Err(error) if own.due_in().is_zero() && is_expired(&own) => return Err(wrong(error)),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(error, "the certificate is not renewed yet");
+            }
+        }
+    }
+    let key = own.key.pkcs8().clone_key();
+    let config = client_config(own.pin, Some((own.chain.clone(), key)))
+        .map_err(|source| wrong(IdentityError::Tls { path: own.dir.clone(), source }))?;
+    dial_any(&own.addresses, &ClientTls::new(config, &own.pin), &own.cluster).await
+}
+
+/// Renews the certificate of a membership for as long as it is awaited, so that others who use its files find them
+/// fresh. Says at most once a minute why it can't.
+pub async fn keep_fresh(dir: PathBuf) {
+    loop {
+        let wait = match load(&dir).await {
+            Ok(own) if own.is_due() => match enrol::renew(&dir).await {
+                Ok(fresh) => {
+                    tracing::info!(cluster = fresh.cluster, "the certificate was renewed");
+                    fresh.due_in()
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(
+                        cluster = own.cluster,
+                        error,
+                        "the certificate can't be renewed"
+                    );
+                    RETRY
+                }
+            },
+            Ok(own) => own.due_in(),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the membership can't be read");
+                RETRY
+            }
+        };
+        tokio::time::sleep(wait.clamp(Duration::from_millis(100), LOOK)).await;
+    }
+}
+
+/// Renews the certificate of a membership if it is due. Whether it was.
+pub async fn renew_if_due(dir: &Path) -> Result<bool, IdentityError> {
+    let is_due = load(dir).await?.is_due();
+    if is_due {
+        enrol::renew(dir).await?;
+    }
+    Ok(is_due)
+}
+
+fn is_expired(own: &Identity) -> bool {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = since.map_or(0, |since| since.as_secs());
+    u64::try_from(own.expires).unwrap_or(0) <= now
+}
+
+pub(crate) async fn load(dir: &Path) -> Result<Identity, IdentityError> {
+    let path = dir.to_owned();
+    blocking(dir, move || Identity::load(&path)).await
+}
+
+/// Runs something that waits for the disk.
+pub(crate) async fn blocking<T: Send + 'static>(
+    dir: &Path,
+    work: impl FnOnce() -> Result<T, IdentityError> + Send + 'static,
+) -> Result<T, IdentityError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        let source = io::Error::other(error);
+        Err(IdentityError::Io { what: "use", path: dir.to_owned(), source })
+    })
+}
+
+/// Connects to the first address that answers as it should. They are tried one beside the other.
+pub(crate) async fn dial_any(
+    addresses: &[HostPort],
+    tls: &ClientTls,
+    cluster: &str,
+) -> Result<Connection, LinkError> {
+    let mut tries: FuturesUnordered<_> = addresses
+        .iter()
+        .zip(0_u32..)
+        .map(|(address, n)| async move {
+            // The first is tried at once and without a timer.
+            if n > 0 {
+                tokio::time::sleep(STAGGER * n).await;
+            }
+            let tried = tokio::time::timeout(PATIENCE, dial_one(address, tls)).await;
+            (address, tried.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
+        })
+        .collect();
+    let mut last = None;
+    while let Some((address, result)) = tries.next().await {
+        match result {
+            Ok(connection) => return Ok(connection),
+            Err(source) => {
+                let error = failure(address, cluster, source);
+                // That a stranger answers says more than that somebody else does not.
+                let keep = matches!(&last, Some(LinkError::WrongHub { .. }));
+                if !keep {
+                    last = Some(error);
+                }
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| {
+        LinkError::Identity(Box::new(IdentityError::Strange { what: "no address of the hub" }))
+    }))
+}
+
+async fn dial_one(address: &HostPort, tls: &ClientTls) -> io::Result<Connection> {
+    let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
+    stream.set_nodelay(true)?;
+    let to = stream.peer_addr()?;
+    let stream = tls.connect(stream).await?;
+    Ok(Connection::new(Io::Tls(Box::new(tokio_rustls::TlsStream::Client(stream))), Peer::Tcp(to)))
+}
+
+fn failure(address: &HostPort, cluster: &str, source: io::Error) -> LinkError {
+    use rustls::{CertificateError, Error};
+    let address = address.clone();
+    match source.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::InvalidCertificate(CertificateError::Other(other))) => {
+            let why =
+                other.0.downcast_ref::<WrongHub>().map_or_else(String::new, ToString::to_string);
+            LinkError::WrongHub { address, why }
+        }
+        Some(error @ (Error::InvalidMessage(_) | Error::PeerIncompatible(_))) => {
+            LinkError::WrongHub { address, why: format!("it does not speak as one ({error})") }
+        }
+        _ => LinkError::HubUnreachable { cluster: cluster.to_owned(), address, source },
+    }
+}
