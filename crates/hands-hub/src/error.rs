@@ -49,6 +49,30 @@ pub enum HubError {
         /// The state directory.
         path: PathBuf,
     },
+    /// The authority's key or certificate is not what it should be.
+    #[error("{} is damaged; restore it from a copy, or remove its directory and let all members join again", path.display())]
+    AuthorityDamaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A certificate could not be made.
+    #[error("a certificate can't be made")]
+    Authority(#[source] rcgen::Error),
+    /// The authority's files can't be written.
+    #[error("the cluster's authority can't be made")]
+    AuthorityFiles(#[source] hands_link::IdentityError),
+    /// Certificates can't be used for TLS.
+    #[error("the hub's certificates can't be used")]
+    Certificates(#[source] hands_link::TlsError),
+    /// The hub takes nobody in.
+    #[error("the hub listens on no network, so it takes nobody in")]
+    NoAuthority,
+    /// A token could not be made.
+    #[error("no join string can be made")]
+    Invitation(#[source] Box<tonic::Status>),
+    /// The machine gives no random numbers.
+    #[error("this machine gives no random numbers")]
+    NoRandomness,
     /// The hub has ended.
     #[error("the hub has ended")]
     Ended,
@@ -58,8 +82,16 @@ impl HubError {
     /// Whose error it is.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Io { .. } | Self::Database { .. } => ErrorClass::Environment,
-            Self::Newer { .. } | Self::InUse { .. } => ErrorClass::Config,
+            Self::Io { .. }
+            | Self::Database { .. }
+            | Self::AuthorityDamaged { .. }
+            | Self::AuthorityFiles(_)
+            | Self::Invitation(_)
+            | Self::NoRandomness => ErrorClass::Environment,
+            Self::Newer { .. } | Self::InUse { .. } | Self::Certificates(_) | Self::NoAuthority => {
+                ErrorClass::Config
+            }
+            Self::Authority(_) => ErrorClass::Bug,
             Self::Ended => ErrorClass::Infra { retry: true },
         }
     }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -54,16 +55,7 @@ impl Execution for ExecutionService {
         let may_be_cached = read.as_ref().is_none_or(|read| !read.message.do_not_cache);
         if may_be_cached
             && !request.skip_cache_lookup
-            && let Some(result) =
-                hands_reapi::cached_result(
-                    &hub.store,
-                    &request.instance_name,
-                    &digest,
-                    &invocation,
-                )
-                .map_err(store_status)?
-            // A client may have recorded a failure. Whoever asks for the action again means to have it run.
-            && result.exit_code == 0
+            && let Some(result) = look_up(hub, &request.instance_name, &digest, &invocation)?
         {
             let (record, done) = answer_from_cache(hub, &request, digest, &caller, result);
             return Ok(Response::new(once(hub, record, &done, &inline)));
@@ -277,6 +269,23 @@ fn record_of(
 }
 
 /// An operation that ends as it begins. Its row may be lost in a crash: nothing hangs on it but a list.
+/// Asks the action cache, and counts.
+fn look_up(
+    hub: &Shared,
+    instance: &str,
+    digest: &Digest,
+    invocation: &str,
+) -> Result<Option<reapi::ActionResult>, Status> {
+    let found = hands_reapi::cached_result(&hub.store, instance, digest, invocation)
+        .map_err(store_status)?;
+    // A client may have recorded a failure. Whoever asks for the action again means to have it run.
+    let found = found.filter(|result| result.exit_code == 0);
+    let metrics = &hub.metrics;
+    let counter = if found.is_some() { &metrics.cache_hits } else { &metrics.cache_misses };
+    counter.fetch_add(1, Ordering::Relaxed);
+    Ok(found)
+}
+
 fn answer_from_cache(
     hub: &Shared,
     request: &reapi::ExecuteRequest,

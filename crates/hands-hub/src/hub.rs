@@ -6,30 +6,38 @@ mod tests;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
-use hands_link::{Listener, Pipe};
+use hands_link::{Listener, Pipe, ServerTls};
 use hands_proto::longrunning::operations_server::OperationsServer;
 use hands_proto::reapi::execution_server::ExecutionServer;
 use hands_proto::v1;
+use hands_proto::v1::authority_server::AuthorityServer;
+use hands_proto::v1::enrolment_server::EnrolmentServer;
 use hands_proto::v1::jobs_server::JobsServer;
 use hands_proto::v1::workers_server::WorkersServer;
 use hands_reapi::Backend;
 use hands_store::Store;
+use hands_types::Roles;
 use hands_types::limits::MAX_MESSAGE;
 use tokio::sync::{oneshot, watch};
 use tonic::service::Routes;
 use tonic::transport::server::Router;
+use tower::layer::util::{Identity, Stack};
 
+use crate::access::AccessLayer;
 use crate::core::{Core, CoreConfig, Event, Parts, unix_millis};
 use crate::db::{Bounds, Db};
+use crate::enrolment::EnrolmentService;
 use crate::execution::ExecutionService;
 use crate::history::History;
 use crate::jobs::JobsService;
 use crate::logs::Logs;
 use crate::operations::OperationsService;
+use crate::operators::AuthorityService;
 use crate::shared::Shared;
 use crate::trees::Trees;
+use crate::trust::Trust;
 use crate::workers::{PROTOCOL, WorkersService};
-use crate::{HubConfig, HubError};
+use crate::{HubConfig, HubError, TrustConfig};
 
 /// How busy a hub is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,9 +69,18 @@ pub struct Hub {
 }
 
 impl Hub {
+    /// As [`Hub::open`], and takes members in. Must be called within a tokio runtime.
+    pub fn open_for_others(config: HubConfig, trust: TrustConfig) -> Result<Self, HubError> {
+        Self::open_with(config, Some(trust))
+    }
+
     /// Opens the state, takes up what a hub before it left, and starts. Must be called within a tokio runtime; blocks
     /// for as long as reading the table takes.
     pub fn open(config: HubConfig) -> Result<Self, HubError> {
+        Self::open_with(config, None)
+    }
+
+    fn open_with(config: HubConfig, trust: Option<TrustConfig>) -> Result<Self, HubError> {
         let dir = &config.state_dir;
         let io = |what| {
             let path = dir.clone();
@@ -78,6 +95,7 @@ impl Hub {
         let db = Arc::new(Db::open(dir, bounds)?);
         let hub_id =
             db.fact("hub-id", || hands_types::WorkerId(crate::id::random()).to_string())?;
+        let trust = trust.map(|trust| Trust::open(dir, &hub_id, trust)).transpose()?.map(Arc::new);
         let history = History::new(db.durations()?);
         let logs = Logs::open(&dir.join("streams"), config.stream_memory, config.stream_limit);
         let logs = Arc::new(logs.map_err(io("make the streams' directory in"))?);
@@ -120,8 +138,14 @@ impl Hub {
             keepalive: config.keepalive,
             max_timeout: config.max_timeout,
             salted_result: config.salted_result,
+            trust,
+            metrics: Arc::default(),
         });
         let (close, closed) = watch::channel(false);
+        if let Some(trust) = &shared.trust {
+            let renewing = Arc::clone(trust).keep_fresh(closed.clone());
+            crate::task::spawn("hub-certificate", renewing);
+        }
         Ok(Self { shared, activity: watched, closed, close: Arc::new(close) })
     }
 
@@ -148,15 +172,40 @@ impl Hub {
                     .max_decoding_message_size(MAX_MESSAGE)
                     .max_encoding_message_size(usize::MAX),
             )
+            .add_service(EnrolmentServer::new(EnrolmentService(Arc::clone(shared))))
+            .add_service(AuthorityServer::new(AuthorityService(Arc::clone(shared))))
             .add_service(
                 JobsServer::new(JobsService(Arc::clone(shared)))
                     .max_encoding_message_size(usize::MAX),
             )
     }
 
-    /// A server of all services, to be given a listener's connections.
-    pub fn router(&self) -> Router {
-        hands_link::server().add_routes(self.routes())
+    /// A server of all services that looks at who calls.
+    fn router(&self) -> Router<Stack<AccessLayer, Identity>> {
+        let access = AccessLayer {
+            trust: self.shared.trust.clone(),
+            metrics: Arc::clone(&self.shared.metrics),
+        };
+        hands_link::server().layer(access).add_routes(self.routes())
+    }
+
+    /// How connections from elsewhere are encrypted; none if the hub was not opened for others.
+    pub fn tls(&self) -> Option<ServerTls> {
+        self.shared.trust.as_ref().map(|trust| trust.tls().clone())
+    }
+
+    /// A join string for one node, good for an hour. Blocks for as long as a write to the disk takes.
+    pub fn invite(&self, roles: Roles) -> Result<String, HubError> {
+        let trust = self.shared.trust.as_ref().ok_or(HubError::NoAuthority)?;
+        let request =
+            v1::CreateTokenRequest { roles: roles.names(), uses: 1, ttl_s: 0, bearer: false };
+        let created = trust.create_token(&request);
+        created.map(|reply| reply.secret).map_err(|status| HubError::Invitation(Box::new(status)))
+    }
+
+    /// The hub's figures as Prometheus reads them. None once the hub has ended.
+    pub async fn metrics(&self) -> Option<String> {
+        crate::metrics::text(&self.shared).await.ok()
     }
 
     /// Serves within this process until the hub is closed; gives the end to dial.

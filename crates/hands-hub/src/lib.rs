@@ -12,11 +12,13 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod access;
 mod action;
 mod check;
 mod config;
 mod core;
 mod db;
+mod enrolment;
 mod error;
 mod execution;
 mod follow;
@@ -26,7 +28,9 @@ mod id;
 mod jobs;
 mod log_source;
 mod logs;
+mod metrics;
 mod operations;
+mod operators;
 mod platform;
 mod shared;
 mod spool;
@@ -34,8 +38,10 @@ mod status;
 mod task;
 mod time;
 mod trees;
+mod trust;
 mod workers;
 
 pub use config::HubConfig;
 pub use error::HubError;
 pub use hub::{Activity, Hub};
+pub use trust::{LEAF_TTL, TrustConfig};

@@ -12,7 +12,9 @@ use crate::HubError;
 use crate::core::{Core, CoreHandle};
 use crate::db::{Db, Trouble};
 use crate::logs::Logs;
+use crate::metrics::Metrics;
 use crate::trees::Trees;
+use crate::trust::Trust;
 
 /// What all services stand on.
 #[derive(Debug)]
@@ -29,6 +31,9 @@ pub(crate) struct Shared {
     pub(crate) keepalive: Duration,
     pub(crate) max_timeout: Duration,
     pub(crate) salted_result: Duration,
+    /// None where the hub takes nobody in: inside an agent, or on local sockets only.
+    pub(crate) trust: Option<Arc<Trust>>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Shared {

@@ -12,6 +12,7 @@ use hands_types::{Attempt, Digest, OperationId, SessionId, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::access::Principal;
 use crate::check::{self, Checked};
 use crate::core::{Event, Heard, Opened, SessionOut, ToWorker};
 use crate::logs::AttemptLog;
@@ -44,12 +45,13 @@ impl Workers for WorkersService {
         &self,
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<HubMessages>, Status> {
+        let principal = request.extensions().get::<Principal>().copied();
         let (control, messages) = mpsc::unbounded_channel();
         let (input, inputs) = mpsc::channel(INPUTS);
         let out = SessionOut { control, input };
         crate::task::spawn(
             "worker-session",
-            listen(Arc::clone(&self.0), request.into_inner(), out),
+            listen(Arc::clone(&self.0), request.into_inner(), out, principal),
         );
         Ok(Response::new(outgoing(messages, inputs)))
     }
@@ -78,8 +80,14 @@ fn outgoing(
 }
 
 /// Reads a worker's messages until its connection ends or it is told to go.
-async fn listen(hub: Arc<Shared>, mut messages: Streaming<v1::WorkerMessage>, out: SessionOut) {
-    let opened = match tokio::time::timeout(HELLO_WITHIN, hello(&hub, &mut messages, &out)).await {
+async fn listen(
+    hub: Arc<Shared>,
+    mut messages: Streaming<v1::WorkerMessage>,
+    out: SessionOut,
+    principal: Option<Principal>,
+) {
+    let hello = hello(&hub, &mut messages, &out, principal);
+    let opened = match tokio::time::timeout(HELLO_WITHIN, hello).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(status)) => return out.send(ToWorker::Close(Some(status))),
         Err(_) => {
@@ -122,6 +130,7 @@ async fn hello(
     hub: &Shared,
     messages: &mut Streaming<v1::WorkerMessage>,
     out: &SessionOut,
+    principal: Option<Principal>,
 ) -> Result<Opened, Status> {
     let first = messages.message().await?.and_then(|message| message.kind);
     let Some(v1::worker_message::Kind::Hello(hello)) = first else {
@@ -136,8 +145,21 @@ async fn hello(
             theirs.version, theirs.low, theirs.high, hub.protocol.version,
         )));
     }
-    if hello.worker_id.parse::<WorkerId>().is_err() {
+    let Ok(id) = hello.worker_id.parse::<WorkerId>() else {
         return Err(Status::invalid_argument(format!("{:?} is no worker id", hello.worker_id)));
+    };
+    // Leases belong to ids: nobody takes another's.
+    match principal {
+        Some(Principal::Member(member, _)) if member.0 != id.0 => {
+            return Err(Status::permission_denied(format!(
+                "this certificate is {member}'s, not {id}'s"
+            )));
+        }
+        Some(Principal::Certificate(_) | Principal::Bearer(_)) => {
+            return Err(Status::permission_denied("a worker joins with `hands worker JOIN`"));
+        }
+        // None: a server that has no access layer serves its own process or user.
+        Some(Principal::Member(..) | Principal::Local | Principal::Loopback) | None => {}
     }
     if hello.slots == 0 && hello.cpu_millis == 0 {
         return Err(Status::invalid_argument("the worker offers no slots"));

@@ -1,0 +1,124 @@
+//! Who calls, and whether they may: looked at before any service sees a call.
+
+mod count;
+mod layer;
+mod table;
+
+use std::sync::Arc;
+
+use hands_link::trust::{Named, read_uri};
+use hands_link::{ConnectionInfo, Peer, TokenSecret};
+use hands_types::{MemberId, Role, Roles};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use tonic::Status;
+
+use crate::trust::{Subject, Trust};
+pub(crate) use layer::AccessLayer;
+pub(crate) use table::{Method, method};
+
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Principal {
+    /// This user, or this process.
+    Local,
+    /// Whoever reaches a loopback port that was opened for all of the machine.
+    Loopback,
+    /// A member of the cluster.
+    Member(MemberId, Roles),
+    /// Somebody with a certificate of the operator's own authority.
+    Certificate(Roles),
+    /// Somebody with a bearer token.
+    Bearer(Roles),
+}
+
+impl Principal {
+    pub(crate) const fn roles(&self) -> Roles {
+        match self {
+            Self::Local => Roles::all(),
+            Self::Loopback => Roles::all().without(Role::Admin),
+            Self::Member(_, roles) | Self::Certificate(roles) => *roles,
+            // A session is a member's: its worker id is in its certificate.
+            Self::Bearer(roles) => roles.without(Role::Worker),
+        }
+    }
+}
+
+/// What is known about a connection and a header.
+pub(crate) fn identify(
+    trust: Option<&Arc<Trust>>,
+    connection: Option<&ConnectionInfo>,
+    headers: &HeaderMap,
+) -> Result<Principal, Status> {
+    let nobody = || {
+        Status::unauthenticated(
+            "this hub wants a certificate or a token: join with `hands login`, or send `authorization: Bearer handst1_…`",
+        )
+    };
+    let connection = connection.ok_or_else(nobody)?;
+    let (Peer::Tcp(_), Some(tls)) = (connection.peer, &connection.tls) else {
+        return Ok(match connection.peer {
+            Peer::Unix { .. } | Peer::Pipe => Principal::Local,
+            // Not encrypted: the listener was opened so on purpose, on the loopback.
+            Peer::Tcp(_) => Principal::Loopback,
+        });
+    };
+    let trust = trust.ok_or_else(nobody)?;
+    if let Some(certificate) = &tls.certificate {
+        let ours = certificate.uris.iter().find_map(|uri| read_uri(trust.domain(), uri));
+        return match ours {
+            Some(Named::Member(id, _)) => {
+                trust.note(Subject::Member(id), connection);
+                trust
+                    .registry()
+                    .member(id)
+                    .filter(|member| certificate.p256.as_ref() == Some(&member.public_key))
+                    .map(|member| Principal::Member(id, member.roles))
+                    .ok_or_else(|| {
+                        Status::unauthenticated(
+                            "this node was removed from the cluster; join it again",
+                        )
+                    })
+            }
+            Some(Named::Hub) => Err(nobody()),
+            None => Ok(Principal::Certificate(trust.client_roles())),
+        };
+    }
+    let header = headers.get(AUTHORIZATION).ok_or_else(nobody)?;
+    let text = header.to_str().ok().and_then(|text| text.split_once(' '));
+    let token = match text {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => {
+            return Err(Status::unauthenticated(
+                "the authorization header must be `Bearer handst1_…`",
+            ));
+        }
+    };
+    let refuse = || Status::unauthenticated("this token is not known, has expired or was revoked");
+    let secret = TokenSecret::parse_bearer(token)
+        .map_err(|error| Status::unauthenticated(format!("the token is {error}")))?;
+    trust.note(Subject::Token(secret.id), connection);
+    trust.registry().bearer(&secret).map(Principal::Bearer).ok_or_else(refuse)
+}
+
+/// Whether somebody may call a method.
+pub(crate) fn check(method: Option<&Method>, principal: &Principal) -> Result<(), Status> {
+    let Some(method) = method else {
+        return Err(Status::unimplemented("this hub has no such method"));
+    };
+    if method.roles.meets(principal.roles()) {
+        return Ok(());
+    }
+    Err(Status::permission_denied(format!(
+        "{} takes one of the roles {}, and this caller has {}",
+        method.path,
+        method.roles,
+        match principal.roles() {
+            roles if roles.is_empty() => "none".to_owned(),
+            roles => roles.to_string(),
+        }
+    )))
+}
+
+#[cfg(test)]
+mod tests;

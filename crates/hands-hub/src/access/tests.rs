@@ -1,0 +1,139 @@
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use hands_types::{MemberId, Role, Roles};
+
+use super::table::METHODS;
+use super::{Principal, check, method};
+
+/// The services of the user's own agent, which listens on that user's sockets only.
+const ELSEWHERE: &[&str] = &["/hands.v1.Agent/"];
+
+fn protos(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            protos(&path, found);
+        } else if path.extension().is_some_and(|e| e == "proto") {
+            found.push(path);
+        }
+    }
+}
+
+/// Every method of every service that `proto/` has.
+fn defined() -> BTreeSet<String> {
+    let mut files = Vec::new();
+    protos(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto"), &mut files);
+    let mut methods = BTreeSet::new();
+    for file in files {
+        let text = std::fs::read_to_string(file).unwrap();
+        let (mut package, mut service) = ("", "");
+        for line in text.lines().map(str::trim) {
+            let mut words = line.split(|c: char| c.is_whitespace() || "({;".contains(c));
+            match words.next() {
+                Some("package") => package = words.next().unwrap(),
+                Some("service") => service = words.next().unwrap(),
+                Some("rpc") => {
+                    methods.insert(format!("/{package}.{service}/{}", words.next().unwrap()));
+                }
+                _ => {}
+            }
+        }
+    }
+    methods
+}
+
+#[test]
+fn the_table_has_every_method_and_no_other() {
+    assert!(METHODS.is_sorted_by(|a, b| a.path < b.path), "binary search needs the order");
+    let named: BTreeSet<String> = METHODS.iter().map(|m| m.path.to_owned()).collect();
+    let defined: BTreeSet<String> = defined()
+        .into_iter()
+        .filter(|path| !ELSEWHERE.iter().any(|prefix| path.starts_with(prefix)))
+        .collect();
+    assert!(defined.len() > 30, "the files were read: {defined:?}");
+    assert_eq!(named, defined);
+}
+
+#[test]
+fn each_role_may_call_what_the_documentation_says() {
+    let may = |role: Role| -> Vec<&str> {
+        let principal = Principal::Member(MemberId(1), Roles::NONE.with(role));
+        let allowed = METHODS.iter().filter(|m| !m.is_open && check(Some(m), &principal).is_ok());
+        allowed.map(|m| m.path.rsplit_once('.').unwrap().1).collect()
+    };
+    let read = [
+        "ActionCache/GetActionResult",
+        "Capabilities/GetCapabilities",
+        "ContentAddressableStorage/BatchReadBlobs",
+        "ContentAddressableStorage/FindMissingBlobs",
+        "ContentAddressableStorage/GetTree",
+        "Execution/WaitExecution",
+        "ByteStream/Read",
+        "Operations/GetOperation",
+        "Operations/ListOperations",
+        "Operations/WaitOperation",
+        "Jobs/Get",
+        "Jobs/Info",
+        "Jobs/List",
+        "Jobs/ListWorkers",
+    ];
+    let upload = [
+        "ContentAddressableStorage/BatchUpdateBlobs",
+        "ContentAddressableStorage/SpliceBlob",
+        "ContentAddressableStorage/SplitBlob",
+        "ByteStream/QueryWriteStatus",
+        "ByteStream/Write",
+    ];
+    let submit = [
+        "Execution/Execute",
+        "Operations/CancelOperation",
+        "Operations/DeleteOperation",
+        "Jobs/Attach",
+    ];
+    let cache = ["ActionCache/UpdateActionResult"];
+    let admin = [
+        "v1.Authority/CreateToken",
+        "v1.Authority/ListMembers",
+        "v1.Authority/ListTokens",
+        "v1.Authority/RemoveMember",
+        "v1.Authority/RevokeToken",
+        "Jobs/DrainWorker",
+    ];
+    let set = |groups: &[&[&'static str]]| -> BTreeSet<&str> {
+        groups.concat().into_iter().map(|m| m.trim_start_matches("v1.")).collect()
+    };
+    let is = |role: Role| -> BTreeSet<&str> { may(role).into_iter().collect() };
+    assert_eq!(is(Role::Read), set(&[&read]));
+    assert_eq!(is(Role::Publish), set(&[&read, &upload]));
+    assert_eq!(is(Role::CacheWrite), set(&[&read, &upload, &cache]));
+    assert_eq!(is(Role::Submit), set(&[&read, &upload, &submit]));
+    assert_eq!(is(Role::Admin), set(&[&read, &upload, &submit, &cache, &admin]));
+    let blobs = [
+        "ActionCache/GetActionResult",
+        "Capabilities/GetCapabilities",
+        "ContentAddressableStorage/BatchReadBlobs",
+        "ContentAddressableStorage/FindMissingBlobs",
+        "ContentAddressableStorage/GetTree",
+        "ByteStream/Read",
+        "Workers/Session",
+    ];
+    assert_eq!(is(Role::Worker), set(&[&blobs, &upload]));
+}
+
+#[test]
+fn what_is_not_in_the_table_is_nobodys() {
+    for path in ["", "/", "/hands.v1.Agent/Stop", "/hands.v1.Jobs/", "/hands.v1.Jobs/infO"] {
+        assert!(method(path).is_none(), "{path}");
+        let status = check(method(path), &Principal::Local).unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unimplemented);
+    }
+    // A bearer is nobody's worker, and a loopback port is nobody's admin.
+    let session = method("/hands.v1.Workers/Session");
+    check(session, &Principal::Bearer(Roles::all())).unwrap_err();
+    check(session, &Principal::Loopback).unwrap();
+    check(method("/hands.v1.Authority/CreateToken"), &Principal::Loopback).unwrap_err();
+}
+
+mod door;
+mod joining;
