@@ -119,6 +119,13 @@ async fn lock(config: &AgentConfig) -> Result<Option<File>, AgentError> {
     }
 }
 
+/// Directories that hold a membership.
+fn logins(dir: &Path) -> Vec<std::path::PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| hands_link::Identity::is_at(path)).collect()
+}
+
 fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
 }
@@ -236,7 +243,10 @@ impl Running {
                     }
                     self.last_active = Instant::now();
                 }
-                _ = chores.tick() => self.chores().await,
+                _ = chores.tick() => {
+                    self.renew_logins();
+                    self.chores().await;
+                }
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
             }
@@ -294,6 +304,25 @@ impl Running {
     fn nobody_is_coming(&self) -> bool {
         let Ok(file) = open_lock(&self.config.start_lock) else { return true };
         flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+    }
+
+    /// Renews certificates that are due, so that other programs find them fresh. Takes as long as it takes to find that a
+    /// hub is away, so it is a task of its own.
+    fn renew_logins(&self) {
+        let dir = self.config.logins.clone();
+        drop(tokio::spawn(async move {
+            let listing = tokio::task::spawn_blocking(move || logins(&dir)).await;
+            for login in listing.unwrap_or_default() {
+                match hands_link::renew_if_due(&login).await {
+                    Ok(true) => tracing::info!(login = %login.display(), "certificate renewed"),
+                    Ok(false) => {}
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(login = %login.display(), error, "certificate not renewed");
+                    }
+                }
+            }
+        }));
     }
 
     async fn chores(&self) {

@@ -23,6 +23,8 @@ pub struct AgentConfig {
     pub start_lock: PathBuf,
     /// Its log, to which stderr goes; kept below a bound.
     pub log: PathBuf,
+    /// The directory whose directories are the clusters that the user has logged in to: their certificates are kept fresh.
+    pub logins: PathBuf,
     /// How long it stays with nothing to do.
     pub idle: Duration,
     /// Bytes that blobs and staged trees may take; None is the store's own default.

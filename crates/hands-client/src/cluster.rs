@@ -86,7 +86,7 @@ impl Cluster {
             }
             Target::Hub { address, instance, patience, .. } => {
                 let channel = hands_link::connect(address);
-                let peer = format!("the hub at {address}");
+                let peer = address.describe();
                 let mut backoff = Backoff::new(Some(*patience));
                 let mut told = false;
                 let (kind, info) = loop {

@@ -236,7 +236,7 @@ impl ClientError {
             return Self::Connect {
                 peer: peer.to_owned(),
                 why: crate::printable(&message_of(status)).into_owned(),
-                retry: true,
+                retry: may_pass(status),
             };
         }
         Self::Rpc {
@@ -246,6 +246,18 @@ impl ClientError {
             message: crate::printable(&message_of(status)).into_owned(),
         }
     }
+}
+
+/// Whether the cause of a broken connection may go away by itself. A hub that is somebody else does not.
+fn may_pass(status: &tonic::Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if let Some(link) = error.downcast_ref::<hands_link::LinkError>() {
+            return link.class().retry();
+        }
+        cause = error.source();
+    }
+    true
 }
 
 /// tonic's message for a broken connection is "transport error"; the cause behind it says more.

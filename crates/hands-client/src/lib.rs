@@ -11,6 +11,7 @@
 
 mod agent;
 mod attach;
+mod authority;
 mod build_id;
 mod cluster;
 mod error;
@@ -45,8 +46,8 @@ pub use target::{AgentSpec, Target};
 pub mod proto {
     pub use hands_proto::reapi::{ActionResult, ExecutedActionMetadata};
     pub use hands_proto::v1::{
-        ExecuteOptions, HelloReply, InfoReply, Job, JobState, ListRequest, SnapshotProgress,
-        Terminal, Usage, WorkerInfo,
+        CreateTokenReply, CreateTokenRequest, ExecuteOptions, HelloReply, InfoReply, Job, JobState,
+        ListRequest, Member, SnapshotProgress, Terminal, Token, Usage, WorkerInfo,
     };
 }
 

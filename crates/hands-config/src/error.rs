@@ -49,6 +49,17 @@ pub enum ConfigError {
         #[source]
         source: io::Error,
     },
+    /// A membership can't be kept where it should be.
+    #[error("can't {what} {}", path.display())]
+    Membership {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// A file that is not TOML.
     #[error("{}:{line}: {message}", path.display())]
     Syntax {
@@ -102,7 +113,8 @@ impl ConfigError {
             Self::NoHome(_)
             | Self::BadDirectory { .. }
             | Self::Runtime { .. }
-            | Self::Write { .. } => ErrorClass::Environment,
+            | Self::Write { .. }
+            | Self::Membership { .. } => ErrorClass::Environment,
             Self::Read { .. }
             | Self::Syntax { .. }
             | Self::Value { .. }
@@ -132,9 +144,11 @@ impl ConfigError {
                 quoted(file.parent().unwrap_or(file)),
             )),
             Self::Refused { cure, .. } => Some(cure.clone()),
-            Self::Read { .. } | Self::Write { .. } | Self::Syntax { .. } | Self::Value { .. } => {
-                None
-            }
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Syntax { .. }
+            | Self::Value { .. }
+            | Self::Membership { .. } => None,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use hands_client::AgentSpec;
 
-use crate::{ConfigError, Environment};
+use crate::{ConfigError, Environment, Logins};
 
 /// The directories of one user. They are made by whoever first writes in them, except the runtime directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +79,21 @@ impl Places {
     /// The state of a worker of its own.
     pub fn worker_state(&self) -> PathBuf {
         self.state.join("worker")
+    }
+
+    /// The clusters that the user has logged in to.
+    pub fn logins(&self) -> Logins {
+        Logins::new(self.logins_dir())
+    }
+
+    /// Where these are kept.
+    pub fn logins_dir(&self) -> PathBuf {
+        self.state.join("clusters")
+    }
+
+    /// The socket by which a hub's own user reaches it, beside whatever else it listens on.
+    pub fn hub_socket(&self) -> PathBuf {
+        self.runtime.join("hub.sock")
     }
 
     /// The history of `hands shell`.

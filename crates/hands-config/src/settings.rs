@@ -11,7 +11,7 @@ use hands_types::limits;
 
 use crate::file::{self, Raw, Setting};
 use crate::trust::Project;
-use crate::{ConfigError, Environment, Places};
+use crate::{ConfigError, Environment, Logins, Places};
 
 /// Settings that a command line can give for every command.
 #[derive(Clone, Debug, Default)]
@@ -148,7 +148,8 @@ impl Settings {
         for setting in flags.settings() {
             settings.apply(&mut draft, setting, Layer::Flag, &user_file)?;
         }
-        settings.cluster = if flags.local { ClusterChoice::Local } else { draft.choose()? };
+        settings.cluster =
+            if flags.local { ClusterChoice::Local } else { draft.choose(&places.logins())? };
         Ok(settings)
     }
 }
@@ -187,8 +188,13 @@ struct NamedCluster {
 }
 
 impl Draft {
-    fn choose(self) -> Result<ClusterChoice, ConfigError> {
-        let Some(wanted) = self.wanted else { return Ok(ClusterChoice::Local) };
+    fn choose(self, logins: &Logins) -> Result<ClusterChoice, ConfigError> {
+        let Some(wanted) = self.wanted else {
+            let default = logins.default_name().and_then(|name| Some((logins.find(&name)?, name)));
+            return Ok(default.map_or(ClusterChoice::Local, |(address, name)| {
+                ClusterChoice::Hub { name, address, instance: self.instance.unwrap_or_default() }
+            }));
+        };
         let Raw::Text(name) = &wanted.value else { return Ok(ClusterChoice::Local) };
         if name == "local" {
             return Ok(ClusterChoice::Local);
@@ -206,14 +212,19 @@ impl Draft {
             let instance = self.instance.unwrap_or_else(|| cluster.instance.clone());
             return Ok(ClusterChoice::Hub { name: name.clone(), address, instance });
         }
-        match name.parse::<Address>() {
+        let address = match logins.find(name) {
+            Some(address) => Ok(address),
+            None => name.parse::<Address>(),
+        };
+        match address {
             Ok(address) => Ok(ClusterChoice::Hub {
                 name: name.clone(),
                 address,
                 instance: self.instance.unwrap_or_default(),
             }),
             Err(error) => {
-                let known: Vec<&str> = self.clusters.keys().map(String::as_str).collect();
+                let mut known: Vec<String> = self.clusters.into_keys().collect();
+                known.extend(logins.names());
                 let known = if known.is_empty() {
                     "none are configured".to_owned()
                 } else {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use hands_link::Address;
 use hands_types::ErrorClass;
 
 use super::*;
@@ -318,4 +319,52 @@ fn sizes_and_durations_as_people_write_them() {
 fn the_default_quota_is_at_most_twenty_gibibytes() {
     let quota = default_quota(Path::new("/tmp/there/is/no/such/directory")).unwrap();
     assert!(quota > 0 && quota <= 20 << 30);
+}
+
+#[test]
+fn a_login_is_where_work_goes_unless_something_else_is_said() {
+    let places = Places {
+        config: "/nowhere".into(),
+        state: std::env::temp_dir().join(format!("hands-logins-{}", std::process::id())),
+        cache: "/nowhere".into(),
+        runtime: "/nowhere".into(),
+    };
+    let logins = places.logins();
+    let choose = |variable: &str, flags: &Flags| {
+        let environment = Environment {
+            variables: [("HANDS_CLUSTER".into(), variable.into())].into(),
+            directory: None,
+            uid: 0,
+        };
+        Settings::load(&places, &environment, flags).map(|settings| settings.cluster)
+    };
+    let to = |name: &str| ClusterChoice::Hub {
+        name: name.to_owned(),
+        address: Address::Member(logins.place(name)),
+        instance: String::new(),
+    };
+    let none = Flags::default();
+    assert_eq!(choose("", &none).unwrap(), ClusterChoice::Local);
+    for name in ["a", "b"] {
+        std::fs::create_dir_all(logins.place(name)).unwrap();
+        std::fs::write(logins.place(name).join("member"), "").unwrap();
+    }
+    assert_eq!(logins.names(), ["a", "b"]);
+    assert_eq!(choose("", &none).unwrap(), ClusterChoice::Local, "no default was chosen");
+    logins.set_default("a").unwrap();
+    assert_eq!(choose("", &none).unwrap(), to("a"));
+    assert_eq!(choose("b", &none).unwrap(), to("b"));
+    let flags = Flags { cluster: Some("a".to_owned()), ..Flags::default() };
+    assert_eq!(choose("b", &flags).unwrap(), to("a"));
+    let local = Flags { local: true, ..Flags::default() };
+    assert_eq!(choose("b", &local).unwrap(), ClusterChoice::Local);
+    let error = choose("c", &none).unwrap_err().to_string();
+    assert!(error.contains("(a, b)"), "{error}");
+    assert!(logins.remove("a").unwrap());
+    assert!(!logins.remove("a").unwrap());
+    assert_eq!(choose("", &none).unwrap(), ClusterChoice::Local);
+    for bad in ["", ".default", "a/b", "-a", "a b", "local", "..", &"x".repeat(65)] {
+        assert!(!Logins::is_name(bad) && logins.find(bad).is_none(), "{bad}");
+    }
+    std::fs::remove_dir_all(&places.state).unwrap();
 }

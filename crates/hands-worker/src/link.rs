@@ -27,8 +27,16 @@ pub(crate) struct Link {
     hub_name: String,
     state: State,
     wait: Duration,
-    /// When the hub was lost, and when that was last logged.
-    lost: Option<(Instant, Instant)>,
+    lost: Option<Lost>,
+}
+
+/// A hub that is away.
+struct Lost {
+    since: Instant,
+    /// When that was last logged.
+    said: Instant,
+    /// Whether it was logged that the hub does not want us: that is news after "no connection".
+    is_refusal: bool,
 }
 
 enum State {
@@ -132,36 +140,65 @@ impl Link {
     pub(crate) fn works(&mut self) {
         self.wait = FIRST_WAIT;
         match self.lost.take() {
-            Some((since, _)) => {
-                tracing::info!(hub = self.hub_name, after = ?since.elapsed(), "connected to the hub again");
+            Some(lost) => {
+                let after = lost.since.elapsed();
+                tracing::info!(hub = self.hub_name, ?after, "connected to the hub again");
             }
             None => tracing::info!(hub = self.hub_name, "connected to the hub"),
         }
     }
 
-    /// One line when the hub is lost, then one a minute.
+    /// One line when the hub is lost, one when it turns out to refuse, then one a minute.
     pub(crate) fn mention(&mut self, status: &Status) {
         let now = Instant::now();
-        let (since, say) = match self.lost {
-            None => (now, true),
-            Some((since, last)) => (since, now - last >= MENTION),
-        };
+        let is_refusal = is_refusal(status);
+        let say = self
+            .lost
+            .as_ref()
+            .is_none_or(|lost| now - lost.said >= MENTION || (is_refusal && !lost.is_refusal));
         if !say {
             return;
         }
-        self.lost = Some((since, now));
-        let (hub, why) = (self.hub_name.as_str(), status.message());
-        match status.code() {
-            // It will say the same next time: whoever runs the worker must do something.
-            Code::FailedPrecondition
-            | Code::Unauthenticated
-            | Code::PermissionDenied
-            | Code::InvalidArgument => {
-                tracing::error!(hub, "the hub refuses this worker: {why}");
-            }
-            _ => {
-                tracing::warn!(hub, code = ?status.code(), "no connection to the hub, trying again: {why}");
-            }
+        let since = self.lost.as_ref().map_or(now, |lost| lost.since);
+        self.lost = Some(Lost { since, said: now, is_refusal });
+        let (hub, why) = (self.hub_name.as_str(), words(status));
+        if is_refusal {
+            tracing::error!(hub, "the hub refuses this worker: {why}");
+        } else {
+            tracing::warn!(hub, code = ?status.code(), "no connection to the hub, trying again: {why}");
         }
     }
+}
+
+/// Whether it will be the same next time, so that whoever runs the worker must do something.
+fn is_refusal(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if let Some(link) = error.downcast_ref::<hands_link::LinkError>() {
+            return !link.class().retry();
+        }
+        cause = error.source();
+    }
+    matches!(
+        status.code(),
+        Code::FailedPrecondition
+            | Code::Unauthenticated
+            | Code::PermissionDenied
+            | Code::InvalidArgument
+    )
+}
+
+/// A status that this end made of a broken connection has its cause behind it.
+fn words(status: &Status) -> String {
+    use std::error::Error as _;
+    let mut words = status.message().to_owned();
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !words.contains(&text) {
+            words = if words.is_empty() { text } else { format!("{words}: {text}") };
+        }
+        cause = error.source();
+    }
+    words
 }

@@ -110,6 +110,7 @@ pub(crate) fn be_agent(args: &[String]) -> ! {
     let config = AgentConfig {
         state_dir: dir.join("state"),
         cache_dir: dir.join("cache"),
+        logins: dir.join("clusters"),
         socket: run.join("agent.sock"),
         snapshot_socket: run.join("snapshot.sock"),
         life_lock: run.join("agent.lock"),

@@ -1,0 +1,55 @@
+//! What an operator asks of a hub: tokens and members.
+
+use hands_proto::v1::authority_client::AuthorityClient;
+use hands_proto::v1::{
+    CreateTokenReply, CreateTokenRequest, ListMembersRequest, ListTokensRequest, Member,
+    RemoveMemberRequest, RevokeTokenReply, RevokeTokenRequest, Token,
+};
+use tonic::transport::Channel;
+
+use crate::{ClientError, Cluster};
+
+impl Cluster {
+    fn authority(&self) -> AuthorityClient<Channel> {
+        AuthorityClient::new(self.channel())
+    }
+
+    /// Makes a token. Its secret is said this once.
+    pub async fn create_token(
+        &self,
+        request: CreateTokenRequest,
+    ) -> Result<CreateTokenReply, ClientError> {
+        let answer = self.authority().create_token(self.request(request)).await;
+        self.answer("the request for a token", answer)
+    }
+
+    /// All tokens, newest first.
+    pub async fn tokens(&self) -> Result<Vec<Token>, ClientError> {
+        let answer = self.authority().list_tokens(self.request(ListTokensRequest {})).await;
+        Ok(self.answer("the list of tokens", answer)?.tokens)
+    }
+
+    /// Ends a token, by its id or a prefix of it; with `members` also the membership of all who came by it.
+    pub async fn revoke_token(
+        &self,
+        id: &str,
+        members: bool,
+    ) -> Result<RevokeTokenReply, ClientError> {
+        let request = RevokeTokenRequest { id: id.to_owned(), members };
+        let answer = self.authority().revoke_token(self.request(request)).await;
+        self.answer("the revocation of a token", answer)
+    }
+
+    /// All members, also those that were removed lately.
+    pub async fn members(&self) -> Result<Vec<Member>, ClientError> {
+        let answer = self.authority().list_members(self.request(ListMembersRequest {})).await;
+        Ok(self.answer("the list of members", answer)?.members)
+    }
+
+    /// Ends memberships, by name or id.
+    pub async fn remove_member(&self, member: &str) -> Result<Vec<Member>, ClientError> {
+        let request = RemoveMemberRequest { member: member.to_owned() };
+        let answer = self.authority().remove_member(self.request(request)).await;
+        Ok(self.answer("the removal of a member", answer)?.removed)
+    }
+}
