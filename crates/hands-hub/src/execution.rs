@@ -274,7 +274,7 @@ fn look_up(
     hub: &Shared,
     instance: &str,
     digest: &Digest,
-    invocation: &str,
+    invocation: &Invocation,
 ) -> Result<Option<reapi::ActionResult>, Status> {
     let found = hands_reapi::cached_result(&hub.store, instance, digest, invocation)
         .map_err(store_status)?;

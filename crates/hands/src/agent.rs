@@ -58,6 +58,7 @@ fn configure(environment: &Environment) -> Result<AgentConfig, Problem> {
     Ok(AgentConfig {
         state_dir: places.agent_state(),
         cache_dir: places.cache.clone(),
+        logins: places.logins_dir(),
         socket,
         snapshot_socket,
         life_lock,

@@ -1,10 +1,18 @@
 //! The command line as a whole: one place that says which subcommands there are.
 
+mod members;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use hands_run::args as front;
-use hands_run::args::value::{KeyValue, MemorySize};
+use hands_run::args::value::{KeyValue, MemorySize, duration};
+
+use hands_types::Role;
+pub(crate) use members::{
+    BazelrcArgs, LoginArgs, LogoutArgs, TokenArgs, TokenCommand, TokenCreateArgs, WorkersArgs,
+    WorkersCommand,
+};
 
 /// Runs builds, tests and any command on every machine you can reach.
 ///
@@ -47,8 +55,16 @@ pub(crate) enum Command {
     Fetch(front::FetchArgs),
     /// End actions
     Cancel(front::CancelArgs),
-    /// List the cluster's workers
-    Workers(front::WorkersArgs),
+    /// List the cluster's workers, or remove one
+    Workers(WorkersArgs),
+    /// Use a cluster from now on: become a member by a join string
+    Login(LoginArgs),
+    /// Forget a cluster
+    Logout(LogoutArgs),
+    /// Make, list and end tokens: who may join
+    Token(TokenArgs),
+    /// Print what Bazel needs to use the cluster
+    Bazelrc(BazelrcArgs),
     /// The background process of this user
     Agent(AgentArgs),
     /// Serve a cluster: queue, scheduler and store
@@ -88,12 +104,36 @@ pub(crate) enum AgentCommand {
 
 #[derive(Args, Debug)]
 pub(crate) struct HubArgs {
-    /// unix:PATH or 127.0.0.1:PORT [default: hub.sock among the sockets]
+    /// unix:PATH or IP[:PORT], such as 0.0.0.0 [repeatable; default: hub.sock among the sockets]
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) listen: Option<String>,
-    /// Let every program and user of this machine in, over TCP on the loopback
+    pub(crate) listen: Vec<String>,
+    /// A name or address by which others reach it: HOST[:PORT] [repeatable]
+    #[arg(long, value_name = "HOST")]
+    pub(crate) public_name: Vec<String>,
+    /// The cluster's name, for those who join [default: the machine's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Without TLS on loopback addresses: every program and user of this machine may come in
     #[arg(long)]
     pub(crate) insecure_loopback: bool,
+    /// Show this certificate (PEM, whole chain) to clients that are not hands
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Let clients in whose certificates are of these authorities (PEM)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) client_ca: Option<PathBuf>,
+    /// What those clients may do [repeatable; default: submit]
+    #[arg(long, value_name = "ROLE", requires = "client_ca")]
+    pub(crate) client_role: Vec<Role>,
+    /// Serve /metrics and /healthz here: IP:PORT [repeatable]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) http: Vec<std::net::SocketAddr>,
+    /// How long certificates live
+    #[arg(long, value_name = "TIME", value_parser = duration, hide = true)]
+    pub(crate) leaf_ttl: Option<std::time::Duration>,
     /// Where it keeps its queue and its store
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state: Option<PathBuf>,
@@ -106,9 +146,10 @@ pub(crate) struct HubArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct WorkerArgs {
-    /// The hub: unix:PATH or HOST:PORT
-    #[arg(value_name = "ADDRESS")]
-    pub(crate) hub: String,
+    /// A join string (- reads it from standard input, @FILE from a file), the name of a cluster
+    /// that was joined before, or the hub's address: unix:PATH or 127.0.0.1:PORT
+    #[arg(value_name = "JOIN")]
+    pub(crate) hub: Option<String>,
     /// Offer this tag [repeatable]
     #[arg(short, long, value_name = "TAG")]
     pub(crate) tag: Vec<String>,

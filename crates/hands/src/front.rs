@@ -39,10 +39,14 @@ pub(crate) fn run(
             Command::Attach(args) => hands_run::attach(args, &front).await,
             Command::Fetch(args) => hands_run::fetch(args, &front).await,
             Command::Cancel(args) => hands_run::cancel(args, &front).await,
-            Command::Workers(args) => hands_run::workers(args, &front).await,
+            Command::Workers(args) => hands_run::workers(args.list, &front).await,
             Command::Agent(_)
             | Command::Hub(_)
             | Command::Worker(_)
+            | Command::Login(_)
+            | Command::Logout(_)
+            | Command::Token(_)
+            | Command::Bazelrc(_)
             | Command::Doctor(_)
             | Command::Trust(_) => unreachable!("dispatched before"),
         }

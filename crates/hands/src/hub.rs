@@ -1,16 +1,24 @@
 //! `hands hub`: queue, scheduler and store of a cluster, as a process of its own.
 
-use hands_config::{Environment, Flags, Places, Settings};
-use hands_hub::{Hub, HubConfig};
-use hands_link::{Address, Listener};
+mod addresses;
+mod certificates;
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use hands_config::{Environment, Flags, Logins, Places, Settings};
+use hands_hub::{Hub, HubConfig, LEAF_TTL, TrustConfig};
+use hands_link::{Address, HostPort, Listener};
 use hands_store::{Durability, Store, StoreConfig};
-use hands_types::ErrorClass;
 use hands_types::error::exit;
+use hands_types::{ErrorClass, Role, Roles};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::HubArgs;
+use crate::http::Http;
 use crate::problem::Problem;
-use crate::{logging, runtime};
+use crate::{logging, machine, runtime};
 
 /// Serves until SIGTERM or SIGINT; what is queued and running is taken up again by the next start.
 pub(crate) fn run(args: HubArgs, environment: &Environment) -> Result<u8, Problem> {
@@ -20,7 +28,7 @@ pub(crate) fn run(args: HubArgs, environment: &Environment) -> Result<u8, Proble
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let address = address(&args, &places)?;
+    let wanted = addresses::places(&args, &places)?;
     let state = args.state.clone().unwrap_or_else(|| places.hub_state());
     let mut store = StoreConfig::new(state.join("store"));
     store.quota = args.quota.map(|q| q.bytes).or(settings.store_quota);
@@ -31,14 +39,46 @@ pub(crate) fn run(args: HubArgs, environment: &Environment) -> Result<u8, Proble
         let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
         // Before anything is opened: a second hub on the same address must not touch the first one's state.
-        let listener = Listener::bind(&address)?;
-        let mut config = HubConfig::new(&state, Store::open(store)?);
-        config.version = env!("CARGO_PKG_VERSION").to_owned();
-        config.build_id = hands_client::build_id().to_owned();
-        let hub = Hub::open(config)?;
-        let listening = listener.address().unwrap_or(&address).clone();
-        hub.serve(listener);
-        tracing::info!(address = %listening, state = %state.display(), id = hub.id(), "the hub serves");
+        let mut listeners = Vec::new();
+        for place in &wanted {
+            listeners.push((Listener::bind(&place.address)?, place.over_tls));
+        }
+        let mut https = Vec::new();
+        for address in &args.http {
+            https.push(Http::bind(*address).await?);
+        }
+        let encrypted: Vec<SocketAddr> = listeners
+            .iter()
+            .filter(|(_, over_tls)| *over_tls)
+            .filter_map(|(listener, _)| match listener.address() {
+                Some(Address::Tcp(address)) => Some(*address),
+                _ => None,
+            })
+            .collect();
+        let public = addresses::public(&args.public_name, &encrypted)?;
+        let hub = open(&args, &state, Store::open(store)?, &public, !encrypted.is_empty())?;
+        let mut main = None;
+        for (listener, over_tls) in listeners {
+            let listener = match hub.tls().filter(|_| over_tls) {
+                Some(tls) => listener.over_tls(&tls),
+                None => listener,
+            };
+            let address = listener.address().map(ToString::to_string).unwrap_or_default();
+            tracing::info!(%address, tls = over_tls, "listening");
+            main.get_or_insert(address);
+            hub.serve(listener);
+        }
+        let mut serving = tokio::task::JoinSet::new();
+        for http in https {
+            tracing::info!(address = %http.address(), "figures over HTTP");
+            let hosts = hosts(http.address(), &public);
+            serving.spawn(http.serve(hub.clone(), hosts));
+        }
+        let address = main.unwrap_or_default();
+        tracing::info!(%address, state = %state.display(), id = hub.id(), "the hub serves");
+        if !encrypted.is_empty() {
+            invite(&hub)?;
+        }
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -50,33 +90,77 @@ pub(crate) fn run(args: HubArgs, environment: &Environment) -> Result<u8, Proble
             }
         }
         tracing::info!("the hub stops");
+        serving.shutdown().await;
         hub.close().await;
         Ok(exit::OK)
     })?
 }
 
-fn address(args: &HubArgs, places: &Places) -> Result<Address, Problem> {
-    let Some(text) = &args.listen else {
-        return Ok(Address::Unix(places.runtime.join("hub.sock")));
+fn open(
+    args: &HubArgs,
+    state: &Path,
+    store: Store,
+    public: &[HostPort],
+    for_others: bool,
+) -> Result<Hub, Problem> {
+    let mut config = HubConfig::new(state, store);
+    config.version = env!("CARGO_PKG_VERSION").to_owned();
+    config.build_id = hands_client::build_id().to_owned();
+    if !for_others {
+        return Ok(Hub::open(config)?);
+    }
+    let roles: Roles = args.client_role.iter().copied().collect();
+    let trust = TrustConfig {
+        cluster: cluster_name(args)?,
+        addresses: public.to_vec(),
+        leaf_ttl: args.leaf_ttl.unwrap_or(LEAF_TTL),
+        public: certificates::public(args)?,
+        client_authorities: certificates::client_authorities(args)?,
+        client_roles: if roles.is_empty() { Roles::NONE.with(Role::Submit) } else { roles },
     };
-    let address: Address = text
-        .parse()
-        .map_err(|error| Problem::new(ErrorClass::User, format!("--listen {text}: {error}")))?;
-    if !address.is_local() {
-        return Err(Problem::new(
-            ErrorClass::User,
-            format!("--listen {text}: a hub has no identities yet, so it does not listen to other machines"),
-        )
-        .hint("listen on unix:PATH or 127.0.0.1:PORT, and let ssh forward it"));
+    Ok(Hub::open_for_others(config, trust)?)
+}
+
+/// Shows a person how the first node joins. Not into a log: whoever reads it could.
+fn invite(hub: &Hub) -> Result<(), Problem> {
+    if !std::io::stdout().is_terminal() {
+        tracing::info!("`hands token create` makes join strings for workers and users");
+        return Ok(());
     }
-    if matches!(address, Address::Tcp(_)) && !args.insecure_loopback {
-        return Err(Problem::new(
-            ErrorClass::User,
-            format!("--listen {text}: every user and program of this machine could use the hub"),
-        )
-        .hint("add --insecure-loopback if that is wanted, or listen on unix:PATH"));
+    let join = hub.invite(Roles::NONE.with(Role::Worker).with(Role::Admin))?;
+    let text = format!(
+        "\nOne node may join with this within the hour, by `hands worker JOIN` or `hands login JOIN`:\n\n{join}\n\n\
+         `hands token create` makes more of them.\n\n"
+    );
+    // A terminal that is gone is no reason to stop.
+    drop(std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()));
+    Ok(())
+}
+
+/// Under which name others remember this cluster.
+fn cluster_name(args: &HubArgs) -> Result<String, Problem> {
+    if let Some(name) = &args.name {
+        return if Logins::is_name(name) {
+            Ok(name.clone())
+        } else {
+            Err(Problem::new(ErrorClass::User, format!("--name {name}: not a cluster's name"))
+                .hint("use letters, digits, dots, dashes and underscores"))
+        };
     }
-    Ok(address)
+    let name = machine::name().to_lowercase();
+    Ok(if Logins::is_name(&name) { name } else { "cluster".to_owned() })
+}
+
+/// What an HTTP request may call us.
+fn hosts(http: SocketAddr, public: &[HostPort]) -> Vec<String> {
+    let mut hosts = vec!["localhost".to_owned(), machine::name()];
+    if http.ip().is_unspecified() {
+        hosts.extend(["127.0.0.1", "::1"].map(str::to_owned));
+    } else {
+        hosts.push(http.ip().to_string());
+    }
+    hosts.extend(public.iter().map(|address| address.host.clone()));
+    hosts
 }
 
 /// A machine that denies signal handlers.

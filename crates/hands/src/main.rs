@@ -5,15 +5,20 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod bazelrc;
 mod bug;
 mod cli;
 mod doctor;
 mod front;
+mod http;
 mod hub;
+mod join;
 mod logging;
+mod login;
 mod machine;
 mod problem;
 mod runtime;
+mod token;
 mod trust;
 #[cfg(target_os = "linux")]
 mod worker;
@@ -25,7 +30,7 @@ use hands_config::Environment;
 use hands_run::Out;
 use hands_types::error::exit;
 
-use cli::{AgentCommand, Cli, Command};
+use cli::{AgentCommand, Cli, Command, WorkersArgs};
 use problem::Problem;
 
 fn main() -> ExitCode {
@@ -59,6 +64,13 @@ fn dispatch() -> u8 {
             AgentCommand::Status { json } => agent::status(json, &environment, &out),
             AgentCommand::Stop { force } => agent::stop(force, &environment, &out),
         },
+        Command::Login(args) => login::login(&args, &environment, &out),
+        Command::Logout(args) => login::logout(&args, &environment, &out),
+        Command::Token(args) => token::run(args, &cli.global, &environment, &out),
+        Command::Bazelrc(args) => bazelrc::run(&args, &cli.global, &environment, &out),
+        Command::Workers(WorkersArgs { command: Some(command), .. }) => {
+            token::workers(&command, &cli.global, &environment, &out)
+        }
         Command::Doctor(args) => doctor::run(&args, &environment, &out),
         Command::Trust(args) => trust::run(&args, &environment, &out),
         command => match front::run(command, &cli.global, environment, out) {

@@ -95,6 +95,11 @@ macro_rules! from_classed {
     };
 }
 
-from_classed!(hands_hub::HubError, hands_link::LinkError, hands_store::StoreError);
+from_classed!(
+    hands_hub::HubError,
+    hands_link::IdentityError,
+    hands_link::LinkError,
+    hands_store::StoreError
+);
 #[cfg(target_os = "linux")]
 from_classed!(hands_worker::WorkerError);

@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use hands_config::{Environment, Flags, Places, Settings, WorkerSettings};
+use hands_config::{Environment, Flags, Logins, Places, Settings, WorkerSettings};
 use hands_exec::ExposedPath;
-use hands_link::Address;
+use hands_link::{Address, Identity};
 use hands_store::{Store, StoreConfig};
 use hands_types::error::exit;
-use hands_types::{ErrorClass, WorkerId};
+use hands_types::{ErrorClass, Role, Roles, WorkerId};
 use hands_worker::{IsolationChoice, Worker, WorkerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::launcher_program;
 use crate::cli::{Isolation, WorkerArgs};
 use crate::hub::no_signals;
+use crate::join::{self, Wanted};
 use crate::problem::Problem;
 use crate::{logging, machine, runtime};
 
@@ -23,10 +24,6 @@ use crate::{logging, machine, runtime};
 /// kills them; the hub runs them again elsewhere.
 pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Problem> {
     logging::start(&args.log);
-    let address: Address = args
-        .hub
-        .parse()
-        .map_err(|error| Problem::new(ErrorClass::User, format!("{}: {error}", args.hub)))?;
     let places = Places::find(environment)?;
     let settings = Settings::load(&places, environment, &Flags::default())?;
     for warning in &settings.warnings {
@@ -38,11 +35,22 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
     runtime::for_a_server(async move {
         let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+        let name = args.name.clone().unwrap_or_else(machine::name);
+        let logins = Logins::new(state.join("clusters"));
+        let address = tokio::select! {
+            address = find_hub(args.hub.as_deref(), &name, &logins) => address?,
+            _ = terminate.recv() => return Ok(exit::OK),
+            _ = interrupt.recv() => return Ok(exit::OK),
+        };
+        let mut renewing = tokio::task::JoinSet::new();
+        if let Address::Member(dir) = &address {
+            renewing.spawn(hands_link::keep_fresh(dir.clone()));
+        }
         let store = Store::open(store)?;
         let worker =
             Worker::start(configure(&args, &address, &state, store, &settings.worker)?).await?;
         let level = worker.isolation();
-        tracing::info!(isolation = %level.isolation, hub = %address, "the worker has started");
+        tracing::info!(isolation = %level.isolation, hub = address.describe(), "the worker has started");
         for sentence in level.note.iter().chain(&level.warnings) {
             tracing::warn!("{sentence}");
         }
@@ -59,6 +67,46 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
         }
         Ok(exit::OK)
     })?
+}
+
+/// The hub that is meant: by join string, name, address, or because it is the only one.
+async fn find_hub(wanted: Option<&str>, node: &str, logins: &Logins) -> Result<Address, Problem> {
+    let Some(wanted) = wanted else {
+        let names = logins.names();
+        return match (&names[..], logins.default_name()) {
+            ([name], _) => Ok(Address::Member(logins.place(name))),
+            (_, Some(name)) => Ok(Address::Member(logins.place(&name))),
+            ([], None) => Err(Problem::new(ErrorClass::User, "this worker has not joined a cluster")
+                .hint("`hands worker JOIN`; `hands token create --role worker` on the hub's machine makes the join string")),
+            (names, None) => Err(Problem::new(
+                ErrorClass::User,
+                format!("this worker has joined several clusters: {}", names.join(", ")),
+            )
+            .hint("name one: `hands worker NAME`")),
+        };
+    };
+    if let Some(join) = join::read(wanted)? {
+        let roles = Roles::NONE.with(Role::Worker);
+        let wanted = Wanted { node, roles, cluster: None, patience: None };
+        let waiting = |why: &str| tracing::warn!("waiting for the hub: {why}");
+        let (name, address) = join::join(&join, &wanted, logins, waiting).await?;
+        logins.set_default(&name)?;
+        tracing::info!(cluster = name, "joined; from now on `hands worker` alone finds it");
+        return Ok(address);
+    }
+    if let Some(address) = logins.find(wanted) {
+        return Ok(address);
+    }
+    wanted.parse().map_err(|error| {
+        let known = logins.names().join(", ");
+        let problem = Problem::new(
+            ErrorClass::User,
+            format!(
+                "{wanted} is no join string and no cluster that this worker has joined, and {error}"
+            ),
+        );
+        if known.is_empty() { problem } else { problem.hint(format!("joined: {known}")) }
+    })
 }
 
 fn configure(
@@ -78,13 +126,22 @@ fn configure(
         Some(Isolation::Process) => IsolationChoice::Exactly(hands_sandbox::Isolation::Process),
     };
     let expose = settings.expose.iter().chain(&args.expose);
+    let member = match address {
+        Address::Member(dir) => Some(Identity::load(dir)?),
+        Address::Unix(_) | Address::Tcp(_) => None,
+    };
+    // A member keeps the name by which it joined: by that name it is removed.
+    let joined_as = member.as_ref().map(|member| member.name.clone());
     Ok(WorkerConfig {
-        id: id(state)?,
-        name: args.name.clone().unwrap_or_else(machine::name),
+        id: match &member {
+            Some(member) => WorkerId(member.member.0),
+            None => id(state)?,
+        },
+        name: args.name.clone().or(joined_as).unwrap_or_else(machine::name),
         build_id: hands_client::build_id().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         hub: hands_link::connect(address),
-        hub_name: address.to_string(),
+        hub_name: address.describe(),
         store,
         same_store: false,
         state_dir: state.join("work"),

@@ -4,6 +4,8 @@ mod agent_life;
 mod bad_input;
 mod batch;
 mod batch_forms;
+#[cfg(target_os = "linux")]
+mod cluster;
 mod clusters;
 mod crashes;
 mod full_disk;
@@ -11,6 +13,8 @@ mod home;
 mod jobs;
 mod leftovers;
 mod looks;
+#[cfg(target_os = "linux")]
+mod machines;
 mod mistakes;
 mod processes;
 mod promises;

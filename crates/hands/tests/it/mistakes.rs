@@ -20,8 +20,18 @@ fn wrong_flags_are_named() {
         (&["bath"], 2, "'batch'"),
         (&["ps", "--al"], 2, "--all"),
         (&["run", "--tty", "--", "true"], 125, "--tty needs a terminal"),
-        (&["hub", "--listen", "0.0.0.0:0"], 2, "other machines"),
-        (&["hub", "--listen", "127.0.0.1:0"], 2, "--insecure-loopback"),
+        (&["hub", "--listen", "0.0.0.0:0", "--insecure-loopback"], 2, "without TLS"),
+        (&["hub", "--listen", "example.org:1"], 2, "example.org:1"),
+        (&["hub", "--listen", "127.0.0.1:0", "--name", "a b"], 2, "--name a b"),
+        (&["hub", "--listen", "127.0.0.1:0", "--tls-cert", "x"], 2, "--tls-key"),
+        (&["login", "somewhere"], 2, "join string"),
+        (&["login", "hands1:10.0.0.1:8980/AAAA"], 2, "damaged"),
+        (&["login", "@absent"], 2, "absent"),
+        (&["logout", "nowhere"], 2, "nowhere"),
+        (&["worker"], 2, "not joined"),
+        (&["token", "create", "--role", "boss"], 2, "boss"),
+        (&["token", "list"], 2, "no hub runs here"),
+        (&["bazelrc"], 2, "logged in"),
         (&["worker", "unix:relative"], 2, "unix:relative"),
         (&["run", "--cluster", "nonsense here", "--", "true"], 125, "nonsense here"),
     ];
@@ -40,7 +50,8 @@ fn help_is_there_for_everything_in_eighty_columns() {
     let home = Home::new();
     let all = [
         "", "run", "batch", "shell", "ps", "status", "logs", "wait", "attach", "fetch", "cancel",
-        "workers", "agent", "hub", "worker", "doctor", "trust",
+        "workers", "agent", "hub", "worker", "doctor", "trust", "login", "logout", "token",
+        "bazelrc",
     ];
     for command in all {
         let arguments: Vec<&str> =

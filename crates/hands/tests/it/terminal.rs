@@ -230,3 +230,14 @@ fn a_person_sees_a_closing_line_and_a_bar() {
     drop(terminal.child.kill());
     drop(terminal.child.wait());
 }
+
+#[test]
+fn a_hub_on_a_terminal_shows_how_to_join_it() {
+    let home = Home::new();
+    let mut hub = Terminal::start(&home, &["hub", "--listen", "127.0.0.1:0"]);
+    hub.sees("hands login JOIN");
+    hub.sees("hands1:127.0.0.1:");
+    hub.types("\x03");
+    hub.sees("the hub stops");
+    assert_eq!(hub.ends(), Some(0));
+}

@@ -1,0 +1,239 @@
+//! `hands token` and `hands workers remove|members`: an operator's questions to a hub.
+
+use std::time::{Duration, SystemTime};
+
+use hands_client::proto::{CreateTokenRequest, Member, Token};
+use hands_client::{Cluster, Invocation, Target};
+use hands_config::{Environment, Flags, Places, Settings};
+use hands_link::Address;
+use hands_run::args::GlobalArgs;
+use hands_run::{Out, Table};
+use hands_types::ErrorClass;
+use hands_types::error::exit;
+use serde_json::{Value, json};
+
+use crate::cli::{TokenArgs, TokenCommand, TokenCreateArgs, WorkersCommand};
+use crate::front::this_program;
+use crate::problem::Problem;
+use crate::runtime;
+
+/// How long a hub that can't be reached is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Makes, lists and ends tokens.
+pub(crate) fn run(
+    args: TokenArgs,
+    global: &GlobalArgs,
+    environment: &Environment,
+    out: &Out,
+) -> Result<u8, Problem> {
+    let target = hub(global, environment)?;
+    runtime::for_a_person(async {
+        let cluster =
+            Cluster::connect(target, Invocation::new("token")?, |why| out.note(&why)).await?;
+        match args.command {
+            TokenCommand::Create(args) => create(&cluster, &args, out).await,
+            TokenCommand::List { json } => list(&cluster, json, out).await,
+            TokenCommand::Revoke(args) => {
+                let reply = cluster.revoke_token(&args.id, args.members).await?;
+                out.note(&format!("token {} is revoked", reply.id));
+                removed(&reply.removed, out);
+                Ok(exit::OK)
+            }
+        }
+    })?
+}
+
+/// Removes a member, or lists all.
+pub(crate) fn workers(
+    command: &WorkersCommand,
+    global: &GlobalArgs,
+    environment: &Environment,
+    out: &Out,
+) -> Result<u8, Problem> {
+    let target = hub(global, environment)?;
+    runtime::for_a_person(async {
+        let cluster =
+            Cluster::connect(target, Invocation::new("workers")?, |why| out.note(&why)).await?;
+        match command {
+            WorkersCommand::Remove { name } => {
+                removed(&cluster.remove_member(name).await?, out);
+                Ok(exit::OK)
+            }
+            WorkersCommand::Members { json } => members(&cluster, *json, out).await,
+        }
+    })?
+}
+
+/// The hub that is meant: the one that was named, else one of this user's on this machine, else the one that work goes to.
+pub(crate) fn hub(global: &GlobalArgs, environment: &Environment) -> Result<Target, Problem> {
+    let places = Places::find(environment)?;
+    let flags = Flags { cluster: global.cluster.clone(), local: global.local, jobs: None };
+    let settings = Settings::load(&places, environment, &flags)?;
+    let target = settings.target(&places, this_program()?);
+    let own = places.hub_socket();
+    let is_named = global.cluster.is_some() || environment.get("HANDS_CLUSTER").is_some();
+    if !is_named && std::os::unix::net::UnixStream::connect(&own).is_ok() {
+        return Ok(Target::Hub {
+            address: Address::Unix(own),
+            instance: String::new(),
+            patience: PATIENCE,
+            agent: places.agent_spec(this_program()?),
+        });
+    }
+    if matches!(target, Target::Agent(_)) {
+        return Err(Problem::new(ErrorClass::User, "no hub runs here, and no cluster is configured")
+            .hint("ask this on the hub's machine as the hub's user, log in with the role admin, or name the hub with --cluster"));
+    }
+    Ok(target)
+}
+
+async fn create(cluster: &Cluster, args: &TokenCreateArgs, out: &Out) -> Result<u8, Problem> {
+    let request = CreateTokenRequest {
+        roles: args.role.iter().map(|role| role.name().to_owned()).collect(),
+        uses: args.uses.unwrap_or(0),
+        ttl_s: args.ttl.map_or(0, |ttl| ttl.as_secs().max(1)),
+        bearer: args.bearer,
+    };
+    let reply = cluster.create_token(request).await?;
+    let token = reply.token.unwrap_or_default();
+    let line = if args.json {
+        let mut object = token_json(&token);
+        object["secret"] = json!(reply.secret);
+        object.to_string()
+    } else {
+        reply.secret
+    };
+    out.data_line(&line).map_err(closed)?;
+    if out.watched() {
+        let for_whom = if token.bearer {
+            "for a header".to_owned()
+        } else {
+            format!("for {}", nodes(token.uses))
+        };
+        out.note(&format!(
+            "token {}, {} {for_whom}, good for {}",
+            token.id,
+            token.roles.join(","),
+            left(&token)
+        ));
+        if !token.bearer && token.uses > 1 {
+            out.hint("hand it to each node on standard input: `hands worker -`, `hands login -`");
+        }
+    }
+    Ok(exit::OK)
+}
+
+async fn list(cluster: &Cluster, as_json: bool, out: &Out) -> Result<u8, Problem> {
+    let tokens = cluster.tokens().await?;
+    if as_json {
+        for token in &tokens {
+            out.data_line(&token_json(token).to_string()).map_err(closed)?;
+        }
+        return Ok(exit::OK);
+    }
+    let mut table = Table::new(&["ID", "KIND", "USED", "STATE", "ROLES"], 4);
+    for token in &tokens {
+        table.row(vec![
+            token.id.clone(),
+            if token.bearer { "bearer" } else { "join" }.to_owned(),
+            if token.bearer { String::new() } else { format!("{}/{}", token.used, token.uses) },
+            state(token),
+            token.roles.join(","),
+        ]);
+    }
+    table.print(out).map_err(closed)?;
+    Ok(exit::OK)
+}
+
+async fn members(cluster: &Cluster, as_json: bool, out: &Out) -> Result<u8, Problem> {
+    let members = cluster.members().await?;
+    if as_json {
+        for member in &members {
+            out.data_line(&member_json(member).to_string()).map_err(closed)?;
+        }
+        return Ok(exit::OK);
+    }
+    let mut table = Table::new(&["NAME", "ID", "TOKEN", "STATE", "ROLES"], 4);
+    for member in &members {
+        table.row(vec![
+            member.name.clone(),
+            member.id.clone(),
+            member.token_id.clone(),
+            if member.removed { "removed" } else { "member" }.to_owned(),
+            member.roles.join(","),
+        ]);
+    }
+    table.print(out).map_err(closed)?;
+    Ok(exit::OK)
+}
+
+fn removed(members: &[Member], out: &Out) {
+    for member in members {
+        out.note(&format!("removed {} ({})", hands_run::printable(&member.name), member.id));
+    }
+}
+
+fn state(token: &Token) -> String {
+    let seconds = seconds_left(token);
+    if token.revoked {
+        "revoked".to_owned()
+    } else if seconds == 0 {
+        "expired".to_owned()
+    } else if !token.bearer && token.used >= token.uses {
+        "used up".to_owned()
+    } else {
+        format!("{} left", left(token))
+    }
+}
+
+fn seconds_left(token: &Token) -> u64 {
+    let now =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let expires = token.expires.as_ref().and_then(|t| u64::try_from(t.seconds).ok()).unwrap_or(0);
+    expires.saturating_sub(now)
+}
+
+/// In the largest unit that leaves more than one.
+fn left(token: &Token) -> String {
+    match seconds_left(token).saturating_add(1) {
+        s if s >= 2 * 86_400 => format!("{} d", s / 86_400),
+        s if s >= 2 * 3_600 => format!("{} h", s / 3_600),
+        s if s >= 2 * 60 => format!("{} min", s / 60),
+        s => format!("{s} s"),
+    }
+}
+
+fn nodes(uses: u32) -> String {
+    if uses == 1 { "one node".to_owned() } else { format!("{uses} nodes") }
+}
+
+fn token_json(token: &Token) -> Value {
+    json!({
+        "id": token.id,
+        "kind": if token.bearer { "bearer" } else { "join" },
+        "roles": token.roles,
+        "uses": token.uses,
+        "used": token.used,
+        "created": token.created.as_ref().map(|t| t.seconds),
+        "expires": token.expires.as_ref().map(|t| t.seconds),
+        "revoked": token.revoked,
+    })
+}
+
+fn member_json(member: &Member) -> Value {
+    json!({
+        "id": member.id,
+        "name": member.name,
+        "roles": member.roles,
+        "token": member.token_id,
+        "joined": member.joined.as_ref().map(|t| t.seconds),
+        "renewed": member.renewed.as_ref().map(|t| t.seconds),
+        "removed": member.removed,
+    })
+}
+
+/// Nobody reads what is printed.
+fn closed(_: hands_run::Closed) -> Problem {
+    Problem::new(ErrorClass::Environment, "standard output is closed")
+}

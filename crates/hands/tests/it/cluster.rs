@@ -1,0 +1,323 @@
+//! Machines become a cluster by join strings, and nobody else becomes part of it.
+
+use std::fs;
+
+use crate::home::json;
+use crate::machines::{Machine, Net, Program};
+
+/// A hub for all addresses of its machine.
+fn hub(net: &Net, more: &[&str]) -> Program {
+    let mut arguments = vec!["hub", "--listen", "0.0.0.0:8980", "--name", "build"];
+    arguments.extend(more);
+    let mut hub = net.hub.start(&arguments, "");
+    hub.says("the hub serves");
+    hub
+}
+
+fn token(net: &Net, arguments: &[&str]) -> String {
+    net.hub.ok(&[&["token", "create"], arguments].concat())
+}
+
+/// `--isolation` as good as this machine has it.
+fn level(machine: &Machine) -> String {
+    crate::processes::level(&machine.home)
+}
+
+#[test]
+fn machines_become_a_cluster_by_one_string_each() {
+    let Some(net) = Net::new(3) else { return };
+    let [w1, w2, client] = &net.others[..] else { unreachable!("three were made") };
+    let (level1, level2) = (level(w1), level(w2));
+
+    // A worker that is started while its hub is away waits, and says so.
+    let first = hub(&net, &[]);
+    let join = token(&net, &["--role", "worker"]);
+    assert!(join.contains("10.77.1.1:8980") && join.contains("10.77.3.1:8980"), "{join}");
+    first.stop();
+    let mut one = w1.start(
+        &["worker", &join, "--name", "w1", "--tag", "one", "--slots", "2", "--isolation", &level1],
+        "",
+    );
+    one.says("waiting for the hub");
+    let running = hub(&net, &[]);
+    one.says("joined");
+    one.says("connected to the hub");
+    assert_eq!(one.said("waiting for the hub"), 1);
+
+    // A string for several is not taken where others read it.
+    let many = token(&net, &["--role", "worker", "--uses", "2"]);
+    let refused = w2.hands(&["worker", &many]);
+    assert!(refused.code == 2 && refused.err.contains("standard input"), "{refused:?}");
+    let arguments = [
+        "worker",
+        "-",
+        "--name",
+        "w2",
+        "--prop",
+        "shelf=2",
+        "--memory",
+        "1G",
+        "--isolation",
+        &level2,
+    ];
+    let mut two = w2.start(&arguments, &many);
+    two.says("connected to the hub");
+
+    // A user logs in by a file, and needs nothing else from then on.
+    let file = client.home.write("join", &token(&net, &["--role", "submit"]));
+    client.ok(&["login", &format!("@{}", file.display())]);
+    client.home.write("in", "sent over the wire\n");
+    let run = |more: &[&str]| {
+        let fixed = ["run", "--input", "in", "--output", "out"];
+        client.hands(
+            &[&fixed, more, &["--", "sh", "-c", "cp in out; echo from $0", "there"]].concat(),
+        )
+    };
+    for place in [["--tag", "one"], ["--prop", "shelf=2"]] {
+        let ended = run(&place);
+        assert_eq!((ended.code, ended.out.as_str()), (0, "from there\n"), "{ended:?}");
+        assert_eq!(client.home.read("out"), "sent over the wire\n");
+        fs::remove_file(client.home.work().join("out")).unwrap();
+    }
+    let workers = json(&client.ok(&["workers", "--json"]));
+    let names: Vec<_> = workers.iter().map(|w| w["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["w1", "w2"]);
+    // What it may not do, it may not: the role is submit.
+    let refused = client.hands(&["token", "create", "--role", "admin"]);
+    assert!(refused.code == 2 && refused.err.contains("admin"), "{refused:?}");
+
+    // A string that was used is worth nothing.
+    let again = w2.hands(&["login", &join]);
+    assert!(again.code == 2 && again.err.contains("used up"), "{again:?}");
+
+    // The hub is killed. One line says so, and all goes on by itself.
+    running.kill();
+    one.says("no connection to the hub");
+    let _running = hub(&net, &[]);
+    one.says("connected to the hub again");
+    assert_eq!(one.said("no connection to the hub"), 1);
+    let ended = run(&["--tag", "one"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+
+    // Both sides remember: by name, and by nothing at all.
+    one.stop();
+    let mut one = w1.start(&["worker", "--name", "w1", "--tag", "one", "--isolation", &level1], "");
+    one.says("connected to the hub");
+    two.stop();
+    let mut two = w2.start(&["worker", "build", "--name", "w2", "--isolation", &level2], "");
+    two.says("connected to the hub");
+
+    // And by the string that they joined with, as a service unit has it: that is no second use.
+    two.stop();
+    let mut two = w2.start(&arguments, &many);
+    two.says("connected to the hub");
+    let tokens = json(&net.hub.ok(&["token", "list", "--json"]));
+    let used: Vec<_> = tokens.iter().filter(|t| t["uses"] == 2).map(|t| &t["used"]).collect();
+    assert_eq!(used, [1]);
+
+    // One has to go: at once, and for good.
+    net.hub.ok(&["workers", "remove", "w1"]);
+    one.says("removed from the cluster");
+    let left = json(&client.ok(&["workers", "--json"]));
+    assert_eq!((left.len(), &left[0]["name"]), (1, &"w2".into()), "{left:?}");
+    let members = json(&net.hub.ok(&["workers", "members", "--json"]));
+    let removed: Vec<_> = members.iter().filter(|m| m["removed"] == true).collect();
+    assert_eq!((members.len(), removed.len()), (3, 1), "{members:?}");
+    assert_eq!(removed[0]["name"], "w1");
+    one.stop();
+}
+
+#[test]
+fn another_hub_at_the_same_place_is_not_taken_for_ours() {
+    let Some(net) = Net::new(2) else { return };
+    let [worker, client] = &net.others[..] else { unreachable!("two were made") };
+    let running = hub(&net, &[]);
+    let join = token(&net, &["--role", "worker"]);
+    let late = token(&net, &["--role", "submit"]);
+    client.ok(&["login", &token(&net, &["--role", "submit"])]);
+    let mut one = worker.start(&["worker", &join, "--isolation", &level(worker)], "");
+    one.says("connected to the hub");
+    running.kill();
+    // Whoever took its address has another key, and would let anybody in.
+    let state = net.hub.home.work().join("impostor");
+    let _impostor = hub(&net, &["--state", state.to_str().unwrap()]);
+    one.says("is not the cluster's hub");
+    for ended in [client.hands(&["run", "--", "true"]), client.hands(&["login", &late])] {
+        assert!(ended.err.contains("is not the cluster's hub"), "{ended:?}");
+        assert!(ended.code == 125 || ended.code == 3, "{ended:?}");
+    }
+}
+
+#[test]
+fn certificates_are_renewed_while_programs_run() {
+    let Some(net) = Net::new(2) else { return };
+    let [worker, client] = &net.others[..] else { unreachable!("two were made") };
+    let _running = hub(&net, &["--leaf-ttl", "3s"]);
+    client.ok(&["login", &token(&net, &["--role", "submit"])]);
+    let lines = client.ok(&["bazelrc"]);
+    let file = |flag: &str| {
+        let found = lines.lines().find_map(|l| l.split_once(flag)).expect(flag);
+        found.1.to_owned()
+    };
+    let certificate = file("--tls_client_certificate=");
+    let before = fs::read(&certificate).unwrap();
+    let join = token(&net, &["--role", "worker"]);
+    let mut one = worker.start(&["worker", &join, "--isolation", &level(worker)], "");
+    one.says("connected to the hub");
+    for _ in 0..3 {
+        one.says("the certificate was renewed");
+    }
+    assert_eq!(one.said("no connection"), 0);
+    // The user's ran out meanwhile.
+    let ended = client.hands(&["run", "--", "echo", "back"]);
+    assert_eq!((ended.code, ended.out.as_str()), (0, "back\n"), "{ended:?}");
+    assert_ne!(fs::read(&certificate).unwrap(), before, "the same file, a new certificate");
+    one.stop();
+}
+
+/// A gRPC call of a foreign program: one empty message; the status is printed with the trailers.
+fn curl(machine: &Machine, method: &str, more: &[&str]) -> crate::home::Ran {
+    let body = machine.home.work().join("message");
+    fs::write(&body, [0; 5]).unwrap();
+    let body = format!("@{}", body.display());
+    let url = format!("https://10.77.1.1:8980/{method}");
+    let fixed = [
+        "--silent",
+        "--show-error",
+        "--http2",
+        "--dump-header",
+        "-",
+        "--output",
+        "/dev/null",
+        "--header",
+        "content-type: application/grpc",
+        "--header",
+        "te: trailers",
+        "--data-binary",
+        &body,
+    ];
+    machine.run("curl", &[&fixed, more, &[&url]].concat())
+}
+
+const CAPABILITIES: &str = "build.bazel.remote.execution.v2.Capabilities/GetCapabilities";
+
+#[test]
+fn foreign_clients_come_by_token_or_certificate() {
+    let Some(net) = Net::new(1) else { return };
+    let client = &net.others[0];
+    let _running = hub(&net, &["--http", "10.77.1.1:8981"]);
+    client.ok(&["login", &token(&net, &["--role", "submit"])]);
+    let lines = client.ok(&["bazelrc"]);
+    assert!(lines.contains("--remote_executor=grpcs://10.77.1.1:8980"), "{lines}");
+    let file = |flag: &str| lines.lines().find_map(|l| l.split_once(flag)).expect(flag).1;
+    let authority = ["--cacert", file("--tls_certificate=")];
+    let old = [&authority[..], &["--tlsv1.2", "--tls-max", "1.2"]].concat();
+    let bearer = token(&net, &["--role", "read", "--bearer"]);
+    let header = format!("authorization: Bearer {bearer}");
+
+    let stranger = curl(client, CAPABILITIES, &old);
+    assert!(stranger.out.contains("grpc-status: 16"), "{stranger:?}");
+    let with_token = [&old[..], &["--header", &header]].concat();
+    let reader = curl(client, CAPABILITIES, &with_token);
+    assert!(reader.out.contains("grpc-status: 0"), "{reader:?}");
+    let execute = "build.bazel.remote.execution.v2.Execution/Execute";
+    let refused = curl(client, execute, &with_token);
+    assert!(refused.out.contains("grpc-status: 7"), "{refused:?}");
+    let own = ["--cert", file("--tls_client_certificate="), "--key", file("--tls_client_key=")];
+    for versions in [&old[..], &authority[..]] {
+        let member = curl(client, CAPABILITIES, &[versions, &own].concat());
+        assert!(member.out.contains("grpc-status: 0"), "{member:?}");
+    }
+    // TLS 1.2 without its AEAD suites, and what came before it.
+    for weak in [["--ciphers", "ECDHE-ECDSA-AES128-SHA256"], ["--tls-max", "1.1"]] {
+        let ended = curl(client, CAPABILITIES, &[&old[..], &weak].concat());
+        assert!(ended.code != 0 && ended.out.is_empty(), "{ended:?}");
+    }
+    net.hub.ok(&[
+        "token",
+        "revoke",
+        json(&net.hub.ok(&["token", "list", "--json"]))[0]["id"].as_str().unwrap(),
+    ]);
+    let revoked = curl(client, CAPABILITIES, &with_token);
+    assert!(revoked.out.contains("grpc-status: 16"), "{revoked:?}");
+
+    // Figures, on a listener of their own.
+    let get = |more: &[&str]| client.run("curl", &[&["--silent"], more].concat());
+    assert_eq!(get(&["http://10.77.1.1:8981/healthz"]).out, "ok\n");
+    let figures = get(&["http://10.77.1.1:8981/metrics"]).out;
+    assert!(figures.contains("\nhands_workers 0\n"), "{figures}");
+    let counted = "method=\"GetCapabilities\",code=\"Unauthenticated\"} 2";
+    assert!(figures.contains(counted), "{figures}");
+    let rebound = get(&["--header", "Host: evil.example", "http://10.77.1.1:8981/metrics"]);
+    assert!(!rebound.out.contains("hands_"), "{rebound:?}");
+    let posted =
+        get(&["--request", "POST", "--write-out", "%{http_code}", "http://10.77.1.1:8981/metrics"]);
+    assert_eq!(posted.out, "405");
+}
+
+#[test]
+fn an_operators_own_authority_serves_beside_ours() {
+    let Some(net) = Net::new(1) else { return };
+    let client = &net.others[0];
+    let dir = net.hub.home.work();
+    let at = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let make = |arguments: &[&str]| {
+        let mut command = net.hub.home.program("openssl");
+        let done = command.args(arguments).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+    make(
+        &[
+            &["req", "-x509"],
+            &key[..],
+            &["-subj", "/CN=own", "-keyout", &at("ca.key"), "-out", &at("ca.pem")],
+        ]
+        .concat(),
+    );
+    for (name, subject, extension) in [
+        ("hub", "/CN=hub", "subjectAltName=IP:10.77.1.1"),
+        ("user", "/CN=user", "extendedKeyUsage=clientAuth"),
+    ] {
+        let (key_file, out) = (at(&format!("{name}.key")), at(&format!("{name}.pem")));
+        let signed =
+            ["-CA", &at("ca.pem"), "-CAkey", &at("ca.key"), "-keyout", &key_file, "-out", &out];
+        make(
+            &[
+                &["req", "-x509"],
+                &key[..],
+                &[
+                    "-subj",
+                    subject,
+                    "-addext",
+                    extension,
+                    "-addext",
+                    "basicConstraints=critical,CA:FALSE",
+                ],
+                &signed,
+            ]
+            .concat(),
+        );
+    }
+    let _running = hub(
+        &net,
+        &[
+            "--tls-cert",
+            &at("hub.pem"),
+            "--tls-key",
+            &at("hub.key"),
+            "--client-ca",
+            &at("ca.pem"),
+            "--client-role",
+            "read",
+        ],
+    );
+    let user = ["--cacert", &at("ca.pem"), "--cert", &at("user.pem"), "--key", &at("user.key")];
+    let reader = curl(client, CAPABILITIES, &user);
+    assert!(reader.out.contains("grpc-status: 0"), "{reader:?}");
+    let refused = curl(client, "build.bazel.remote.execution.v2.Execution/Execute", &user);
+    assert!(refused.out.contains("grpc-status: 7"), "{refused:?}");
+    // Our own programs still look for the key in their join string.
+    client.ok(&["login", &token(&net, &["--role", "submit"])]);
+    client.ok(&["ps"]);
+}
