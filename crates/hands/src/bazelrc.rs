@@ -10,7 +10,7 @@ use hands_types::error::exit;
 
 use crate::cli::BazelrcArgs;
 use crate::front::this_program;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::runtime;
 
 /// Renews the certificate if it is due, and prints the lines to paste. The files that they name stay where they are.
@@ -48,11 +48,6 @@ pub(crate) fn run(
     let (certificate, key) = (identity.certificate_file(), identity.key_file());
     lines.push(format!("common:{config} --tls_client_certificate={}", certificate.display()));
     lines.push(format!("common:{config} --tls_client_key={}", key.display()));
-    for line in &lines {
-        // Nobody reads it: no reason to fail.
-        if out.data_line(line).is_err() {
-            break;
-        }
-    }
-    Ok(exit::OK)
+    let text = lines.join("\n") + "\n";
+    out.data(text.as_bytes()).map_or_else(problem::unprinted, |()| Ok(exit::OK))
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{TokenArgs, TokenCommand, TokenCreateArgs, WorkersCommand};
 use crate::front::this_program;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::runtime;
 
 /// How long a hub that can't be reached is waited for.
@@ -104,7 +104,9 @@ async fn create(cluster: &Cluster, args: &TokenCreateArgs, out: &Out) -> Result<
     } else {
         reply.secret
     };
-    out.data_line(&line).map_err(closed)?;
+    if let Err(error) = out.data_line(&line) {
+        return problem::unprinted(error);
+    }
     if out.watched() {
         let for_whom = if token.bearer {
             "for a header".to_owned()
@@ -127,10 +129,8 @@ async fn create(cluster: &Cluster, args: &TokenCreateArgs, out: &Out) -> Result<
 async fn list(cluster: &Cluster, as_json: bool, out: &Out) -> Result<u8, Problem> {
     let tokens = cluster.tokens().await?;
     if as_json {
-        for token in &tokens {
-            out.data_line(&token_json(token).to_string()).map_err(closed)?;
-        }
-        return Ok(exit::OK);
+        let lines: String = tokens.iter().map(|token| format!("{}\n", token_json(token))).collect();
+        return out.data(lines.as_bytes()).map_or_else(problem::unprinted, |()| Ok(exit::OK));
     }
     let mut table = Table::new(&["ID", "KIND", "USED", "STATE", "ROLES"], 4);
     for token in &tokens {
@@ -142,17 +142,15 @@ async fn list(cluster: &Cluster, as_json: bool, out: &Out) -> Result<u8, Problem
             token.roles.join(","),
         ]);
     }
-    table.print(out).map_err(closed)?;
-    Ok(exit::OK)
+    table.print(out).map_or_else(problem::unprinted, |()| Ok(exit::OK))
 }
 
 async fn members(cluster: &Cluster, as_json: bool, out: &Out) -> Result<u8, Problem> {
     let members = cluster.members().await?;
     if as_json {
-        for member in &members {
-            out.data_line(&member_json(member).to_string()).map_err(closed)?;
-        }
-        return Ok(exit::OK);
+        let lines: String =
+            members.iter().map(|member| format!("{}\n", member_json(member))).collect();
+        return out.data(lines.as_bytes()).map_or_else(problem::unprinted, |()| Ok(exit::OK));
     }
     let mut table = Table::new(&["NAME", "ID", "TOKEN", "STATE", "ROLES"], 4);
     for member in &members {
@@ -164,8 +162,7 @@ async fn members(cluster: &Cluster, as_json: bool, out: &Out) -> Result<u8, Prob
             member.roles.join(","),
         ]);
     }
-    table.print(out).map_err(closed)?;
-    Ok(exit::OK)
+    table.print(out).map_or_else(problem::unprinted, |()| Ok(exit::OK))
 }
 
 fn removed(members: &[Member], out: &Out) {
@@ -231,9 +228,4 @@ fn member_json(member: &Member) -> Value {
         "renewed": member.renewed.as_ref().map(|t| t.seconds),
         "removed": member.removed,
     })
-}
-
-/// Nobody reads what is printed.
-fn closed(_: hands_run::Closed) -> Problem {
-    Problem::new(ErrorClass::Environment, "standard output is closed")
 }
