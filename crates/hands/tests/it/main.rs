@@ -8,6 +8,7 @@ mod batch_forms;
 mod cluster;
 mod clusters;
 mod crashes;
+mod escapes;
 mod full_disk;
 mod home;
 mod jobs;
