@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{StageError, StoreError};
-use crate::files::{EXECUTABLE, FILE, FIXED, Temp, on_disk, open_blob};
+use crate::files::{EXECUTABLE, FIXED, Temp, on_disk, open_blob};
 use crate::index::Place;
 use crate::stage::{Directories, missing};
 use crate::store::Inner;
@@ -208,7 +208,8 @@ impl<'a> Materializer<'a> {
         let path = || dir.join(&node.name);
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(if node.executable { EXECUTABLE } else { FILE });
+        // FILE and EXECUTABLE: as literals they fit the width that each system has for modes.
+        let mode = Mode::from_raw_mode(if node.executable { 0o755 } else { 0o644 });
         let file = rustix::fs::openat(at, &node.name, flags, mode)
             .map_err(|errno| StoreError::errno("create", &path())(errno))?;
         let mut file = File::from(file);
