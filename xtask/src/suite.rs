@@ -18,6 +18,9 @@ const NEEDED: &[(&str, &str)] = &[
     ("gdb", "gdb"),
     ("git", "git"),
     ("python3", "python3"),
+    ("ip", "iproute2"),
+    ("curl", "curl"),
+    ("openssl", "openssl"),
     ("setpriv", "util-linux"),
     ("ps", "procps"),
 ];

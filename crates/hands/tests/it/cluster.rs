@@ -317,7 +317,71 @@ fn an_operators_own_authority_serves_beside_ours() {
     assert!(reader.out.contains("grpc-status: 0"), "{reader:?}");
     let refused = curl(client, "build.bazel.remote.execution.v2.Execution/Execute", &user);
     assert!(refused.out.contains("grpc-status: 7"), "{refused:?}");
-    // Our own programs still look for the key in their join string.
-    client.ok(&["login", &token(&net, &["--role", "submit"])]);
+    // Our own programs still look for the key in their join string; an operator works from afar.
+    client.ok(&["login", &token(&net, &["--role", "admin"]), "--name", "theirs"]);
     client.ok(&["ps"]);
+    let join = client.ok(&["token", "create", "--role", "worker", "--ttl", "5m"]);
+    assert!(join.starts_with("hands1:10.77.1.1:8980/"), "{join}");
+    assert_eq!(json(&client.ok(&["workers", "members", "--json"])).len(), 1);
+    client.ok(&["logout"]);
+    assert_eq!(client.hands(&["bazelrc"]).code, 2);
+    assert_eq!(client.hands(&["token", "list", "--cluster", "theirs"]).code, 2);
+}
+
+/// Whatever stands at the hub's address and ends TLS with a certificate of its own hears no word inside of it.
+#[test]
+fn a_proxy_that_ends_tls_hears_nothing() {
+    let Some(net) = Net::new(1) else { return };
+    let client = &net.others[0];
+    let running = hub(&net, &[]);
+    let join = token(&net, &["--role", "submit"]);
+    let used = token(&net, &["--role", "submit"]);
+    client.ok(&["login", &used]);
+    running.stop();
+    let at = |name: &str| net.hub.home.work().join(name).to_str().unwrap().to_owned();
+    // The authority's certificate is no secret: the proxy shows it, too.
+    let authority = client.home.hands_home().join("state/clusters/build/ca.pem");
+    let make = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=hub",
+        "-keyout",
+        &at("key"),
+        "-out",
+        &at("cert"),
+    ];
+    assert_eq!(net.hub.run("openssl", &make).code, 0);
+    let heard = at("heard");
+    let serve = format!(
+        "exec openssl s_server -accept 8980 -alpn h2 -cert {} -key {} -cert_chain {} > {heard} 2>&1",
+        at("cert"),
+        at("key"),
+        authority.display()
+    );
+    let mut command = net.hub.command("sh", &["-c", &serve]);
+    let mut proxy = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    while !fs::read_to_string(&heard).unwrap_or_default().contains("ACCEPT") {
+        assert!(proxy.try_wait().unwrap().is_none(), "{}", fs::read_to_string(&heard).unwrap());
+        std::thread::yield_now();
+    }
+    for arguments in [vec!["login", &join], vec!["run", "--", "true"]] {
+        let ended = client.hands(&arguments);
+        assert!(ended.err.contains("is not the cluster's hub"), "{ended:?}");
+    }
+    proxy.kill().unwrap();
+    proxy.wait().unwrap();
+    let heard = fs::read_to_string(&heard).unwrap();
+    assert!(!heard.contains("HTTP/2") && !heard.contains("Enrol"), "{heard}");
+    assert!(heard.contains("alert"), "the hands were shaken and let go: {heard}");
+    // And the string is as good as before.
+    let _running = hub(&net, &[]);
+    client.ok(&["login", &join]);
 }
