@@ -17,8 +17,11 @@ use crate::HubError;
 pub(super) use rows::hex;
 pub(crate) use rows::{MemberRow, TokenRow};
 
+const DAY: i64 = 24 * 3600 * 1000;
 /// How long what has ended is still listed.
-const LISTED: i64 = 30 * 24 * 3600 * 1000;
+const LISTED: i64 = 30 * DAY;
+/// How long a member that is never seen may come back: machines of a CI join once each and are never removed.
+const REMEMBERED: i64 = 400 * DAY;
 
 /// Why a node is not taken in. The node hears one sentence for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +58,9 @@ struct Known {
 impl Registry {
     pub(super) fn open(path: &Path) -> Result<Self, HubError> {
         let connection = schema::open(path)?;
-        let known = rows::read(&connection, unix_millis() - LISTED)
+        let now = unix_millis();
+        let known = rows::forget(&connection, now - LISTED, now - REMEMBERED)
+            .and_then(|()| rows::read(&connection))
             .map_err(|source| HubError::Database { what: "read", path: path.to_owned(), source })?;
         Ok(Self {
             path: path.to_owned(),
@@ -119,7 +124,9 @@ impl Registry {
         };
         self.change(|change, known| {
             row.write(change)?;
-            known.tokens.insert(row.id, row.clone());
+            // A hub that runs for years forgets as it goes.
+            rows::forget(change, now - LISTED, now - REMEMBERED)?;
+            (known.tokens, known.members) = rows::read(change)?;
             Ok(row.clone())
         })
     }
@@ -264,3 +271,6 @@ fn remove(
     }
     Ok(removed)
 }
+
+#[cfg(test)]
+mod tests;

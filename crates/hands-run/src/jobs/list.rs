@@ -98,7 +98,7 @@ async fn try_workers(args: &WorkersArgs, front: &FrontEnd) -> Result<u8, RunErro
     }
     table.print(&front.out)?;
     if workers.is_empty() {
-        front.out.note("no worker is connected; `hands worker ADDRESS` starts one");
+        front.out.note("no worker is connected; `hands worker JOIN` starts one");
     }
     Ok(exit::OK)
 }

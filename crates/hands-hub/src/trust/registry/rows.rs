@@ -149,14 +149,26 @@ fn roles(row: &Row<'_>, column: usize) -> rusqlite::Result<Roles> {
 
 type Tables = (BTreeMap<TokenId, TokenRow>, BTreeMap<MemberId, MemberRow>);
 
-/// Both tables, after what ended before `since` was forgotten.
-pub(super) fn read(connection: &Connection, since: i64) -> rusqlite::Result<Tables> {
-    connection.execute("DELETE FROM members WHERE removed = 1 AND renewed < ?1", [since])?;
+/// Forgets what ended before `listed`, and members that were last seen before `remembered`; milliseconds since 1970.
+pub(super) fn forget(
+    connection: &Connection,
+    listed: i64,
+    remembered: i64,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "DELETE FROM members WHERE (removed = 1 AND renewed < ?1) OR renewed < ?2",
+        [listed, remembered],
+    )?;
     // A token whose members are still here is the way to end them all.
     connection.execute(
         "DELETE FROM tokens WHERE expires < ?1 AND id NOT IN (SELECT token FROM members)",
-        [since],
+        [listed],
     )?;
+    Ok(())
+}
+
+/// Both tables.
+pub(super) fn read(connection: &Connection) -> rusqlite::Result<Tables> {
     let tokens = connection
         .prepare(
             "SELECT id, roles, bearer, public_key, hash, uses, used, created, expires, revoked FROM tokens",
