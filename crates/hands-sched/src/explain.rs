@@ -14,7 +14,7 @@ use crate::view::Waiting;
 impl Scheduler {
     /// Why an operation does not run yet; none if it runs or is unknown.
     pub fn explain(&self, now: Time, operation: OperationId) -> Option<Waiting> {
-        let op = &self.operations[*self.by_id.get(&operation)?];
+        let op = &self.operations[self.by_id.get(operation)?];
         if op.leases.iter().any(|l| l.started.is_some() && matches!(l.holder, Holder::Session(_))) {
             return None;
         }

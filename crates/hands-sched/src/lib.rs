@@ -23,6 +23,7 @@ mod classes;
 mod config;
 mod effect;
 mod explain;
+mod id_table;
 mod input;
 mod leases;
 mod needs;

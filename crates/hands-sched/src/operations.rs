@@ -19,7 +19,7 @@ impl Scheduler {
         held: Option<Held>,
         out: &mut Vec<Effect>,
     ) {
-        if self.by_id.contains_key(&id) {
+        if self.by_id.get(id).is_some() {
             return;
         }
         let limit = self.config.max_classes;
@@ -77,12 +77,12 @@ impl Scheduler {
         (attempt, held): (Option<Attempt>, Option<Held>),
         out: &mut Vec<Effect>,
     ) {
-        if self.by_id.contains_key(&id) {
+        if self.by_id.get(id).is_some() {
             return;
         }
         self.submit(now, id, spec, held, out);
-        if let Some(at) = self.by_id.get(&id) {
-            let op = &mut self.operations[*at];
+        if let Some(at) = self.by_id.get(id) {
+            let op = &mut self.operations[at];
             op.restored = true;
             op.attempt = op.attempt.max(attempt.map_or(0, |attempt| attempt.0));
         }
@@ -106,7 +106,7 @@ impl Scheduler {
     }
 
     pub(crate) fn cancel(&mut self, id: OperationId, out: &mut Vec<Effect>) {
-        let Some(&at) = self.by_id.get(&id) else { return };
+        let Some(at) = self.by_id.get(id) else { return };
         if self.operations[at].leases.is_empty() {
             self.dequeue(at);
         }
@@ -128,7 +128,7 @@ impl Scheduler {
             self.tell_cancelled(&lease, self.operations[at].id, out);
         }
         let op = self.operations.remove(at).expect("only live operations end");
-        self.by_id.remove(&op.id);
+        self.by_id.remove(op.id);
         for tree in op.inputs {
             self.trees.release(tree);
         }
@@ -225,7 +225,7 @@ impl Scheduler {
         id: OperationId,
         attempt: Attempt,
     ) -> Option<(OperationAt, usize)> {
-        let &at = self.by_id.get(&id)?;
+        let at = self.by_id.get(id)?;
         let mine = |l: &Lease| l.holder == Holder::Session(session) && l.attempt == attempt;
         Some((at, self.operations[at].leases.iter().position(mine)?))
     }

@@ -7,6 +7,7 @@ use hands_types::{Attempt, InvocationId, OperationId, SessionId, Time, WorkerId}
 use crate::classes::Classes;
 use crate::config::SchedulerConfig;
 use crate::effect::Effect;
+use crate::id_table::IdTable;
 use crate::input::Input;
 use crate::queue::Fairness;
 use crate::slab::Slab;
@@ -21,7 +22,7 @@ use crate::view::{Counts, OperationView, Place, WorkerView};
 pub struct Scheduler {
     pub(crate) config: SchedulerConfig,
     pub(crate) operations: Slab<Operation>,
-    pub(crate) by_id: BTreeMap<OperationId, OperationAt>,
+    pub(crate) by_id: IdTable,
     pub(crate) classes: Classes,
     pub(crate) invocations: Slab<Invocation>,
     pub(crate) invocation_by_id: BTreeMap<InvocationId, InvocationAt>,
@@ -57,7 +58,7 @@ impl Scheduler {
         Self {
             config,
             operations: Slab::new(),
-            by_id: BTreeMap::new(),
+            by_id: IdTable::new(),
             classes: Classes::new(),
             invocations: Slab::new(),
             invocation_by_id: BTreeMap::new(),
@@ -113,12 +114,12 @@ impl Scheduler {
 
     /// One operation; none once it has ended.
     pub fn operation(&self, operation: OperationId) -> Option<OperationView> {
-        self.by_id.get(&operation).map(|at| self.view(&self.operations[*at]))
+        self.by_id.get(operation).map(|at| self.view(&self.operations[at]))
     }
 
     /// All operations that have not ended, by id, that is by time.
     pub fn operations(&self) -> impl Iterator<Item = OperationView> {
-        self.by_id.values().map(|at| self.view(&self.operations[*at]))
+        self.by_id.sorted().map(|at| self.view(&self.operations[at]))
     }
 
     /// All sessions that are connected or expected back, by worker.
