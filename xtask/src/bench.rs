@@ -1,8 +1,10 @@
 //! `cargo xtask bench [PART…]`: builds the release program and the harness of `bench/` and runs them. A whole run is
 //! recorded in `bench/results/core.md`; a run of some parts is only shown.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, ensure};
 
@@ -17,16 +19,30 @@ pub(crate) fn run(root: &Path, parts: &[String]) -> Result<()> {
         .map_or_else(|| root.join("target"), Into::into)
         .join("release");
     let results = root.join("bench/results");
+    let record = results.join("core.md");
     let mut harness = Command::new(target.join("hands-bench"));
     harness.arg(target.join("hands")).args(parts).current_dir(root);
     if parts.is_empty() {
         std::fs::create_dir_all(&results)?;
-        harness.env("HANDS_BENCH_RECORD", results.join("core.md"));
+        harness.env("HANDS_BENCH_RECORD", &record);
     }
     let status = harness.status()?;
     ensure!(status.success(), "hands-bench: {status}");
-    if parts.is_empty() || parts.iter().any(|p| p == "sched") {
-        cargo(&["run", "--release", "--package", "hands-sched", "--example", "bench"])?;
+    // Programs of their own: one core alone, and what the sandbox costs without anything around it.
+    for (part, package) in [("sched", "hands-sched"), ("sandbox", "hands-sandbox")] {
+        if !parts.is_empty() && !parts.iter().any(|p| p == part) {
+            continue;
+        }
+        let arguments = ["run", "--quiet", "--release", "--package", package, "--example", "bench"];
+        let mut command = Command::new(env!("CARGO"));
+        let output = command.args(arguments).current_dir(root).stderr(Stdio::inherit()).output()?;
+        ensure!(output.status.success(), "the bench of {package}: {}", output.status);
+        let text = String::from_utf8_lossy(&output.stdout);
+        print!("{text}");
+        if parts.is_empty() {
+            let mut record = OpenOptions::new().append(true).open(&record)?;
+            write!(record, "\n## {package} alone\n\n```text\n{text}```\n")?;
+        }
     }
     Ok(())
 }
