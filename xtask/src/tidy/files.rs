@@ -23,7 +23,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
     (concat!("npmjs", ".org"), "a package registry's host"),
     (concat!("pypi", ".org"), "a package registry's host"),
     (concat!("pythonhosted", ".org"), "a package registry's host"),
-    (concat!("proxy.golang", ".org"), "a package registry's host"),
+    (concat!("proxy.go", "lang.org"), "a package registry's host"),
 ];
 
 /// Crates that may read the environment in their own code.
