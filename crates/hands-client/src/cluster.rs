@@ -13,9 +13,9 @@ use hands_proto::reapi::{GetCapabilitiesRequest, ServerCapabilities};
 use hands_proto::v1::jobs_client::JobsClient;
 use hands_proto::v1::{
     DrainWorkerRequest, GetRequest, HelloReply, InfoReply, InfoRequest, Job as JobInfo, JobState,
-    ListRequest, ListWorkersRequest, SnapshotProgress, WorkerInfo,
+    ListRequest, ListWorkersRequest, Property, SnapshotProgress, WorkerInfo,
 };
-use hands_types::{DigestFunction, RelPath};
+use hands_types::{DigestFunction, Platform, RelPath};
 use prost::Message;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
@@ -251,7 +251,18 @@ impl Cluster {
             return Ok(info.clone());
         }
         let mut client = JobsClient::new(self.channel());
-        self.answer("its state", client.info(self.request(InfoRequest {})).await)
+        self.answer("its state", client.info(self.request(InfoRequest::default())).await)
+    }
+
+    /// The host roots of workers that could take an action with this platform, the most offered first.
+    pub(crate) async fn host_roots(&self, platform: &Platform) -> Result<Vec<String>, ClientError> {
+        let pairs = platform.properties().iter();
+        let platform =
+            pairs.map(|(name, value)| Property { name: name.clone(), value: value.clone() });
+        let request = InfoRequest { platform: platform.collect() };
+        let mut client = JobsClient::new(self.channel());
+        let reply = client.info(self.request(request)).await;
+        Ok(self.answer("what its workers offer", reply)?.host_roots)
     }
 
     /// Actions, newest first.
@@ -355,7 +366,7 @@ async fn greet(
     peer: &str,
     encoded: &Bytes,
 ) -> Result<Option<InfoReply>, ClientError> {
-    let mut request = Request::new(InfoRequest {});
+    let mut request = Request::new(InfoRequest::default());
     metadata::insert_metadata(request.metadata_mut(), encoded);
     match JobsClient::new(channel.clone()).info(request).await {
         Ok(reply) => {

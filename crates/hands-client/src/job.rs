@@ -105,13 +105,17 @@ impl Submission {
 }
 
 impl Cluster {
-    /// Submits an action: uploads Action and Command and calls Execute. The input root must be in the store.
-    pub async fn submit(&self, spec: JobSpec) -> Result<Job, ClientError> {
+    /// Submits an action: uploads Action and Command and calls Execute. The input root must be in the store. What it can see
+    /// of a worker's own files becomes part of its key first, where its result may be recorded
+    /// ([`Cluster::name_host_root`]).
+    pub async fn submit(&self, mut spec: JobSpec) -> Result<Job, ClientError> {
+        self.name_host_root(&mut spec).await?;
         let encoded = spec.encode(self.function())?;
         self.submit_encoded(spec, encoded).await
     }
 
-    /// Submits an action whose messages were encoded before. Submitting the same encoded job twice is one submission.
+    /// Submits an action whose messages were encoded before. Submitting the same encoded job twice is one submission. One
+    /// that may be recorded should have its host root named ([`Cluster::name_host_root`]).
     pub async fn submit_encoded(
         &self,
         spec: JobSpec,

@@ -17,6 +17,7 @@ mod cluster;
 mod error;
 mod escape;
 mod fetch;
+mod host_root;
 mod ids;
 mod job;
 mod metadata;

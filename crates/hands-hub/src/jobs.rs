@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use hands_proto::v1::jobs_server::Jobs;
 use hands_proto::{unpack, v1};
-use hands_types::OperationId;
+use hands_sched::Needs;
 use hands_types::id::ID_LENGTH;
+use hands_types::{OperationId, Platform};
 use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -30,10 +31,17 @@ const INPUT_PIECE: usize = 64 << 10;
 
 #[tonic::async_trait]
 impl Jobs for JobsService {
-    async fn info(&self, _: Request<v1::InfoRequest>) -> Result<Response<v1::InfoReply>, Status> {
+    async fn info(
+        &self,
+        request: Request<v1::InfoRequest>,
+    ) -> Result<Response<v1::InfoReply>, Status> {
         let hub = &self.0;
-        let (workers, host_roots, (queued, running, _)) =
-            hub.ask(|core| (core.workers().len(), core.host_roots(), core.counts())).await?;
+        let asked = request.into_inner().platform.into_iter().map(|p| (p.name, p.value)).collect();
+        let needs = Needs::from_platform(&Platform::new(asked))
+            .map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let (workers, host_roots, (queued, running, _)) = hub
+            .ask(move |core| (core.workers().len(), core.host_roots(&needs), core.counts()))
+            .await?;
         let usage = hub.store.usage();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Ok(Response::new(v1::InfoReply {

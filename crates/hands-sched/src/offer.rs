@@ -21,6 +21,13 @@ pub struct Offer {
     pub ahead: u32,
 }
 
+impl Offer {
+    /// Whether such a worker could ever take an action with these needs.
+    pub fn meets(&self, needs: &Needs) -> bool {
+        Profile::new(self).unmet(&self.resources, needs).is_none()
+    }
+}
+
 /// The part of an offer that many workers have in common: all but name and size.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Profile {

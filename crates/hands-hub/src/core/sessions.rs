@@ -234,7 +234,7 @@ impl Core {
     }
 }
 
-fn offer(hello: &v1::Hello) -> Offer {
+pub(super) fn offer(hello: &v1::Hello) -> Offer {
     let mut properties: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for property in &hello.properties {
         properties.entry(property.name.clone()).or_default().insert(property.value.clone());

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hands_proto::v1;
-use hands_sched::Place;
+use hands_sched::{Needs, Place};
 use hands_types::OperationId;
 use hands_types::platform::property;
 
+use super::sessions::offer;
 use super::{Core, OpState, Stage};
 use crate::db::Record;
 use crate::jobs::job_of;
@@ -123,10 +124,11 @@ impl Core {
         workers
     }
 
-    /// Digests of the host roots that connected workers offer, the most offered first.
-    pub(crate) fn host_roots(&self) -> Vec<String> {
+    /// Digests of the host roots of connected workers that could take an action with these needs, the most offered first.
+    pub(crate) fn host_roots(&self, needs: &Needs) -> Vec<String> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        let properties = self.sessions.values().flat_map(|session| &session.hello.properties);
+        let able = self.sessions.values().filter(|session| offer(&session.hello).meets(needs));
+        let properties = able.flat_map(|session| &session.hello.properties);
         for offered in properties.filter(|p| p.name == property::HOST_ROOT) {
             *counts.entry(&offered.value).or_default() += 1;
         }

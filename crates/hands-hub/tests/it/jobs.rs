@@ -63,7 +63,8 @@ async fn lists_and_prefixes() {
     assert_eq!(unknown.code(), Code::NotFound);
     assert!(unknown.message().contains("7777"));
 
-    let info = soon("info", client.jobs().info(v1::InfoRequest {})).await.unwrap().into_inner();
+    let info =
+        soon("info", client.jobs().info(v1::InfoRequest::default())).await.unwrap().into_inner();
     assert_eq!((info.workers, info.queued + info.running), (1, 1));
     assert_eq!(info.host_roots, ["aa/1"]);
     assert_eq!(info.hub_id, world.hub.id());

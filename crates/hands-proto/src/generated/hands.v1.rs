@@ -1495,8 +1495,12 @@ pub mod workers_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct InfoRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct InfoRequest {
+    /// What an action asks of its worker: only workers that could take it count for `host_roots`.
+    #[prost(message, repeated, tag = "1")]
+    pub platform: ::prost::alloc::vec::Vec<Property>,
+}
 impl ::prost::Name for InfoRequest {
     const NAME: &'static str = "InfoRequest";
     const PACKAGE: &'static str = "hands.v1";
@@ -1517,7 +1521,7 @@ pub struct InfoReply {
     pub started: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(uint32, tag = "4")]
     pub workers: u32,
-    /// Digests of the host roots that connected workers offer, the most offered first.
+    /// Digests of the host roots that these workers offer, the most offered first.
     #[prost(string, repeated, tag = "5")]
     pub host_roots: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(uint64, tag = "6")]

@@ -11,6 +11,7 @@ mod crashes;
 mod escapes;
 mod full_disk;
 mod home;
+mod host_roots;
 mod jobs;
 mod leftovers;
 mod looks;
