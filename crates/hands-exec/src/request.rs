@@ -13,6 +13,9 @@ use tokio::sync::mpsc;
 pub struct ExecRequest {
     /// The input root: staged directories relative to the launcher's `cache_dir`, topmost first.
     pub lowers: Vec<PathBuf>,
+    /// Staged directories that take the place of the host's root, topmost first; none for the host's. The executor's
+    /// default variables, which speak of the host's directories, are left out then.
+    pub root: Vec<PathBuf>,
     /// Staged directories that are mounted read-only at a place of their own.
     pub layers: Vec<Layer>,
     /// What to run in it.

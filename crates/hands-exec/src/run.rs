@@ -268,12 +268,14 @@ impl Ends {
         defaults: &[(String, String)],
     ) -> Result<(Request, Streams), ExecError> {
         let argv = command::arguments(&request.command)?;
+        let defaults = if request.root.is_empty() { defaults } else { &[] };
         let env = command::environment(&request.command, request.terminal.as_ref(), defaults)?;
         let below = request.command.working_directory.as_str();
         let cwd =
             if below.is_empty() { request.root_at.clone() } else { request.root_at.join(below) };
         let sandbox = Request {
             lowers: request.lowers,
+            root: request.root,
             layers: request.layers,
             root_at: request.root_at,
             cwd,

@@ -11,7 +11,7 @@
 //! | `scratch` | `memory` or `disk`: where what the action writes is kept; outputs larger than memory need `disk` |
 //! | `input-root` | `overlay` or `copy`: in a copy input directories can be renamed, which fails in an overlay (EXDEV) |
 //! | `InputRootAbsolutePath` | absolute path at which the input root appears |
-//! | `layer` | `PATH=HASH/SIZE`: a tree that is mounted read-only; must be in the store |
+//! | `layer` | `PATH=HASH/SIZE`: a tree that is mounted read-only; `/=HASH/SIZE,HASH/SIZE…`: the whole root in place of the worker's, topmost first; must be in the store |
 //! | `container-image`, `Pool` | only workers that offer them take the action |
 //! | `EstimatedComputeUnits`, `EstimatedFreeDiskBytes`, `cache-silo-key`, `dockerNetwork`, `dockerPrivileged`, `dockerRunAsRoot`, `no-cache`, `no-remote-cache`, `persistentWorkerKey`, `persistentWorkerProtocol`, `preserve-workspace`, `recycle-runner`, `requires-network`, `requires-worker-protocol`, `supports-workers`, `workload-isolation-type` | hints of other engines: ignored |
 //!
@@ -22,14 +22,14 @@ use std::sync::Arc;
 
 use hands_proto::reapi;
 use hands_sched::Needs;
-use hands_types::platform::property;
+use hands_types::platform::{Layers, property};
 use hands_types::{Digest, DigestFunction, Platform};
 
 /// What an action asks for, read and checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Wishes {
     pub(crate) needs: Arc<Needs>,
-    /// Trees that are mounted beside the input root.
+    /// Trees that are mounted beside the input root, or are the root.
     pub(crate) layers: Vec<Digest>,
     /// It can reach beyond its worker, so an attempt may have had effects.
     pub(crate) host_network: bool,
@@ -77,24 +77,10 @@ pub(crate) fn read(
             ));
         }
     }
-    let layers = platform
-        .all(property::LAYER)
-        .map(|value| {
-            if value.starts_with("/=") {
-                let why = "a layer can't be the whole root; give it a directory of its own, such as /opt/tools";
-                return Err(bad(property::LAYER, value, why.to_owned()));
-            }
-            layer(value, function).ok_or_else(|| {
-                bad(
-                    property::LAYER,
-                    value,
-                    "expected PATH=HASH/SIZE with an absolute path".to_owned(),
-                )
-            })
-        })
-        .collect::<Result<_, _>>()?;
+    let layers = Layers::read(&platform, function)
+        .map_err(|e| bad(property::LAYER, &e.value, format!("expected {}", e.expected)))?;
     let host_network = platform.all(property::NETWORK).any(|value| value == "host");
-    Ok(Wishes { needs: Arc::new(needs), layers, host_network })
+    Ok(Wishes { needs: Arc::new(needs), layers: layers.digests().collect(), host_network })
 }
 
 fn one_of(platform: &Platform, name: &str, values: &[&str]) -> Result<(), BadProperty> {
@@ -106,20 +92,6 @@ fn one_of(platform: &Platform, name: &str, values: &[&str]) -> Result<(), BadPro
             why: format!("expected {}", values.join(" or ")),
         }),
     }
-}
-
-fn layer(value: &str, function: DigestFunction) -> Option<Digest> {
-    let (path, digest) = value.split_once('=')?;
-    if !is_plain_absolute(path) {
-        return None;
-    }
-    // A layer has the action's function, named or not.
-    let plain = digest
-        .strip_prefix(function.name())
-        .and_then(|rest| rest.strip_prefix('/'))
-        .unwrap_or(digest);
-    let (hash, size) = plain.split_once('/')?;
-    Digest::from_hex(function, hash, size.parse().ok()?).ok()
 }
 
 fn is_plain_absolute(path: &str) -> bool {

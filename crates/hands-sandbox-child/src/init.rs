@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering;
 
 use crate::command::start_command;
 use crate::job::{Job, Stack, step, text};
+use crate::own_root;
 use crate::sys::{self, HERE, Res, arg, call, clone_on, mount};
 
 const NONE: &CStr = c"";
@@ -58,6 +59,9 @@ extern "C" fn init(address: usize) -> ! {
             let _woken = call(libc::SYS_futex, job.go.as_ptr() as usize, wait, 0, 0, 0);
         }
         set_scratch(job);
+        if !job.own_root.is_null() {
+            done(job, own_root::assemble(text(job.own_root)));
+        }
         mount_inputs(job);
         job.report.marks[1] = sys::micros();
         // The command inherits the score at its creation; ours goes back when it has memory of its own.
@@ -127,7 +131,17 @@ unsafe fn mount_inputs(job: &mut Job) {
             must!(job, step::LAYER, bound);
         }
         // The overlay holds its own clones of its layers; the cache with all other input roots goes out of sight.
-        must!(job, step::MOUNT, mount(c"/run", c"/hands", NONE, libc::MS_BIND, NONE));
+        if job.own_root.is_null() {
+            must!(job, step::MOUNT, mount(c"/run", c"/hands", NONE, libc::MS_BIND, NONE));
+        } else {
+            done(job, own_root::enter());
+        }
+    }
+}
+
+fn done(job: &mut Job, result: Result<(), (u32, sys::Errno)>) {
+    if let Err((step, errno)) = result {
+        job.fail(step, errno)
     }
 }
 

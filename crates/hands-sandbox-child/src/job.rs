@@ -45,7 +45,7 @@ impl SlotFacts {
 pub struct LayerMount {
     /// The directory in the slot's view of the cache.
     pub source: *const c_char,
-    /// Where it appears.
+    /// Where it is mounted: beneath [`crate::NEW_ROOT`] with a root of its own.
     pub target: *const c_char,
 }
 
@@ -102,7 +102,10 @@ pub struct Job {
     pub disk: *const c_char,
     /// Options of the overlay; null to bind the scratch's `u` directory instead.
     pub overlay: *const c_char,
-    /// Where the input root appears. Null at `Process`, where it is in place.
+    /// Options of the overlay that takes the place of the host's root; null for the host's.
+    pub own_root: *const c_char,
+    /// Where the input root is mounted: beneath [`crate::NEW_ROOT`] with a root of its own. Null at `Process`, where it
+    /// is in place.
     pub root_at: *const c_char,
     /// Layers to mount.
     pub layers: *const LayerMount,

@@ -14,9 +14,11 @@ mod command;
 mod init;
 mod job;
 mod landlock;
+mod own_root;
 pub mod sys;
 
 pub use crate::command::start_command;
 pub use crate::init::start_init;
 pub use crate::job::{Job, LayerMount, MAX_RLIMITS, Report, ResourceLimit, SlotFacts, Stack, step};
 pub use crate::landlock::{abi as landlock_abi, ruleset as landlock_ruleset};
+pub use crate::own_root::NEW_ROOT;

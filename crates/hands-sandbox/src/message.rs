@@ -6,6 +6,7 @@ use std::path::{Component, Path};
 use std::time::Duration;
 
 use hands_sandbox_child::{Report, step};
+use hands_types::limits::MAX_ROOT_LAYERS;
 use rustix::fs::MemfdFlags;
 
 use crate::outcome::{Marks, StartError, Status, Step};
@@ -34,6 +35,10 @@ pub(crate) fn encode_request(
     body.u64(request.lowers.len() as u64);
     for lower in &request.lowers {
         body.path(lower);
+    }
+    body.u64(request.root.len() as u64);
+    for layer in &request.root {
+        body.path(layer);
     }
     body.u64(request.layers.len() as u64);
     for layer in &request.layers {
@@ -71,7 +76,14 @@ fn check(request: &Request, copies_only: bool) -> Result<(), SandboxError> {
             request.lowers.len()
         ));
     }
-    for dir in request.lowers.iter().chain(request.layers.iter().map(|l| &l.dir)) {
+    if request.root.len() > MAX_ROOT_LAYERS {
+        return invalid(format!(
+            "a root of {} layers: at most {MAX_ROOT_LAYERS} are possible",
+            request.root.len()
+        ));
+    }
+    let layers = request.layers.iter().map(|l| &l.dir);
+    for dir in request.lowers.iter().chain(layers).chain(&request.root) {
         let plain = dir.components().all(|c| matches!(c, Component::Normal(_)));
         let special = dir.as_os_str().as_encoded_bytes().iter().any(|b| b":,\\\0".contains(b));
         if !plain || special || dir.as_os_str().is_empty() {
@@ -89,7 +101,7 @@ fn check(request: &Request, copies_only: bool) -> Result<(), SandboxError> {
             request.cwd.display()
         ));
     }
-    if copies_only && !request.layers.is_empty() {
+    if copies_only && !(request.layers.is_empty() && request.root.is_empty()) {
         return invalid(
             "layers need mounts, which the isolation level process does without".to_owned(),
         );
@@ -137,6 +149,8 @@ pub(crate) struct Order<'a> {
     pub(crate) root_at: &'a CStr,
     pub(crate) cwd: &'a CStr,
     pub(crate) lowers: Vec<&'a CStr>,
+    /// The layers of a root of the action's own; empty for the host's.
+    pub(crate) root: Vec<&'a CStr>,
     pub(crate) layers: Vec<(&'a CStr, &'a CStr)>,
     pub(crate) argv: Vec<&'a CStr>,
     pub(crate) env: Vec<&'a CStr>,
@@ -162,6 +176,7 @@ impl<'a> Order<'a> {
             root_at: r.text()?,
             cwd: r.text()?,
             lowers: r.texts()?,
+            root: r.texts()?,
             layers: (0..r.count()?).map(|_| Some((r.text()?, r.text()?))).collect::<Option<_>>()?,
             argv: r.texts()?,
             env: r.texts()?,

@@ -11,6 +11,11 @@ pub struct Request {
     /// The input root as directories relative to the launcher's `cache_dir`, topmost first, 1 to 8 of them. Their
     /// paths may not hold `:`, `,`, `\` or `..`.
     pub lowers: Vec<PathBuf>,
+    /// The whole root as directories of the cache, topmost first, at most 128, in place of what the launcher shows of
+    /// the host; none for the host's. `/proc`, `/dev`, `/sys`, `/tmp` and home are the action's own there too, and
+    /// `/etc/hosts`, `/etc/resolv.conf` and `/etc/hostname` the slot's; `/etc/passwd`, `/etc/group` and
+    /// `/etc/nsswitch.conf` are where the directories have none. Refused at `Process`.
+    pub root: Vec<PathBuf>,
     /// Directories of the cache that are shown read-only at a place of their own. Refused at `Process`.
     pub layers: Vec<Layer>,
     /// Absolute path at which the input root appears (below a directory of the host that is shown, it must exist
@@ -109,6 +114,7 @@ impl Request {
     pub fn new(lower: impl Into<PathBuf>, argv: Vec<CString>, stdio: Stdio) -> Self {
         Self {
             lowers: vec![lower.into()],
+            root: Vec::new(),
             layers: Vec::new(),
             root_at: PathBuf::from(crate::ROOT_INSIDE),
             cwd: PathBuf::from(crate::ROOT_INSIDE),

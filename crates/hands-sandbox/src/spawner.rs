@@ -9,6 +9,7 @@ mod job;
 mod kill;
 mod mount_points;
 mod network;
+mod own_root;
 mod process;
 mod root;
 mod serve;

@@ -32,5 +32,7 @@ pub const AGENT_IDLE: Duration = Duration::from_secs(15 * 60);
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Default store quota at most, bytes; a tenth of the disk if that is less.
 pub const STORE_QUOTA: u64 = 20 << 30;
+/// Most layers of an action's own root. Their names have to fit the one page of options that a mount takes.
+pub const MAX_ROOT_LAYERS: usize = 128;
 /// Disk space that always stays free, bytes.
 pub const DISK_RESERVE: u64 = 2 << 30;

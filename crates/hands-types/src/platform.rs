@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+mod layers;
+
+pub use layers::{BadLayer, Layers};
+
 /// An action's platform: sorted properties, in which one name may stand more than once (REAPI v2, `Platform`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Platform {
@@ -70,7 +74,8 @@ pub mod property {
     pub const CPU: &str = "cpu";
     /// Memory in bytes, or with K, M, G, T (powers of 1024).
     pub const MEMORY: &str = "memory";
-    /// `PATH=HASH/SIZE`: a directory tree that is mounted read-only at an absolute path.
+    /// `PATH=HASH/SIZE`: a directory tree that is mounted read-only at an absolute path; `/=HASH/SIZE,HASH/SIZE…`: the
+    /// whole root, topmost first. [`super::Layers`] reads it.
     pub const LAYER: &str = "layer";
     /// Absolute path at which the input root appears (Chromium's and reclient's convention).
     pub const ROOT_PATH: &str = "InputRootAbsolutePath";

@@ -10,7 +10,7 @@ use hands_exec::{
 use hands_proto::{function_from_proto, reapi, v1};
 use hands_sched::Needs;
 use hands_slots::{LeaseId, LeaseTerms};
-use hands_types::platform::property;
+use hands_types::platform::{Layers, property};
 use hands_types::{Attempt, Digest, DigestFunction, Platform, RelPath, Resources};
 use prost::Message as _;
 
@@ -27,8 +27,8 @@ pub(crate) struct Plan {
     pub(crate) instance: String,
     pub(crate) function: DigestFunction,
     pub(crate) input_root: Digest,
-    /// Trees that are mounted, with their places.
-    pub(crate) layers: Vec<(PathBuf, Digest)>,
+    /// Trees that are mounted beside it, or as the whole root.
+    pub(crate) layers: Layers,
     pub(crate) command: Command,
     pub(crate) outputs: OutputSpec,
     pub(crate) forms: DirectoryForms,
@@ -45,6 +45,13 @@ pub(crate) struct Plan {
     pub(crate) terminal: Option<Terminal>,
     pub(crate) stdin: bool,
     pub(crate) queued: Option<prost_types::Timestamp>,
+}
+
+impl Plan {
+    /// All trees that must stand on disk: the input root, then the layers.
+    pub(crate) fn trees(&self) -> impl Iterator<Item = Digest> {
+        std::iter::once(self.input_root).chain(self.layers.digests())
+    }
 }
 
 /// Reads the name of an attempt.
@@ -96,7 +103,7 @@ pub(crate) fn read(lease: &v1::Lease) -> Result<Plan, String> {
         instance: lease.instance_name.clone(),
         function,
         input_root,
-        layers: layers(&platform, function)?,
+        layers: Layers::read(&platform, function).map_err(|e| e.to_string())?,
         forms: forms(&command),
         legacy,
         outputs: OutputSpec { declared, working_directory: working_directory.clone() },
@@ -194,27 +201,6 @@ fn root_at(platform: &Platform) -> Result<PathBuf, String> {
             path.escape_debug()
         )),
     }
-}
-
-fn layers(platform: &Platform, function: DigestFunction) -> Result<Vec<(PathBuf, Digest)>, String> {
-    let read = |value: &str| {
-        let (at, digest) = value.split_once('=')?;
-        let plain = digest
-            .strip_prefix(function.name())
-            .and_then(|d| d.strip_prefix('/'))
-            .unwrap_or(digest);
-        let (hash, size) = plain.split_once('/')?;
-        let digest = Digest::from_hex(function, hash, size.parse().ok()?).ok()?;
-        at.starts_with('/').then(|| (PathBuf::from(at), digest))
-    };
-    platform
-        .all(property::LAYER)
-        .map(|value| {
-            read(value).ok_or_else(|| {
-                format!("the layer `{}` is not PATH=HASH/SIZE", value.escape_debug())
-            })
-        })
-        .collect()
 }
 
 fn deadline(action: &reapi::Action) -> Option<Duration> {

@@ -40,6 +40,8 @@ pub(crate) struct Fetcher {
 pub(crate) struct Prepared {
     /// The input root: topmost first, relative to the stager's root.
     pub(crate) lowers: Vec<PathBuf>,
+    /// The action's own root, topmost first; none for the host's.
+    pub(crate) root: Vec<PathBuf>,
     pub(crate) layers: Vec<Layer>,
     #[expect(dead_code, reason = "held so that the trees stay")]
     staged: Vec<Staged>,
@@ -68,9 +70,7 @@ impl Fetcher {
 
     /// Fetches and stages all that an action needs.
     pub(crate) async fn prepare(&self, plan: &Plan) -> Result<Prepared, Conclusion> {
-        let roots: Vec<Digest> = std::iter::once(plan.input_root)
-            .chain(plan.layers.iter().map(|(_, digest)| *digest))
-            .collect();
+        let roots: Vec<Digest> = plan.trees().collect();
         let mut staged = Vec::with_capacity(roots.len() + 1);
         let mut missing = Vec::new();
         for (i, root) in roots.iter().enumerate() {
@@ -93,8 +93,8 @@ impl Fetcher {
     pub(crate) fn ready(&self, plan: &Plan) -> Option<Prepared> {
         let whole = |t: &Staged| t.lowers().len() == 1;
         let mut staged = vec![self.stager.ready(&plan.input_root)?];
-        for (_, digest) in &plan.layers {
-            staged.push(self.stager.ready(digest).filter(whole)?);
+        for digest in plan.layers.digests() {
+            staged.push(self.stager.ready(&digest).filter(whole)?);
         }
         let parents = plan.outputs.parents().ok()?;
         let seed = if parents.is_empty() {
@@ -220,15 +220,17 @@ fn assemble(
             lowers.push(lower.clone());
         }
     }
-    let mut layers = Vec::with_capacity(plan.layers.len());
-    for ((at, _), tree) in plan.layers.iter().zip(&staged[1..]) {
-        match tree.lowers() {
-            [dir] => layers.push(Layer { dir: dir.clone(), at: at.clone() }),
-            [..] => return Err(Conclusion::internal("a layer was not staged as one directory")),
-        }
-    }
+    let mut single = staged.iter().skip(1).map(|tree| match tree.lowers() {
+        [dir] => Ok(dir.clone()),
+        [..] => Err(Conclusion::internal("a layer was not staged as one directory")),
+    });
+    let root = single.by_ref().take(plan.layers.root.len()).collect::<Result<_, _>>()?;
+    let layers = plan.layers.mounted.iter().zip(single);
+    let layers = layers
+        .map(|((at, _), dir)| Ok(Layer { dir: dir?, at: PathBuf::from(at) }))
+        .collect::<Result<_, _>>()?;
     staged.extend(seed);
-    Ok(Prepared { lowers, layers, staged })
+    Ok(Prepared { lowers, root, layers, staged })
 }
 
 /// Nothing that holds the lock leaves the list half-changed.

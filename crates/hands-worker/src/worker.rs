@@ -116,6 +116,9 @@ fn prepare(config: WorkerConfig) -> Result<(WorkerConfig, Level, Executor, HostR
     let exec =
         ExecConfig { launcher, slots: config.slots, default_env: config.default_env.clone() };
     let executor = Executor::start(exec).map_err(WorkerError::Sandbox)?;
+    for warning in executor.warnings() {
+        tracing::warn!("{warning}");
+    }
     let host_root = host_root::compute(&config.expose, &config.default_env);
     Ok((config, level, executor, host_root))
 }

@@ -161,6 +161,7 @@ pub(crate) fn shell(script: &str) -> ExecRequest {
 pub(crate) fn command(argv: &[&str]) -> ExecRequest {
     ExecRequest {
         lowers: vec!["root".into(), "seed".into()],
+        root: Vec::new(),
         layers: Vec::new(),
         command: Command {
             arguments: argv.iter().map(|a| (*a).to_owned()).collect(),

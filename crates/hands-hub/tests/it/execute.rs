@@ -168,11 +168,14 @@ async fn all_that_is_missing_is_named_at_once() {
         ..Default::default()
     };
     let root = world.blob(&root.encode_to_vec());
-    let layer = absent("a layer");
+    let [layer, above, below_it] = ["a layer", "the root's upper", "the root's lower"].map(absent);
     let (action, command) = messages(|action, _| {
         action.input_root_digest = Some(root.into());
         action.platform = Some(reapi::Platform {
-            properties: vec![property("layer", &format!("/opt/x={layer}"))],
+            properties: vec![
+                property("layer", &format!("/=sha256/{above},{below_it}")),
+                property("layer", &format!("/opt/x={layer}")),
+            ],
         });
     });
     let digest = hands_tree::hash(DigestFunction::Sha256, &action.encode_to_vec());
@@ -181,10 +184,11 @@ async fn all_that_is_missing_is_named_at_once() {
 
     world.blob(&action.encode_to_vec());
     let command_digest = hands_tree::hash(DigestFunction::Sha256, &command.encode_to_vec());
-    let mut expected: Vec<String> = [command_digest, absent("a"), absent("x"), gone, layer]
-        .iter()
-        .map(|digest| format!("blobs/{digest}"))
-        .collect();
+    let mut expected: Vec<String> =
+        [command_digest, absent("a"), absent("x"), gone, layer, above, below_it]
+            .iter()
+            .map(|digest| format!("blobs/{digest}"))
+            .collect();
     expected.sort();
     let status = client.execute(digest).await.err().unwrap();
     assert_eq!(missing(&status), expected);
@@ -195,7 +199,7 @@ async fn all_that_is_missing_is_named_at_once() {
         world.blob(text.as_bytes());
     }
     let status = client.execute(digest).await.err().unwrap();
-    assert_eq!(missing(&status).len(), 2);
+    assert_eq!(missing(&status).len(), 4);
 }
 
 #[tokio::test]
@@ -214,7 +218,8 @@ async fn what_can_not_be_run_is_refused_with_its_name() {
         ("cpu=many", Box::new(move |a, _| a.platform = platform("cpu", "many"))),
         ("memory=2Q", Box::new(move |_, c| c.platform = platform("memory", "2Q"))),
         ("network=lan", Box::new(move |a, _| a.platform = platform("network", "lan"))),
-        ("whole root", Box::new(move |a, _| a.platform = platform("layer", "/=x/1"))),
+        ("topmost layer first", Box::new(move |a, _| a.platform = platform("layer", "/=x/1"))),
+        ("absolute path", Box::new(move |a, _| a.platform = platform("layer", "/a/../b=x/1"))),
         ("scratch=tape", Box::new(move |a, _| a.platform = platform("scratch", "tape"))),
         ("layer=x", Box::new(move |a, _| a.platform = platform("layer", "x"))),
         ("no arguments", Box::new(|_, c| c.arguments.clear())),

@@ -11,6 +11,7 @@ use hands_sandbox_child::{
     Job, LayerMount, MAX_RLIMITS, Report, ResourceLimit, SlotFacts, Stack, step,
 };
 
+use super::own_root::OwnRoot;
 use crate::message::Order;
 
 /// Processes and threads of an action that asks for no other number.
@@ -19,7 +20,7 @@ pub(crate) const DEFAULT_PIDS: u64 = 4096;
 pub(crate) const OWN_PIDS: u64 = 2;
 const MOST_FILES: u64 = 65_536;
 /// One page, with the final NUL: what mount(2) takes.
-const LONGEST_OVERLAY: usize = 4095;
+pub(crate) const LONGEST_OVERLAY: usize = 4095;
 
 /// A step that failed before the init was woken, with its error number.
 pub(crate) type Refusal = (u32, i32);
@@ -71,6 +72,7 @@ pub(crate) fn empty(slot: SlotFacts, command_stack: Stack) -> Job {
         resize: ptr::null(),
         disk: ptr::null(),
         overlay: ptr::null(),
+        own_root: ptr::null(),
         root_at: ptr::null(),
         layers: ptr::null(),
         n_layers: 0,
@@ -149,6 +151,7 @@ pub(crate) fn fill_mounts(
     job: &mut Job,
     order: &Order<'_>,
     copied: bool,
+    own_root: Option<OwnRoot>,
     storage: &mut Storage,
 ) -> Result<(), Refusal> {
     job.overlay = ptr::null();
@@ -165,9 +168,16 @@ pub(crate) fn fill_mounts(
         }
         job.overlay = storage.keep(options);
     }
-    for (dir, at) in &order.layers {
+    job.own_root = ptr::null();
+    let mut targets: Vec<*const c_char> = order.layers.iter().map(|(_, at)| at.as_ptr()).collect();
+    if let Some(own) = own_root {
+        job.own_root = storage.keep(own.overlay);
+        job.root_at = storage.keep(own.root_at);
+        targets = own.layers.into_iter().map(|target| storage.keep(target)).collect();
+    }
+    for ((dir, _), target) in order.layers.iter().zip(targets) {
         let source = storage.keep(joined(&[b"/hands/cache/", dir.to_bytes()]));
-        storage.layers.push(LayerMount { source, target: at.as_ptr() });
+        storage.layers.push(LayerMount { source, target });
     }
     job.layers = storage.layers.as_ptr();
     job.n_layers = storage.layers.len();
@@ -188,7 +198,7 @@ pub(crate) fn fill_scratch(
 }
 
 /// Bytes that came from C strings, as one.
-fn joined(parts: &[&[u8]]) -> CString {
+pub(crate) fn joined(parts: &[&[u8]]) -> CString {
     let bytes = parts.concat().into_iter().filter(|&b| b != 0).collect::<Vec<u8>>();
     CString::new(bytes).expect("NULs were filtered out")
 }

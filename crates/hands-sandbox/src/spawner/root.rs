@@ -34,13 +34,14 @@ const DEVICE_LINKS: [(&str, &str); 6] = [
     ("pts/ptmx", "ptmx"),
 ];
 /// Empty directories, some of them mount points.
-const DIRECTORIES: [&str; 18] = [
+const DIRECTORIES: [&str; 19] = [
     "dev",
     "dev/pts",
     "etc",
     "hands",
     "hands/cache",
     "hands/disk",
+    "hands/root",
     "hands/scratch",
     "home",
     "home/action",
@@ -204,7 +205,7 @@ fn make_link(root: impl AsFd, target: &Path, path: &Path) -> io::Result<()> {
     Ok(rustix::fs::symlinkat(target, root, path)?)
 }
 
-fn make_directories(root: impl AsFd, path: &Path) -> io::Result<()> {
+pub(crate) fn make_directories(root: impl AsFd, path: &Path) -> io::Result<()> {
     let mut prefix = std::path::PathBuf::new();
     for name in path {
         prefix.push(name);

@@ -14,6 +14,7 @@ use super::copy::copy_trees;
 use super::job::{self, DEFAULT_PIDS, OWN_PIDS, Places, Refusal, Storage};
 use super::kill::{self, Deadline, End};
 use super::mount_points::MountPoints;
+use super::own_root;
 use super::setup::SlotState;
 use crate::cgroup::SlotCgroup;
 use crate::kernel::{self, NODEV, NOSUID};
@@ -216,11 +217,16 @@ fn fill(
     let mut storage = job::fill(job, order, &places, streams, &slot.null, cgroup.is_some())?;
     storage.keep_places(places);
     let copied = order.copy || slot.copy_always || (slot.copy_on_disk && disk.is_some());
-    job::fill_mounts(job, order, copied, &mut storage)?;
+    let scratch = own.as_ref().unwrap_or(&ahead.scratch);
+    let own_root = match order.root.is_empty() {
+        true => None,
+        false => Some(own_root::prepare(slot.cache.as_fd(), scratch.as_fd(), order)?),
+    };
+    let has_own_root = own_root.is_some();
+    job::fill_mounts(job, order, copied, own_root, &mut storage)?;
     let resize = order.scratch.filter(|&wanted| wanted != size && disk.is_none());
     job::fill_scratch(job, resize, disk, &mut storage);
     if copied {
-        let scratch = own.as_ref().unwrap_or(&ahead.scratch);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::openat(scratch, "u", flags, Mode::empty())
             .and_then(|to| {
@@ -228,7 +234,7 @@ fn fill(
             })
             .map_err(|e| (step::INPUT_ROOT, e.raw_os_error()))?;
     }
-    if let Some(template) = &slot.template {
+    if let (Some(template), false) = (&slot.template, has_own_root) {
         for at in order.layers.iter().map(|(_, at)| *at).chain([order.root_at]) {
             if at.to_bytes() != ROOT_INSIDE.as_bytes() {
                 points.make(template, at).map_err(|e| (step::MOUNT, e.raw_os_error()))?;

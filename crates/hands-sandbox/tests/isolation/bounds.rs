@@ -1,5 +1,7 @@
 //! Bombs.
 
+use std::time::{Duration, Instant};
+
 use hands_sandbox::{Scratch, Status};
 
 use crate::harness::Bench;
@@ -92,10 +94,14 @@ fn pressure(b: &mut Bench<'_>, in_memory: bool) {
     if !b.has_namespaces() {
         return;
     }
-    let all = (0..8).all(|_| {
+    // The kernel frees a namespace's segments some time after its last process, from a work queue. An action that comes
+    // before that may be killed; after it none is, however often that happens. Memory that is never freed kills each.
+    let patience = Instant::now() + Duration::from_secs(30);
+    let mut passed = 0;
+    while passed < 8 && Instant::now() < patience {
         let ran =
             b.run_with(&[&probe, "inside", "take-shm", "60"], |r| r.limits.memory = Some(LIMIT));
-        ran.exited(0)
-    });
-    b.check("System V segments left behind hold no memory", all, "");
+        passed += u32::from(ran.exited(0));
+    }
+    b.check("System V segments left behind hold no memory", passed == 8, passed);
 }

@@ -12,6 +12,7 @@ mod harness;
 mod inside;
 mod machines;
 mod neighbours;
+mod own_root;
 mod trees;
 mod worker_death;
 
@@ -93,6 +94,7 @@ pub(crate) fn all_levels(place: &Path, who: &str) -> bool {
         let mut bench = Bench::new(place, report.level, who, &found, &mut tally);
         commands::run(&mut bench);
         trees::run(&mut bench);
+        own_root::run(&mut bench);
         if who.contains("overlay") {
             // Where files are is all that differs there.
             continue;

@@ -104,9 +104,7 @@ impl Core {
             Ok(prepared) => {
                 attempt.prepared = Some(prepared);
                 if let Ok(plan) = &attempt.plan {
-                    for root in
-                        std::iter::once(plan.input_root).chain(plan.layers.iter().map(|(_, d)| *d))
-                    {
+                    for root in plan.trees() {
                         self.recent_changed |= self.recent.insert(root, (), 1).is_none();
                     }
                     self.recent.shrink(super::HOLDS as u64);
@@ -298,6 +296,7 @@ fn request(plan: &Plan, prepared: &Prepared) -> ExecRequest {
     let memory = (plan.resources.memory > 0).then_some(plan.resources.memory);
     ExecRequest {
         lowers: prepared.lowers.clone(),
+        root: prepared.root.clone(),
         layers: prepared.layers.clone(),
         command: plan.command.clone(),
         root_at: plan.root_at.clone(),

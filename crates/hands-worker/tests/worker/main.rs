@@ -8,6 +8,7 @@ mod blobs;
 mod cost;
 mod hub;
 mod place;
+mod roots;
 mod sessions;
 mod streams;
 
@@ -36,6 +37,7 @@ fn main() {
         runtime.block_on(async {
             actions::run(&mut tally).await;
             blobs::run(&mut tally).await;
+            roots::run(&mut tally).await;
             streams::run(&mut tally).await;
             sessions::run(&mut tally).await;
         });
