@@ -63,7 +63,7 @@ static void files(char **outside) {
          *place; place++)
         nftw(*place, look, 64, FTW_PHYS);
     for (; *outside; outside++) must_not_open(*outside, O_RDONLY);
-    for (const char *const *path = (const char *const[]){"/etc/shadow", "/etc/gshadow", "/root/.ssh", "/proc/kcore", "/proc/kmsg",
+    for (const char *const *path = (const char *const[]){"/etc/shadow", "/etc/gshadow", "/root" "/.ssh", "/proc/kcore", "/proc/kmsg",
                                                          "/dev/mem", "/dev/kmsg", "/dev/sda", "/dev/vda", "/dev/fuse",
                                                          "/proc/1/root/etc/shadow", "/proc/1/mem", NULL};
          *path; path++)
