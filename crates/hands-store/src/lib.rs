@@ -36,6 +36,7 @@ mod room;
 mod stage;
 mod store;
 mod trees;
+mod verify;
 mod write;
 mod writer;
 
@@ -47,6 +48,7 @@ pub use pins::Pin;
 pub use read::{BlobReader, digest_of_stream};
 pub use stage::{Staged, Stager};
 pub use store::Store;
+pub use verify::Verified;
 pub use write::BlobWriter;
 
 #[cfg(test)]

@@ -217,11 +217,11 @@ impl Inner {
                     return Ok(Some(bytes.into()));
                 }
                 Some(_) if tries > 1 => {
-                    self.report_corrupt(digest)?;
+                    let _removed = self.report_corrupt(digest)?;
                     return Ok(None);
                 }
                 None if tries > 3 => {
-                    self.report_corrupt(digest)?;
+                    let _removed = self.report_corrupt(digest)?;
                     return Ok(None);
                 }
                 Some(_) | None => lock(&self.index).forget(digest),
@@ -258,16 +258,18 @@ impl Inner {
             // Evicted since it was looked up.
             return Ok(None);
         }
-        self.report_corrupt(digest)?;
+        let _removed = self.report_corrupt(digest)?;
         Ok(None)
     }
 
-    fn report_corrupt(&self, digest: &Digest) -> Result<(), StoreError> {
-        if self.remove(digest, true)? {
+    /// Puts a blob into quarantine. False if it is not here any more, or is being written anew.
+    pub(crate) fn report_corrupt(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let removed = self.remove(digest, true)?;
+        if removed {
             self.corrupt.fetch_add(1, Ordering::Relaxed);
             tracing::error!(%digest, dir = %self.layout.quarantine.display(), "a blob is corrupt on disk and was put into quarantine");
         }
-        Ok(())
+        Ok(removed)
     }
 }
 
