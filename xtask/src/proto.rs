@@ -21,6 +21,7 @@ const SOURCES: &[&str] = &[
     "hands/v1/agent.proto",
     "hands/v1/common.proto",
     "hands/v1/jobs.proto",
+    "hands/v1/stores.proto",
     "hands/v1/trust.proto",
     "hands/v1/workers.proto",
 ];

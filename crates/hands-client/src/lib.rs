@@ -25,6 +25,7 @@ mod result;
 mod retry;
 mod snapshot;
 mod spec;
+mod stores;
 mod target;
 mod uploader;
 
@@ -48,7 +49,7 @@ pub mod proto {
     pub use hands_proto::reapi::{ActionResult, ExecutedActionMetadata};
     pub use hands_proto::v1::{
         CreateTokenReply, CreateTokenRequest, ExecuteOptions, HelloReply, InfoReply, Job, JobState,
-        ListRequest, Member, SnapshotProgress, Terminal, Token, Usage, WorkerInfo,
+        ListRequest, Member, SnapshotProgress, StoreUsage, Terminal, Token, Usage, WorkerInfo,
     };
 }
 

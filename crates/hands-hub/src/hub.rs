@@ -13,6 +13,7 @@ use hands_proto::v1;
 use hands_proto::v1::authority_server::AuthorityServer;
 use hands_proto::v1::enrolment_server::EnrolmentServer;
 use hands_proto::v1::jobs_server::JobsServer;
+use hands_proto::v1::stores_server::StoresServer;
 use hands_proto::v1::workers_server::WorkersServer;
 use hands_reapi::Backend;
 use hands_store::Store;
@@ -34,6 +35,7 @@ use crate::logs::Logs;
 use crate::operations::OperationsService;
 use crate::operators::AuthorityService;
 use crate::shared::Shared;
+use crate::stores::StoresService;
 use crate::trees::Trees;
 use crate::trust::Trust;
 use crate::workers::{PROTOCOL, WorkersService};
@@ -174,6 +176,7 @@ impl Hub {
             )
             .add_service(EnrolmentServer::new(EnrolmentService(Arc::clone(shared))))
             .add_service(AuthorityServer::new(AuthorityService(Arc::clone(shared))))
+            .add_service(StoresServer::new(StoresService(Arc::clone(shared))))
             .add_service(
                 JobsServer::new(JobsService(Arc::clone(shared)))
                     .max_encoding_message_size(usize::MAX),

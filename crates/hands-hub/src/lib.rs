@@ -35,6 +35,7 @@ mod platform;
 mod shared;
 mod spool;
 mod status;
+mod stores;
 mod task;
 mod time;
 mod trees;

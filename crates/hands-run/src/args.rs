@@ -342,6 +342,14 @@ pub struct CancelArgs {
     pub json: bool,
 }
 
+/// Has a worker leave when what it runs has ended.
+#[derive(Args, Clone, Debug)]
+pub struct DrainArgs {
+    /// The worker's name, or the first characters of its id
+    #[arg(value_name = "NAME")]
+    pub worker: String,
+}
+
 /// Lists workers.
 #[derive(Args, Clone, Debug)]
 pub struct WorkersArgs {

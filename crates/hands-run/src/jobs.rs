@@ -4,5 +4,5 @@ mod describe;
 mod list;
 mod one;
 
-pub use list::{cancel, ps, workers};
-pub use one::{attach, fetch, logs, status, wait};
+pub use list::{cancel, drain, ps, workers};
+pub use one::{attach, fetch, logs, status, wait, why};

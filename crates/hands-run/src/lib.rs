@@ -32,10 +32,10 @@ mod tests;
 pub use batch::batch;
 pub use caller::Caller;
 pub use error::{RunError, chain};
-pub use front_end::FrontEnd;
+pub use front_end::{FrontEnd, bytes};
 /// Foreign text, safe to print.
 pub use hands_client::printable;
-pub use jobs::{attach, cancel, fetch, logs, ps, status, wait, workers};
+pub use jobs::{attach, cancel, drain, fetch, logs, ps, status, wait, why, workers};
 pub use out::{Out, StdoutError};
 pub use quote::shell_quoted;
 pub use run::run;

@@ -133,6 +133,13 @@ impl Out {
         }
     }
 
+    /// How far a long request is, in place of what was said last. For a person who watches.
+    pub fn progress(&self, text: &str) {
+        if self.watched() {
+            self.draw_bar(text);
+        }
+    }
+
     /// Draws the progress bar in place of the last one; a person must be watching.
     pub(crate) fn draw_bar(&self, text: &str) {
         let mut err = io::stderr().lock();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use hands_run::args as front;
-use hands_run::args::value::{KeyValue, MemorySize, duration};
+use hands_run::args::value::{Counter, KeyValue, MemorySize, duration};
 
 use hands_types::Role;
 pub(crate) use members::{
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Ps(front::PsArgs),
     /// Show one action in full
     Status(front::JobArgs),
+    /// Say in one sentence what an action waits for
+    Why(front::JobArgs),
     /// Print what an action wrote
     Logs(front::LogsArgs),
     /// Wait for actions to end; exit as they did
@@ -65,6 +67,8 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Print what Bazel needs to use the cluster
     Bazelrc(BazelrcArgs),
+    /// The cluster's blob store: how full it is, cleaning and checking it
+    Store(StoreArgs),
     /// The background process of this user
     Agent(AgentArgs),
     /// Serve a cluster: queue, scheduler and store
@@ -100,6 +104,37 @@ pub(crate) enum AgentCommand {
     /// Be the agent (front-ends start it by themselves)
     #[command(hide = true)]
     Run,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StoreArgs {
+    #[command(subcommand)]
+    pub(crate) command: StoreCommand,
+    /// The state directory of a stopped hub or worker, instead of the cluster
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, global = true)]
+    pub(crate) state: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum StoreCommand {
+    /// Say how full it is
+    Status {
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Evict what is beyond the quota and not needed by open work
+    Gc {
+        /// One JSON object: how full it is afterwards
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read every blob; corrupt ones are named and put into quarantine
+    Verify {
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -145,7 +180,10 @@ pub(crate) struct HubArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct WorkerArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<WorkerCommand>,
     /// A join string (- reads it from standard input, @FILE from a file), the name of a cluster
     /// that was joined before, or the hub's address: unix:PATH or 127.0.0.1:PORT
     #[arg(value_name = "JOIN")]
@@ -162,6 +200,9 @@ pub(crate) struct WorkerArgs {
     /// Offer this platform property [repeatable]
     #[arg(long, value_name = "K=V")]
     pub(crate) prop: Vec<KeyValue>,
+    /// Offer so many of something that actions take while they run [repeatable]
+    #[arg(long, value_name = "NAME=N")]
+    pub(crate) counter: Vec<Counter>,
     /// Isolation of actions: full (the default), no-netns or process
     #[arg(long, value_name = "LEVEL", hide_possible_values = true)]
     pub(crate) isolation: Option<Isolation>,
@@ -176,6 +217,12 @@ pub(crate) struct WorkerArgs {
     pub(crate) state: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) log: LogArgs,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum WorkerCommand {
+    /// Have a worker end what it runs, take nothing new and leave
+    Drain(front::DrainArgs),
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]

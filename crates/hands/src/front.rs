@@ -9,7 +9,7 @@ use hands_run::args::{ActionArgs, GlobalArgs, Network};
 use hands_run::{Caller, FrontEnd, Out};
 use hands_types::ErrorClass;
 
-use crate::cli::Command;
+use crate::cli::{Command, WorkerArgs, WorkerCommand};
 use crate::problem::Problem;
 use crate::runtime;
 
@@ -40,7 +40,12 @@ pub(crate) fn run(
             Command::Fetch(args) => hands_run::fetch(args, &front).await,
             Command::Cancel(args) => hands_run::cancel(args, &front).await,
             Command::Workers(args) => hands_run::workers(args.list, &front).await,
+            Command::Why(args) => hands_run::why(args, &front).await,
+            Command::Worker(WorkerArgs { command: Some(WorkerCommand::Drain(args)), .. }) => {
+                hands_run::drain(args, &front).await
+            }
             Command::Agent(_)
+            | Command::Store(_)
             | Command::Hub(_)
             | Command::Worker(_)
             | Command::Login(_)

@@ -18,6 +18,7 @@ mod login;
 mod machine;
 mod problem;
 mod runtime;
+mod store;
 mod token;
 mod trust;
 #[cfg(target_os = "linux")]
@@ -56,9 +57,9 @@ fn dispatch() -> u8 {
     let ended = match cli.command {
         Command::Hub(args) => hub::run(args, &environment),
         #[cfg(target_os = "linux")]
-        Command::Worker(args) => worker::run(args, &environment),
+        Command::Worker(args) if args.command.is_none() => worker::run(args, &environment),
         #[cfg(not(target_os = "linux"))]
-        Command::Worker(_) => Err(machine::no_worker()),
+        Command::Worker(args) if args.command.is_none() => Err(machine::no_worker()),
         Command::Agent(args) => match args.command {
             AgentCommand::Run => agent::run(&environment),
             AgentCommand::Status { json } => agent::status(json, &environment, &out),
@@ -71,6 +72,7 @@ fn dispatch() -> u8 {
         Command::Workers(WorkersArgs { command: Some(command), .. }) => {
             token::workers(&command, &cli.global, &environment, &out)
         }
+        Command::Store(args) => store::run(&args, &cli.global, &environment, &out),
         Command::Doctor(args) => doctor::run(&args, &environment, &out),
         Command::Trust(args) => trust::run(&args, &environment, &out),
         command => match front::run(command, &cli.global, environment, out) {

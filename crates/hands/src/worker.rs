@@ -1,6 +1,5 @@
 //! `hands worker`: works for a hub, as a process of its own.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -149,7 +148,7 @@ fn configure(
         isolation,
         slots: args.slots.unwrap_or_else(|| machine::slots(settings)),
         memory: args.memory.map_or_else(|| machine::memory(settings), |m| m.bytes),
-        custom: BTreeMap::new(),
+        custom: args.counter.iter().map(|c| (c.name.clone(), c.count)).collect(),
         expose: expose
             .map(|path| ExposedPath { host: path.clone(), inside: path.clone() })
             .collect(),

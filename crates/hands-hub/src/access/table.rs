@@ -71,5 +71,8 @@ pub(super) const METHODS: &[Method] = &[
     of("/hands.v1.Jobs/Info", READ),
     of("/hands.v1.Jobs/List", READ),
     of("/hands.v1.Jobs/ListWorkers", READ),
+    of("/hands.v1.Stores/Collect", ADMIN),
+    of("/hands.v1.Stores/Usage", READ),
+    of("/hands.v1.Stores/Verify", ADMIN),
     of("/hands.v1.Workers/Session", WORK),
 ];

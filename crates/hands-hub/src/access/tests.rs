@@ -77,6 +77,7 @@ fn each_role_may_call_what_the_documentation_says() {
         "Jobs/Info",
         "Jobs/List",
         "Jobs/ListWorkers",
+        "Stores/Usage",
     ];
     let upload = [
         "ContentAddressableStorage/BatchUpdateBlobs",
@@ -99,6 +100,8 @@ fn each_role_may_call_what_the_documentation_says() {
         "v1.Authority/RemoveMember",
         "v1.Authority/RevokeToken",
         "Jobs/DrainWorker",
+        "Stores/Collect",
+        "Stores/Verify",
     ];
     let set = |groups: &[&[&'static str]]| -> BTreeSet<&str> {
         groups.concat().into_iter().map(|m| m.trim_start_matches("v1.")).collect()

@@ -103,6 +103,28 @@ impl FromStr for KeyValue {
     }
 }
 
+/// So many of something that a worker has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// Its name, as actions ask for it.
+    pub name: String,
+    /// How many there are.
+    pub count: u32,
+}
+
+impl FromStr for Counter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=').map(|(name, count)| (name, count.parse())) {
+            Some((name, Ok(count))) if !name.is_empty() && count > 0 => {
+                Ok(Self { name: name.to_owned(), count })
+            }
+            _ => Err("expected NAME=N, such as gpu=2".to_owned()),
+        }
+    }
+}
+
 /// A number of cpus, to a thousandth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cpus {

@@ -5,7 +5,7 @@ use hands_client::proto::ListRequest;
 use hands_types::error::exit;
 use serde_json::json;
 
-use crate::args::{CancelArgs, PsArgs, WorkersArgs};
+use crate::args::{CancelArgs, DrainArgs, PsArgs, WorkersArgs};
 use crate::error::RunError;
 use crate::front_end::{FrontEnd, bytes};
 use crate::jobs::describe::{ago, at, job_json, prefix_length, property, state, time, worker_json};
@@ -19,6 +19,11 @@ pub async fn ps(args: PsArgs, front: &FrontEnd) -> u8 {
 /// Lists workers.
 pub async fn workers(args: WorkersArgs, front: &FrontEnd) -> u8 {
     ended(try_workers(&args, front).await, front)
+}
+
+/// Lets a worker leave.
+pub async fn drain(args: DrainArgs, front: &FrontEnd) -> u8 {
+    ended(try_drain(&args, front).await, front)
 }
 
 /// Ends actions.
@@ -99,6 +104,15 @@ async fn try_workers(args: &WorkersArgs, front: &FrontEnd) -> Result<u8, RunErro
     table.print(&front.out)?;
     if workers.is_empty() {
         front.out.note("no worker is connected; `hands worker JOIN` starts one");
+    }
+    Ok(exit::OK)
+}
+
+async fn try_drain(args: &DrainArgs, front: &FrontEnd) -> Result<u8, RunError> {
+    let cluster = front.connect("drain").await?;
+    cluster.drain_worker(&args.worker).await?;
+    if front.out.watched() || front.out.is_verbose() {
+        front.out.note(&format!("{} takes nothing new and leaves when it is done", args.worker));
     }
     Ok(exit::OK)
 }

@@ -29,6 +29,11 @@ pub async fn status(args: JobArgs, front: &FrontEnd) -> u8 {
     ended(try_status(&args, front).await, front)
 }
 
+/// Says in one sentence what an action waits for.
+pub async fn why(args: JobArgs, front: &FrontEnd) -> u8 {
+    ended(try_why(&args, front).await, front)
+}
+
 /// Prints what an action wrote.
 pub async fn logs(args: LogsArgs, front: &FrontEnd) -> u8 {
     ended(try_logs(&args, front).await, front)
@@ -97,6 +102,37 @@ async fn try_status(args: &JobArgs, front: &FrontEnd) -> Result<u8, RunError> {
         front.out.data_line(&format!("{name:<11}{}", Out::foreign(&text)))?;
     }
     Ok(exit::OK)
+}
+
+async fn try_why(args: &JobArgs, front: &FrontEnd) -> Result<u8, RunError> {
+    let job = front.connect("why").await?.get(&args.id).await?;
+    let sentence = why_sentence(&job);
+    if args.json {
+        let object = json!({ "id": job.id, "state": state(&job), "why": sentence });
+        front.out.data_line(&object.to_string())?;
+    } else {
+        front.out.data_line(&Out::foreign(&sentence))?;
+    }
+    Ok(exit::OK)
+}
+
+fn why_sentence(job: &hands_client::proto::Job) -> String {
+    let attempt =
+        if job.attempt > 1 { format!(", attempt {}", job.attempt) } else { String::new() };
+    match job.state() {
+        JobState::Queued if job.waiting.is_empty() => "waiting: it is about to start".to_owned(),
+        JobState::Queued => format!("{}{attempt}", job.waiting),
+        JobState::Running => {
+            format!("nothing: it has been running for {} on {}{attempt}", time(job), job.worker)
+        }
+        JobState::Done | JobState::Unspecified => {
+            let how = match job.status.as_ref().filter(|s| s.code != 0) {
+                Some(status) => status.message.clone(),
+                None => state(job),
+            };
+            format!("nothing: it has ended ({how})")
+        }
+    }
 }
 
 async fn try_logs(args: &LogsArgs, front: &FrontEnd) -> Result<u8, RunError> {

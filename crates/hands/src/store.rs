@@ -1,0 +1,244 @@
+//! `hands store`: how full a blob store is, cleaning it, and reading all of it.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use hands_client::proto::StoreUsage;
+use hands_client::{ClientError, Cluster, ClusterKind, Invocation, Target};
+use hands_config::{Environment, Flags, Places, Settings};
+use hands_run::args::GlobalArgs;
+use hands_run::{Out, bytes};
+use hands_store::{Store, StoreConfig};
+use hands_types::ErrorClass;
+use hands_types::error::exit;
+use serde_json::json;
+
+use crate::cli::{StoreArgs, StoreCommand};
+use crate::front::this_program;
+use crate::problem::Problem;
+use crate::runtime;
+
+/// Who answers: whoever has the store open, or nobody, and then it is opened here.
+enum Asked {
+    Cluster(Cluster),
+    Here(Store),
+}
+
+/// What reading all of a store found.
+#[derive(Default)]
+struct Found {
+    blobs: u64,
+    bytes: u64,
+    corrupt: Vec<String>,
+}
+
+/// Answers one question. Exit code 1 says that corrupt blobs were found.
+pub(crate) fn run(
+    args: &StoreArgs,
+    global: &GlobalArgs,
+    environment: &Environment,
+    out: &Out,
+) -> Result<u8, Problem> {
+    let places = Places::find(environment)?;
+    let flags = Flags { cluster: global.cluster.clone(), local: global.local, ..Flags::default() };
+    let settings = Settings::load(&places, environment, &flags)?;
+    for warning in &settings.warnings {
+        out.warning(warning);
+    }
+    let quota = settings.store_quota;
+    runtime::for_a_person(async {
+        let asked = match &args.state {
+            Some(state) => Asked::Here(open(&state.join("store"), quota)?),
+            None => {
+                let target = settings.target(&places, this_program()?);
+                ask(target, &places.agent_state(), quota, out).await?
+            }
+        };
+        match args.command {
+            StoreCommand::Status { json } => {
+                let usage = match &asked {
+                    Asked::Cluster(cluster) => cluster.store_usage().await?,
+                    Asked::Here(store) => usage_of(store),
+                };
+                print(out, &if json { in_json(&usage) } else { in_words(&usage) });
+                Ok(exit::OK)
+            }
+            StoreCommand::Gc { json } => {
+                let (before, after) = match &asked {
+                    Asked::Cluster(cluster) => {
+                        (cluster.store_usage().await?, cluster.collect_store().await?)
+                    }
+                    Asked::Here(store) => {
+                        let before = usage_of(store);
+                        let _after = store.gc()?;
+                        (before, usage_of(store))
+                    }
+                };
+                let freed = total(&before).saturating_sub(total(&after));
+                print(out, &if json { in_json(&after) } else { in_words(&after) });
+                if out.watched() || out.is_verbose() {
+                    out.note(&format!("{} were freed", bytes(freed)));
+                }
+                Ok(exit::OK)
+            }
+            StoreCommand::Verify { json } => {
+                let found = verify(&asked, out).await?;
+                tell(&found, json, out);
+                Ok(if found.corrupt.is_empty() { exit::OK } else { exit::FAILED })
+            }
+        }
+    })?
+}
+
+/// The hub or agent, if one runs; else the store that this user's agent would open.
+async fn ask(
+    target: Target,
+    agent_state: &Path,
+    quota: Option<u64>,
+    out: &Out,
+) -> Result<Asked, Problem> {
+    let target = match target {
+        // To be asked about a store is no reason to start.
+        Target::Agent(spec) => Target::Agent(hands_client::AgentSpec { start: false, ..spec }),
+        hub @ Target::Hub { .. } => hub,
+    };
+    let waiting = |reason: String| out.note(&reason);
+    match Cluster::connect(target, Invocation::new("store")?, waiting).await {
+        Ok(cluster) if cluster.kind() == ClusterKind::Engine => Err(Problem::new(
+            ErrorClass::User,
+            format!("{} is no hub of hands: its store can't be asked about", cluster.peer()),
+        )),
+        Ok(cluster) => Ok(Asked::Cluster(cluster)),
+        Err(ClientError::NoAgent) => Ok(Asked::Here(open(&agent_state.join("store"), quota)?)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn open(dir: &Path, quota: Option<u64>) -> Result<Store, Problem> {
+    // A question makes nothing.
+    if !dir.join("index.db").exists() {
+        return Err(Problem::new(
+            ErrorClass::User,
+            format!("there is no store in {}", dir.display()),
+        ));
+    }
+    let mut config = StoreConfig::new(dir);
+    config.quota = quota;
+    Store::open(config).map_err(|error| match error {
+        hands_store::StoreError::Locked { .. } => Problem::from(error)
+            .hint("ask the hub that has it, with --cluster; a worker has to be stopped first"),
+        error => error.into(),
+    })
+}
+
+async fn verify(asked: &Asked, out: &Out) -> Result<Found, Problem> {
+    let mut found = Found::default();
+    let show = |blobs: u64, read: u64| {
+        out.progress(&format!("reading: {blobs} blobs, {}", bytes(read)));
+    };
+    match asked {
+        Asked::Cluster(cluster) => {
+            cluster
+                .verify_store(|reply| {
+                    found.blobs = reply.blobs;
+                    found.bytes = reply.bytes;
+                    found.corrupt.extend(reply.corrupt.iter().cloned());
+                    show(reply.blobs, reply.bytes);
+                })
+                .await?;
+        }
+        Asked::Here(store) => {
+            let verified = store.verify(|so_far| {
+                show(so_far.blobs, so_far.bytes);
+                ControlFlow::Continue(())
+            })?;
+            found.blobs = verified.blobs;
+            found.bytes = verified.bytes;
+            found.corrupt = verified.corrupt.iter().map(ToString::to_string).collect();
+        }
+    }
+    Ok(found)
+}
+
+fn tell(found: &Found, as_json: bool, out: &Out) {
+    let text = if as_json {
+        let object = json!({
+            "blobs": found.blobs,
+            "bytes": found.bytes,
+            "corrupt": found.corrupt,
+        });
+        format!("{object}\n")
+    } else {
+        found.corrupt.iter().map(|digest| format!("{digest}\n")).collect()
+    };
+    print(out, &text);
+    if as_json {
+        return;
+    }
+    let of = format!("{} blobs, {}", found.blobs, bytes(found.bytes));
+    match found.corrupt.len() {
+        0 => out.note(&format!("all is as it should be: {of}")),
+        n => {
+            let blobs = if n == 1 { "blob was" } else { "blobs were" };
+            out.error(&format!(
+                "{n} corrupt {blobs} put into quarantine, of {of}; \
+                 they are fetched or asked for anew when somebody needs them"
+            ));
+            out.hint("a disk that spoils files should be looked at: `dmesg`, `smartctl -a`");
+        }
+    }
+}
+
+fn usage_of(store: &Store) -> StoreUsage {
+    let usage = store.usage();
+    StoreUsage {
+        directory: store.dir().display().to_string(),
+        pack_bytes: usage.pack_bytes,
+        file_bytes: usage.file_bytes,
+        tree_bytes: usage.tree_bytes,
+        temp_bytes: usage.temp_bytes,
+        quota: usage.quota,
+        pinned: usage.pinned,
+        trees: usage.trees,
+        corrupt: usage.corrupt,
+    }
+}
+
+fn total(usage: &StoreUsage) -> u64 {
+    usage.pack_bytes + usage.file_bytes + usage.tree_bytes + usage.temp_bytes
+}
+
+fn in_json(usage: &StoreUsage) -> String {
+    let object = json!({
+        "directory": usage.directory,
+        "bytes": total(usage),
+        "quota": usage.quota,
+        "small_bytes": usage.pack_bytes,
+        "large_bytes": usage.file_bytes,
+        "tree_bytes": usage.tree_bytes,
+        "unfinished_bytes": usage.temp_bytes,
+        "trees": usage.trees,
+        "pinned": usage.pinned,
+        "corrupt": usage.corrupt,
+    });
+    format!("{object}\n")
+}
+
+fn in_words(usage: &StoreUsage) -> String {
+    let lines = [
+        ("directory", hands_run::printable(&usage.directory).into_owned()),
+        ("holds", format!("{} of {}", bytes(total(usage)), bytes(usage.quota))),
+        ("small", format!("{} of blobs in packs", bytes(usage.pack_bytes))),
+        ("large", format!("{} of blobs in files", bytes(usage.file_bytes))),
+        ("trees", format!("{} staged, {}", usage.trees, bytes(usage.tree_bytes))),
+        ("unfinished", bytes(usage.temp_bytes)),
+        ("pinned", format!("{} blobs that open work needs", usage.pinned)),
+        ("corrupt", format!("{} since it was opened", usage.corrupt)),
+    ];
+    lines.iter().map(|(name, text)| format!("{name:<11}{text}\n")).collect()
+}
+
+fn print(out: &Out, text: &str) {
+    // Nobody reads it: no reason to fail.
+    drop(out.data(text.as_bytes()));
+}
