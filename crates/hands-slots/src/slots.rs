@@ -83,7 +83,7 @@ enum Contact {
     /// In a session.
     Open { lease: Duration },
     /// Out of a session; leases run out then.
-    Lost { until: Time },
+    Lost { until: Time, lease: Duration },
     /// Out of a session and all leases have run out, or there never was one.
     None,
 }
@@ -119,7 +119,12 @@ impl Slots {
             Input::Welcomed => self.confirmed = true,
             Input::SessionLost => {
                 if let Contact::Open { lease } = self.contact {
-                    self.contact = Contact::Lost { until: now.after(lease) };
+                    self.contact = Contact::Lost { until: now.after(lease), lease };
+                }
+            }
+            Input::HubAbsent => {
+                if let Contact::Lost { lease, .. } = self.contact {
+                    self.contact = Contact::Lost { until: now.after(lease), lease };
                 }
             }
             Input::Lease { lease, terms } => self.receive_lease(lease, terms, out),
@@ -142,7 +147,7 @@ impl Slots {
     /// When [`Input::Tick`] is due at the latest.
     pub const fn next_deadline(&self) -> Option<Time> {
         match self.contact {
-            Contact::Lost { until } => Some(until),
+            Contact::Lost { until, .. } => Some(until),
             Contact::Open { .. } | Contact::None => None,
         }
     }
@@ -388,7 +393,7 @@ impl Slots {
     /// may not outlive its lease; a cacheable result may still be the first.
     fn expire(&mut self, now: Time, out: &mut Vec<Effect>) {
         match self.contact {
-            Contact::Lost { until } if until <= now => self.contact = Contact::None,
+            Contact::Lost { until, .. } if until <= now => self.contact = Contact::None,
             Contact::Lost { .. } | Contact::Open { .. } | Contact::None => return,
         }
         for lease in self.line.values().copied().collect::<Vec<_>>() {

@@ -35,6 +35,7 @@ fn input(words: &[&str]) -> Input {
         "open" => Input::SessionOpened { lease: Duration::from_secs(10) },
         "welcome" => Input::Welcomed,
         "lost" => Input::SessionLost,
+        "absent" => Input::HubAbsent,
         "lease" => {
             let terms = LeaseTerms {
                 resources: resources(&words[2..]),
@@ -235,6 +236,31 @@ fn when_leases_run_out_only_cacheable_work_goes_on() {
          12 forget o3#1
          13 forget o1#1
          14 held o2#1 resumes false",
+    );
+}
+
+#[test]
+fn leases_do_not_run_out_while_no_hub_is_there() {
+    check(
+        "0 open
+         0 welcome
+         0 lease o1#1
+         1 fetched o1#1
+         2 lost
+         9 absent
+         12 tick
+         17 absent
+         26 tick
+         26 held
+         27 tick
+         28 absent
+         29 held",
+        "0 fetch o1#1
+         1 run o1#1 in 0
+         1 started o1#1
+         26 held o1#1 resumes true
+         27 kill o1#1
+         29 held  resumes false",
     );
 }
 

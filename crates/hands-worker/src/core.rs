@@ -22,7 +22,7 @@ use crate::attempt::Attempt;
 use crate::config::WorkerConfig;
 use crate::fetch::{Fetcher, Prepared};
 use crate::host_root::{self, HostRoot};
-use crate::link::{Link, LinkEvent};
+use crate::link::{Link, LinkEvent, nobody_listens};
 use crate::output::Outgoing;
 use crate::report::Conclusion;
 use crate::run::{RunEnd, lock};
@@ -240,6 +240,9 @@ impl Core {
             LinkEvent::Lost(status) => {
                 self.link.mention(&status);
                 self.lose_session();
+                if nobody_listens(&status) {
+                    self.inputs.push_back(Input::HubAbsent);
+                }
             }
         }
     }

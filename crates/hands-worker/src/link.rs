@@ -202,3 +202,16 @@ fn words(status: &Status) -> String {
     }
     words
 }
+
+/// Whether there is no hub, rather than no way to it: the machine itself has refused the connection.
+pub(crate) fn nobody_listens(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            use std::io::ErrorKind::{ConnectionRefused, NotFound};
+            return matches!(error.kind(), ConnectionRefused | NotFound);
+        }
+        cause = error.source();
+    }
+    false
+}
