@@ -23,6 +23,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("openssl", "openssl"),
     ("setpriv", "util-linux"),
     ("ps", "procps"),
+    ("nft", "nftables"),
+    ("perl", "perl-base"),
 ];
 
 /// What all the `test result:` lines of a run add up to.

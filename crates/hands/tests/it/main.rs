@@ -8,16 +8,22 @@ mod batch_forms;
 mod cluster;
 mod clusters;
 mod crashes;
+mod durability;
 mod escapes;
 mod full_disk;
 mod home;
 mod host_roots;
 mod jobs;
+mod killable;
 mod leftovers;
 mod looks;
 #[cfg(target_os = "linux")]
+mod lost_workers;
+#[cfg(target_os = "linux")]
 mod machines;
+mod marks;
 mod mistakes;
+mod operators;
 mod processes;
 mod promises;
 mod run;

@@ -1,0 +1,119 @@
+//! Workers that die, stand still or can't be reached: their actions are run again within the lease's time, and what comes
+//! late from them counts no more.
+
+use rustix::process::Signal;
+
+use crate::home::{json, signal};
+use crate::killable::Cluster;
+use crate::machines::Net;
+use crate::marks::Marks;
+use crate::processes::level;
+
+/// What only the second worker shows to its actions, so that a command knows where it is.
+const SECOND: &str = "/var/lib";
+
+/// Says a word, then does one thing on the first worker and another on the second.
+fn here_or_there(marks: &Marks, first: &str, second: &str) -> String {
+    format!(
+        "{}; if ls -d {SECOND}/* >/dev/null 2>&1; then {second}; else {first}; fi",
+        marks.say("run")
+    )
+}
+
+#[test]
+fn a_late_result_of_a_worker_that_stood_still_counts_no_more() {
+    let Some(mut marks) = Marks::new() else { return };
+    let cluster = Cluster::start();
+    let [expose, directory] = marks.flags();
+    let still = cluster.worker("still", &[&expose, &directory]);
+    let command = here_or_there(&marks, "sleep 1; echo first; exit 7", "echo second");
+    let id = cluster.detached(&["sh", "-c", &command]);
+    marks.wait_for(1);
+    // The command goes on and ends; its worker does not hear of it before it is long too late.
+    signal(&still.0, Signal::STOP);
+    let other = cluster.worker("other", &[&expose, &directory, "--expose", SECOND]);
+    let ended = cluster.hands(&["wait", &id]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    signal(&still.0, Signal::CONT);
+    assert_eq!(other.stop(), Some(0));
+    // The first one is itself again, and what it had is forgotten.
+    let alone = cluster.run(&["--", "echo", "well"]);
+    assert_eq!((alone.code, alone.out.as_str()), (0, "well\n"), "{alone:?}");
+    let job = json(&cluster.hands(&["status", "--json", &id]).out).remove(0);
+    assert_eq!(
+        (&job["attempt"], &job["worker"], &job["exit_code"]),
+        (&2.into(), &"other".into(), &0.into()),
+        "{job}"
+    );
+    assert_eq!(cluster.hands(&["logs", &id]).out, "second\n");
+    assert_eq!(marks.all()["run"], 2);
+    assert_eq!(still.stop(), Some(0));
+}
+
+#[test]
+fn an_action_that_takes_three_workers_along_is_poisonous() {
+    let Some(mut marks) = Marks::new() else { return };
+    let cluster = Cluster::start();
+    let [expose, directory] = marks.flags();
+    let first = cluster.worker("w1", &[&expose, &directory]);
+    let command = format!("{}; exec sleep 1000", marks.say("run"));
+    let run =
+        cluster.home.start(&["--cluster", &cluster.socket, "run", "--", "sh", "-c", &command]);
+    marks.wait_for(1);
+    drop(first);
+    for (n, name) in [(2, "w2"), (3, "w3")] {
+        let next = cluster.worker(name, &[&expose, &directory]);
+        marks.wait_for(n);
+        drop(next);
+    }
+    let ended = crate::home::ran(run.wait_with_output().unwrap());
+    assert_eq!(ended.code, 125, "{ended:?}");
+    assert!(ended.err.contains("poisonous: 3 attempts were lost"), "{ended:?}");
+    let job = json(&cluster.hands(&["ps", "-a", "--json"]).out).remove(0);
+    assert_eq!((&job["state"], &job["attempt"]), (&"done".into(), &3.into()), "{job}");
+    assert_eq!(marks.all()["run"], 3);
+}
+
+#[test]
+fn a_worker_behind_a_cut_network_loses_its_actions_and_comes_back() {
+    let Some(mut marks) = Marks::new() else { return };
+    let Some(net) = Net::new(3) else { return };
+    let [cut, other, client] = &net.others[..] else { unreachable!("three were made") };
+    let mut hub = net.hub.start(&["hub", "--listen", "0.0.0.0:8980"], "");
+    hub.says("the hub serves");
+    let token = |role: &str| net.hub.ok(&["token", "create", "--role", role]);
+    let [expose, directory] = marks.flags();
+    let level = level(&net.hub.home);
+    let flags = ["--slots", "1", "--isolation", &level, &expose, &directory];
+    let mut first =
+        cut.start(&[&["worker", &token("worker"), "--name", "cut"], &flags[..]].concat(), "");
+    first.says("connected to the hub");
+    client.ok(&["login", &token("submit")]);
+    let command = here_or_there(&marks, "exec sleep 1000", "echo second");
+    let id = client.ok(&["run", "-d", "--", "sh", "-c", &command]);
+    marks.wait_for(1);
+    // Everything to and from it vanishes, without a word to either end.
+    let rules = "add table inet cut; add chain inet cut in { type filter hook input priority 0; policy drop; }; \
+                 add chain inet cut out { type filter hook output priority 0; policy drop; }";
+    let done = cut.run("nft", &[rules]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let more = ["--expose", SECOND];
+    let mut second = other.start(
+        &[&["worker", &token("worker"), "--name", "other"], &flags[..], &more[..]].concat(),
+        "",
+    );
+    second.says("connected to the hub");
+    assert_eq!(client.hands(&["wait", &id]).code, 0);
+    let job = json(&client.ok(&["status", "--json", &id])).remove(0);
+    assert_eq!((&job["attempt"], &job["worker"]), (&2.into(), &"other".into()), "{job}");
+    second.stop();
+    // Half open: what the hub still has of the first one's connection belongs to nobody.
+    let done = cut.run("nft", &["delete table inet cut"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    first.says("connected to the hub again");
+    let again = client.hands(&["run", "--", "echo", "well"]);
+    assert_eq!((again.code, again.out.as_str()), (0, "well\n"), "{again:?}");
+    assert_eq!(marks.all()["run"], 2);
+    first.stop();
+    hub.stop();
+}
