@@ -10,16 +10,26 @@ use crate::problem::Problem;
 
 /// Runs a front-end. It does not wait for what still blocks afterwards, such as a read of the terminal.
 pub(crate) fn for_a_person<T>(future: impl Future<Output = T>) -> Result<T, Problem> {
-    let runtime = made(Builder::new_current_thread().enable_all().build())?;
-    let result = runtime.block_on(async {
+    let leaving = Leaving(Some(made(Builder::new_current_thread().enable_all().build())?));
+    let runtime = leaving.0.as_ref().expect("it is taken when it is dropped");
+    Ok(runtime.block_on(async {
         tokio::select! {
             biased;
             never = bug::on_request() => match never {},
             result = future => result,
         }
-    });
-    runtime.shutdown_background();
-    Ok(result)
+    }))
+}
+
+/// A runtime that is left, not waited for; also while a panic unwinds.
+struct Leaving(Option<Runtime>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Runs a program that stays.
