@@ -13,7 +13,8 @@ use hands_proto::reapi::{GetCapabilitiesRequest, ServerCapabilities};
 use hands_proto::v1::jobs_client::JobsClient;
 use hands_proto::v1::{
     DrainWorkerRequest, GetRequest, HelloReply, InfoReply, InfoRequest, Job as JobInfo, JobState,
-    ListRequest, ListWorkersRequest, Property, SnapshotProgress, WorkerInfo,
+    ListRequest, ListWorkersRequest, OverviewReply, OverviewRequest, Property, SnapshotProgress,
+    WorkerInfo,
 };
 use hands_types::{DigestFunction, Platform, RelPath};
 use prost::Message;
@@ -313,6 +314,13 @@ impl Cluster {
                 client.list_workers(self.request(ListWorkersRequest {})).await,
             )?
             .workers)
+    }
+
+    /// What goes on, in at most `rows` rows of each list. Cheap for the hub: to be asked each second.
+    pub async fn overview(&self, rows: u32) -> Result<OverviewReply, ClientError> {
+        let mut client = JobsClient::new(self.channel());
+        let request = self.request(OverviewRequest { rows });
+        self.answer("what goes on", client.overview(request).await)
     }
 
     /// Lets a worker end its actions and leave.

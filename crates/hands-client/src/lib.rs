@@ -46,10 +46,13 @@ pub use target::{AgentSpec, Target};
 
 /// The messages that appear in this crate's answers.
 pub mod proto {
+    pub use prost_types::Timestamp;
+
     pub use hands_proto::reapi::{ActionResult, ExecutedActionMetadata};
     pub use hands_proto::v1::{
-        CreateTokenReply, CreateTokenRequest, ExecuteOptions, HelloReply, InfoReply, Job, JobState,
-        ListRequest, Member, SnapshotProgress, StoreUsage, Terminal, Token, Usage, WorkerInfo,
+        CreateTokenReply, CreateTokenRequest, ExecuteOptions, HelloReply, InfoReply,
+        Invocation as InvocationInfo, Job, JobState, ListRequest, Member, OverviewReply,
+        SnapshotProgress, StoreUsage, Terminal, Token, Usage, WorkerInfo,
     };
 }
 

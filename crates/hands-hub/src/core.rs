@@ -19,12 +19,14 @@ use crate::Activity;
 use crate::check::Checked;
 use crate::db::{Commit, Db};
 use crate::history::History;
+use crate::ledger::Ledger;
 use crate::logs::Logs;
 use crate::trees::{Trees, WholeTree};
 
 mod effects;
 mod finish;
 mod operation;
+mod overview;
 mod restore;
 mod sessions;
 mod submit;
@@ -134,6 +136,7 @@ pub(crate) struct Core {
     logs: Arc<Logs>,
     trees: Arc<Trees>,
     history: History,
+    ledger: Arc<Ledger>,
     sched: Scheduler,
     started: Instant,
     operations: HashMap<OperationId, Operation>,
@@ -186,6 +189,7 @@ pub(crate) struct Parts {
     pub(crate) logs: Arc<Logs>,
     pub(crate) trees: Arc<Trees>,
     pub(crate) history: History,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) activity: watch::Sender<Activity>,
 }
 
@@ -213,6 +217,7 @@ impl Core {
             logs: parts.logs,
             trees: parts.trees,
             history: parts.history,
+            ledger: parts.ledger,
             started: Instant::now(),
             operations: HashMap::new(),
             keys: HashMap::new(),

@@ -331,6 +331,7 @@ fn answer_from_cache(
         attempt: hands_types::Attempt(0),
         retained: false,
     };
+    hub.ledger.ended(&record, &done);
     if hub.accepts().is_err() {
         // Rows that can't be written would fill the memory instead.
         return (record, done);

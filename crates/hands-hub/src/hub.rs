@@ -31,6 +31,7 @@ use crate::enrolment::EnrolmentService;
 use crate::execution::ExecutionService;
 use crate::history::History;
 use crate::jobs::JobsService;
+use crate::ledger::Ledger;
 use crate::logs::Logs;
 use crate::operations::OperationsService;
 use crate::operators::AuthorityService;
@@ -109,6 +110,7 @@ impl Hub {
             build_id: config.build_id.clone(),
             version: config.version.clone(),
         };
+        let ledger = Arc::new(Ledger::default());
         let (activity, watched) = watch::channel(Activity::default());
         let core = CoreConfig {
             lease: config.lease,
@@ -125,6 +127,7 @@ impl Hub {
             logs: Arc::clone(&logs),
             trees: Arc::clone(&trees),
             history,
+            ledger: Arc::clone(&ledger),
             activity,
         };
         let core = Core::start(core, parts, db.active()?);
@@ -132,6 +135,7 @@ impl Hub {
             core,
             store: config.store.clone(),
             db,
+            ledger,
             logs,
             trees,
             hub_id,

@@ -10,7 +10,7 @@ use hands_types::{OperationId, Platform};
 use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::core::{Event, InputRoute};
+use crate::core::{Event, InputRoute, unix_millis};
 use crate::db::{Done, Record};
 use crate::shared::Shared;
 use crate::time::timestamp;
@@ -22,6 +22,8 @@ pub(crate) struct JobsService(pub(crate) Arc<Shared>);
 /// What a list has where its request names no limit, and most that it ever has.
 const LIST: usize = 100;
 const LIST_MAX: usize = 10_000;
+/// Rows of each list of an overview where its request names no number.
+const OVERVIEW: usize = 50;
 /// Shortest prefix of an id that is looked up.
 const PREFIX: usize = 4;
 /// Ids that are named when a prefix fits several.
@@ -39,22 +41,10 @@ impl Jobs for JobsService {
         let asked = request.into_inner().platform.into_iter().map(|p| (p.name, p.value)).collect();
         let needs = Needs::from_platform(&Platform::new(asked))
             .map_err(|e| Status::invalid_argument(e.to_string()))?;
-        let (workers, host_roots, (queued, running, _)) = hub
+        let facts = hub
             .ask(move |core| (core.workers().len(), core.host_roots(&needs), core.counts()))
             .await?;
-        let usage = hub.store.usage();
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Ok(Response::new(v1::InfoReply {
-            protocol: Some(hub.protocol.clone()),
-            hub_id: hub.hub_id.clone(),
-            started: Some(timestamp(hub.started)),
-            workers: count(workers),
-            host_roots,
-            store_bytes: usage.total(),
-            store_quota: usage.quota,
-            queued: count(queued),
-            running: count(running),
-        }))
+        Ok(Response::new(info(hub, facts)))
     }
 
     async fn list(
@@ -101,6 +91,32 @@ impl Jobs for JobsService {
     ) -> Result<Response<v1::ListWorkersReply>, Status> {
         let workers = self.0.ask(|core| core.workers()).await?;
         Ok(Response::new(v1::ListWorkersReply { workers }))
+    }
+
+    async fn overview(
+        &self,
+        request: Request<v1::OverviewRequest>,
+    ) -> Result<Response<v1::OverviewReply>, Status> {
+        let hub = &self.0;
+        let rows = match request.into_inner().rows {
+            0 => OVERVIEW,
+            n => usize::try_from(n).unwrap_or(LIST_MAX).min(LIST_MAX),
+        };
+        let asked = hub.ask(move |core| {
+            let workers = core.workers();
+            let facts = (workers.len(), core.host_roots(&Needs::default()), core.counts());
+            (workers, facts, core.overview(rows))
+        });
+        let (workers, facts, overview) = asked.await?;
+        Ok(Response::new(v1::OverviewReply {
+            info: Some(info(hub, facts)),
+            workers,
+            invocations: overview.invocations,
+            running: overview.running,
+            queued: overview.queued,
+            failures: hub.ledger.failures(rows),
+            now: Some(timestamp(unix_millis())),
+        }))
     }
 
     async fn attach(
@@ -155,6 +171,24 @@ impl Jobs for JobsService {
                 "{n} workers fit {worker:?}: name one by its id"
             ))),
         }
+    }
+}
+
+/// A hub in figures; `facts` are workers, their host roots, and actions queued, running and kept.
+fn info(hub: &Shared, facts: (usize, Vec<String>, (usize, usize, usize))) -> v1::InfoReply {
+    let (workers, host_roots, (queued, running, _)) = facts;
+    let usage = hub.store.usage();
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    v1::InfoReply {
+        protocol: Some(hub.protocol.clone()),
+        hub_id: hub.hub_id.clone(),
+        started: Some(timestamp(hub.started)),
+        workers: count(workers),
+        host_roots,
+        store_bytes: usage.total(),
+        store_quota: usage.quota,
+        queued: count(queued),
+        running: count(running),
     }
 }
 

@@ -26,6 +26,7 @@ mod history;
 mod hub;
 mod id;
 mod jobs;
+mod ledger;
 mod log_source;
 mod logs;
 mod metrics;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 
+use crate::ledger::Outcome;
 use crate::shared::Shared;
 
 /// Upper bounds of the latencies' classes, seconds, and the same in microseconds.
@@ -111,6 +112,18 @@ pub(crate) async fn text(hub: &Shared) -> Result<String, Status> {
         ("hands_store_bytes", "gauge", "Bytes in the store.", store.total().to_string()),
         ("hands_store_quota_bytes", "gauge", "Most that the store holds.", store.quota.to_string()),
         (
+            "hands_attempts_lost_total",
+            "counter",
+            "Attempts whose command was started and that brought no result.",
+            hub.ledger.lost().to_string(),
+        ),
+        (
+            "hands_leases_returned_total",
+            "counter",
+            "Leases that ended without a result, started or not: lost, recalled, handed back.",
+            hub.ledger.n_requeued().to_string(),
+        ),
+        (
             "hands_action_cache_hits_total",
             "counter",
             "Executes that the action cache answered.",
@@ -127,6 +140,12 @@ pub(crate) async fn text(hub: &Shared) -> Result<String, Status> {
         for (name, kind, help, value) in &figures {
             family(text, name, kind, help)?;
             writeln!(text, "{name} {value}")?;
+        }
+        let name = "hands_actions_ended_total";
+        family(text, name, "counter", "Actions that ended, those from the cache included.")?;
+        for outcome in Outcome::ALL {
+            let (outcome, n) = (outcome.name(), hub.ledger.count(outcome));
+            writeln!(text, "{name}{{outcome=\"{outcome}\"}} {n}")?;
         }
         hub.metrics.write_calls(text)
     };

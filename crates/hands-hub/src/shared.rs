@@ -11,6 +11,7 @@ use tonic::Status;
 use crate::HubError;
 use crate::core::{Core, CoreHandle};
 use crate::db::{Db, Trouble};
+use crate::ledger::Ledger;
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::trees::Trees;
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) core: CoreHandle,
     pub(crate) store: Store,
     pub(crate) db: Arc<Db>,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) logs: Arc<Logs>,
     pub(crate) trees: Arc<Trees>,
     pub(crate) hub_id: String,

@@ -71,6 +71,7 @@ pub(super) const METHODS: &[Method] = &[
     of("/hands.v1.Jobs/Info", READ),
     of("/hands.v1.Jobs/List", READ),
     of("/hands.v1.Jobs/ListWorkers", READ),
+    of("/hands.v1.Jobs/Overview", READ),
     of("/hands.v1.Stores/Collect", ADMIN),
     of("/hands.v1.Stores/Usage", READ),
     of("/hands.v1.Stores/Verify", ADMIN),

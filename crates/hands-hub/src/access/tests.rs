@@ -77,6 +77,7 @@ fn each_role_may_call_what_the_documentation_says() {
         "Jobs/Info",
         "Jobs/List",
         "Jobs/ListWorkers",
+        "Jobs/Overview",
         "Stores/Usage",
     ];
     let upload = [

@@ -152,6 +152,7 @@ impl Core {
             input.send_replace(None);
         }
         operation.lost += u32::from(started);
+        self.ledger.requeued(started);
         let retries_used =
             started && operation.effects && operation.lost > operation.record.options.retry;
         self.publish(id, |state| {

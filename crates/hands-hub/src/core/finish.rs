@@ -129,6 +129,7 @@ impl Core {
                 .unwrap_or_default(),
         };
         self.learn(&record, &done.response);
+        self.ledger.ended(&record, &done);
         if done.retained {
             self.db.retain(&record.digest, id, done.finished);
         }

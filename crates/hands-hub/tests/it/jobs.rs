@@ -71,6 +71,53 @@ async fn lists_and_prefixes() {
 }
 
 #[tokio::test]
+async fn an_overview_is_small_and_knows_what_ended() {
+    let world = World::new();
+    let client = world.client();
+    let mut worker = world.worker("w").await;
+    let mut ended = Vec::new();
+    for (name, exit) in [("good", 0), ("bad", 7)] {
+        let following = client.execute(world.salted(name)).await.unwrap();
+        worker.run(exit).await;
+        ended.push(following.id());
+        following.response().await;
+    }
+    let running = client.execute(world.salted("running")).await.unwrap();
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    let mut waiting = Vec::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        waiting.push(client.execute(world.salted(name)).await.unwrap());
+    }
+    let ask = |rows| {
+        let mut jobs = client.jobs();
+        async move {
+            let request = v1::OverviewRequest { rows };
+            soon("the overview", jobs.overview(request)).await.unwrap().into_inner()
+        }
+    };
+    // That it was started may still be on its way.
+    let overview = loop {
+        let overview = ask(3).await;
+        if !overview.running.is_empty() {
+            break overview;
+        }
+    };
+    let ids = |jobs: &[v1::Job]| jobs.iter().map(|job| job.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&overview.running), [running.id()]);
+    assert_eq!(ids(&overview.failures), [ended[1].clone()]);
+    assert_eq!(overview.failures[0].exit_code, 7);
+    let oldest: Vec<String> = waiting.iter().take(3).map(crate::support::Following::id).collect();
+    assert_eq!(ids(&overview.queued), oldest);
+    let [invocation] = &overview.invocations[..] else { panic!("{overview:?}") };
+    assert_eq!((invocation.running, invocation.queued), (1, 5));
+    assert_eq!((invocation.succeeded, invocation.failed), (1, 1));
+    assert_eq!(overview.workers[0].name, "w");
+    assert_eq!(overview.info.unwrap().hub_id, world.hub.id());
+    assert!(ask(0).await.queued.len() == 5);
+}
+
+#[tokio::test]
 async fn input_reaches_the_running_action() {
     let world = World::new();
     let client = world.client();

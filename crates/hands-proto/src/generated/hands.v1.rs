@@ -1722,6 +1722,90 @@ impl ::prost::Name for ListWorkersReply {
         "/hands.v1.ListWorkersReply".into()
     }
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OverviewRequest {
+    /// Most rows of each list; 0 is 50.
+    #[prost(uint32, tag = "1")]
+    pub rows: u32,
+}
+impl ::prost::Name for OverviewRequest {
+    const NAME: &'static str = "OverviewRequest";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.OverviewRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.OverviewRequest".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OverviewReply {
+    #[prost(message, optional, tag = "1")]
+    pub info: ::core::option::Option<InfoReply>,
+    #[prost(message, repeated, tag = "2")]
+    pub workers: ::prost::alloc::vec::Vec<WorkerInfo>,
+    /// Those with work first, then those that had some lately; newest first.
+    #[prost(message, repeated, tag = "3")]
+    pub invocations: ::prost::alloc::vec::Vec<Invocation>,
+    /// What runs, longest first.
+    #[prost(message, repeated, tag = "4")]
+    pub running: ::prost::alloc::vec::Vec<Job>,
+    /// What waits, oldest first.
+    #[prost(message, repeated, tag = "5")]
+    pub queued: ::prost::alloc::vec::Vec<Job>,
+    /// What failed since the hub started, newest first.
+    #[prost(message, repeated, tag = "6")]
+    pub failures: ::prost::alloc::vec::Vec<Job>,
+    /// The hub's clock.
+    #[prost(message, optional, tag = "7")]
+    pub now: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for OverviewReply {
+    const NAME: &'static str = "OverviewReply";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.OverviewReply".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.OverviewReply".into()
+    }
+}
+/// The actions of one use of a front-end.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Invocation {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub tool: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub queued: u32,
+    #[prost(uint32, tag = "4")]
+    pub running: u32,
+    /// Since the hub started.
+    #[prost(uint64, tag = "5")]
+    pub succeeded: u64,
+    #[prost(uint64, tag = "6")]
+    pub failed: u64,
+    /// Of the succeeded ones, those that the action cache answered.
+    #[prost(uint64, tag = "7")]
+    pub cached: u64,
+    /// When its oldest action that is known was submitted.
+    #[prost(message, optional, tag = "8")]
+    pub created: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the last of its actions ended.
+    #[prost(message, optional, tag = "9")]
+    pub ended: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for Invocation {
+    const NAME: &'static str = "Invocation";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.Invocation".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.Invocation".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AttachMessage {
     #[prost(oneof = "attach_message::Kind", tags = "1, 2, 3, 4, 5")]
@@ -1967,6 +2051,20 @@ pub mod jobs_client {
             req.extensions_mut().insert(GrpcMethod::new("hands.v1.Jobs", "ListWorkers"));
             self.inner.unary(req, path, codec).await
         }
+        /// What goes on, for dashboards that ask each second: as small for a queue of 100,000 actions as for one of ten.
+        pub async fn overview(
+            &mut self,
+            request: impl tonic::IntoRequest<super::OverviewRequest>,
+        ) -> std::result::Result<tonic::Response<super::OverviewReply>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/hands.v1.Jobs/Overview");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("hands.v1.Jobs", "Overview"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Standard input, terminal size and signals for an action that was submitted with stdin or terminal. The first
         /// message names the operation. The reply comes when the action has ended or takes no more input.
         pub async fn attach(
@@ -2030,6 +2128,11 @@ pub mod jobs_server {
             &self,
             request: tonic::Request<super::ListWorkersRequest>,
         ) -> std::result::Result<tonic::Response<super::ListWorkersReply>, tonic::Status>;
+        /// What goes on, for dashboards that ask each second: as small for a queue of 100,000 actions as for one of ten.
+        async fn overview(
+            &self,
+            request: tonic::Request<super::OverviewRequest>,
+        ) -> std::result::Result<tonic::Response<super::OverviewReply>, tonic::Status>;
         /// Standard input, terminal size and signals for an action that was submitted with stdin or terminal. The first
         /// message names the operation. The reply comes when the action has ended or takes no more input.
         async fn attach(
@@ -2249,6 +2352,43 @@ pub mod jobs_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListWorkersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/hands.v1.Jobs/Overview" => {
+                    #[allow(non_camel_case_types)]
+                    struct OverviewSvc<T: Jobs>(pub Arc<T>);
+                    impl<T: Jobs> tonic::server::UnaryService<super::OverviewRequest> for OverviewSvc<T> {
+                        type Response = super::OverviewReply;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::OverviewRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Jobs>::overview(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = OverviewSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
