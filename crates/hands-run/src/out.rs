@@ -74,6 +74,11 @@ impl Out {
         self.quiet
     }
 
+    /// Whether stdout is coloured.
+    pub fn is_colored(&self) -> bool {
+        self.color_out
+    }
+
     pub(crate) fn set_raw(&self, raw: bool) {
         self.raw.set(raw);
     }

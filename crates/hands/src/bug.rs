@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(crate) fn install_hook() {
     std::panic::set_hook(Box::new(|panic| {
         hands_run::terminal::restore();
+        hands_tui::restore();
         tell(panic);
     }));
 }

@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Shell(Box<front::ShellArgs>),
     /// List actions that are queued or running
     Ps(front::PsArgs),
+    /// Watch workers, queue, invocations and failures live
+    Top(TopArgs),
     /// Show one action in full
     Status(front::JobArgs),
     /// Say in one sentence what an action waits for
@@ -79,6 +81,13 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Allow a project's hands.toml what it asks for
     Trust(TrustArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TopArgs {
+    /// Print what goes on now and leave, as is done where there is no terminal
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 #[derive(Args, Debug)]

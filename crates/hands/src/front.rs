@@ -11,7 +11,7 @@ use hands_types::ErrorClass;
 
 use crate::cli::{Command, WorkerArgs, WorkerCommand};
 use crate::problem::Problem;
-use crate::runtime;
+use crate::{runtime, top};
 
 /// Runs a front-end and returns its exit code. A problem comes back with what it takes to print it.
 pub(crate) fn run(
@@ -33,6 +33,7 @@ pub(crate) fn run(
             Command::Batch(args) => hands_run::batch(*args, &front).await,
             Command::Shell(args) => hands_run::shell(*args, &front).await,
             Command::Ps(args) => hands_run::ps(args, &front).await,
+            Command::Top(args) => top::run(args, &front).await,
             Command::Status(args) => hands_run::status(args, &front).await,
             Command::Logs(args) => hands_run::logs(args, &front).await,
             Command::Wait(args) => hands_run::wait(args, &front).await,

@@ -5,6 +5,7 @@ use std::error::Error;
 use hands_client::ClientError;
 use hands_config::ConfigError;
 use hands_run::{Out, RunError, StdoutError};
+use hands_tui::TopError;
 use hands_types::ErrorClass;
 use hands_types::error::exit;
 
@@ -82,6 +83,15 @@ impl From<ConfigError> for Problem {
 impl From<ClientError> for Problem {
     fn from(error: ClientError) -> Self {
         Self { hint: error.hint(), ..Self::of(&error, error.class()) }
+    }
+}
+
+impl From<TopError> for Problem {
+    fn from(error: TopError) -> Self {
+        match error {
+            TopError::Client(error) => error.into(),
+            TopError::Terminal(_) => Self::of(&error, error.class()),
+        }
     }
 }
 

@@ -31,5 +31,6 @@ mod signals;
 mod small_disk;
 mod surroundings;
 mod terminal;
+mod top;
 mod trace;
 mod trust;

@@ -7,11 +7,11 @@ use std::process::{Child, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
-use crate::home::{HANDS, Home, signal};
+use crate::home::{HANDS, Home};
 
 /// `hands` on a terminal of its own.
 pub(crate) struct Terminal {
@@ -53,7 +53,7 @@ impl Terminal {
         Self { person: person.into(), program, child, seen: String::new() }
     }
 
-    fn resize(&self, rows: u16, columns: u16) {
+    pub(crate) fn resize(&self, rows: u16, columns: u16) {
         resize(&self.person, rows, columns);
     }
 
@@ -75,12 +75,12 @@ impl Terminal {
         }
     }
 
-    fn types(&mut self, keys: &str) {
+    pub(crate) fn types(&mut self, keys: &str) {
         self.person.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Reads until something is seen; what was seen before counts no more.
-    fn sees(&mut self, wanted: &str) {
+    pub(crate) fn sees(&mut self, wanted: &str) {
         let mut buffer = [0; 4096];
         while !self.seen.contains(wanted) {
             let mut ready = [PollFd::new(&self.person, PollFlags::IN)];
@@ -95,8 +95,17 @@ impl Terminal {
         self.seen.drain(..end);
     }
 
-    fn is_raw(&self) -> bool {
+    pub(crate) fn is_raw(&self) -> bool {
         !tcgetattr(&self.program).unwrap().local_modes.contains(LocalModes::ICANON)
+    }
+
+    /// Sends a signal to the program: the one child of `setsid`, or `setsid` itself where it did not have to fork.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let child = children.split_whitespace().next().and_then(|child| child.parse().ok());
+        let program = child.and_then(Pid::from_raw).unwrap_or_else(|| Pid::from_child(&self.child));
+        kill_process(program, signal).unwrap();
     }
 
     pub(crate) fn ends(mut self) -> Option<i32> {
@@ -190,16 +199,7 @@ fn sigterm_restores_the_terminal() {
     );
     terminal.sees("ready");
     assert!(terminal.is_raw());
-    // The program is the one child of `setsid`, or `setsid` itself where it did not have to fork.
-    let pid = terminal.child.id();
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    match children.split_whitespace().next() {
-        Some(child) => {
-            let child = rustix::process::Pid::from_raw(child.parse().unwrap()).unwrap();
-            rustix::process::kill_process(child, Signal::TERM).unwrap();
-        }
-        None => signal(&terminal.child, Signal::TERM),
-    }
+    terminal.signal(Signal::TERM);
     assert_eq!(terminal.ends(), Some(143));
 }
 
