@@ -5,7 +5,7 @@ use hands_proto::v1::{
     CreateTokenReply, CreateTokenRequest, ListMembersRequest, ListTokensRequest, Member,
     RemoveMemberRequest, RevokeTokenReply, RevokeTokenRequest, Token,
 };
-use tonic::transport::Channel;
+use hands_reapi::Channel;
 
 use crate::{ClientError, Cluster};
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hands_link::Address;
 use hands_proto::longrunning::CancelOperationRequest;
 use hands_proto::longrunning::operations_client::OperationsClient;
 use hands_proto::reapi::capabilities_client::CapabilitiesClient;
@@ -16,10 +17,10 @@ use hands_proto::v1::{
     ListRequest, ListWorkersRequest, OverviewReply, OverviewRequest, Property, SnapshotProgress,
     WorkerInfo,
 };
+use hands_reapi::Channel;
 use hands_types::{DigestFunction, Platform, RelPath};
 use prost::Message;
 use tonic::metadata::MetadataMap;
-use tonic::transport::Channel;
 use tonic::{Code, Request};
 
 use crate::retry::Backoff;
@@ -77,7 +78,7 @@ impl Cluster {
             Target::Agent(spec) => {
                 let (channel, hello) = agent::ensure(spec).await?;
                 (
-                    channel,
+                    Channel::from(channel),
                     "the agent".to_owned(),
                     ClusterKind::Agent,
                     String::new(),
@@ -87,16 +88,25 @@ impl Cluster {
             }
             Target::Hub { address, instance, patience, .. } => {
                 let channel = hands_link::connect(address);
+                let channel = Channel::with_headers(channel, address.headers())
+                    .map_err(|error| ClientError::Spec(error.to_string()))?;
                 let peer = address.describe();
+                // What was named as an engine is used as one, also where it is a hub of ours.
+                let is_engine = matches!(address, Address::Engine(_));
                 let mut backoff = Backoff::new(Some(*patience));
                 let mut told = false;
                 let (kind, info) = loop {
-                    match greet(&channel, &peer, &encoded).await {
+                    let greeted = match is_engine {
+                        true => Ok(None),
+                        false => greet(&channel, &peer, &encoded).await,
+                    };
+                    let checked = match greeted {
+                        Ok(None) => check_engine(&channel, &peer, instance).await.map(|()| None),
+                        greeted => greeted,
+                    };
+                    match checked {
                         Ok(Some(info)) => break (ClusterKind::Hub, Some(info)),
-                        Ok(None) => {
-                            check_engine(&channel, &peer, instance).await?;
-                            break (ClusterKind::Engine, None);
-                        }
+                        Ok(None) => break (ClusterKind::Engine, None),
                         Err(error) if error.is_lost_connection() => {
                             let why = match &error {
                                 ClientError::Connect { why, .. } => why.clone(),
@@ -207,8 +217,8 @@ impl Cluster {
         mut progress: impl FnMut(&SnapshotProgress),
     ) -> Result<Snapshot, ClientError> {
         let (spec, target) = match &self.inner.target {
-            Target::Agent(spec) => (spec, String::new()),
-            Target::Hub { agent, address, .. } => (agent, address.to_string()),
+            Target::Agent(spec) => (spec, None),
+            Target::Hub { agent, address, .. } => (agent, Some(address)),
         };
         let mut tried = false;
         loop {
@@ -216,7 +226,7 @@ impl Cluster {
                 let mut socket = SnapshotSocket::connect(&spec.snapshot_socket).await?;
                 socket
                     .take(
-                        &target,
+                        target,
                         &self.inner.instance,
                         self.inner.function,
                         inputs,
@@ -354,6 +364,11 @@ impl Cluster {
     ) -> Result<T, ClientError> {
         match result {
             Ok(response) => Ok(response.into_inner()),
+            Err(status)
+                if self.kind() == ClusterKind::Engine && status.code() == Code::Unimplemented =>
+            {
+                Err(ClientError::NotOurs { what, peer: self.inner.peer.clone() })
+            }
             Err(status) => Err(ClientError::rpc(what, &self.inner.peer, &status)),
         }
     }

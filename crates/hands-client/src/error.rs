@@ -76,6 +76,14 @@ pub enum ClientError {
         /// The message that came with it, made printable.
         message: String,
     },
+    /// Another engine, asked for what only our hubs know.
+    #[error("{peer} is not a hub of ours and can't answer {what}")]
+    NotOurs {
+        /// What was asked, as a noun.
+        what: &'static str,
+        /// Who it is.
+        peer: String,
+    },
     /// Nobody answered at an address in the time that the caller allows.
     #[error("{peer} could not be reached within {} s: {why}", waited.as_secs())]
     Unreachable {
@@ -196,7 +204,7 @@ impl ClientError {
             Self::Protocol { .. } | Self::HostileOutput { .. } => {
                 ErrorClass::Infra { retry: false }
             }
-            Self::Spec(_) => ErrorClass::User,
+            Self::Spec(_) | Self::NotOurs { .. } => ErrorClass::User,
         }
     }
 

@@ -17,6 +17,7 @@ use hands_proto::reapi::execution_stage::Value as Stage;
 use hands_proto::reapi::{ExecuteOperationMetadata, ExecuteResponse};
 use hands_proto::v1;
 use hands_types::Digest;
+use hands_types::platform::{FIXED_LANG, FIXED_PATH};
 
 use crate::cluster::ClusterKind;
 use crate::{ClientError, Cluster, EncodedJob, JobResult, JobSpec, Logs, printable};
@@ -104,12 +105,24 @@ impl Submission {
     }
 }
 
+/// What our own workers give every action without being told.
+fn add_fixed_environment(spec: &mut JobSpec) {
+    for (name, value) in [("PATH", FIXED_PATH), ("LANG", FIXED_LANG)] {
+        if !spec.env.iter().any(|(known, _)| known == name) {
+            spec.env.push((name.to_owned(), value.to_owned()));
+        }
+    }
+}
+
 impl Cluster {
     /// Submits an action: uploads Action and Command and calls Execute. The input root must be in the store. What it can see
     /// of a worker's own files becomes part of its key first, where its result may be recorded
     /// ([`Cluster::name_host_root`]).
     pub async fn submit(&self, mut spec: JobSpec) -> Result<Job, ClientError> {
-        self.name_host_root(&mut spec).await?;
+        match self.kind() {
+            ClusterKind::Agent | ClusterKind::Hub => self.name_host_root(&mut spec).await?,
+            ClusterKind::Engine => add_fixed_environment(&mut spec),
+        }
         let encoded = spec.encode(self.function())?;
         self.submit_encoded(spec, encoded).await
     }

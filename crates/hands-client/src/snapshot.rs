@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use hands_link::Address;
 use hands_proto::function_from_proto;
 use hands_proto::v1::snapshot_reply::Kind;
 use hands_proto::v1::{SnapshotInput, SnapshotProgress, SnapshotReply, SnapshotRequest};
@@ -106,10 +107,10 @@ impl SnapshotSocket {
         Ok(Self { stream })
     }
 
-    /// Takes one snapshot. `target` is the address of the hub whose store it goes to, empty for the agent's own.
+    /// Takes one snapshot. `target` is the hub or engine whose store it goes to, none for the agent's own.
     pub async fn take(
         &mut self,
-        target: &str,
+        target: Option<&Address>,
         instance: &str,
         function: hands_types::DigestFunction,
         inputs: &[Input],
@@ -117,7 +118,11 @@ impl SnapshotSocket {
         mut progress: impl FnMut(&SnapshotProgress),
     ) -> Result<Snapshot, ClientError> {
         let request = SnapshotRequest {
-            target: target.to_owned(),
+            target: target.map(Address::to_string).unwrap_or_default(),
+            engine: match target {
+                Some(Address::Engine(engine)) => Some(engine.as_ref().into()),
+                _ => None,
+            },
             instance_name: instance.to_owned(),
             digest_function: hands_proto::reapi::digest_function::Value::from(function).into(),
             working_directory: working_directory.as_str().to_owned(),

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use hands_proto::reapi::content_addressable_storage_client::ContentAddressableStorageClient;
 use hands_proto::reapi::{BatchUpdateBlobsRequest, batch_update_blobs_request};
+use hands_reapi::Channel;
 use hands_types::{Digest, limits};
 use tokio::sync::oneshot;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 /// Digests that this connection is known to have uploaded; forgotten as a whole when there are too many.

@@ -1,6 +1,7 @@
 //! Every setting, and who may set it.
 
 mod apply;
+mod engine;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,12 +13,15 @@ use hands_types::limits;
 use crate::file::{self, Raw, Setting};
 use crate::trust::Project;
 use crate::{ConfigError, Environment, Logins, Places};
+use engine::EngineSection;
 
 /// Settings that a command line can give for every command.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
     /// `--cluster`.
     pub cluster: Option<String>,
+    /// `--engine`.
+    pub engine: Option<String>,
     /// `--local`.
     pub local: bool,
     /// `--jobs`.
@@ -96,7 +100,7 @@ pub struct WorkerSettings {
     pub isolation: Option<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Layer {
     User,
     Project,
@@ -157,13 +161,13 @@ impl Settings {
 impl Flags {
     fn settings(&self) -> Vec<Setting> {
         let mut settings = Vec::new();
-        if let Some(cluster) = &self.cluster {
-            let value = Raw::Text(cluster.clone());
-            settings.push(Setting {
-                key: "cluster".to_owned(),
-                value,
-                origin: "--cluster".to_owned(),
-            });
+        for (text, key, origin) in
+            [(&self.cluster, "cluster", "--cluster"), (&self.engine, engine::URL, "--engine")]
+        {
+            if let Some(text) = text {
+                let value = Raw::Text(text.clone());
+                settings.push(Setting { key: key.to_owned(), value, origin: origin.to_owned() });
+            }
         }
         if let Some(jobs) = self.jobs {
             let value = Raw::Integer(jobs.to_string());
@@ -179,6 +183,7 @@ struct Draft {
     clusters: BTreeMap<String, NamedCluster>,
     wanted: Option<Setting>,
     instance: Option<String>,
+    engines: BTreeMap<Layer, EngineSection>,
 }
 
 #[derive(Default)]
@@ -195,6 +200,9 @@ impl Draft {
                 ClusterChoice::Hub { name, address, instance: self.instance.unwrap_or_default() }
             }));
         };
+        if wanted.key == engine::URL {
+            return engine::choose(&wanted, &self.engines, self.instance);
+        }
         let Raw::Text(name) = &wanted.value else { return Ok(ClusterChoice::Local) };
         if name == "local" {
             return Ok(ClusterChoice::Local);
@@ -242,6 +250,8 @@ impl Draft {
 const VARIABLES: &[(&str, &str)] = &[
     ("HANDS_CLUSTER", "cluster"),
     ("HANDS_INSTANCE", "instance"),
+    ("HANDS_ENGINE", engine::URL),
+    ("HANDS_ENGINE_HEADERS", "engine.headers"),
     ("HANDS_JOBS", "jobs"),
     ("HANDS_WORKER_SLOTS", "worker.slots"),
     ("HANDS_WORKER_MEMORY", "worker.memory"),

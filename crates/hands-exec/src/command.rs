@@ -2,15 +2,13 @@
 
 use std::ffi::CString;
 
+use hands_types::platform::{FIXED_LANG, FIXED_PATH};
+
 use crate::error::ExecError;
 use crate::request::{Command, Terminal};
 
 /// Set to `1` in every action, so that programs of ours know where they are.
 pub const INSIDE_VARIABLE: &str = "HANDS_INSIDE";
-/// `PATH` of a command that brings none, unless the configuration has another.
-pub const FIXED_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// `LANG` of a command that brings none.
-pub const DEFAULT_LANG: &str = "C.UTF-8";
 
 /// The command's arguments.
 pub(crate) fn arguments(command: &Command) -> Result<Vec<CString>, ExecError> {
@@ -70,7 +68,7 @@ pub(crate) fn environment(
         add("PATH", FIXED_PATH);
     }
     if !defaults.iter().any(|(name, _)| name == "LANG") {
-        add("LANG", DEFAULT_LANG);
+        add("LANG", FIXED_LANG);
     }
     Ok(environment)
 }

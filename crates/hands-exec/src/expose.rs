@@ -99,7 +99,7 @@ pub fn toolchains(path_variable: &str, home: &Path) -> Exposure {
         }
     }
     if !search.is_empty() {
-        search.push(crate::command::FIXED_PATH.to_owned());
+        search.push(hands_types::platform::FIXED_PATH.to_owned());
         variables.insert(0, ("PATH".to_owned(), search.join(":")));
     }
     Exposure { paths: outermost(paths), default_env: variables }

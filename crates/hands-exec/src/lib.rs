@@ -26,7 +26,7 @@ mod watch;
 pub use crate::collect::{
     CollectError, Declared, DeclaredKind, OutputItem, OutputKind, OutputSpec, OutputStore, collect,
 };
-pub use crate::command::{DEFAULT_LANG, FIXED_PATH, INSIDE_VARIABLE};
+pub use crate::command::INSIDE_VARIABLE;
 pub use crate::error::ExecError;
 pub use crate::executor::{ExecConfig, Executor};
 pub use crate::expose::{Exposure, toolchains};

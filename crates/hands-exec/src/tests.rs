@@ -22,7 +22,7 @@ fn environment_is_the_commands_own_and_then_what_is_missing() {
     let mut command =
         Command { environment: vec![pair("Z", "1"), pair("A", "")], ..Command::default() };
     let environment = command::environment(&command, None, &[]).expect("a good environment");
-    let path = format!("PATH={}", crate::FIXED_PATH);
+    let path = format!("PATH={}", hands_types::platform::FIXED_PATH);
     assert_eq!(texts(&environment), ["Z=1", "A=", "HANDS_INSIDE=1", path.as_str(), "LANG=C.UTF-8"]);
 
     command.environment = vec![
@@ -129,7 +129,7 @@ fn toolchains_are_shown_and_credentials_never() {
         at(".cargo/bin"),
         at(".nvm/versions/node/v20/bin"),
         at(".pyenv/shims"),
-        crate::FIXED_PATH
+        hands_types::platform::FIXED_PATH
     );
     let expected = [("PATH", search), ("RUSTUP_HOME", at(".rustup")), ("PYENV_ROOT", at(".pyenv"))];
     let expected: Vec<(String, String)> =

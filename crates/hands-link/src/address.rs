@@ -4,11 +4,15 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::Engine;
 
 /// The port where none is given.
 pub const DEFAULT_PORT: u16 = 8980;
 
-/// Where a hub is. Written `unix:/path`, `host:port`, `http://host:port`, or `member:/directory`.
+/// Where a hub is, or an engine. Written `unix:/path`, `host:port`, `http://host:port`, or `member:/directory`; an
+/// engine has a form of its own, which [`Engine`] reads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// A Unix socket. Serves its owner only.
@@ -17,6 +21,8 @@ pub enum Address {
     Tcp(SocketAddr),
     /// The hub of which we are a member, over TLS: the directory of our [`crate::Identity`].
     Member(PathBuf),
+    /// Another engine, or a hub that is to be used as if it were one.
+    Engine(Arc<Engine>),
 }
 
 impl Address {
@@ -26,6 +32,9 @@ impl Address {
             Self::Unix(_) => true,
             Self::Tcp(address) => address.ip().is_loopback(),
             Self::Member(_) => false,
+            Self::Engine(engine) => {
+                engine.at.host == "localhost" || engine.at.ip().is_some_and(|ip| ip.is_loopback())
+            }
         }
     }
 
@@ -37,6 +46,17 @@ impl Address {
                 let name = dir.file_name().unwrap_or(dir.as_os_str());
                 format!("the hub of cluster {}", name.to_string_lossy())
             }
+            Self::Engine(engine) => format!("the engine at {engine}"),
+        }
+    }
+}
+
+impl Address {
+    /// What goes along with every request there, besides what gRPC itself says.
+    pub fn headers(&self) -> &[(String, String)] {
+        match self {
+            Self::Unix(_) | Self::Tcp(_) | Self::Member(_) => &[],
+            Self::Engine(engine) => &engine.headers,
         }
     }
 }
@@ -47,6 +67,7 @@ impl fmt::Display for Address {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(address) => write!(f, "{address}"),
             Self::Member(dir) => write!(f, "member:{}", dir.display()),
+            Self::Engine(engine) => write!(f, "{engine}"),
         }
     }
 }
@@ -55,7 +76,7 @@ impl FromStr for Address {
     type Err = ParseAddressError;
 
     fn from_str(text: &str) -> Result<Self, ParseAddressError> {
-        let fail = |why| Err(ParseAddressError { text: text.to_owned(), why });
+        let fail = |why| Err(ParseAddressError::new(text, why));
         if let Some(path) = text.strip_prefix("unix:") {
             // `unix:///p` is how gRPC's own libraries write an absolute path.
             let path = path.strip_prefix("//").unwrap_or(path);
@@ -75,7 +96,9 @@ impl FromStr for Address {
         let rest = match text.split_once("://") {
             Some(("http" | "grpc" | "tcp", rest)) => rest.strip_suffix('/').unwrap_or(rest),
             Some(("https" | "grpcs", _)) => {
-                return fail("asks for TLS, which needs `hands login` first");
+                return fail(
+                    "asks for TLS: `hands login` to a hub first, or name another engine by --engine",
+                );
             }
             Some(_) => {
                 return fail(
@@ -110,6 +133,12 @@ impl FromStr for Address {
 pub struct ParseAddressError {
     text: String,
     why: &'static str,
+}
+
+impl ParseAddressError {
+    pub(crate) fn new(text: &str, why: &'static str) -> Self {
+        Self { text: text.to_owned(), why }
+    }
 }
 
 impl fmt::Display for ParseAddressError {

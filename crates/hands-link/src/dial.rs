@@ -12,7 +12,7 @@ use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
 use crate::connection::{Io, Peer};
-use crate::{Address, Connection, LinkError, member, peer};
+use crate::{Address, Connection, Engine, LinkError, engine, member, peer};
 
 // One blob in flight must be able to fill a fast link with a long round trip.
 pub(crate) const STREAM_WINDOW: u32 = 4 << 20;
@@ -31,8 +31,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// requests made while it can't fail as UNAVAILABLE with the reason. Must be called within a tokio runtime.
 pub fn connect(address: &Address) -> Channel {
     let address = address.clone();
-    let is_remote = matches!(address, Address::Tcp(_) | Address::Member(_));
-    endpoint(is_remote).connect_with_connector_lazy(service_fn(move |_: Uri| {
+    let endpoint = match &address {
+        Address::Unix(_) => endpoint(false),
+        Address::Tcp(_) | Address::Member(_) => endpoint(true),
+        // What stands before others' engines goes by the name that it was called.
+        Address::Engine(engine) => match http_url(engine).try_into() {
+            Ok(origin) => endpoint(false).origin(origin),
+            Err(_) => endpoint(false),
+        },
+    };
+    endpoint.connect_with_connector_lazy(service_fn(move |_: Uri| {
         let address = address.clone();
         async move { Ok::<_, LinkError>(TokioIo::new(dial(&address).await?)) }
     }))
@@ -68,7 +76,12 @@ async fn dial_once(address: &Address) -> Result<Connection, LinkError> {
             Ok(Connection::new(Io::Tcp(stream), Peer::Tcp(*to)))
         }
         Address::Member(dir) => member::dial(dir).await,
+        Address::Engine(at) => engine::dial(at).await,
     }
+}
+
+fn http_url(engine: &Engine) -> String {
+    format!("{}://{}", if engine.tls { "https" } else { "http" }, engine.at)
 }
 
 /// The dialing end of a listener inside this process.

@@ -57,6 +57,14 @@ pub enum LinkError {
         /// How it was told.
         why: String,
     },
+    /// Somebody listens there whom we can't be sure of, or who does not take us.
+    #[error("{address} is not to be trusted: {why}")]
+    WrongEngine {
+        /// The address that was dialed.
+        address: Address,
+        /// What TLS found.
+        why: String,
+    },
     /// None of a hub's addresses can be reached.
     #[error("can't reach the hub of {cluster} at {address}")]
     HubUnreachable {
@@ -107,7 +115,7 @@ impl LinkError {
             Self::Unreachable { .. } | Self::HubUnreachable { .. } => {
                 ErrorClass::Infra { retry: true }
             }
-            Self::WrongHub { .. } => ErrorClass::Infra { retry: false },
+            Self::WrongHub { .. } | Self::WrongEngine { .. } => ErrorClass::Infra { retry: false },
             Self::Identity(error) => error.class(),
         }
     }

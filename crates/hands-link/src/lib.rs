@@ -9,6 +9,7 @@
 mod address;
 mod connection;
 mod dial;
+mod engine;
 mod enrol;
 mod error;
 mod host;
@@ -25,6 +26,7 @@ pub mod trust;
 pub use address::{Address, DEFAULT_PORT, ParseAddressError};
 pub use connection::{Connection, ConnectionId, ConnectionInfo, Peer, StreamEnd};
 pub use dial::{Pipe, connect, dial};
+pub use engine::Engine;
 pub use enrol::{enrol, renew};
 pub use error::{IdentityError, LinkError};
 pub use host::{HostPort, ParseHostError};

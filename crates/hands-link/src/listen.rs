@@ -56,7 +56,7 @@ impl Listener {
                 let (listener, file) = socket_file::bind(path)?;
                 Ok(Self { source: Source::Unix(listener, file), address: Some(address.clone()) })
             }
-            Address::Member(_) => Err(LinkError::Listen {
+            Address::Member(_) | Address::Engine(_) => Err(LinkError::Listen {
                 address: address.clone(),
                 source: io::Error::new(io::ErrorKind::InvalidInput, "it is another hub's"),
             }),

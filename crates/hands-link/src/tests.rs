@@ -12,12 +12,44 @@ use hands_proto::bytestream::{
     QueryWriteStatusRequest, QueryWriteStatusResponse, ReadRequest, ReadResponse, WriteRequest,
     WriteResponse,
 };
+use hands_proto::v1;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{Address, ConnectionInfo, LinkError, Listener, StreamEnd, connect, dial, server};
+use crate::{
+    Address, ConnectionInfo, Engine, LinkError, Listener, StreamEnd, connect, dial, server,
+};
+
+#[test]
+fn engines_are_read_as_other_clients_write_them() {
+    for (text, shown) in [
+        ("grpc://build:50051", "grpc://build:50051"),
+        ("http://10.0.0.1", "grpc://10.0.0.1:8980"),
+        ("grpcs://remote.example.com", "grpcs://remote.example.com:443"),
+        ("grpcs://Remote.Example.com:1985/", "grpcs://remote.example.com:1985"),
+        ("grpcs://[::1]", "grpcs://[::1]:443"),
+        ("https://[::1]:99", "grpcs://[::1]:99"),
+    ] {
+        let engine: Engine = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(engine.to_string(), shown);
+        let whole = Engine {
+            headers: vec![("x-key".to_owned(), "secret".to_owned())],
+            ca: Some("/ca.pem".into()),
+            identity: Some(("/cert.pem".into(), "/key.pem".into())),
+            ..engine
+        };
+        assert_eq!(Engine::try_from(&v1::EngineTarget::from(&whole)), Ok(whole.clone()));
+        assert!(!format!("{whole:?}").contains("secret"));
+    }
+    for text in
+        ["", "build:50051", "unix:/run/h.sock", "ftp://h", "grpc://", "grpc://a b", "grpc://h:x"]
+    {
+        let error = text.parse::<Engine>().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("the address {text:?} ")), "{error}");
+    }
+}
 
 #[test]
 fn addresses_are_read_as_people_write_them() {

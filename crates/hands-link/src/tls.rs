@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::CertificateDer;
 
-pub(crate) use client::{ClientTls, WrongHub, client_config};
+pub(crate) use client::{ClientTls, WrongHub, client_config, engine_config};
 pub use server::{ServerTls, TlsError, TlsKeys};
 
 use crate::trust::{Binding, EXPORTER, p256_point};

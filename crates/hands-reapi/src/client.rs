@@ -18,12 +18,12 @@ use hands_types::limits::MAX_MESSAGE;
 use hands_types::{Digest, DigestFunction};
 use tokio::sync::OnceCell;
 use tonic::Code;
-use tonic::transport::Channel;
 
 pub use error::BlobError;
 pub use fetch::Fetched;
 pub use upload::{Blob, Source, Uploaded};
 
+use crate::Channel;
 use limits::Limits;
 
 /// Moves blobs to and from one instance of one engine. Cheap to clone; clones share what they learned about the
@@ -49,8 +49,9 @@ impl fmt::Debug for BlobClient {
 
 impl BlobClient {
     /// A client of the engine at the other end of `channel`. Nothing is sent yet.
-    pub fn new(channel: Channel, instance: &str, function: DigestFunction) -> Self {
+    pub fn new(channel: impl Into<Channel>, instance: &str, function: DigestFunction) -> Self {
         let limits = Arc::default();
+        let channel = channel.into();
         Self { channel, instance: instance.into(), function, compress: false, limits }
     }
 

@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 
 mod backend;
+mod channel;
 mod client;
 mod codec;
 mod complete;
@@ -19,6 +20,7 @@ pub mod services;
 mod status;
 
 pub use backend::{Backend, LogName, LogSource, LogStream};
+pub use channel::{BadHeader, Channel};
 pub use client::{Blob, BlobClient, BlobError, Fetched, Source, Uploaded};
 pub use complete::{cached_result, fill_inline, missing_of, normalize};
 pub use invocation::{Invocation, OPEN_FOR};

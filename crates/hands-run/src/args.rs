@@ -17,8 +17,17 @@ pub struct GlobalArgs {
     /// Use this cluster: a name from hands.toml, unix:PATH or HOST:PORT
     #[arg(long, global = true, value_name = "CLUSTER", help_heading = "Global options")]
     pub cluster: Option<String>,
+    /// Use another Remote Execution engine: grpc://HOST:PORT or grpcs://HOST:PORT
+    #[arg(
+        long,
+        global = true,
+        conflicts_with = "cluster",
+        value_name = "URL",
+        help_heading = "Global options"
+    )]
+    pub engine: Option<String>,
     /// Use this machine's own agent, whatever is configured
-    #[arg(long, global = true, conflicts_with = "cluster", help_heading = "Global options")]
+    #[arg(long, global = true, conflicts_with_all = ["cluster", "engine"], help_heading = "Global options")]
     pub local: bool,
     /// Say less: errors only
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]

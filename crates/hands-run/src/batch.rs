@@ -15,7 +15,7 @@ mod tests;
 use std::time::{Instant, SystemTime};
 
 use futures_util::StreamExt;
-use hands_client::Cluster;
+use hands_client::{Cluster, ClusterKind};
 use hands_types::error::exit;
 use tokio::time::{Duration, MissedTickBehavior, interval};
 
@@ -38,6 +38,8 @@ pub(crate) use source::shell_argv;
 const REDRAW: Duration = Duration::from_millis(100);
 /// Commands in flight for each slot of the cluster: what keeps a slot busy over a round trip.
 const FOR_EACH_SLOT: usize = 4;
+/// Commands in flight at an engine of unknown size.
+const ON_AN_ENGINE: usize = 32;
 
 /// Runs the commands and returns the process's exit code.
 pub async fn batch(args: BatchArgs, front: &FrontEnd) -> u8 {
@@ -109,6 +111,10 @@ async fn try_batch(args: BatchArgs, front: &FrontEnd, trace: &Trace) -> Result<u
 }
 
 async fn default_jobs(cluster: &Cluster) -> Result<usize, RunError> {
+    // REAPI has no way to ask an engine how much it can do at once.
+    if cluster.kind() == ClusterKind::Engine {
+        return Ok(ON_AN_ENGINE);
+    }
     let workers = cluster.workers().await?;
     let slots: usize = workers.iter().map(|w| usize::try_from(w.slots).unwrap_or(usize::MAX)).sum();
     Ok(slots.saturating_mul(FOR_EACH_SLOT).clamp(16, 4096))

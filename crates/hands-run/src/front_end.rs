@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use hands_client::proto::ListRequest;
 use hands_client::{Cluster, Input, Invocation, Snapshot, Target};
+use hands_types::RelPath;
 use tokio::time::timeout;
 
 use crate::batch::short_time;
@@ -98,14 +99,24 @@ impl FrontEnd {
         cluster: &Cluster,
         paths: &[P],
     ) -> Result<Option<Snapshot>, RunError> {
-        if paths.is_empty() {
+        self.snapshot_with(cluster, paths, None).await
+    }
+
+    /// The same, with one file more from elsewhere.
+    pub(crate) async fn snapshot_with<P: AsRef<Path>>(
+        &self,
+        cluster: &Cluster,
+        paths: &[P],
+        more: Option<(&Path, RelPath)>,
+    ) -> Result<Option<Snapshot>, RunError> {
+        if paths.is_empty() && more.is_none() {
             return Ok(None);
         }
         let layout = spec::layout(paths, &self.caller)?;
+        let paths = paths.iter().map(AsRef::as_ref).zip(layout.places);
         let inputs = paths
-            .iter()
-            .zip(layout.places)
-            .map(|(path, place)| Ok(Input::open(path.as_ref(), place, true)?))
+            .chain(more)
+            .map(|(path, place)| Ok(Input::open(path, place, true)?))
             .collect::<Result<Vec<_>, RunError>>()?;
         let watched = self.out.watched();
         let began = SystemTime::now();

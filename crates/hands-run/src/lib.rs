@@ -8,6 +8,7 @@
 pub mod args;
 mod batch;
 mod caller;
+mod engine;
 mod error;
 mod follow;
 mod front_end;

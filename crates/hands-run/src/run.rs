@@ -9,6 +9,7 @@ use hands_client::{Cluster, ClusterKind, JobResult, JobStream, Logs};
 use hands_types::error::exit;
 
 use crate::args::{RunArgs, value};
+use crate::engine::{self, StdinFile};
 use crate::error::RunError;
 use crate::follow::{Ended, follow};
 use crate::front_end::FrontEnd;
@@ -62,10 +63,19 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
         cluster = connecting => cluster?,
         caught = signals.next() => return Ok(caught.exit_code()),
     };
-    check_interaction(&args, cluster.kind(), cluster.peer())?;
+    engine::check_run(&args, cluster.kind(), cluster.peer())?;
+    let takes_live_input = cluster.kind() != ClusterKind::Engine;
     let submitting = async {
-        let snapshot = front.snapshot(&cluster, &args.action.input);
+        let stdin = match args.stdin && !takes_live_input {
+            true => Some(trace.span("reading standard input", StdinFile::read(&cluster)).await?),
+            false => None,
+        };
+        let more = stdin.as_ref().map(|stdin| (stdin.path(), StdinFile::place(&job)));
+        let snapshot = front.snapshot_with(&cluster, &args.action.input, more);
         job.input_root = trace.span("sending inputs", snapshot).await?.map(|s| s.root);
+        if stdin.is_some() {
+            StdinFile::redirect(&mut job);
+        }
         let flight = trace.action(&title);
         Ok::<_, RunError>((cluster.submit(job).await?, flight))
     };
@@ -94,7 +104,8 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
     } else {
         let mut streams = Streams::new();
         let show = (!args.json).then_some(&mut streams);
-        follow(&cluster, &mut job, show, &mut signals, &front.out, args.stdin).await?
+        follow(&cluster, &mut job, show, &mut signals, &front.out, args.stdin && takes_live_input)
+            .await?
     };
     let (result, cancelled) = match ended {
         Ended::Done(result, cancelled) => (result, cancelled),
@@ -128,27 +139,6 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
         }
     }
     Ok(verdict.code)
-}
-
-/// What another engine has no way for is refused rather than left out in silence.
-pub(crate) fn check_interaction(
-    args: &RunArgs,
-    kind: ClusterKind,
-    peer: &str,
-) -> Result<(), RunError> {
-    let flag = match (kind, args) {
-        (ClusterKind::Agent | ClusterKind::Hub, _) => return Ok(()),
-        (ClusterKind::Engine, RunArgs { tty: true, .. }) => "--tty",
-        (ClusterKind::Engine, RunArgs { detach: true, .. }) => "--detach",
-        (ClusterKind::Engine, RunArgs { stdin: true, .. }) => {
-            return Err(RunError::Usage(format!(
-                "--stdin: {peer} is another engine, which takes no live input; \
-                 send a file with --input and redirect it in the command"
-            )));
-        }
-        (ClusterKind::Engine, _) => return Ok(()),
-    };
-    Err(RunError::Usage(format!("{flag}: {peer} is another engine, which has nothing like it")))
 }
 
 /// Puts a result's outputs in place.

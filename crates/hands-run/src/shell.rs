@@ -14,7 +14,7 @@ use crate::front_end::FrontEnd;
 use crate::signals::Signals;
 use crate::streams::Streams;
 use crate::verdict::End;
-use crate::{hints, run, spec, verdict};
+use crate::{engine, hints, run, spec, verdict};
 use reader::{LineReader, Typed};
 
 const PROMPT: &str = "hands> ";
@@ -34,6 +34,7 @@ async fn try_shell(args: &ShellArgs, front: &FrontEnd) -> Result<u8, RunError> {
     let mut signals = Signals::listen().map_err(RunError::Terminal)?;
     spec::warn_of_unset(&args.action, &front.caller, &front.out);
     let cluster = front.connect("shell").await?;
+    engine::check(&args.action, cluster.kind(), cluster.peer())?;
     let mut reader = LineReader::new(front.caller.history.clone())?;
     let interactive = reader.is_terminal();
     if interactive {

@@ -71,14 +71,30 @@ fn everything_after_the_command_is_its_own() {
 fn what_another_engine_can_not_do_is_refused_by_name() {
     let check = |flag: &str, kind| {
         let args = Run::try_parse_from(["run", flag, "x"]).unwrap().args;
-        crate::run::check_interaction(&args, kind, "the hub at h:1")
+        crate::engine::check_run(&args, kind, "the engine at h:1")
     };
-    for flag in ["--tty", "--detach", "--stdin"] {
+    for flag in [
+        "--tty",
+        "--detach",
+        "--same-path",
+        "--tag=x",
+        "--cpu=2",
+        "--memory=1G",
+        "--network=host",
+        "--retry=1",
+        "--queue-timeout=5s",
+        "--output=*.o",
+    ] {
         assert!(check(flag, ClusterKind::Hub).is_ok() && check(flag, ClusterKind::Agent).is_ok());
         let error = check(flag, ClusterKind::Engine).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("{flag}: the hub at h:1 is another engine")), "{error}");
+        let named = error.starts_with(
+            &flag.replace("--output=", "--output ").split('=').next().unwrap().to_owned(),
+        );
+        assert!(named && error.contains(": the engine at h:1 is not a hub"), "{error}");
     }
-    assert!(check("--json", ClusterKind::Engine).is_ok());
+    for flag in ["--json", "--stdin", "--output=a", "--prop=a=b", "--cache"] {
+        assert!(check(flag, ClusterKind::Engine).is_ok(), "{flag}");
+    }
 }
 
 #[test]

@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 
 mod layers;
 
+/// The `PATH` of an action that names none.
+pub const FIXED_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The `LANG` of an action that names none.
+pub const FIXED_LANG: &str = "C.UTF-8";
+
 pub use layers::{BadLayer, Layers};
 
 /// An action's platform: sorted properties, in which one name may stand more than once (REAPI v2, `Platform`).

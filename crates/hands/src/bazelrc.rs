@@ -1,7 +1,7 @@
 //! `hands bazelrc`: what Bazel needs to use the cluster.
 
 use hands_client::Target;
-use hands_config::{Environment, Flags, Places, Settings};
+use hands_config::{Environment, Places, Settings};
 use hands_link::{Address, Identity};
 use hands_run::Out;
 use hands_run::args::GlobalArgs;
@@ -9,7 +9,7 @@ use hands_types::ErrorClass;
 use hands_types::error::exit;
 
 use crate::cli::BazelrcArgs;
-use crate::front::this_program;
+use crate::front::{flags, this_program};
 use crate::problem::{self, Problem};
 use crate::runtime;
 
@@ -21,8 +21,7 @@ pub(crate) fn run(
     out: &Out,
 ) -> Result<u8, Problem> {
     let places = Places::find(environment)?;
-    let flags = Flags { cluster: global.cluster.clone(), local: global.local, jobs: None };
-    let settings = Settings::load(&places, environment, &flags)?;
+    let settings = Settings::load(&places, environment, &flags(global))?;
     let target = settings.target(&places, this_program()?);
     let Target::Hub { address: Address::Member(dir), instance, .. } = target else {
         return Err(Problem::new(ErrorClass::User, "Bazel needs a hub that was logged in to")

@@ -74,8 +74,7 @@ fn prepare(
         .hint("run the command itself here, without `hands`"));
     }
     let places = Places::find(environment)?;
-    let flags = Flags { cluster: global.cluster.clone(), local: global.local, jobs: None };
-    let settings = Settings::load(&places, environment, &flags)?;
+    let settings = Settings::load(&places, environment, &flags(global))?;
     for warning in &settings.warnings {
         out.warning(warning);
     }
@@ -98,6 +97,16 @@ fn prepare(
         history: Some(places.shell_history()),
     };
     Ok((command, settings.target(&places, this_program()?), caller))
+}
+
+/// What every command can be told on its command line.
+pub(crate) fn flags(global: &GlobalArgs) -> Flags {
+    Flags {
+        cluster: global.cluster.clone(),
+        engine: global.engine.clone(),
+        local: global.local,
+        jobs: None,
+    }
 }
 
 /// This program's own file, to start an agent or a launcher from.

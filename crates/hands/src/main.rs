@@ -112,7 +112,7 @@ fn passes_through(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
             continue;
         }
         match argument {
-            "--cluster" | "--color" => skip = true,
+            "--cluster" | "--engine" | "--color" => skip = true,
             "run" | "batch" | "shell" | "wait" | "attach" => return true,
             _ if argument.starts_with('-') => {}
             _ => return false,

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use hands_client::proto::{CreateTokenRequest, Member, Token};
 use hands_client::{Cluster, Invocation, Target};
-use hands_config::{Environment, Flags, Places, Settings};
+use hands_config::{Environment, Places, Settings};
 use hands_link::Address;
 use hands_run::args::GlobalArgs;
 use hands_run::{Out, Table};
@@ -13,7 +13,7 @@ use hands_types::error::exit;
 use serde_json::{Value, json};
 
 use crate::cli::{TokenArgs, TokenCommand, TokenCreateArgs, WorkersCommand};
-use crate::front::this_program;
+use crate::front::{flags, this_program};
 use crate::problem::{self, Problem};
 use crate::runtime;
 
@@ -68,8 +68,7 @@ pub(crate) fn workers(
 /// The hub that is meant: the one that was named, else one of this user's on this machine, else the one that work goes to.
 pub(crate) fn hub(global: &GlobalArgs, environment: &Environment) -> Result<Target, Problem> {
     let places = Places::find(environment)?;
-    let flags = Flags { cluster: global.cluster.clone(), local: global.local, jobs: None };
-    let settings = Settings::load(&places, environment, &flags)?;
+    let settings = Settings::load(&places, environment, &flags(global))?;
     let target = settings.target(&places, this_program()?);
     let own = places.hub_socket();
     let is_named = global.cluster.is_some() || environment.get("HANDS_CLUSTER").is_some();

@@ -127,7 +127,7 @@ fn configure(
     let expose = settings.expose.iter().chain(&args.expose);
     let member = match address {
         Address::Member(dir) => Some(Identity::load(dir)?),
-        Address::Unix(_) | Address::Tcp(_) => None,
+        Address::Unix(_) | Address::Tcp(_) | Address::Engine(_) => None,
     };
     // A member keeps the name by which it joined: by that name it is removed.
     let joined_as = member.as_ref().map(|member| member.name.clone());

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hands_link::Address;
+use hands_link::{Address, Engine};
 use hands_proto::v1::SnapshotRequest;
-use hands_reapi::{Blob, BlobClient, BlobError, Source};
+use hands_reapi::{Blob, BlobClient, BlobError, Channel, Source};
 use hands_store::digest_of_stream;
 use hands_types::{Digest, DigestFunction, RelPath};
 use tokio::runtime::Handle;
@@ -44,10 +44,11 @@ pub(crate) fn take(
     function: DigestFunction,
     progress: &Progress,
 ) -> Result<Taken, SnapshotError> {
-    let address: Address = request
-        .target
-        .parse()
-        .map_err(|_| SnapshotError::Protocol("a target that is no address"))?;
+    let address = match &request.engine {
+        Some(engine) => Engine::try_from(engine).map(|e| Address::Engine(Arc::new(e))),
+        None => request.target.parse(),
+    };
+    let address = address.map_err(|_| SnapshotError::Protocol("a target that is no address"))?;
     let failed = |error: BlobError| SnapshotError::Target {
         target: request.target.clone(),
         message: sentence(&error),
@@ -55,7 +56,10 @@ pub(crate) fn take(
     };
     let client = {
         let _inside = runtime.enter();
-        BlobClient::new(hands_link::connect(&address), &request.instance_name, function)
+        let channel = Channel::with_headers(hands_link::connect(&address), address.headers());
+        let channel =
+            channel.map_err(|_| SnapshotError::Protocol("a header that can't be sent"))?;
+        BlobClient::new(channel, &request.instance_name, function)
             .with_compression(!address.is_local())
     };
     let sink = HashOnly(function);

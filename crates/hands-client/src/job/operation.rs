@@ -180,6 +180,6 @@ async fn wait(cluster: &Cluster, id: &str) -> Result<Streaming<Operation>, tonic
     Ok(client(cluster).wait_execution(cluster.request(request)).await?.into_inner())
 }
 
-fn client(cluster: &Cluster) -> ExecutionClient<tonic::transport::Channel> {
+fn client(cluster: &Cluster) -> ExecutionClient<hands_reapi::Channel> {
     ExecutionClient::new(cluster.channel()).max_decoding_message_size(limits::MAX_MESSAGE)
 }

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use hands_link::Address;
 
-use super::{Draft, Layer, Settings};
+use super::{Draft, Layer, Settings, engine};
 use crate::file::{Raw, Setting};
 use crate::{ConfigError, parse_duration, parse_size};
 
@@ -23,6 +23,19 @@ impl Settings {
                 draft.wanted = Some(setting);
             }
             "instance" => draft.instance = Some(s.text()?),
+            engine::URL => {
+                draft.engines.entry(layer).or_default().url = Some(s.engine()?);
+                draft.wanted = Some(setting);
+            }
+            "engine.headers" => draft.engines.entry(layer).or_default().headers = s.headers()?,
+            "engine.instance" => {
+                draft.engines.entry(layer).or_default().instance = Some(s.text()?);
+            }
+            "engine.ca" => draft.engines.entry(layer).or_default().ca = Some(s.absolute_path()?),
+            "engine.certificate" => {
+                draft.engines.entry(layer).or_default().certificate = Some(s.absolute_path()?);
+            }
+            "engine.key" => draft.engines.entry(layer).or_default().key = Some(s.absolute_path()?),
             "jobs" => self.jobs = Some(s.number(1, 100_000)?),
             "run.input" => self.run.input = inputs(s, layer, file)?,
             "run.env" => self.run.env = s.texts(None)?,
@@ -88,7 +101,7 @@ fn inputs(setting: &Setting, layer: Layer, file: &Path) -> Result<Vec<PathBuf>, 
 }
 
 impl Setting {
-    fn wrong(&self, why: &str) -> ConfigError {
+    pub(super) fn wrong(&self, why: &str) -> ConfigError {
         ConfigError::Value {
             origin: self.origin.clone(),
             key: self.key.clone(),
@@ -100,7 +113,7 @@ impl Setting {
         self.wrong(&format!("must be {what}, not {}", self.value.describe()))
     }
 
-    fn text(&self) -> Result<String, ConfigError> {
+    pub(super) fn text(&self) -> Result<String, ConfigError> {
         match &self.value {
             Raw::Text(text) if !text.is_empty() => Ok(text.clone()),
             _ => Err(self.expected("a text that is not empty")),
@@ -108,7 +121,7 @@ impl Setting {
     }
 
     /// A list of texts; in a variable, one text with `separator` between the items.
-    fn texts(&self, separator: Option<char>) -> Result<Vec<String>, ConfigError> {
+    pub(super) fn texts(&self, separator: Option<char>) -> Result<Vec<String>, ConfigError> {
         let expected = || self.expected("a list of texts");
         match (&self.value, separator) {
             (Raw::List(items), _) => items

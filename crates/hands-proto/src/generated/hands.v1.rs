@@ -207,6 +207,9 @@ pub struct SnapshotRequest {
     /// The action's working directory below the input root: made where no input brings it. Empty for the root.
     #[prost(string, tag = "5")]
     pub working_directory: ::prost::alloc::string::String,
+    /// How to speak to `target` where it is another engine.
+    #[prost(message, optional, tag = "6")]
+    pub engine: ::core::option::Option<EngineTarget>,
 }
 impl ::prost::Name for SnapshotRequest {
     const NAME: &'static str = "SnapshotRequest";
@@ -216,6 +219,49 @@ impl ::prost::Name for SnapshotRequest {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/hands.v1.SnapshotRequest".into()
+    }
+}
+/// An engine that is not ours, as its user configured it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EngineTarget {
+    /// grpc://HOST:PORT or grpcs://HOST:PORT.
+    #[prost(string, tag = "1")]
+    pub url: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub headers: ::prost::alloc::vec::Vec<EngineHeader>,
+    /// PEM files, by absolute path; empty for none.
+    #[prost(string, tag = "3")]
+    pub ca: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub certificate: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub key: ::prost::alloc::string::String,
+}
+impl ::prost::Name for EngineTarget {
+    const NAME: &'static str = "EngineTarget";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.EngineTarget".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.EngineTarget".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EngineHeader {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+}
+impl ::prost::Name for EngineHeader {
+    const NAME: &'static str = "EngineHeader";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.EngineHeader".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.EngineHeader".into()
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -17,7 +17,7 @@ use crate::error::RunError;
 use crate::front_end::FrontEnd;
 use crate::trace::Trace;
 use crate::verdict::Verdict;
-use crate::{run, spec, verdict};
+use crate::{engine, run, spec, verdict};
 
 type Root = Rc<OnceCell<Option<Digest>>>;
 
@@ -58,6 +58,7 @@ impl<'a> Pool<'a> {
 
     async fn try_run(&self, task: &Task) -> Result<Outcome, RunError> {
         let action = task.action.as_deref().unwrap_or(self.action);
+        engine::check(action, self.cluster.kind(), self.cluster.peer())?;
         let root = self.root(&action.input).await?;
         let mut job =
             spec::job(action, task.argv.clone(), task.title.clone(), root, &self.front.caller)?;

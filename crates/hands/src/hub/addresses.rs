@@ -26,7 +26,9 @@ pub(super) fn places(args: &HubArgs, places: &Places) -> Result<Vec<Place>, Prob
         let over_tls = match &address {
             Address::Unix(_) => false,
             Address::Tcp(_) => !(args.insecure_loopback && address.is_local()),
-            Address::Member(_) => return Err(wrong("is where another hub is".to_owned())),
+            Address::Member(_) | Address::Engine(_) => {
+                return Err(wrong("is where another hub is".to_owned()));
+            }
         };
         if args.insecure_loopback && over_tls {
             return Err(wrong("is not on the loopback, so it does not go without TLS".to_owned())

@@ -9,6 +9,7 @@ mod cluster;
 mod clusters;
 mod crashes;
 mod durability;
+mod engines;
 mod escapes;
 mod full_disk;
 mod home;
