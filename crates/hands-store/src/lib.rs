@@ -33,6 +33,7 @@ mod pins;
 mod read;
 mod recover;
 mod room;
+mod soundness;
 mod stage;
 mod store;
 mod trees;

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{StageError, StoreError};
-use crate::files::{EXECUTABLE, FIXED, Temp, on_disk, open_blob};
+use crate::files::{EXECUTABLE, FIXED, Temp, on_disk};
 use crate::index::Place;
 use crate::stage::{Directories, missing};
 use crate::store::Inner;
@@ -234,7 +234,7 @@ impl<'a> Materializer<'a> {
         }
         // Mode bits belong to a file, not to a name of it: an executable needs a file of its own.
         let twin = self.inner.layout.twin(digest);
-        if open_blob(&twin, digest.size).is_ok_and(|(_, intact)| intact) {
+        if self.inner.is_twin_sound(digest, &twin) {
             return Ok(Some(twin));
         }
         self.inner.ensure_room(on_disk(digest.size))?;
@@ -242,6 +242,7 @@ impl<'a> Materializer<'a> {
         let mut temp = Temp::create(&self.inner.layout.temp, &self.inner.temp_bytes)?;
         temp.copy_from(&mut file)?;
         temp.place(&twin, EXECUTABLE, false)?;
+        self.inner.trees.twin_is_sound(digest);
         if !existed {
             self.inner.count_twin(on_disk(digest.size).cast_signed());
         }

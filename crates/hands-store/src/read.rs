@@ -85,7 +85,8 @@ impl Store {
     }
 
     /// Opens a blob. One of many bytes is hashed first, unless that was done since the start and nobody has written to
-    /// its file. `None` as in [`Store::read`].
+    /// its file; who reads all of it should hash it again and tell [`Store::recheck`] what does not fit. `None` as in
+    /// [`Store::read`].
     pub fn reader(&self, digest: &Digest) -> Result<Option<BlobReader>, StoreError> {
         let content = match self.inner.look_up(digest)? {
             Some(Entry { place: Place::File, .. }) if !digest.is_empty() => {
@@ -198,21 +199,10 @@ impl Inner {
                     let len = usize::try_from(digest.size).unwrap_or(usize::MAX);
                     self.packs.read(id, offset, len)?
                 }
-                Place::File => match self.verified_file(digest)? {
-                    Some(file) => {
-                        let mut bytes =
-                            Vec::with_capacity(usize::try_from(digest.size).unwrap_or(0));
-                        let path = || self.layout.blob(digest);
-                        { &file }
-                            .read_to_end(&mut bytes)
-                            .map_err(|error| StoreError::io("read", &path())(error))?;
-                        return Ok(Some(bytes.into()));
-                    }
-                    None => return Ok(None),
-                },
+                Place::File => self.read_file(digest)?,
             };
             match content {
-                // Small ones are hashed on every read: it costs less than finding out whether that is needed.
+                // Hashed on every read: disks spoil what was right before.
                 Some(bytes) if hands_tree::hash(digest.function, &bytes) == *digest => {
                     return Ok(Some(bytes.into()));
                 }
@@ -227,6 +217,18 @@ impl Inner {
                 Some(_) | None => lock(&self.index).forget(digest),
             }
         }
+    }
+
+    fn read_file(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.layout.blob(digest);
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::io("open", &path)(error)),
+        };
+        let mut bytes = Vec::with_capacity(usize::try_from(digest.size).unwrap_or(0));
+        file.read_to_end(&mut bytes).map_err(StoreError::io("read", &path))?;
+        Ok(Some(bytes))
     }
 
     /// The file of a large blob, positioned at its start and known to hold what its digest says.

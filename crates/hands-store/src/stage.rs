@@ -14,7 +14,7 @@ use crate::materialize::{Delta, Materializer};
 use crate::pins::Pin;
 use crate::recover::key;
 use crate::store::{Inner, Store};
-use crate::trees::{Claim, Tree};
+use crate::trees::{Claim, Health, Tree};
 
 /// Trees that are compared with a new one.
 const BASES: usize = 4;
@@ -77,9 +77,12 @@ impl Stager {
         let inner = &self.store.inner;
         let tree = match inner.trees.claim(root, whole, inner.now()) {
             Claim::Ready(tree) => tree,
-            Claim::Yours => {
+            Claim::Yours(found) => {
                 let mut claim = Unfinished { inner, root, tree: None };
-                let tree = inner.stage_new(root, whole)?;
+                let tree = match found {
+                    Some(tree) if inner.check(&tree)? => tree,
+                    Some(_) | None => inner.stage_new(root, whole)?,
+                };
                 claim.tree = Some(Arc::clone(&tree));
                 tree
             }
@@ -180,6 +183,9 @@ impl Inner {
             }
         }
         let Some((changes, base)) = best else { return Ok(None) };
+        if !self.check(&base)? {
+            return Ok(None);
+        }
         let lacks = changes.iter().any(|change| matches!(change.kind, ChangeKind::Removed));
         if lacks && !self.trees.takes_whiteouts() {
             return Ok(None);
@@ -243,7 +249,8 @@ impl Inner {
             });
         }
         let (bytes, used) = (materializer.bytes(), self.now());
-        Ok(Arc::new(Tree { id, root: *root, base, bytes, entries, used: AtomicU64::new(used) }))
+        let (used, health) = (AtomicU64::new(used), Health::sound());
+        Ok(Arc::new(Tree { id, root: *root, base, bytes, entries, used, health }))
     }
 }
 

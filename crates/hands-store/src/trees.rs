@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use hands_tree::{Directory, Lru};
@@ -35,6 +35,34 @@ pub(crate) struct Tree {
     pub(crate) bytes: u64,
     pub(crate) entries: u64,
     pub(crate) used: AtomicU64,
+    pub(crate) health: Health,
+}
+
+/// Whether a tree on disk is what its digest says. One that stood there before this process began is read before it is
+/// used: a disk may have spoiled it.
+#[derive(Debug)]
+pub(crate) struct Health(AtomicU8);
+
+const UNKNOWN: u8 = 0;
+const SOUND: u8 = 1;
+const SPOILED: u8 = 2;
+
+impl Health {
+    pub(crate) const fn sound() -> Self {
+        Self(AtomicU8::new(SOUND))
+    }
+
+    pub(crate) fn set(&self, sound: bool) {
+        self.0.store(if sound { SOUND } else { SPOILED }, Ordering::Release);
+    }
+
+    pub(crate) fn is_spoiled(&self) -> bool {
+        self.0.load(Ordering::Acquire) == SPOILED
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
+        self.0.load(Ordering::Acquire) == SOUND
+    }
 }
 
 #[derive(Debug)]
@@ -47,7 +75,12 @@ pub(crate) struct Trees {
     /// Decoded directories.
     pub(crate) directories: Mutex<Lru<Digest, Arc<Directory>>>,
     whiteouts: OnceLock<bool>,
+    /// Executable twins of blobs that this process has made or read.
+    twins: Mutex<Lru<Digest, ()>>,
 }
+
+/// Twins that are remembered; others are read again.
+const TWINS: u64 = 65_536;
 
 #[derive(Debug, Default)]
 struct State {
@@ -60,8 +93,8 @@ struct State {
 /// The answer to one who wants a tree.
 pub(crate) enum Claim {
     Ready(Arc<Tree>),
-    /// It is the caller's to stage, and then to call [`Trees::finish`].
-    Yours,
+    /// It is the caller's to stage, and then to call [`Trees::finish`]. A tree that stands there may do if it is sound.
+    Yours(Option<Arc<Tree>>),
 }
 
 impl Trees {
@@ -79,8 +112,9 @@ impl Trees {
                 Some(Some(base)) => Some(base),
                 Some(None) => continue,
             };
-            let tree =
-                Arc::new(Tree { id, root, base, bytes, entries, used: AtomicU64::new(used) });
+            let used = AtomicU64::new(used);
+            let health = Health(AtomicU8::new(UNKNOWN));
+            let tree = Arc::new(Tree { id, root, base, bytes, entries, used, health });
             by_id.insert(id, Arc::clone(&tree));
             retired.extend(ready.insert(root, tree));
         }
@@ -92,6 +126,7 @@ impl Trees {
             next_id: AtomicU64::new(next_id),
             directories: Mutex::default(),
             whiteouts: OnceLock::new(),
+            twins: Mutex::default(),
         }
     }
 
@@ -115,21 +150,25 @@ impl Trees {
     pub(crate) fn claim(&self, root: &Digest, whole: bool, now: u64) -> Claim {
         let mut state = lock(&self.state);
         loop {
-            if let Some(tree) = state.ready.get(root).filter(|tree| !whole || tree.base.is_none()) {
+            let found = state.ready.get(root).filter(|tree| !whole || tree.base.is_none());
+            let found = found.map(Arc::clone);
+            if let Some(tree) = &found {
                 tree.touch(now);
-                return Claim::Ready(Arc::clone(tree));
+                if tree.is_sound() {
+                    return Claim::Ready(Arc::clone(tree));
+                }
             }
             if state.staging.insert(*root) {
-                return Claim::Yours;
+                return Claim::Yours(found);
             }
             state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
 
-    /// The tree if it is staged.
+    /// The tree if it is staged and known to be sound.
     pub(crate) fn ready(&self, root: &Digest, now: u64) -> Option<Arc<Tree>> {
         let state = lock(&self.state);
-        state.ready.get(root).map(|tree| {
+        state.ready.get(root).filter(|tree| tree.is_sound()).map(|tree| {
             tree.touch(now);
             Arc::clone(tree)
         })
@@ -140,10 +179,20 @@ impl Trees {
         state.staging.remove(root);
         if let Some(tree) = tree {
             let before = state.ready.insert(*root, Arc::clone(tree));
-            state.retired.extend(before);
+            state.retired.extend(before.filter(|before| before.id != tree.id));
         }
         drop(state);
         self.changed.notify_all();
+    }
+
+    pub(crate) fn knows_twin(&self, digest: &Digest) -> bool {
+        lock(&self.twins).get(digest).is_some()
+    }
+
+    pub(crate) fn twin_is_sound(&self, digest: &Digest) {
+        let mut twins = lock(&self.twins);
+        twins.insert(*digest, (), 1);
+        twins.shrink(TWINS);
     }
 
     pub(crate) fn new_id(&self) -> u64 {
@@ -158,6 +207,7 @@ impl Trees {
             .values()
             .filter(|tree| tree.root.function == function)
             .map(|tree| (tree.used.load(Ordering::Relaxed), tree.base.as_ref().unwrap_or(tree)))
+            .filter(|(_, tree)| !tree.health.is_spoiled())
             .map(|(used, tree)| (used, Arc::clone(tree)))
             .collect();
         drop(state);
@@ -227,6 +277,10 @@ impl State {
 }
 
 impl Tree {
+    pub(crate) fn is_sound(&self) -> bool {
+        self.health.is_sound() && self.base.as_ref().is_none_or(|base| base.health.is_sound())
+    }
+
     pub(crate) fn touch(&self, now: u64) {
         self.used.fetch_max(now, Ordering::Relaxed);
         if let Some(base) = &self.base {

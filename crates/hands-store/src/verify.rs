@@ -69,6 +69,14 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Reads a blob again whatever is known of it, because what was read of it was wrong. A corrupt one goes into
+    /// quarantine.
+    pub fn recheck(&self, digest: &Digest) -> Result<(), StoreError> {
+        self.inner.recheck(digest)
+    }
+}
+
 fn next_page(connection: &Connection, after: &[u8]) -> rusqlite::Result<Vec<Known>> {
     let mut statement = connection.prepare_cached(
         "SELECT key, size, pack, offset FROM blobs WHERE key > ?1 ORDER BY key LIMIT ?2",
@@ -89,6 +97,20 @@ enum Finding {
 }
 
 impl Inner {
+    pub(crate) fn recheck(&self, digest: &Digest) -> Result<(), StoreError> {
+        if digest.is_empty() {
+            return Ok(());
+        }
+        // What is only in the log so far gets its row.
+        self.flush_pending()?;
+        if let Some(entry) = self.look_up(digest)? {
+            // What it finds is logged and counted there.
+            let (Finding::Intact | Finding::Corrupt | Finding::Gone) =
+                self.verify(digest, entry.place)?;
+        }
+        Ok(())
+    }
+
     fn verify(&self, digest: &Digest, listed: Place) -> Result<Finding, StoreError> {
         let mut place = listed;
         loop {

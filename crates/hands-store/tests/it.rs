@@ -5,5 +5,6 @@ mod it {
     mod durability;
     mod eviction;
     mod reading;
+    mod spoiled;
     mod staging;
 }

@@ -86,6 +86,18 @@ impl Directory {
         self.symlinks.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
     }
 
+    /// The entry of this name; the lists must be sorted.
+    pub fn get(&self, name: &str) -> Option<Node<'_>> {
+        fn find<'a, T>(list: &'a [T], name: &str, of: impl Fn(&T) -> &str) -> Option<&'a T> {
+            let at = list.binary_search_by(|node| of(node).as_bytes().cmp(name.as_bytes()));
+            at.ok().map(|at| &list[at])
+        }
+        let file = find(&self.files, name, |node| &node.name).map(Node::File);
+        let directory = || find(&self.directories, name, |node| &node.name).map(Node::Directory);
+        let symlink = || find(&self.symlinks, name, |node| &node.name).map(Node::Symlink);
+        file.or_else(directory).or_else(symlink)
+    }
+
     /// Every entry, sorted by name; the lists must be sorted.
     pub fn nodes(&self) -> Nodes<'_> {
         Nodes { files: &self.files, directories: &self.directories, symlinks: &self.symlinks }

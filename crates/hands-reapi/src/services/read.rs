@@ -6,7 +6,9 @@ use std::pin::Pin;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use hands_proto::bytestream::{ReadRequest, ReadResponse};
-use hands_store::BlobReader;
+use hands_store::{BlobReader, Store};
+use hands_tree::Hasher;
+use hands_types::Digest;
 use hands_types::limits::CHUNK;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
@@ -77,7 +79,14 @@ pub(super) async fn read(backend: &Backend, request: ReadRequest) -> Result<Read
     } else {
         None
     };
-    Ok(pump(Pump { reader, at: offset, end: offset + wanted, deflate }))
+    // Whoever asks for all of it gets nothing but what its digest says, whatever the disk has done to it since it was
+    // hashed first.
+    let check = (reader.is_some() && wanted == digest.size).then(|| Check {
+        hasher: Hasher::new(digest.function),
+        digest,
+        store: backend.store.clone(),
+    });
+    Ok(pump(Pump { reader, at: offset, end: offset + wanted, deflate, check }))
 }
 
 fn response(data: Bytes) -> ReadResponse {
@@ -106,6 +115,24 @@ struct Pump {
     at: u64,
     end: u64,
     deflate: Option<Deflate>,
+    check: Option<Check>,
+}
+
+/// Hashes a blob on its way out; its last piece is held back until all of it is known to be right.
+struct Check {
+    hasher: Hasher,
+    digest: Digest,
+    store: Store,
+}
+
+impl Check {
+    fn end(self) -> Result<(), Status> {
+        if self.hasher.finish() == self.digest {
+            return Ok(());
+        }
+        self.store.recheck(&self.digest).map_err(|e| store_status(&e))?;
+        Err(missing_blobs(Code::NotFound, &[self.digest]))
+    }
 }
 
 type Step = Result<(Option<Bytes>, Pump), Status>;
@@ -122,6 +149,14 @@ impl Pump {
                         return Err(Status::data_loss("the blob is shorter than its digest says"));
                     }
                     self.at += raw.len() as u64;
+                    if let Some(check) = &mut self.check {
+                        check.hasher.update(&raw);
+                    }
+                    if self.at >= self.end
+                        && let Some(check) = self.check.take()
+                    {
+                        check.end()?;
+                    }
                     raw
                 }
                 Some(_) | None => Bytes::new(),

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use hands_proto::bytestream::{QueryWriteStatusRequest, WriteRequest};
+use hands_proto::bytestream::{QueryWriteStatusRequest, ReadRequest, WriteRequest};
 use hands_types::{Digest, DigestFunction};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -56,6 +56,46 @@ async fn blobs_of_every_size_go_in_and_come_out() {
             assert!(part == expected, "{len} bytes from {from}, {count} of them");
             assert_eq!(hub.read(&format!("blobs/{digest}"), len as i64, 0).await.unwrap(), b"");
         }
+    }
+}
+
+/// As a disk does it: length and times stay, and nothing tells but the content.
+#[tokio::test]
+async fn a_blob_that_was_spoiled_after_it_was_checked_is_not_given_out() {
+    use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+    for compressor in ["blobs", "compressed-blobs/zstd"] {
+        let hub = Hub::start().await;
+        let data = noise(7, 9_000_000);
+        let digest = hub.put(&data);
+        let name = format!("{compressor}/{digest}");
+        assert!(!hub.read(&name, 0, 0).await.unwrap().is_empty());
+        let path = hub.store.dir().join("blobs/sha256").join(&digest.hex()[..2]).join(digest.hex());
+        let before = std::fs::metadata(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.write_all_at(b"spoiled", 4_000_000).unwrap();
+        file.set_times(std::fs::FileTimes::new().set_modified(before.modified().unwrap())).unwrap();
+        // The end is held back, so that nobody takes it for a whole blob; then it is gone.
+        let mut stream = hub
+            .streams()
+            .read(ReadRequest { resource_name: name.clone(), ..ReadRequest::default() })
+            .await
+            .unwrap()
+            .into_inner();
+        let mut got = 0;
+        let status = loop {
+            match stream.message().await {
+                Ok(Some(piece)) => got += piece.data.len(),
+                Ok(None) => panic!("it was served"),
+                Err(status) => break status,
+            }
+        };
+        assert_eq!(status.code(), Code::NotFound);
+        assert!(got < data.len());
+        assert_eq!(hub.store.missing(&[digest]).unwrap(), [digest]);
+        assert_eq!(hub.store.usage().corrupt, 1);
+        hub.put(&data);
+        assert!(!hub.read(&name, 0, 0).await.unwrap().is_empty());
     }
 }
 

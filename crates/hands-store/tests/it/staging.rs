@@ -12,7 +12,7 @@ use prost::Message as _;
 use super::common::{SHA, blob, config, open};
 
 /// What is staged, path by path, in words.
-type Golden = BTreeMap<String, String>;
+pub(crate) type Golden = BTreeMap<String, String>;
 
 fn encode(directory: &hands_tree::Directory) -> Vec<u8> {
     let digest = |digest: &Digest| Some(reapi::Digest::from(digest));
@@ -50,7 +50,7 @@ fn encode(directory: &hands_tree::Directory) -> Vec<u8> {
 }
 
 /// Stores a tree. A file is `SEED:SIZE`, with an `x` in front if it may be executed; a link is `-> TARGET`; a directory is `/`.
-fn tree(store: &Store, entries: &Golden) -> Digest {
+pub(crate) fn tree(store: &Store, entries: &Golden) -> Digest {
     let entries = entries.iter().map(|(path, what)| {
         let leaf = if what == "/" {
             Leaf::Directory
@@ -73,7 +73,7 @@ fn tree(store: &Store, entries: &Golden) -> Digest {
 }
 
 /// Puts the layers together as an overlay does, and checks modes and times on the way.
-fn merged(root: &Path, staged: &Staged) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn merged(root: &Path, staged: &Staged) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
     for lower in staged.lowers().iter().rev() {
         merge(&root.join(lower), "", &mut all);
@@ -112,7 +112,7 @@ fn merge(dir: &Path, prefix: &str, all: &mut BTreeMap<String, Vec<u8>>) {
     }
 }
 
-fn expected(entries: &Golden) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn expected(entries: &Golden) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
     for (path, what) in entries {
         for (at, _) in path.match_indices('/') {
@@ -131,7 +131,7 @@ fn expected(entries: &Golden) -> BTreeMap<String, Vec<u8>> {
     all
 }
 
-fn golden() -> Golden {
+pub(crate) fn golden() -> Golden {
     let mut entries: Golden = [
         ("a/small", "1:100"),
         ("a/tool", "x2:300"),
@@ -152,7 +152,7 @@ fn golden() -> Golden {
     entries
 }
 
-fn changed() -> Golden {
+pub(crate) fn changed() -> Golden {
     let mut entries = golden();
     entries.insert("a/small".to_owned(), "10:120".to_owned());
     entries.insert("a/new/deep/file".to_owned(), "x11:40000".to_owned());
@@ -184,7 +184,7 @@ fn a_delta_gives_way_to_a_whole_tree_when_that_is_asked_for() {
     let lowers = whole.lowers().to_vec();
     drop((delta, whole, stager, store));
     store = open(dir.path());
-    assert_eq!(store.stager().ready(&two).unwrap().lowers(), lowers);
+    assert_eq!(store.stager().stage(&two).unwrap().lowers(), lowers);
 }
 
 #[test]

@@ -1,0 +1,121 @@
+//! Staged trees that stood there before this process began are read before they are used.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use hands_tree::{Directory, FileNode, Node};
+use hands_types::Digest;
+
+use crate::error::{StageError, StoreError};
+use crate::files::open_blob;
+use crate::read::digest_of_stream;
+use crate::store::Inner;
+use crate::trees::Tree;
+
+impl Inner {
+    /// Whether a tree on disk is what its digest says, which is found out once. Blobs that share their file with a
+    /// spoiled one of it go into quarantine.
+    pub(crate) fn check(&self, tree: &Tree) -> Result<bool, StageError> {
+        if let Some(base) = &tree.base
+            && !self.check_one(base)?
+        {
+            return Ok(false);
+        }
+        self.check_one(tree)
+    }
+
+    fn check_one(&self, tree: &Tree) -> Result<bool, StageError> {
+        if tree.health.is_sound() || tree.health.is_spoiled() {
+            return Ok(tree.health.is_sound());
+        }
+        let path = self.trees.dir.join(tree.id.to_string());
+        let sound = match self.directory(&tree.root)? {
+            Some(directory) => self.is_sound(&path, &directory, tree.base.is_none())?,
+            // What it should be is not known any more: it is made anew.
+            None => false,
+        };
+        tree.health.set(sound);
+        Ok(sound)
+    }
+
+    /// Compares what stands in a directory with what should. Of a difference to another tree not everything does.
+    fn is_sound(&self, path: &Path, wanted: &Directory, whole: bool) -> Result<bool, StageError> {
+        let failed = StoreError::io("list", path);
+        let entries: Vec<_> = match std::fs::read_dir(path).and_then(Iterator::collect) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(failed(error).into()),
+        };
+        if whole && entries.len() != wanted.len() {
+            return Ok(is_spoiled(path));
+        }
+        for entry in entries {
+            let (name, path) = (entry.file_name(), entry.path());
+            let kind = entry.file_type().map_err(StoreError::io("read", &path))?;
+            let is_right = match name.to_str().and_then(|name| wanted.get(name)) {
+                Some(Node::Directory(node)) if kind.is_dir() => {
+                    let Some(below) = self.directory(&node.digest)? else { return Ok(false) };
+                    if !self.is_sound(&path, &below, whole)? {
+                        return Ok(false);
+                    }
+                    true
+                }
+                Some(Node::Symlink(node)) if kind.is_symlink() => {
+                    let target =
+                        std::fs::read_link(&path).map_err(StoreError::io("read", &path))?;
+                    target.as_os_str() == OsStr::new(&node.target)
+                }
+                Some(Node::File(node)) if kind.is_file() => self.is_file_sound(&path, node)?,
+                Some(Node::Directory(_) | Node::Symlink(_) | Node::File(_)) => false,
+                // A whiteout hides what is not in this tree.
+                None => !whole && !kind.is_dir() && !kind.is_symlink() && !kind.is_file(),
+            };
+            if !is_right {
+                return Ok(is_spoiled(&path));
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_file_sound(&self, path: &Path, node: &FileNode) -> Result<bool, StoreError> {
+        if is_file(path, &node.digest).map_err(StoreError::io("read", path))? {
+            return Ok(true);
+        }
+        // A large blob and the trees that it stands in share one file.
+        self.recheck(&node.digest)?;
+        Ok(false)
+    }
+
+    /// Whether the executable twin of a blob stands there and is what it should be.
+    pub(crate) fn is_twin_sound(&self, digest: &Digest, twin: &Path) -> bool {
+        if !open_blob(twin, digest.size).is_ok_and(|(_, intact)| intact) {
+            return false;
+        }
+        if self.trees.knows_twin(digest) {
+            return true;
+        }
+        let is_sound = is_file(twin, digest).unwrap_or(false);
+        if is_sound {
+            self.trees.twin_is_sound(digest);
+        } else {
+            tracing::error!(path = %twin.display(), "an executable is corrupt on disk and is made anew");
+        }
+        is_sound
+    }
+}
+
+fn is_file(path: &Path, digest: &Digest) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.len() != digest.size {
+        return Ok(false);
+    }
+    Ok(digest_of_stream(digest.function, &mut file)? == *digest)
+}
+
+/// Says so; always false.
+fn is_spoiled(path: &Path) -> bool {
+    tracing::error!(path = %path.display(), "a staged tree is corrupt on disk and is made anew");
+    false
+}

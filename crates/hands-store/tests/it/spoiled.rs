@@ -1,0 +1,111 @@
+//! What the disk has spoiled behind the store's back.
+
+use std::fs;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use bytes::Bytes;
+use hands_store::{StageError, Store};
+use hands_types::{Digest, DigestFunction};
+
+use super::common::{SHA, blob, open};
+use super::staging::{changed, expected, golden, merged, tree};
+
+/// Changes some bytes and leaves everything else as it was.
+fn spoil(path: &Path) {
+    let before = fs::metadata(path).unwrap();
+    // As root the mode does not matter; as another user it is what protects the file.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.write_all_at(b"spoil", before.len() / 2).unwrap();
+    file.set_times(fs::FileTimes::new().set_modified(before.modified().unwrap())).unwrap();
+    fs::set_permissions(path, before.permissions()).unwrap();
+}
+
+fn large_blob(store: &Store, digest: &Digest) -> std::path::PathBuf {
+    store.dir().join("blobs/sha256").join(&digest.hex()[..2]).join(digest.hex())
+}
+
+#[test]
+fn a_staged_tree_is_read_before_it_is_used_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let (one, two) = (tree(&store, &golden()), tree(&store, &changed()));
+    let (large, content) = blob(SHA, 3, 200_000);
+    let large_blob = large_blob(&store, &large);
+    let twin = dir.path().join("store/exec/sha256").join(&large.hex()[..2]).join(large.hex());
+    let trees = store.stager().root().to_owned();
+    let lowers = |store: &Store, root| store.stager().stage(root).unwrap().lowers().to_vec();
+    let is_right = |store: &Store| {
+        for (root, wanted) in [(&one, golden()), (&two, changed())] {
+            let staged = store.stager().stage(root).unwrap();
+            assert_eq!(merged(store.stager().root(), &staged), expected(&wanted));
+        }
+    };
+    let (whole, delta) = (lowers(&store, &one), lowers(&store, &two));
+    assert_eq!((whole.len(), delta.len()), (1, 2));
+    drop(store);
+    // What is as it was stays.
+    store = open(dir.path());
+    assert!(store.stager().ready(&one).is_none(), "nobody has read it yet");
+    assert_eq!((lowers(&store, &one), lowers(&store, &two)), (whole, delta));
+    assert!(store.stager().ready(&two).is_some());
+    // A small file is the tree's own: the blob is well, and the tree is made anew. A difference to it goes with it.
+    for (root, path) in [(&one, "a/tool"), (&two, "a/new/deep/file")] {
+        let spoiled = trees.join(&lowers(&store, root)[0]).join(path);
+        drop(store);
+        spoil(&spoiled);
+        store = open(dir.path());
+        is_right(&store);
+    }
+    // All executable names of a large blob share a file of their own.
+    drop(store);
+    spoil(&twin);
+    store = open(dir.path());
+    is_right(&store);
+    assert_eq!(store.usage().corrupt, 0);
+    // The blob and the trees share one, too: there is nothing to make them of.
+    drop(store);
+    spoil(&large_blob);
+    store = open(dir.path());
+    match store.stager().stage(&one) {
+        Err(StageError::Missing(missing)) => assert_eq!(missing, [large]),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(store.usage().corrupt, 1);
+    store.put(large, content).unwrap();
+    is_right(&store);
+}
+
+#[test]
+fn all_is_read_and_what_is_spoiled_is_named_and_put_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let sizes = [10, 1000, 20_000, 300_000];
+    let mut blobs: Vec<(Digest, Bytes)> = Vec::new();
+    for n in 0..1500 {
+        let function = DigestFunction::ALL[n % DigestFunction::ALL.len()];
+        blobs.push(blob(function, n as u64, if n < 40 { sizes[n / 2 % 4] } else { 50 }));
+    }
+    for (digest, bytes) in &blobs {
+        store.put(*digest, bytes.clone()).unwrap();
+    }
+    let mut pages = 0;
+    let verified = store.verify(|so_far| {
+        pages += 1;
+        assert!(so_far.corrupt.is_empty());
+        std::ops::ControlFlow::Continue(())
+    });
+    let verified = verified.unwrap();
+    assert_eq!(verified.blobs, 1500);
+    assert_eq!(verified.bytes, blobs.iter().map(|(digest, _)| digest.size).sum::<u64>());
+    assert_eq!(pages, 2, "others may write between two pages");
+    let large = blobs.iter().find(|(d, _)| d.size == 300_000 && d.function == SHA).unwrap();
+    spoil(&large_blob(&store, &large.0));
+    let verified = store.verify(|_| std::ops::ControlFlow::Continue(())).unwrap();
+    assert_eq!((verified.blobs, verified.corrupt), (1500, vec![large.0]));
+    assert_eq!(store.missing(&[large.0]).unwrap(), [large.0]);
+    assert_eq!(fs::read_dir(store.dir().join("quarantine")).unwrap().count(), 1);
+    let stopped = store.verify(|_| std::ops::ControlFlow::Break(())).unwrap();
+    assert!(stopped.blobs < 1499);
+}
