@@ -47,16 +47,16 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
         argv = script::read(argv.split_off(1)).await?;
     }
     spec::warn_of_unset(&args.action, &front.caller, &front.out);
-    let mut job = spec::job(&args.action, argv, title, None, &front.caller)?;
+    let mut spec = spec::job(&args.action, argv, title, None, &front.caller)?;
     if args.tty {
-        job.terminal = Some(session::terminal(&front.caller)?);
+        spec.terminal = Some(session::terminal(&front.caller)?);
     }
-    job.stdin = args.stdin;
-    job.detach = args.detach;
+    spec.stdin = args.stdin;
+    spec.detach = args.detach;
     if args.detach || args.json {
-        job.logs = Logs::No;
+        spec.logs = Logs::No;
     }
-    let (argv, outputs, title) = (job.argv.clone(), job.outputs.clone(), job.title.clone());
+    let (argv, outputs, title) = (spec.argv.clone(), spec.outputs.clone(), spec.title.clone());
 
     let connecting = trace.span("connecting", front.connect("run"));
     let cluster = tokio::select! {
@@ -65,47 +65,57 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
     };
     engine::check_run(&args, cluster.kind(), cluster.peer())?;
     let takes_live_input = cluster.kind() != ClusterKind::Engine;
-    let submitting = async {
-        let stdin = match args.stdin && !takes_live_input {
-            true => Some(trace.span("reading standard input", StdinFile::read(&cluster)).await?),
-            false => None,
+    let mut stdin = None;
+    let mut sent_again = false;
+    let (job, mut flight, ended) = loop {
+        let submitting = async {
+            if args.stdin && !takes_live_input && stdin.is_none() {
+                let reading = trace.span("reading standard input", StdinFile::read(&cluster));
+                stdin = Some(reading.await?);
+                StdinFile::redirect(&mut spec);
+            }
+            let more = stdin.as_ref().map(|stdin| (stdin.path(), StdinFile::place(&spec)));
+            let snapshot = front.snapshot_with(&cluster, &args.action.input, more);
+            spec.input_root = trace.span("sending inputs", snapshot).await?.map(|s| s.root);
+            let flight = trace.action(&title);
+            Ok::<_, RunError>((cluster.submit(spec.clone()).await?, flight))
         };
-        let more = stdin.as_ref().map(|stdin| (stdin.path(), StdinFile::place(&job)));
-        let snapshot = front.snapshot_with(&cluster, &args.action.input, more);
-        job.input_root = trace.span("sending inputs", snapshot).await?.map(|s| s.root);
-        if stdin.is_some() {
-            StdinFile::redirect(&mut job);
-        }
-        let flight = trace.action(&title);
-        Ok::<_, RunError>((cluster.submit(job).await?, flight))
-    };
-    let (mut job, mut flight) = tokio::select! {
-        submitted = submitting => submitted?,
-        caught = signals.next() => {
-            // The hub may have the action although it has not said so.
-            front.cancel_all(&cluster, &mut signals).await;
-            return Ok(caught.exit_code());
-        }
-    };
-    if args.detach {
-        let id = tokio::select! {
-            id = job.accepted() => id?,
-            caught = signals.next() => return Ok(caught.exit_code()),
+        let (mut job, flight) = tokio::select! {
+            submitted = submitting => submitted?,
+            caught = signals.next() => {
+                // The hub may have the action although it has not said so.
+                front.cancel_all(&cluster, &mut signals).await;
+                return Ok(caught.exit_code());
+            }
         };
-        if args.json {
-            front.out.data_line(&serde_json::json!({ "id": id, "command": title }).to_string())?;
+        if args.detach {
+            let id = tokio::select! {
+                id = job.accepted() => id?,
+                caught = signals.next() => return Ok(caught.exit_code()),
+            };
+            if args.json {
+                let object = serde_json::json!({ "id": id, "command": title });
+                front.out.data_line(&object.to_string())?;
+            } else {
+                front.out.data_line(&id)?;
+            }
+            return Ok(exit::OK);
+        }
+        let ended = if args.tty {
+            session::run(&cluster, &mut job, &mut signals, &front.out).await?
         } else {
-            front.out.data_line(&id)?;
+            let mut streams = Streams::new();
+            let show = (!args.json).then_some(&mut streams);
+            let live = args.stdin && takes_live_input;
+            follow(&cluster, &mut job, show, &mut signals, &front.out, live).await?
+        };
+        match &ended {
+            // What was typed or piped meanwhile can't be had again.
+            Ended::Done(result, None) if !sent_again && !spec.stdin && lacks_inputs(result) => {
+                sent_again = true;
+            }
+            Ended::Done(..) | Ended::Left(_) | Ended::Closed => break (job, flight, ended),
         }
-        return Ok(exit::OK);
-    }
-    let ended = if args.tty {
-        session::run(&cluster, &mut job, &mut signals, &front.out).await?
-    } else {
-        let mut streams = Streams::new();
-        let show = (!args.json).then_some(&mut streams);
-        follow(&cluster, &mut job, show, &mut signals, &front.out, args.stdin && takes_live_input)
-            .await?
     };
     let (result, cancelled) = match ended {
         Ended::Done(result, cancelled) => (result, cancelled),
@@ -139,6 +149,12 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
         }
     }
     Ok(verdict.code)
+}
+
+/// Whether the command was not run because inputs went from the store after they were sent: evicted, or spoiled by the
+/// disk. Sent once more, they are there again.
+pub(crate) fn lacks_inputs(result: &JobResult) -> bool {
+    result.failure.as_ref().is_some_and(|failure| !failure.missing.is_empty())
 }
 
 /// Puts a result's outputs in place.

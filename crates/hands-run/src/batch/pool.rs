@@ -65,7 +65,12 @@ impl<'a> Pool<'a> {
         job.logs = Logs::No;
         let (argv, outputs) = (job.argv.clone(), job.outputs.clone());
         let mut flight = self.trace.action(&task.title);
-        let result = self.cluster.submit(job).await?.wait().await?;
+        let mut result = self.cluster.submit(job.clone()).await?.wait().await?;
+        if run::lacks_inputs(&result) {
+            self.forget(&action.input, root);
+            job.input_root = self.root(&action.input).await?;
+            result = self.cluster.submit(job).await?.wait().await?;
+        }
         flight.has_result(&result);
         let mut verdict = verdict::of(&result, &outputs);
         run::settle(self.cluster, &result, &mut verdict, self.front).await?;
@@ -74,6 +79,14 @@ impl<'a> Pool<'a> {
         flight.ends(&verdict);
         let started = super::start_of(&result);
         Ok(Outcome { result, verdict, stdout, stderr, argv, started })
+    }
+
+    /// Has a snapshot taken again.
+    fn forget(&self, inputs: &[PathBuf], root: Option<Digest>) {
+        let mut roots = self.roots.borrow_mut();
+        if roots.get(inputs).is_some_and(|cell| cell.get() == Some(&root)) {
+            roots.remove(inputs);
+        }
     }
 
     async fn root(&self, inputs: &[PathBuf]) -> Result<Option<Digest>, RunError> {

@@ -7,6 +7,7 @@ use crate::home::{json, signal};
 use crate::killable::Cluster;
 use crate::machines::Net;
 use crate::marks::Marks;
+use crate::operators::{large_blob, spoil};
 use crate::processes::level;
 
 /// What only the second worker shows to its actions, so that a command knows where it is.
@@ -116,4 +117,45 @@ fn a_worker_behind_a_cut_network_loses_its_actions_and_comes_back() {
     assert_eq!(marks.all()["run"], 2);
     first.stop();
     hub.stop();
+}
+
+#[test]
+fn a_spoiled_blob_of_the_hub_is_never_given_out_and_is_asked_for_anew() {
+    let cluster = Cluster::start();
+    let home = &cluster.home;
+    home.write("large", &"x".repeat(300_000));
+    let first = cluster.worker("w1", &[]);
+    let sum = ["-q", "--input", "large", "--", "sha256sum", "large"];
+    let good = cluster.run(&sum);
+    assert_eq!(good.code, 0, "{good:?}");
+    assert_eq!(first.stop(), Some(0));
+    spoil(&large_blob(&cluster.hub_state().join("store")));
+    // A worker that has nothing yet: it gets what its digest says, or nothing.
+    let _second = cluster.worker("w2", &[]);
+    let again = cluster.run(&sum);
+    assert_eq!((again.code, &again.out), (0, &good.out), "{again:?}");
+    let status = json(&cluster.hands(&["store", "status", "--json"]).out).remove(0);
+    assert_eq!(status["corrupt"], 1, "{status}");
+}
+
+#[test]
+fn a_spoiled_blob_of_a_worker_is_fetched_anew() {
+    let cluster = Cluster::start();
+    let home = &cluster.home;
+    home.write("large", &"x".repeat(300_000));
+    let worker = cluster.worker("w", &[]);
+    let good = cluster.run(&["-q", "--input", "large", "--", "sha256sum", "large"]);
+    assert_eq!(good.code, 0, "{good:?}");
+    assert_eq!(worker.stop(), Some(0));
+    let store = cluster.worker_state("w").join("store");
+    spoil(&large_blob(&store));
+    let worker = cluster.worker("w", &[]);
+    home.write("other", "another tree");
+    let again =
+        cluster.run(&["-q", "--input", "large", "--input", "other", "--", "sha256sum", "large"]);
+    assert_eq!((again.code, &again.out), (0, &good.out), "{again:?}");
+    let same = cluster.run(&["-q", "--input", "large", "--", "sha256sum", "large"]);
+    assert_eq!((same.code, &same.out), (0, &good.out), "the same tree: {same:?}");
+    assert_eq!(worker.stop(), Some(0));
+    assert_eq!(crate::home::names(&store.join("quarantine")).len(), 1);
 }
