@@ -93,19 +93,21 @@ fn many_commands_each_end_once() {
 }
 
 #[test]
-fn ctrl_c_cancels_what_runs() {
+fn ctrl_c_and_a_closed_terminal_cancel_what_runs() {
     let home = Home::new().warm();
     home.write("list", "echo ready\nsleep 1000\nsleep 1000\n");
-    let mut child = home.start(&["batch", "--jobs", "3", "list"]);
-    let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    signal(&child, Signal::INT);
-    let ended = ran(child.wait_with_output().unwrap());
-    assert_eq!(ended.code, 130, "{ended:?}");
-    let mut left = home.run(&["ps", "--json"]).out;
-    let began = std::time::Instant::now();
-    while !left.is_empty() && began.elapsed().as_secs() < 10 {
-        left = home.run(&["ps", "--json"]).out;
+    for (sent, code) in [(Signal::INT, 130), (Signal::HUP, 129), (Signal::TERM, 143)] {
+        let mut child = home.start(&["batch", "--jobs", "3", "list"]);
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        signal(&child, sent);
+        let ended = ran(child.wait_with_output().unwrap());
+        assert_eq!(ended.code, code, "{ended:?}");
+        let mut left = home.run(&["ps", "--json"]).out;
+        let began = std::time::Instant::now();
+        while !left.is_empty() && began.elapsed().as_secs() < 10 {
+            left = home.run(&["ps", "--json"]).out;
+        }
+        assert_eq!(left, "", "after {sent:?}");
     }
-    assert_eq!(left, "");
 }

@@ -20,6 +20,13 @@ fn a_detached_action_is_found_waited_for_and_fetched() {
     let logs = home.run(&["logs", id]);
     assert_eq!((logs.code, logs.out.as_str(), logs.err.as_str()), (0, "out\n", "err\n"));
     assert_eq!(home.run(&["logs", "--stderr", id]).out, "");
+    let pieces = json(&home.run(&["logs", "--json", id]).out);
+    let of = |name: &str| -> String {
+        let texts =
+            pieces.iter().filter(|p| p["stream"] == name).map(|p| p["data"].as_str().unwrap());
+        texts.collect()
+    };
+    assert_eq!((of("stdout").as_str(), of("stderr").as_str()), ("out\n", "err\n"));
     assert!(!home.work().join("file").exists());
     let fetched = home.run(&["fetch", id]);
     assert_eq!((fetched.code, fetched.out.as_str()), (0, "file\n"), "{fetched:?}");

@@ -153,6 +153,22 @@ fn bad_homes_and_files_are_named() {
         .unwrap());
     assert_eq!(unset.code, 125, "{unset:?}");
     assert!(unset.err.contains("HOME is not set"), "{unset:?}");
+    // As after `su` without `-`; whoever we are, one of these is somebody else's.
+    let not_ours = match rustix::process::geteuid().is_root() {
+        true => {
+            let place = home.work().join("theirs");
+            std::fs::create_dir_all(&place).unwrap();
+            std::os::unix::fs::chown(&place, Some(54_321), None).unwrap();
+            place
+        }
+        false => "/".into(),
+    };
+    let mut foreign = home.hands(&["run", "--", "true"]);
+    foreign.env_remove("HANDS_HOME").env_remove("XDG_RUNTIME_DIR").env("HOME", &not_ours);
+    let foreign = ran(foreign.output().unwrap());
+    assert_eq!(foreign.code, 125, "{foreign:?}");
+    let whose = format!("HOME is {}, which belongs to user ", not_ours.display());
+    assert!(foreign.err.contains(&whose) && foreign.err.contains("hint: "), "{foreign:?}");
     home.write("hands.toml", "[worker]\nexpose = [\"/\"]\n");
     let project = home.run(&["run", "--", "true"]);
     assert_eq!(project.code, 125, "{project:?}");

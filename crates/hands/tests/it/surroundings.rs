@@ -8,7 +8,7 @@ use std::process::Command;
 
 use hands_testkit::confine::confined;
 
-use crate::home::{HANDS, Home, Ran, ran};
+use crate::home::{HANDS, Home, Ran, json, ran};
 
 /// A user that exists nowhere and owns nothing but what a test gives it.
 const USER: u32 = 54_321;
@@ -19,7 +19,7 @@ fn is_root() -> bool {
 
 /// Compiles and runs the README's example, and stops the agent, all as one script: what runs elsewhere stays there.
 const FIRST_USE: &str = "\"$HANDS\" run --input hello-c -- sh hello-c/build-and-run; code=$?; \
-                         \"$HANDS\" agent stop --force || exit 99; exit $code";
+                         \"$HANDS\" doctor --json >checks; \"$HANDS\" agent stop --force || exit 99; exit $code";
 
 fn prepare(home: &Home) -> PathBuf {
     let program = home.work().join("hands");
@@ -76,6 +76,11 @@ fn in_an_ordinary_container_it_works_with_less_isolation_and_says_so() {
         assert_hello(&ran, "process");
         // One sentence, with the cure.
         assert_eq!(ran.err.matches("isolation").count(), 1, "{ran:?}");
+        // The doctor finds the same, and what would mend it.
+        let checks = json(&home.read("checks"));
+        let found = checks.iter().find(|check| check["check"] == "isolation").unwrap();
+        assert!(found["found"].as_str().unwrap().starts_with("process"), "{found}");
+        assert!(found["state"] == "weak" && found["cure"].is_string(), "{found}");
     }
 }
 
