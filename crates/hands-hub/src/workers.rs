@@ -2,9 +2,11 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{Stream, stream};
+use hands_link::ConnectionInfo;
 use hands_proto::v1;
 use hands_proto::v1::workers_server::Workers;
 use hands_sched::RejectReason;
@@ -46,14 +48,16 @@ impl Workers for WorkersService {
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<HubMessages>, Status> {
         let principal = request.extensions().get::<Principal>().copied();
+        let connection = ConnectionInfo::of(&request).cloned();
         let (control, messages) = mpsc::unbounded_channel();
         let (input, inputs) = mpsc::channel(INPUTS);
-        let out = SessionOut { control, input };
+        let out = SessionOut::new(control, input);
+        let answers = outgoing(messages, inputs, out.unread());
         crate::task::spawn(
             "worker-session",
-            listen(Arc::clone(&self.0), request.into_inner(), out, principal),
+            listen(Arc::clone(&self.0), request.into_inner(), out, principal, connection),
         );
-        Ok(Response::new(outgoing(messages, inputs)))
+        Ok(Response::new(answers))
     }
 }
 
@@ -61,17 +65,22 @@ impl Workers for WorkersService {
 fn outgoing(
     messages: mpsc::UnboundedReceiver<ToWorker>,
     inputs: mpsc::Receiver<v1::HubMessage>,
+    unread: Arc<AtomicUsize>,
 ) -> HubMessages {
-    Box::pin(stream::unfold(Some((messages, inputs)), |open| async move {
-        let (mut messages, mut inputs) = open?;
+    Box::pin(stream::unfold(Some((messages, inputs, unread)), |open| async move {
+        let (mut messages, mut inputs, unread) = open?;
         let message = tokio::select! {
             biased;
             message = messages.recv() => message,
-            Some(input) = inputs.recv() => return Some((Ok(input), Some((messages, inputs)))),
+            Some(input) = inputs.recv() => {
+                return Some((Ok(input), Some((messages, inputs, unread))));
+            }
         };
+        unread.fetch_sub(1, Ordering::Relaxed);
         match message {
             Some(ToWorker::Message(kind)) => {
-                Some((Ok(v1::HubMessage { kind: Some(*kind) }), Some((messages, inputs))))
+                let message = v1::HubMessage { kind: Some(*kind) };
+                Some((Ok(message), Some((messages, inputs, unread))))
             }
             Some(ToWorker::Close(Some(status))) => Some((Err(status), None)),
             Some(ToWorker::Close(None)) | None => None,
@@ -85,6 +94,7 @@ async fn listen(
     mut messages: Streaming<v1::WorkerMessage>,
     out: SessionOut,
     principal: Option<Principal>,
+    connection: Option<ConnectionInfo>,
 ) {
     let hello = hello(&hub, &mut messages, &out, principal);
     let opened = match tokio::time::timeout(HELLO_WITHIN, hello).await {
@@ -105,6 +115,15 @@ async fn listen(
         };
         match message {
             Ok(Some(v1::WorkerMessage { kind: Some(kind) })) => {
+                if session.out.is_deaf() {
+                    tracing::warn!(worker = %session.opened.name, "a worker does not read what it is told");
+                    session.out.close();
+                    // It would not read that either.
+                    if let Some(connection) = &connection {
+                        connection.cut();
+                    }
+                    break;
+                }
                 if let Err(status) = session.hear(kind).await {
                     tracing::warn!(worker = %session.opened.name, %status, "a worker broke the protocol");
                     session.out.send(ToWorker::Close(Some(status)));

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tonic::transport::server::Connected;
 
 use crate::TlsPeer;
+use crate::bounds::{Opening, Place};
 
 /// How long the end of a connection may trail the end of its streams: only where we close it ourselves, because
 /// keepalive went unanswered.
@@ -28,6 +29,9 @@ pub struct Connection {
     // Declared after `io`: the socket is closed before anybody hears that the connection is gone.
     alive: Alive,
     info: ConnectionInfo,
+    // Of what was accepted from elsewhere.
+    opening: Option<Opening>,
+    place: Option<Place>,
 }
 
 pub(crate) enum Io {
@@ -153,7 +157,12 @@ impl Connection {
             })),
         };
         let info = ConnectionInfo { id, peer, tls, gone, cut: Arc::default() };
-        Self { io, alive: Alive(Arc::new(sender)), info }
+        Self { io, alive: Alive(Arc::new(sender)), info, opening: None, place: None }
+    }
+
+    /// Holds a peer to what any peer is held to.
+    pub(crate) fn bounded(self, place: Place) -> Self {
+        Self { opening: Some(Opening::new()), place: Some(place), ..self }
     }
 
     fn check_cut(&self) -> io::Result<()> {
@@ -179,7 +188,10 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("info", &self.info).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("info", &self.info)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
     }
 }
 
@@ -211,9 +223,18 @@ impl AsyncRead for Connection {
         // A server that has nothing to write still waits to read: that is how it hears of a cut.
         self.info.cut.reader.register(cx.waker());
         self.check_cut()?;
+        if let Some(opening) = &mut self.opening
+            && let Err(error) = opening.check(cx)
+        {
+            return self.note(Poll::Ready(Err(error)));
+        }
         let room = buf.remaining();
         let before = buf.filled().len();
         let result = each!(self, io => Pin::new(io).poll_read(cx, buf));
+        let came = buf.filled().len() - before;
+        if self.opening.as_mut().is_some_and(|opening| opening.came(came)) {
+            self.opening = None;
+        }
         if result.is_ready() && room > 0 && buf.filled().len() == before {
             self.alive.end();
         }

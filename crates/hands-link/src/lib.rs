@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod address;
+mod bounds;
 mod connection;
 mod dial;
 mod engine;
@@ -24,6 +25,7 @@ mod tls;
 pub mod trust;
 
 pub use address::{Address, DEFAULT_PORT, ParseAddressError};
+pub use bounds::{MAX_CONNECTIONS, MAX_CONNECTIONS_OF_ONE, MAX_HEADERS, MAX_STREAMS, OPENING};
 pub use connection::{Connection, ConnectionId, ConnectionInfo, Peer, StreamEnd};
 pub use dial::{Pipe, connect, dial};
 pub use engine::Engine;

@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 use tokio_stream::Stream;
 use tonic::transport::Server;
 
+use crate::bounds::{MAX_CONNECTIONS, MAX_CONNECTIONS_OF_ONE, MAX_HEADERS, MAX_STREAMS, Places};
 use crate::connection::Io;
 use crate::dial::{
     CONNECTION_WINDOW, FRAME, KEEPALIVE, KEEPALIVE_TIMEOUT, PIPE_BACKLOG, Pipe, STREAM_WINDOW,
@@ -101,16 +102,25 @@ impl Listener {
     /// The accepted connections, for `serve_with_incoming`. Never ends on an error: one that passes, such as a lack
     /// of descriptors, is logged and waited out. A pipe's ends when its last dialing end is dropped.
     pub fn incoming(self) -> Incoming {
-        Incoming { source: self.source, backoff: BACKOFF_FIRST, waiting: None }
+        Incoming {
+            source: self.source,
+            backoff: BACKOFF_FIRST,
+            waiting: None,
+            places: Places::default(),
+            was_full: false,
+        }
     }
 }
 
-/// A tonic server as all of ours are: large windows and keepalive, so that a vanished peer is noticed.
+/// A tonic server as all of ours are: large windows and keepalive, so that a vanished peer is noticed; bounds for what
+/// one connection may ask at once.
 pub fn server() -> Server {
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME)
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_max_header_list_size(MAX_HEADERS)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
 }
@@ -127,6 +137,8 @@ pub struct Incoming {
     source: Source,
     backoff: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
+    places: Places,
+    was_full: bool,
 }
 
 impl Stream for Incoming {
@@ -159,7 +171,19 @@ impl Stream for Incoming {
             match accepted {
                 Ok(Some(connection)) => {
                     this.backoff = BACKOFF_FIRST;
-                    return Poll::Ready(Some(Ok(connection)));
+                    if let Some(place) = this.places.take(connection.info().peer) {
+                        this.was_full = false;
+                        return Poll::Ready(Some(Ok(connection.bounded(place))));
+                    }
+                    // Said once for all that come while it is so.
+                    if !std::mem::replace(&mut this.was_full, true) {
+                        tracing::warn!(
+                            peer = ?connection.info().peer,
+                            most = MAX_CONNECTIONS,
+                            of_one_address = MAX_CONNECTIONS_OF_ONE,
+                            "too many connections: hung up on one"
+                        );
+                    }
                 }
                 Ok(None) => {}
                 Err(error) if is_shortage(&error) => {

@@ -1,3 +1,4 @@
+mod places;
 mod strings;
 
 use std::fs;

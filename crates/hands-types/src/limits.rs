@@ -18,6 +18,8 @@ pub const MAX_STREAM: u64 = 1 << 30;
 pub const INLINE_STREAM: usize = 64 << 10;
 /// Attempts of one action that may be lost together with their workers before it is called poisonous.
 pub const MAX_ATTEMPTS: u32 = 3;
+/// Most slots that a worker may offer.
+pub const MAX_SLOTS: u32 = 4096;
 /// How long a worker's leases live without a sign of life.
 pub const LEASE: Duration = Duration::from_secs(10);
 /// How often a worker gives a sign of life.

@@ -9,6 +9,7 @@ use hands_run::args as front;
 use hands_run::args::value::{Counter, KeyValue, MemorySize, duration};
 
 use hands_types::Role;
+use hands_types::limits::MAX_SLOTS;
 pub(crate) use members::{
     BazelrcArgs, LoginArgs, LogoutArgs, TokenArgs, TokenCommand, TokenCreateArgs, WorkersArgs,
     WorkersCommand,
@@ -201,7 +202,7 @@ pub(crate) struct WorkerArgs {
     #[arg(short, long, value_name = "TAG")]
     pub(crate) tag: Vec<String>,
     /// Actions at once [default: one for each cpu]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_SLOTS.into()))]
     pub(crate) slots: Option<u32>,
     /// Memory to give to actions [default: what the machine has]
     #[arg(long, value_name = "SIZE")]

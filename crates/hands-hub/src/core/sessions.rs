@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hands_proto::v1;
 use hands_sched::{Input, Offer, Opening};
+use hands_types::limits::MAX_SLOTS;
 use hands_types::{Attempt, OperationId, Resources, SessionId, WorkerId};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -23,18 +25,40 @@ pub(crate) enum ToWorker {
 /// The way to a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionOut {
-    /// Not bounded: what the core says is bounded by the leases, and acknowledgements by what was sent.
+    /// Not bounded, for the core waits for nobody: who lets more than [`MOST_UNREAD`] wait is hung up on.
     pub(crate) control: mpsc::UnboundedSender<ToWorker>,
+    unread: Arc<AtomicUsize>,
     /// Input for running actions; whoever attaches waits when the worker does not keep up.
     pub(crate) input: mpsc::Sender<v1::HubMessage>,
 }
 
+/// Answers that a worker may leave unread. One that reads has a few; leases are no more than its slots.
+const MOST_UNREAD: usize = 4 * MAX_SLOTS as usize;
+
 impl SessionOut {
+    pub(crate) fn new(
+        control: mpsc::UnboundedSender<ToWorker>,
+        input: mpsc::Sender<v1::HubMessage>,
+    ) -> Self {
+        Self { control, unread: Arc::default(), input }
+    }
+
+    /// How many messages wait in `control`: whoever takes one out counts it down.
+    pub(crate) fn unread(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.unread)
+    }
+
+    /// Whether the worker sends and does not read what it is answered.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.unread.load(Ordering::Relaxed) > MOST_UNREAD
+    }
+
     pub(crate) fn say(&self, kind: v1::hub_message::Kind) {
         self.send(ToWorker::Message(Box::new(kind)));
     }
 
     pub(crate) fn send(&self, message: ToWorker) {
+        self.unread.fetch_add(1, Ordering::Relaxed);
         // Fails when the connection is gone, which is reported on its own.
         let _gone = self.control.send(message);
     }
@@ -239,8 +263,11 @@ pub(super) fn offer(hello: &v1::Hello) -> Offer {
     for property in &hello.properties {
         properties.entry(property.name.clone()).or_default().insert(property.value.clone());
     }
-    let cpu_millis =
-        if hello.slots > 0 { hello.slots.saturating_mul(1000) } else { hello.cpu_millis };
+    // Whatever it says: it would be given all that is queued.
+    let cpu_millis = match hello.slots {
+        0 => hello.cpu_millis.min(MAX_SLOTS * 1000),
+        slots => slots.min(MAX_SLOTS) * 1000,
+    };
     let custom = hello.custom.iter().map(|counter| (counter.name.clone(), counter.count)).collect();
     let resources = Resources { cpu_millis, memory: hello.memory, custom };
     let ahead = hello.ahead.unwrap_or(AHEAD).min(MOST_AHEAD);

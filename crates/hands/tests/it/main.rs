@@ -14,6 +14,8 @@ mod escapes;
 mod full_disk;
 mod home;
 mod host_roots;
+mod hostile_client;
+mod hostile_worker;
 mod jobs;
 mod killable;
 mod leftovers;

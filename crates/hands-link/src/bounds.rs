@@ -1,0 +1,115 @@
+//! What peers may take of this process before anybody knows whether they mean well. `docs/limits.md` lists these for
+//! people.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Sleep;
+
+use crate::Peer;
+
+/// Calls under way at once on one connection. Clients hold further ones back, as HTTP/2 tells them to.
+pub const MAX_STREAMS: u32 = 1024;
+/// Bytes of one call's headers, as HTTP/2 counts them.
+pub const MAX_HEADERS: u32 = 16 << 10;
+/// Connections of one listener; further ones are hung up on.
+pub const MAX_CONNECTIONS: usize = 4096;
+/// Of these, those of one address.
+pub const MAX_CONNECTIONS_OF_ONE: usize = 1024;
+/// How long an accepted peer may take to begin to speak HTTP/2.
+pub const OPENING: Duration = Duration::from_secs(10);
+/// HTTP/2's preface and the header of the frame that must follow it (RFC 9113, 3.4).
+const OPENING_BYTES: usize = 24 + 9;
+
+/// Counts the connections of one listener.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places(Arc<Mutex<Taken>>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    of_one: BTreeMap<IpAddr, usize>,
+}
+
+/// One connection's place; free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Places,
+    of: Option<IpAddr>,
+}
+
+impl Places {
+    /// A place for a peer, if there is one.
+    pub(crate) fn take(&self, peer: Peer) -> Option<Place> {
+        let of = match peer {
+            Peer::Tcp(address) => Some(address.ip()),
+            // This user's own processes.
+            Peer::Unix { .. } | Peer::Pipe => None,
+        };
+        let mut taken = self.lock();
+        if taken.all >= MAX_CONNECTIONS {
+            return None;
+        }
+        if let Some(address) = of {
+            let n = taken.of_one.entry(address).or_default();
+            if *n >= MAX_CONNECTIONS_OF_ONE {
+                return None;
+            }
+            *n += 1;
+        }
+        taken.all += 1;
+        Some(Place { places: self.clone(), of })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.lock();
+        taken.all = taken.all.saturating_sub(1);
+        if let Some(Entry::Occupied(mut n)) = self.of.map(|address| taken.of_one.entry(address)) {
+            *n.get_mut() = n.get().saturating_sub(1);
+            if *n.get() == 0 {
+                n.remove();
+            }
+        }
+    }
+}
+
+/// The time that a peer has left for its first words. From then on HTTP/2's own signs of life tell who is gone.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    late: Pin<Box<Sleep>>,
+    left: usize,
+}
+
+impl Opening {
+    pub(crate) fn new() -> Self {
+        Self { late: Box::pin(tokio::time::sleep(OPENING)), left: OPENING_BYTES }
+    }
+
+    /// An error once the time is over.
+    pub(crate) fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.late.as_mut().poll(cx) {
+            Poll::Ready(()) => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, "the peer did not begin to speak"))
+            }
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Notes bytes that came; true when the peer has begun to speak.
+    pub(crate) fn came(&mut self, bytes: usize) -> bool {
+        self.left = self.left.saturating_sub(bytes);
+        self.left == 0
+    }
+}

@@ -1,0 +1,46 @@
+//! Places for connections, and peers that do not begin to speak.
+
+use std::net::SocketAddr;
+
+use crate::bounds::{MAX_CONNECTIONS, MAX_CONNECTIONS_OF_ONE, OPENING, Places};
+use crate::{Address, Listener, Peer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_stream::StreamExt as _;
+
+#[test]
+fn nobody_takes_all_places_and_each_is_free_again() {
+    let places = Places::default();
+    let peer = |n: u8, port| Peer::Tcp(SocketAddr::from(([10, 0, 0, n], port)));
+    let mut taken: Vec<_> = (0..MAX_CONNECTIONS_OF_ONE)
+        .map(|n| places.take(peer(1, u16::try_from(n).expect("a port"))).expect("a place"))
+        .collect();
+    assert!(places.take(peer(1, 9)).is_none(), "one address takes more than its share");
+    let mut others = Vec::new();
+    for n in (2..=200).cycle() {
+        let Some(place) = places.take(peer(n, 1)) else { break };
+        others.push(place);
+    }
+    assert_eq!(taken.len() + others.len(), MAX_CONNECTIONS);
+    assert!(places.take(Peer::Pipe).is_none(), "more than there are");
+    taken.pop();
+    assert!(places.take(peer(1, 9)).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_begin_to_speak_is_hung_up_on_and_who_has_begun_is_not() {
+    let listener = Listener::bind(&Address::Tcp(([127, 0, 0, 1], 0).into())).expect("a listener");
+    let Some(Address::Tcp(address)) = listener.address().cloned() else { panic!("no address") };
+    let mut incoming = listener.incoming();
+    let mut buffer = [0; 64];
+    for (bytes, is_late) in [(32, true), (33, false)] {
+        let mut peer = tokio::net::TcpStream::connect(address).await.expect("connected");
+        let mut connection = incoming.next().await.expect("one").expect("accepted");
+        peer.write_all(&vec![b'x'; bytes]).await.expect("sent");
+        let mut came = 0;
+        while came < bytes {
+            came += connection.read(&mut buffer).await.expect("what was sent");
+        }
+        let next = tokio::time::timeout(OPENING * 2, connection.read(&mut buffer)).await;
+        assert_eq!(next.is_ok_and(|read| read.is_err()), is_late);
+    }
+}

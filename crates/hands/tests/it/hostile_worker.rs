@@ -1,0 +1,229 @@
+//! A worker that never means well, against the real hub, while a batch of others runs: it takes leases and answers them
+//! wrongly, and answers what it was never asked.
+
+use hands_link::Address;
+use hands_proto::v1::worker_message::Kind;
+use hands_proto::v1::workers_client::WorkersClient;
+use hands_proto::{reapi, rpc, v1};
+use hands_types::{DigestFunction, OperationId, WorkerId};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming};
+
+use crate::home::{Home, json, ran};
+use crate::processes::{Server, address, level};
+
+const SHA256: DigestFunction = DigestFunction::Sha256;
+
+/// A session of such a worker.
+struct Session {
+    out: mpsc::Sender<v1::WorkerMessage>,
+    from_hub: Streaming<v1::HubMessage>,
+}
+
+impl Session {
+    async fn open(cluster: &str, hello: v1::Hello) -> Self {
+        let channel = hands_link::connect(&cluster.parse::<Address>().unwrap());
+        let (out, messages) = mpsc::channel(16);
+        let mut client = WorkersClient::new(channel)
+            .max_encoding_message_size(usize::MAX)
+            .max_decoding_message_size(usize::MAX);
+        let first = v1::WorkerMessage { kind: Some(Kind::Hello(hello)) };
+        out.send(first).await.unwrap();
+        let answer = client.session(ReceiverStream::new(messages)).await.unwrap();
+        Self { out, from_hub: answer.into_inner() }
+    }
+
+    /// Waits while the hub takes nothing more; the hub may have ended the session.
+    async fn say(&self, kind: Kind) {
+        drop(self.out.send(v1::WorkerMessage { kind: Some(kind) }).await);
+    }
+
+    /// The next message but for those that do not matter here; an error when the session has ended.
+    async fn next(&mut self) -> Result<v1::hub_message::Kind, Status> {
+        loop {
+            let message = self.from_hub.message().await?;
+            match message.ok_or_else(|| Status::cancelled("ended"))?.kind {
+                Some(v1::hub_message::Kind::Welcome(_)) | None => {}
+                Some(kind) => return Ok(kind),
+            }
+        }
+    }
+
+    /// How the hub ended the session.
+    async fn ended(mut self) -> Code {
+        loop {
+            if let Err(status) = self.next().await {
+                return status.code();
+            }
+        }
+    }
+
+    async fn lease(&mut self) -> v1::Lease {
+        loop {
+            if let v1::hub_message::Kind::Lease(lease) = self.next().await.unwrap() {
+                return lease;
+            }
+        }
+    }
+
+    async fn refused(&mut self, id: &v1::AttemptId) -> bool {
+        match self.next().await.unwrap() {
+            v1::hub_message::Kind::Refused(refused) => refused.id.as_ref() == Some(id),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// How a session ends whose message is refused by its length: while it is still being sent, the reason may not arrive.
+fn is_too_large(code: Code) -> bool {
+    matches!(code, Code::OutOfRange | Code::Cancelled)
+}
+
+fn hello(number: u128) -> v1::Hello {
+    let property =
+        |name: &str, value: &str| v1::Property { name: name.into(), value: value.into() };
+    v1::Hello {
+        protocol: Some(v1::Protocol { low: 1, high: 1, ..Default::default() }),
+        worker_id: WorkerId::from_parts(1, number).to_string(),
+        name: "evil".to_owned(),
+        properties: vec![
+            property("OSFamily", "linux"),
+            property("ISA", std::env::consts::ARCH),
+            property("tag", "trap"),
+            property("tag", "pit"),
+        ],
+        slots: 1,
+        memory: 1 << 40,
+        ahead: Some(0),
+        ..Default::default()
+    }
+}
+
+fn finished(id: Option<v1::AttemptId>, result: reapi::ActionResult) -> Kind {
+    let status = Some(rpc::Status::default());
+    Kind::Finished(v1::Finished { id, result: Some(result), status, ..Default::default() })
+}
+
+fn output(id: Option<v1::AttemptId>, offset: u64, data: Vec<u8>) -> Kind {
+    Kind::Output(v1::Output { id, stream: 1, offset, data: data.into() })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn it_reaches_no_invocation_but_those_it_was_given() {
+    let home = Home::new();
+    let listen = ["hub", "--listen", "127.0.0.1:0", "--insecure-loopback"];
+    let (hub, line) = Server::start(&home, &listen, "the hub serves");
+    let cluster = address(&line);
+    let level = level(&home);
+    let good = ["worker", &cluster, "--name", "good", "--tag", "safe", "--isolation", &level];
+    let (worker, _) = Server::start(&home, &good, "connected to the hub");
+    let numbers: Vec<String> = (0..60).map(|n| n.to_string()).collect();
+    let mut arguments =
+        vec!["batch", "--cluster", &cluster, "--tag", "safe", "--", "echo {}", ":::"];
+    arguments.extend(numbers.iter().map(String::as_str));
+    let batch = home.start(&arguments);
+    let held = ["run", "--cluster", &cluster, "--tag", "safe", "-d", "--", "sh", "-c", "sleep 600"];
+    let held = home.run(&held);
+    assert_eq!(held.code, 0, "{held:?}");
+    let held = held.out.trim();
+
+    // Results, output and signs of life for what it does not have: unknown, made up, and another worker's.
+    let mut evil = Session::open(&cluster, hello(66)).await;
+    let unknown = OperationId::from_parts(7, 7).to_string();
+    for operation in [unknown.as_str(), held] {
+        for attempt in [0, 1, 2, u32::MAX] {
+            let id = v1::AttemptId { operation: operation.to_owned(), attempt };
+            evil.say(Kind::Started(v1::Started { id: Some(id.clone()) })).await;
+            evil.say(output(Some(id.clone()), 0, b"forged\n".to_vec())).await;
+            assert!(evil.refused(&id).await);
+            evil.say(finished(Some(id.clone()), reapi::ActionResult::default())).await;
+            assert!(evil.refused(&id).await);
+            let back = v1::HandBack { id: Some(id), ..Default::default() };
+            evil.say(Kind::HandBack(back)).await;
+        }
+    }
+    let state = json(&home.run(&["status", "--cluster", &cluster, "--json", held]).out);
+    assert_eq!((&state[0]["state"], &state[0]["worker"]), (&"running".into(), &"good".into()));
+
+    // What it was given: outputs that nobody has, a wrong digest of the output, a size that is not true, and each result
+    // twice. None counts; who means well and comes later does the action.
+    let trapped = ["run", "--cluster", &cluster, "--tag", "trap", "--", "echo", "honest"];
+    let trapped = home.start(&trapped);
+    let ghost = hands_tree::hash(SHA256, b"nobody has this");
+    let file =
+        reapi::OutputFile { path: "out".into(), digest: Some(ghost.into()), ..Default::default() };
+    let of = |result: reapi::ActionResult| v1::Finished {
+        result: Some(result),
+        status: Some(rpc::Status::default()),
+        ..Default::default()
+    };
+    let lies = [
+        of(reapi::ActionResult { output_files: vec![file], ..Default::default() }),
+        of(reapi::ActionResult { stdout_digest: Some(ghost.into()), ..Default::default() }),
+        v1::Finished { stdout_size: 1 << 40, ..of(reapi::ActionResult::default()) },
+        v1::Finished { result: None, ..of(reapi::ActionResult::default()) },
+    ];
+    for lie in lies {
+        let lease = evil.lease().await;
+        let id = lease.id.clone().unwrap();
+        evil.say(Kind::Started(v1::Started { id: lease.id.clone() })).await;
+        let lie = v1::Finished { id: lease.id, ..lie };
+        evil.say(Kind::Finished(lie.clone())).await;
+        evil.say(Kind::Finished(lie)).await;
+        assert!(evil.refused(&id).await && evil.refused(&id).await);
+    }
+    drop(evil);
+    let late = ["worker", &cluster, "--name", "late", "--tag", "trap", "--isolation", &level];
+    let state = home.work().join("late");
+    let late = [&late[..], &["--state", state.to_str().unwrap()]].concat();
+    let (late, _) = Server::start(&home, &late, "connected to the hub");
+    let ended =
+        ran(tokio::task::spawn_blocking(|| trapped.wait_with_output().unwrap()).await.unwrap());
+    assert_eq!((ended.code, ended.out.as_str()), (0, "honest\n"), "{ended:?}");
+    assert_eq!(late.stop(), Some(0));
+
+    // Output with a hole ends the session; so do a second Hello and a stream that there is not.
+    let mut evil = Session::open(&cluster, hello(66)).await;
+    let mut next = home.start(&["run", "--cluster", &cluster, "--tag", "pit", "--", "true"]);
+    let lease = evil.lease().await;
+    evil.say(output(lease.id.clone(), 1 << 40, vec![0; 10])).await;
+    assert_eq!(evil.ended().await, Code::InvalidArgument);
+    let second = Session::open(&cluster, hello(67)).await;
+    second.say(Kind::Hello(hello(67))).await;
+    assert_eq!(second.ended().await, Code::InvalidArgument);
+
+    // Too large a Hello, and too large a piece; a flood of output beyond the window, acknowledged or not.
+    let giant = v1::Hello { name: "x".repeat(40 << 20), ..hello(68) };
+    assert!(is_too_large(Session::open(&cluster, giant).await.ended().await));
+    let many = v1::Hello { attempts: vec![v1::AttemptId::default(); 20_000], ..hello(69) };
+    assert_eq!(Session::open(&cluster, many).await.ended().await, Code::InvalidArgument);
+    let mut evil = Session::open(&cluster, hello(66)).await;
+    let lease = evil.lease().await;
+    let piece = vec![b'x'; 1 << 20];
+    for n in 0..64_u64 {
+        evil.say(output(lease.id.clone(), n << 20, piece.clone())).await;
+    }
+    evil.say(output(lease.id.clone(), 64 << 20, vec![0; 20 << 20])).await;
+    assert!(is_too_large(evil.ended().await));
+    // It claims all the slots that there can be and reads nothing of what it is answered, to no end.
+    let deaf = Session::open(&cluster, v1::Hello { slots: u32::MAX, ..hello(70) }).await;
+    let id = Some(v1::AttemptId { operation: unknown, attempt: 1 });
+    while !deaf.out.is_closed() {
+        deaf.say(output(id.clone(), 0, Vec::new())).await;
+    }
+    next.kill().unwrap();
+    next.wait().unwrap();
+
+    let ended =
+        ran(tokio::task::spawn_blocking(|| batch.wait_with_output().unwrap()).await.unwrap());
+    assert_eq!((ended.code, ended.out.lines().count()), (0, 60), "{ended:?}");
+    assert!(!ended.out.contains("forged"), "{ended:?}");
+    assert_eq!(home.run(&["cancel", "--cluster", &cluster, held]).code, 0);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", hub.0.id())).unwrap();
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(peak < 300 << 10, "the hub had {peak} KiB");
+    assert_eq!(worker.stop(), Some(0));
+    assert_eq!(hub.stop(), Some(0));
+}
