@@ -13,6 +13,7 @@ mod dial;
 mod engine;
 mod enrol;
 mod error;
+mod frames;
 mod host;
 mod identity;
 mod join;
