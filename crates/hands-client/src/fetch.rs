@@ -264,6 +264,10 @@ impl Plan {
                         format!("holds the name `{}`, which is not one", printable(name)),
                     ));
                 }
+                // A chain of directories is small, and the sum of its paths is not.
+                if path.len() + name.len() >= MAX_PATH {
+                    return Err(hostile(at, format!("holds a path of more than {MAX_PATH} bytes")));
+                }
                 Ok(if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") })
             };
             for file in &directory.files {
@@ -326,6 +330,19 @@ impl Plan {
 /// Entries of one output directory, counted as often as they would be written: a small tree can name one directory
 /// again and again.
 const MAX_ENTRIES: usize = 1 << 20;
+
+/// Longest path of an output, bytes: what the kernel takes (`PATH_MAX`).
+const MAX_PATH: usize = 4096;
+
+/// The paths that a tree stands for as the output `out`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn paths_of_tree(tree: &Tree) -> Result<Vec<String>, ClientError> {
+    let mut plan = Plan::new(DigestFunction::Sha256);
+    plan.tree("out", tree)?;
+    plan.check()?;
+    let Plan { directories, files, links, .. } = plan;
+    Ok(directories.into_iter().chain(files.into_keys()).chain(links.into_keys()).collect())
+}
 
 fn empty_directory() -> &'static reapi::Directory {
     static EMPTY: reapi::Directory = reapi::Directory {

@@ -17,6 +17,8 @@ mod cluster;
 mod error;
 mod escape;
 mod fetch;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod host_root;
 mod ids;
 mod job;

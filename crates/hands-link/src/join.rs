@@ -10,8 +10,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use crate::{HostPort, Pin};
 
-const JOIN: &str = "hands1:";
-const BEARER: &str = "handst1_";
+pub(crate) const JOIN: &str = "hands1:";
+pub(crate) const BEARER: &str = "handst1_";
 const ONE_USE: u8 = 1;
 const CHECK: usize = 4;
 /// Addresses that one join string names at most.
@@ -154,7 +154,7 @@ pub enum ParseJoinError {
     Damaged,
 }
 
-fn seal(context: &[&[u8]], parts: &[&[u8]]) -> String {
+pub(crate) fn seal(context: &[&[u8]], parts: &[&[u8]]) -> String {
     let mut bytes = parts.concat();
     let check = check(context, &bytes);
     bytes.extend(check);

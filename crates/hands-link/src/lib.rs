@@ -13,7 +13,8 @@ mod dial;
 mod engine;
 mod enrol;
 mod error;
-mod frames;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod host;
 mod identity;
 mod join;

@@ -14,6 +14,8 @@ mod channel;
 mod client;
 mod codec;
 mod complete;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod invocation;
 mod names;
 pub mod services;

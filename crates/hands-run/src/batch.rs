@@ -4,7 +4,7 @@
 //! printed whole, so that no two commands meet inside a line.
 
 mod joblog;
-mod json;
+pub(crate) mod json;
 mod pool;
 mod progress;
 mod source;

@@ -12,6 +12,8 @@ mod engine;
 mod error;
 mod follow;
 mod front_end;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hints;
 mod jobs;
 mod out;

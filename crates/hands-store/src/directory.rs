@@ -66,11 +66,7 @@ impl Inner {
             return Err(invalid(format!("it has {} bytes", digest.size)));
         }
         let Some(bytes) = self.read(digest)? else { return Ok(None) };
-        let message =
-            reapi::Directory::decode(bytes).map_err(|error| invalid(error.to_string()))?;
-        let directory = convert(message, digest.function).map_err(invalid)?;
-        directory.check(digest.function).map_err(|error| invalid(error.to_string()))?;
-        let directory = Arc::new(directory);
+        let directory = Arc::new(parse(&bytes, digest.function).map_err(invalid)?);
         let mut cache = lock(&self.trees.directories);
         cache.insert(*digest, Arc::clone(&directory), 200 + 128 * directory.len() as u64);
         cache.shrink(CACHE);
@@ -118,6 +114,14 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// Reads an encoded directory, which must be canonical; else why it is not one.
+pub(crate) fn parse(bytes: &[u8], function: DigestFunction) -> Result<Directory, String> {
+    let message = reapi::Directory::decode(bytes).map_err(|error| error.to_string())?;
+    let directory = convert(message, function)?;
+    directory.check(function).map_err(|error| error.to_string())?;
+    Ok(directory)
 }
 
 fn convert(message: reapi::Directory, function: DigestFunction) -> Result<Directory, String> {

@@ -25,6 +25,8 @@ mod directory;
 mod error;
 mod evict;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod index;
 mod maintain;
 mod materialize;
