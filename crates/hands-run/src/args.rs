@@ -257,6 +257,9 @@ pub struct ShellArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a group of flags")]
     pub action: ActionArgs,
+    /// Write when it was waiting for what, for chrome://tracing or Perfetto
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Interaction")]
+    pub trace: Option<PathBuf>,
 }
 
 /// Lists actions.

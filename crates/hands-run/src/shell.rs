@@ -13,6 +13,7 @@ use crate::follow::{Ended, follow};
 use crate::front_end::FrontEnd;
 use crate::signals::Signals;
 use crate::streams::Streams;
+use crate::trace::{Trace, traced};
 use crate::verdict::End;
 use crate::{engine, hints, run, spec, verdict};
 use reader::{LineReader, Typed};
@@ -21,7 +22,9 @@ const PROMPT: &str = "hands> ";
 
 /// Runs the prompt; its exit code is that of the last line, as a shell's is.
 pub async fn shell(args: ShellArgs, front: &FrontEnd) -> u8 {
-    match try_shell(&args, front).await {
+    let path = args.trace.as_deref();
+    let traced = traced(path, "shell", front, async |trace| try_shell(&args, front, trace).await);
+    match traced.await {
         Ok(code) => code,
         Err(error) => {
             error.print(&front.out);
@@ -30,10 +33,10 @@ pub async fn shell(args: ShellArgs, front: &FrontEnd) -> u8 {
     }
 }
 
-async fn try_shell(args: &ShellArgs, front: &FrontEnd) -> Result<u8, RunError> {
+async fn try_shell(args: &ShellArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, RunError> {
     let mut signals = Signals::listen().map_err(RunError::Terminal)?;
     spec::warn_of_unset(&args.action, &front.caller, &front.out);
-    let cluster = front.connect("shell").await?;
+    let cluster = trace.span("connecting", front.connect("shell")).await?;
     engine::check(&args.action, cluster.kind(), cluster.peer())?;
     let mut reader = LineReader::new(front.caller.history.clone())?;
     let interactive = reader.is_terminal();
@@ -67,7 +70,8 @@ async fn try_shell(args: &ShellArgs, front: &FrontEnd) -> Result<u8, RunError> {
                 front.out.hint("each line runs by itself; write `cd DIR && COMMAND` on one line");
             }
             Meaning::Run(line) => {
-                match run_line(line, args, &cluster, front, &mut signals, interactive).await {
+                let place = Place { args, cluster: &cluster, front, trace, interactive };
+                match run_line(line, &place, &mut signals).await {
                     Ok(ended) => code = ended,
                     Err(error @ (RunError::Closed | RunError::Stdout(_))) => return Err(error),
                     // One line that could not be run is no reason to leave.
@@ -106,22 +110,27 @@ impl<'a> Meaning<'a> {
     }
 }
 
-async fn run_line(
-    line: &str,
-    args: &ShellArgs,
-    cluster: &Cluster,
-    front: &FrontEnd,
-    signals: &mut Signals,
+/// Where lines run.
+struct Place<'a> {
+    args: &'a ShellArgs,
+    cluster: &'a Cluster,
+    front: &'a FrontEnd,
+    trace: &'a Trace,
     interactive: bool,
-) -> Result<u8, RunError> {
+}
+
+async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Result<u8, RunError> {
+    let Place { args, cluster, front, trace, interactive } = *place;
     let argv = shell_argv(line);
     let submitting = async {
-        let root = front.snapshot(cluster, &args.action.input).await?.map(|s| s.root);
+        let snapshot = front.snapshot(cluster, &args.action.input);
+        let root = trace.span("sending inputs", snapshot).await?.map(|s| s.root);
         let spec = spec::job(&args.action, argv.clone(), line.to_owned(), root, &front.caller)?;
         let outputs = spec.outputs.clone();
-        Ok::<_, RunError>((cluster.submit(spec).await?, outputs))
+        let flight = trace.action(line);
+        Ok::<_, RunError>((cluster.submit(spec).await?, outputs, flight))
     };
-    let (mut job, outputs) = tokio::select! {
+    let (mut job, outputs, mut flight) = tokio::select! {
         submitted = submitting => submitted?,
         caught = signals.next() => return Ok(caught.exit_code()),
     };
@@ -132,12 +141,14 @@ async fn run_line(
             Ended::Left(caught) => return Ok(caught.exit_code()),
             Ended::Closed => return Err(RunError::Closed),
         };
+    flight.has_result(&result);
     let mut verdict = verdict::of(&result, &outputs);
     if let (Some(caught), End::Cancelled | End::NotRun) = (cancelled, verdict.end) {
         verdict.code = caught.exit_code();
         verdict.sentence = None;
     }
     run::settle(cluster, &result, &mut verdict, front).await?;
+    flight.ends(&verdict);
     if interactive {
         run::tell(front, &result, &verdict);
     } else if verdict.code != 0 {

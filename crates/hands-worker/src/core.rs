@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hands_exec::{Executor, Isolation};
 use hands_proto::{reapi, v1};
-use hands_slots::{Effect, Input, LeaseId, Slots, SlotsConfig};
+use hands_slots::{Effect, Input, LeaseId, Slots, SlotsConfig, Stage};
 use hands_store::Pin;
 use hands_tree::Lru;
 use hands_types::limits::HEARTBEAT;
@@ -23,6 +23,7 @@ use crate::config::WorkerConfig;
 use crate::fetch::{Fetcher, Prepared};
 use crate::host_root::{self, HostRoot};
 use crate::link::{Link, LinkEvent, nobody_listens};
+use crate::metrics::Metrics;
 use crate::output::Outgoing;
 use crate::report::Conclusion;
 use crate::run::{RunEnd, lock};
@@ -61,6 +62,7 @@ pub(crate) struct Core {
     slots: Slots,
     attempts: BTreeMap<LeaseId, Attempt>,
     link: Link,
+    metrics: Arc<Metrics>,
     /// The way to the hub once it has answered the first message.
     session: Option<Outgoing>,
     /// The way to a hub that has not answered yet, and what it was told that we hold.
@@ -103,6 +105,7 @@ impl Core {
             )),
             link: Link::new(config.hub.clone(), config.hub_name.clone()),
             state_dir: config.state_dir.as_path().into(),
+            metrics: Arc::new(Metrics::new(config.store.clone(), slots)),
             slots: Slots::new(SlotsConfig { slots, resources, fetches }),
             config,
             host_root,
@@ -122,6 +125,11 @@ impl Core {
             done: false,
         };
         (core, events)
+    }
+
+    /// What others may see of it while it works.
+    pub(crate) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
     }
 
     /// Works until it is drained, or until whoever gives orders is gone.
@@ -183,6 +191,10 @@ impl Core {
             }
             self.effects = effects;
         }
+        let runs = |stage| matches!(stage, Stage::Running { .. } | Stage::Killing { .. });
+        let running = self.slots.leases().filter(|lease| runs(lease.stage)).count();
+        let connected = self.session.is_some();
+        self.metrics.stands(connected, self.slots.draining(), self.attempts.len(), running);
         #[cfg(debug_assertions)]
         self.slots.check();
     }

@@ -18,6 +18,7 @@ mod fetch;
 mod host_root;
 mod isolation;
 mod link;
+mod metrics;
 mod offer;
 mod output;
 mod outputs;

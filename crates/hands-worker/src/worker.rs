@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use hands_exec::{ExecConfig, Executor, LauncherConfig, Network, Privilege};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -14,6 +14,7 @@ use crate::core::{Core, Order};
 use crate::error::WorkerError;
 use crate::host_root::{self, HostRoot};
 use crate::isolation::{self, Level};
+use crate::metrics::Metrics;
 use crate::run::lock;
 
 /// A running worker. Dropping it kills what runs.
@@ -22,6 +23,7 @@ pub struct Worker {
     level: Level,
     host_root: String,
     orders: mpsc::Sender<Order>,
+    metrics: Arc<Metrics>,
     ended: watch::Receiver<bool>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -39,6 +41,7 @@ impl Worker {
         let digest = host_root.digest.clone();
         let warm = executor.clone();
         let (core, events) = Core::new(config, executor, host_root);
+        let metrics = core.metrics();
         let task = tokio::spawn(async move {
             tokio::join!(core.run(events, receiver), async {
                 // The first action need not wait for its slot. If it can't be made, that action will say why.
@@ -52,7 +55,7 @@ impl Worker {
             });
             said.send_replace(true);
         });
-        Ok(Self { level, host_root: digest, orders, ended, task: Mutex::new(Some(task)) })
+        Ok(Self { level, host_root: digest, orders, metrics, ended, task: Mutex::new(Some(task)) })
     }
 
     /// At which level actions run here, and why not at a better one.
@@ -63,6 +66,16 @@ impl Worker {
     /// The digest of what actions see of this machine, as it was at the start: the property `host-root`.
     pub fn host_root(&self) -> &str {
         &self.host_root
+    }
+
+    /// Its figures, as Prometheus reads them.
+    pub fn metrics(&self) -> String {
+        self.metrics.text()
+    }
+
+    /// Whether the hub has it.
+    pub fn is_connected(&self) -> bool {
+        self.metrics.is_connected()
     }
 
     /// Takes nothing new, hands back what was not started, and returns when the rest is finished and reported.

@@ -222,6 +222,9 @@ pub(crate) struct WorkerArgs {
     /// Let actions see this directory of the machine, read-only [repeatable]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) expose: Vec<PathBuf>,
+    /// Serve /metrics and /healthz here: IP:PORT [repeatable]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) http: Vec<std::net::SocketAddr>,
     /// Where it keeps its store and its work
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state: Option<PathBuf>,

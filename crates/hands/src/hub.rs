@@ -16,7 +16,7 @@ use hands_types::{ErrorClass, Role, Roles};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::HubArgs;
-use crate::http::Http;
+use crate::http::{self, Http, Source};
 use crate::problem::Problem;
 use crate::{logging, machine, runtime};
 
@@ -71,8 +71,8 @@ pub(crate) fn run(args: HubArgs, environment: &Environment) -> Result<u8, Proble
         let mut serving = tokio::task::JoinSet::new();
         for http in https {
             tracing::info!(address = %http.address(), "figures over HTTP");
-            let hosts = hosts(http.address(), &public);
-            serving.spawn(http.serve(hub.clone(), hosts));
+            let hosts = http::hosts(http.address(), public.iter().map(|name| &name.host));
+            serving.spawn(http.serve(Source::Hub(hub.clone()), hosts));
         }
         let address = main.unwrap_or_default();
         tracing::info!(%address, state = %state.display(), id = hub.id(), "the hub serves");
@@ -149,18 +149,6 @@ fn cluster_name(args: &HubArgs) -> Result<String, Problem> {
     }
     let name = machine::name().to_lowercase();
     Ok(if Logins::is_name(&name) { name } else { "cluster".to_owned() })
-}
-
-/// What an HTTP request may call us.
-fn hosts(http: SocketAddr, public: &[HostPort]) -> Vec<String> {
-    let mut hosts = vec!["localhost".to_owned(), machine::name()];
-    if http.ip().is_unspecified() {
-        hosts.extend(["127.0.0.1", "::1"].map(str::to_owned));
-    } else {
-        hosts.push(http.ip().to_string());
-    }
-    hosts.extend(public.iter().map(|address| address.host.clone()));
-    hosts
 }
 
 /// A machine that denies signal handlers.

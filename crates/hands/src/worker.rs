@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use hands_config::{Environment, Flags, Logins, Places, Settings, WorkerSettings};
 use hands_exec::ExposedPath;
@@ -14,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::launcher_program;
 use crate::cli::{Isolation, WorkerArgs};
+use crate::http::{self, Http, Source};
 use crate::hub::no_signals;
 use crate::join::{self, Wanted};
 use crate::problem::Problem;
@@ -34,6 +36,10 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
     runtime::for_a_server(async move {
         let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+        let mut https = Vec::new();
+        for address in &args.http {
+            https.push(Http::bind(*address).await?);
+        }
         let name = args.name.clone().unwrap_or_else(machine::name);
         let logins = Logins::new(state.join("clusters"));
         let address = tokio::select! {
@@ -48,6 +54,13 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
         let store = Store::open(store)?;
         let worker =
             Worker::start(configure(&args, &address, &state, store, &settings.worker)?).await?;
+        let worker = Arc::new(worker);
+        let mut serving = tokio::task::JoinSet::new();
+        for http in https {
+            tracing::info!(address = %http.address(), "figures over HTTP");
+            let hosts = http::hosts(http.address(), &args.name);
+            serving.spawn(http.serve(Source::Worker(Arc::clone(&worker)), hosts));
+        }
         let level = worker.isolation();
         tracing::info!(isolation = %level.isolation, hub = address.describe(), "the worker has started");
         for sentence in level.note.iter().chain(&level.warnings) {

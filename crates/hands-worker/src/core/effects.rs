@@ -14,6 +14,7 @@ use super::{Core, Event};
 use crate::action::{Plan, attempt_id};
 use crate::attempt::{self, Task, dispose};
 use crate::fetch::Prepared;
+use crate::metrics::Outcome;
 use crate::output;
 use crate::report::{self, Conclusion};
 use crate::run::{self, RunEnd, lock};
@@ -250,6 +251,8 @@ impl Core {
             lease.attempt,
         );
         let result = report::complete(outputs, exit_code, &lock(&attempt.streams), metadata);
+        let is_success = exit_code == 0 && conclusion.is_ok();
+        self.metrics.ended(if is_success { Outcome::Succeeded } else { Outcome::Failed });
         attempt.finished = Some(v1::Finished {
             id: Some(attempt_id(lease)),
             result: Some(result),
@@ -265,6 +268,7 @@ impl Core {
     fn conclude(&mut self, lease: LeaseId, conclusion: Conclusion) {
         let Some(attempt) = self.attempts.get_mut(&lease) else { return };
         tracing::debug!(operation = %lease.operation, status = conclusion.status.message, "an action did not run");
+        self.metrics.ended(Outcome::NotRun);
         attempt.finished = Some(v1::Finished {
             id: Some(attempt_id(lease)),
             status: Some(conclusion.status),

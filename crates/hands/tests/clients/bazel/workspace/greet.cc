@@ -1,3 +1,0 @@
-#include "greet.h"
-
-std::string greet(const std::string& whom) { return "hello, " + whom; }

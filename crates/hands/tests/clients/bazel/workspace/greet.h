@@ -1,4 +1,0 @@
-#pragma once
-#include <string>
-
-std::string greet(const std::string& whom);

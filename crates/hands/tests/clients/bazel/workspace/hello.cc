@@ -1,5 +1,0 @@
-#include <iostream>
-
-#include "greet.h"
-
-int main() { std::cout << greet("bazel") << "\n"; }

@@ -1,3 +1,0 @@
-#!/bin/sh
-echo said before the end
-exec sleep 1000
