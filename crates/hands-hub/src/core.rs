@@ -15,13 +15,13 @@ use hands_types::{Attempt, Digest, OperationId, SessionId, Time, WorkerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::Activity;
 use crate::check::Checked;
-use crate::db::{Commit, Db};
+use crate::db::{Commit, Db, Stored};
 use crate::history::History;
 use crate::ledger::Ledger;
 use crate::logs::Logs;
 use crate::trees::{Trees, WholeTree};
+use crate::{Activity, HubError};
 
 mod effects;
 mod finish;
@@ -56,6 +56,10 @@ pub(crate) enum Event {
     Withdraw { id: OperationId, status: tonic::Status },
     /// What a restored operation needs was found and pinned.
     Keep { id: OperationId, inputs: Vec<Arc<WholeTree>>, pin: Pin },
+    /// More of what was queued before a restart.
+    Restored(Vec<Stored>),
+    /// That was all of it, or the rest can't be read.
+    AllRestored(Result<(), HubError>),
     /// A worker opened a session.
     Open { hello: Box<v1::Hello>, out: SessionOut, reply: oneshot::Sender<Opened> },
     /// Its connection has ended.
@@ -167,7 +171,11 @@ pub(crate) struct Core {
     welcoming: bool,
     /// For claims. Weak, so that the core ends when all who could reach it are gone.
     urgent: mpsc::WeakUnboundedSender<Event>,
+    /// The same for what may wait.
+    events: mpsc::WeakSender<Event>,
     activity: watch::Sender<Activity>,
+    /// While what was queued before a restart is still being read.
+    restoring: Option<Box<restore::Restoring>>,
 }
 
 /// What the core must know of the configuration.
@@ -202,11 +210,7 @@ pub(crate) struct Key {
 
 impl Core {
     /// Rebuilds the state from the table and starts the task.
-    pub(crate) fn start(
-        config: CoreConfig,
-        parts: Parts,
-        stored: Vec<crate::db::Stored>,
-    ) -> CoreHandle {
+    pub(crate) fn start(config: CoreConfig, parts: Parts) -> Result<CoreHandle, HubError> {
         let (events, requests) = mpsc::channel(QUEUE);
         let (urgent, urgent_requests) = mpsc::unbounded_channel();
         let mut core = Self {
@@ -236,18 +240,15 @@ impl Core {
             adopted: Vec::new(),
             welcoming: false,
             urgent: urgent.downgrade(),
+            events: events.downgrade(),
             activity: parts.activity,
+            restoring: None,
         };
-        let needed = core.restore(stored);
-        core.flush();
         let handle = CoreHandle { events, urgent };
-        if !needed.is_empty() {
-            let keep =
-                restore::keep(core.store.clone(), Arc::clone(&core.trees), needed, handle.clone());
-            crate::task::spawn("restored-inputs", keep);
-        }
+        core.restore_first(&handle)?;
+        core.flush();
         crate::task::spawn("hub-core", run(core, requests, urgent_requests));
-        handle
+        Ok(handle)
     }
 
     /// Now, on the clock that leases use.
@@ -256,6 +257,7 @@ impl Core {
     }
 
     fn handle(&mut self, event: Event) {
+        let Some(event) = self.not_deferred(event) else { return };
         match event {
             Event::Submit(submission) => self.submit(*submission),
             Event::Wait { id, connection, reply } => self.wait(id, connection, reply),
@@ -264,6 +266,8 @@ impl Core {
             // Whoever joined it waits for its row too, and is told the same.
             Event::Withdraw { id, status } => self.cancel(id, status),
             Event::Keep { id, inputs, pin } => self.keep(id, inputs, pin),
+            Event::Restored(stored) => self.restored(stored),
+            Event::AllRestored(read) => self.all_restored(read),
             Event::Open { hello, out, reply } => self.open(&hello, out, reply),
             Event::Closed { session } => self.closed(session),
             Event::Heard { session, heard } => self.heard(session, heard),
@@ -389,6 +393,9 @@ async fn run(
             Some(event) => {
                 core.handle(event);
                 core.flush();
+                if core.restoring.as_ref().is_some_and(|restoring| restoring.failed) {
+                    return;
+                }
             }
         }
     }

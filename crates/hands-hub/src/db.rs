@@ -24,6 +24,7 @@ mod schema;
 mod trouble;
 mod write;
 
+pub(crate) use read::Page;
 use retained::Retained;
 pub(crate) use row::{Done, Record, State, Stored};
 pub(crate) use trouble::Trouble;

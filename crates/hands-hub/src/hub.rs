@@ -130,7 +130,7 @@ impl Hub {
             ledger: Arc::clone(&ledger),
             activity,
         };
-        let core = Core::start(core, parts, db.active()?);
+        let core = Core::start(core, parts)?;
         let shared = Arc::new(Shared {
             core,
             store: config.store.clone(),

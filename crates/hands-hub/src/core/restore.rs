@@ -1,6 +1,9 @@
 //! After a restart: what was queued is queued, what was running waits for its worker to come back.
+//!
+//! What a worker may hold is there before the hub serves. A long queue is read while it serves: blobs and sessions do not
+//! wait for it, and what is asked about operations is answered when all of them are known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use hands_proto::reapi;
@@ -8,11 +11,12 @@ use hands_sched::{Held, Input, Tree};
 use hands_store::{Pin, Store, StoreError};
 use hands_types::{Digest, OperationId};
 use prost::Message as _;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
 use super::{Core, CoreHandle, Event, OpState, Operation};
-use crate::db::{State, Stored};
+use crate::HubError;
+use crate::db::{Db, Page, State, Stored};
 use crate::platform::{self, Wishes};
 use crate::trees::{Trees, Verdict, WholeTree};
 
@@ -24,15 +28,49 @@ pub(super) struct Needed {
     roots: Vec<Digest>,
 }
 
+/// Queued operations that are read at once: as many as take some milliseconds.
+const PAGE: usize = 1000;
+
+/// A queue that is being read.
+#[derive(Default)]
+pub(super) struct Restoring {
+    /// What was there from the beginning, whatever has become of it since: it may stand in a page again.
+    first: HashSet<OperationId>,
+    needed: Vec<Needed>,
+    /// What can't be answered before all is known, in its order.
+    deferred: Vec<Event>,
+    n_stored: usize,
+    pub(super) failed: bool,
+}
+
+/// Reads the rest of the queue, page by page.
+fn read_rest(db: &Db, mut after: OperationId, core: &mpsc::Sender<Event>) {
+    let all = loop {
+        match db.queued_after(after, PAGE) {
+            Ok(Page { last: None, .. }) => break Ok(()),
+            Ok(Page { stored, last: Some(last), .. }) => {
+                after = last;
+                if core.blocking_send(Event::Restored(stored)).is_err() {
+                    return;
+                }
+            }
+            Err(error) => break Err(error),
+        }
+    };
+    // The hub may have ended meanwhile.
+    drop(core.blocking_send(Event::AllRestored(all)));
+}
+
 /// Pins what restored operations need, one tree after the other, while the hub serves. Until then the store keeps what
 /// was used shortly before it was closed.
-pub(super) async fn keep(store: Store, trees: Arc<Trees>, needed: Vec<Needed>, core: CoreHandle) {
+async fn keep(store: Store, trees: Arc<Trees>, needed: Vec<Needed>, core: mpsc::WeakSender<Event>) {
     for Needed { id, action, roots } in needed {
         let (store, trees) = (store.clone(), Arc::clone(&trees));
         let looked = crate::task::blocking(move || look(&store, &trees, action, &roots)).await;
         match looked {
             Ok(Ok((inputs, pin))) => {
-                if !core.send(Event::Keep { id, inputs, pin }).await {
+                let Some(core) = core.upgrade() else { return };
+                if core.send(Event::Keep { id, inputs, pin }).await.is_err() {
                     return;
                 }
             }
@@ -67,14 +105,104 @@ fn look(
 }
 
 impl Core {
+    /// Takes up what workers may hold and the beginning of the queue; the rest comes as events.
+    pub(super) fn restore_first(&mut self, handle: &CoreHandle) -> Result<(), HubError> {
+        let running = self.db.running()?.stored;
+        let Page { stored: queued, last, n_rows } = self.db.queued_after(OperationId(0), PAGE)?;
+        let mut restoring = Restoring {
+            first: running.iter().chain(&queued).map(|stored| stored.record.id).collect(),
+            ..Restoring::default()
+        };
+        restoring.n_stored = restoring.first.len();
+        for stored in [running, queued] {
+            restoring.needed.extend(self.restore(stored));
+        }
+        self.restoring = Some(Box::new(restoring));
+        match last {
+            Some(last) if n_rows == PAGE => {
+                let (db, events) = (Arc::clone(&self.db), handle.events.clone());
+                crate::task::spawn("restore", async move {
+                    let reading = crate::task::blocking(move || read_rest(&db, last, &events));
+                    if let Err(status) = reading.await {
+                        tracing::error!(%status, "the queue could not be read to its end");
+                    }
+                });
+            }
+            Some(_) | None => self.all_restored(Ok(())),
+        }
+        Ok(())
+    }
+
+    /// The event, unless it has to wait until all operations are known.
+    pub(super) fn not_deferred(&mut self, event: Event) -> Option<Event> {
+        let Some(restoring) = &mut self.restoring else { return Some(event) };
+        match event {
+            Event::Submit(_)
+            | Event::Wait { .. }
+            | Event::Gone { .. }
+            | Event::Cancel { .. }
+            | Event::Withdraw { .. }
+            | Event::Ask(_) => {
+                restoring.deferred.push(event);
+                None
+            }
+            Event::Keep { .. }
+            | Event::Restored(_)
+            | Event::AllRestored(_)
+            | Event::Open { .. }
+            | Event::Closed { .. }
+            | Event::Heard { .. }
+            | Event::Checked { .. }
+            | Event::StreamFailed { .. }
+            | Event::Drain { .. }
+            | Event::Close(_) => Some(event),
+        }
+    }
+
+    pub(super) fn restored(&mut self, mut stored: Vec<Stored>) {
+        let Some(mut restoring) = self.restoring.take() else { return };
+        stored.retain(|stored| !restoring.first.contains(&stored.record.id));
+        restoring.n_stored += stored.len();
+        let needed = self.restore(stored);
+        restoring.needed.extend(needed);
+        self.restoring = Some(restoring);
+    }
+
+    pub(super) fn all_restored(&mut self, read: Result<(), HubError>) {
+        if let Err(error) = read {
+            // Nothing can be promised without it. The hub ends, and the next one tries again.
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the queue can't be read, so the hub ends"
+            );
+            if let Some(restoring) = &mut self.restoring {
+                restoring.failed = true;
+            }
+            return;
+        }
+        let Some(restoring) = self.restoring.take() else { return };
+        let Restoring { needed, deferred, n_stored, .. } = *restoring;
+        if let Err(error) = self.logs.sweep() {
+            tracing::warn!(%error, "can't remove old spools");
+        }
+        if n_stored > 0 {
+            tracing::info!(n_stored, "operations from before the restart are back");
+            let keep =
+                keep(self.store.clone(), Arc::clone(&self.trees), needed, self.events.clone());
+            crate::task::spawn("restored-inputs", keep);
+        }
+        for event in deferred {
+            self.handle(event);
+        }
+    }
+
     /// Gives what the operations need.
-    pub(super) fn restore(&mut self, stored: Vec<Stored>) -> Vec<Needed> {
+    fn restore(&mut self, stored: Vec<Stored>) -> Vec<Needed> {
         let mut needed = Vec::new();
         // Most operations ask for the same few platforms.
         let mut platforms: BTreeMap<Vec<(String, String)>, Wishes> = BTreeMap::new();
         // The time during which the hub was gone does not count.
         let orphan_due = self.now().after(self.config.orphan);
-        let n_stored = stored.len();
         for Stored { record, state, attempt, worker, done: _ } in stored {
             let record = Arc::new(record);
             let id = record.id;
@@ -134,12 +262,6 @@ impl Core {
             let spec = self.spec(&record, Arc::clone(&wishes.needs), inputs, effects);
             platforms.entry(pairs).or_insert(wishes);
             self.step(Input::Restore { operation: id, spec, attempt: last, held });
-        }
-        if let Err(error) = self.logs.sweep() {
-            tracing::warn!(%error, "can't remove old spools");
-        }
-        if n_stored > 0 {
-            tracing::info!(n_stored, "operations from before the restart are back");
         }
         needed
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hands_types::{Digest, OperationId};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::row::{COLUMNS, Stored};
 use super::write::key;
@@ -13,6 +13,16 @@ use crate::operations::Filter;
 
 /// Shapes whose history is remembered.
 const MAX_SHAPES: u32 = 100_000;
+
+/// Some operations that have not ended.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) stored: Vec<Stored>,
+    /// The last one that was looked at, readable or not. None if there was none.
+    pub(crate) last: Option<OperationId>,
+    /// How many were looked at.
+    pub(crate) n_rows: usize,
+}
 
 impl Db {
     /// One operation.
@@ -100,18 +110,31 @@ impl Db {
             .map_err(self.failed("read"))
     }
 
-    /// What had not ended when the table was last written. A row that can't be read is reported and left where it is.
-    pub(crate) fn active(&self) -> Result<Vec<Stored>, HubError> {
-        let read = || -> rusqlite::Result<Vec<Stored>> {
+    /// What a worker may hold. A row that can't be read is reported and left where it is.
+    pub(crate) fn running(&self) -> Result<Page, HubError> {
+        let condition = "state = 1 ORDER BY id";
+        self.active(condition, [])
+    }
+
+    /// Up to `limit` of what is queued, the oldest first, from what is younger than `after`.
+    pub(crate) fn queued_after(&self, after: OperationId, limit: usize) -> Result<Page, HubError> {
+        // Twice about the state: so the index fits.
+        let condition = "state < 2 AND state = 0 AND id > ?1 ORDER BY id LIMIT ?2";
+        self.active(condition, params![after.0.to_be_bytes(), rows(limit)])
+    }
+
+    fn active(&self, condition: &str, values: impl Params) -> Result<Page, HubError> {
+        let read = || -> rusqlite::Result<Page> {
             let reader = self.reader();
-            let mut query = reader.prepare(&format!(
-                "SELECT {COLUMNS} FROM operations WHERE state < 2 ORDER BY id"
-            ))?;
-            let mut rows = query.query([])?;
-            let mut found = Vec::new();
+            let mut query = reader
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM operations WHERE {condition}"))?;
+            let mut rows = query.query(values)?;
+            let mut found = Page::default();
             while let Some(row) = rows.next()? {
+                found.n_rows += 1;
+                found.last = Some(OperationId(u128::from_be_bytes(row.get(0)?)));
                 match Stored::read(row) {
-                    Ok(stored) => found.push(stored),
+                    Ok(stored) => found.stored.push(stored),
                     Err(error) => {
                         tracing::error!(%error, "an operation in the hub's database can't be read");
                     }

@@ -44,6 +44,9 @@ CREATE TABLE durations(shape INTEGER PRIMARY KEY, micros INTEGER NOT NULL, seen 
 CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 ";
 
+const INDEX: &str =
+    "CREATE INDEX IF NOT EXISTS operations_running ON operations(id) WHERE state = 1";
+
 /// Opens the database for its one writer, makes or migrates it.
 pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
     let fail = |what| move |source| HubError::Database { what, path: path.to_owned(), source };
@@ -65,6 +68,8 @@ pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
         FORMAT => {}
         found => return Err(HubError::Newer { path: path.to_owned(), found, known: FORMAT }),
     }
+    // Came later. An index is no change of the format: every version keeps it up, and none needs it.
+    connection.execute_batch(INDEX).map_err(fail("make an index of"))?;
     Ok(connection)
 }
 

@@ -161,3 +161,52 @@ async fn a_state_in_use_or_of_a_newer_version_is_refused() {
     assert!(matches!(error, HubError::Newer { found: 99, .. }));
     assert!(error.to_string().contains("format 99"), "{error}");
 }
+
+/// Longer than what is read before the hub serves.
+#[tokio::test]
+async fn a_long_queue_is_read_while_the_hub_serves() {
+    const QUEUED: u32 = 2_500;
+    let mut world = World::new();
+    let client = world.client();
+    let mut worker = world.worker("w").await;
+    let mut options = ours();
+    options.detach = true;
+    let mut submit = Vec::new();
+    for n in 0..QUEUED {
+        let digest = world.action(|action, _| {
+            action.do_not_cache = true;
+            action.salt = n.to_le_bytes().to_vec().into();
+        });
+        let following = client.execute_with(digest, |_| {}, Some(options.clone())).await.unwrap();
+        submit.push((digest, following.name().to_owned()));
+    }
+    let held = worker.lease().await;
+    worker.started(&held).await;
+    drop(worker);
+    world.kill().await;
+    // At once, while most of them are not known yet: what is asked for waits, and nothing is new.
+    let client = world.client();
+    for (digest, name) in [&submit[2_400], &submit[0], &submit[1_500]] {
+        assert_eq!(client.execute(*digest).await.unwrap().name(), name);
+        assert_eq!(client.wait(name).await.unwrap().name(), name);
+    }
+    let activity = *world.hub.activity().borrow();
+    assert_eq!(activity.queued + activity.running, QUEUED as usize);
+    // Each runs once, and what was held is not given out again.
+    let mut again = hello("w");
+    again.attempts = vec![held.id.clone().unwrap()];
+    let mut worker = Worker::with(&world.pipe, again).await.unwrap();
+    assert_eq!(worker.welcome.resume.len(), 1);
+    worker.finish(&held, 0, b"").await;
+    worker.acknowledged(&held).await;
+    let mut seen = std::collections::BTreeSet::from([held.id.unwrap().operation]);
+    while seen.len() < QUEUED as usize {
+        let lease = worker.lease().await;
+        assert!(seen.insert(lease.id.clone().unwrap().operation), "{lease:?}");
+        worker.started(&lease).await;
+        worker.finish(&lease, 0, b"").await;
+        worker.acknowledged(&lease).await;
+    }
+    let (_, last) = submit.last().unwrap();
+    assert_eq!(code(&client.wait(last).await.unwrap().response().await), Code::Ok);
+}
