@@ -1,10 +1,11 @@
 //! The figures of Manyhands beside its peers'. `cargo xtask bench` builds the release program and runs this.
 //!
-//! `hands-bench HANDS [NAME…]`: with names only those parts run. Results go to stdout and, with `HANDS_BENCH_RECORD`, as a
-//! table to that file.
+//! `hands-bench HANDS core|cluster [NAME…]`: with names only those parts run. Results go to stdout and, with
+//! `HANDS_BENCH_RECORD`, as a table to that file.
 
 mod cluster;
 mod command;
+mod fleet;
 mod pages;
 mod peer;
 mod report;
@@ -14,24 +15,33 @@ mod wire;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::cluster::Cluster;
 use crate::peer::Maelstrom;
 use crate::report::{Report, say};
 
+/// A set of parts.
+type Figures = fn(&Path, &Path, &dyn Fn(&str) -> bool, &mut Report) -> Result<()>;
+
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let hands = PathBuf::from(arguments.next().context("usage: hands-bench HANDS [NAME…]")?);
+    let usage = "usage: hands-bench HANDS core|cluster [NAME…]";
+    let hands = PathBuf::from(arguments.next().context(usage)?);
+    let (title, figures): (_, Figures) = match arguments.next().as_deref() {
+        Some("core") => ("Core", run),
+        Some("cluster") => ("Cluster", fleet::run),
+        Some(_) | None => bail!("{usage}"),
+    };
     let names: Vec<String> = arguments.collect();
     let wanted = |name: &str| names.is_empty() || names.iter().any(|n| n == name);
     let dir = std::env::temp_dir().join(format!("hands-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir)?;
     let mut report = Report::default();
-    let outcome = run(&hands.canonicalize()?, &dir, &wanted, &mut report);
+    let outcome = figures(&hands.canonicalize()?, &dir, &wanted, &mut report);
     std::fs::remove_dir_all(&dir)?;
     if let Some(file) = std::env::var_os("HANDS_BENCH_RECORD") {
-        std::fs::write(&file, report.markdown(&heading()))?;
+        std::fs::write(&file, report.markdown(&heading(title)))?;
         say(&format!("recorded in {}", Path::new(&file).display()));
     }
     outcome
@@ -65,7 +75,7 @@ fn run(hands: &Path, dir: &Path, wanted: &dyn Fn(&str) -> bool, report: &mut Rep
 }
 
 /// Date, commit and machine, which every recorded result carries.
-fn heading() -> String {
+fn heading(title: &str) -> String {
     let output = |program: &str, arguments: &[&str]| {
         let output = std::process::Command::new(program).args(arguments).output();
         output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
@@ -78,7 +88,7 @@ fn heading() -> String {
         .trim_matches([' ', '\t', ':'])
         .to_owned();
     format!(
-        "# Core figures\n\n{}, commit {}, {} cpus ({model}), Linux {}, load {}",
+        "# {title} figures\n\n{}, commit {}, {} cpus ({model}), Linux {}, load {}",
         output("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
         output("git", &["rev-parse", "--short", "HEAD"]),
         output("nproc", &[]),

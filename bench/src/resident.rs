@@ -57,7 +57,8 @@ fn cpu(processes: &[u32]) -> Result<f64> {
     Ok(ticks / 100.0)
 }
 
-fn resident(pid: u32) -> Result<f64> {
+/// Resident memory, MB.
+pub(crate) fn resident(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find(|l| l.starts_with("VmRSS:")).context("VmRSS")?;
     Ok(line.split_whitespace().nth(1).context("VmRSS")?.parse::<f64>()? * 1024.0 / 1e6)

@@ -7,34 +7,49 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use hands_link::Address;
+use hands_proto::longrunning::Operation;
 use hands_proto::reapi::action_cache_client::ActionCacheClient;
 use hands_proto::reapi::batch_update_blobs_request::Request as Upload;
 use hands_proto::reapi::content_addressable_storage_client::ContentAddressableStorageClient;
 use hands_proto::reapi::execution_client::ExecutionClient;
 use hands_proto::reapi::{
     Action, ActionResult, BatchUpdateBlobsRequest, Command, Directory, ExecuteRequest,
-    ExecuteResponse, FindMissingBlobsRequest, GetActionResultRequest, UpdateActionResultRequest,
+    ExecuteResponse, FindMissingBlobsRequest, GetActionResultRequest, RequestMetadata,
+    UpdateActionResultRequest,
 };
+use hands_proto::v1::ExecuteOptions;
+use hands_proto::{EXECUTE_OPTIONS, REQUEST_METADATA};
 use hands_types::{Digest, DigestFunction};
 use prost::Message;
+use tonic::Streaming;
+use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 
 use crate::report::{Report, Target};
 use crate::stats::{Times, rates};
 
-fn digest(content: &[u8]) -> Digest {
+pub(crate) fn digest(content: &[u8]) -> Digest {
     hands_tree::hash(DigestFunction::Sha256, content)
 }
 
-struct Client {
+/// A client whose actions run `/bin/true`.
+pub(crate) struct Client {
     blobs: ContentAddressableStorageClient<Channel>,
     execution: ExecutionClient<Channel>,
     command: Bytes,
     salt: u64,
+    invocation: String,
+}
+
+/// An action that was submitted.
+pub(crate) struct Running {
+    first: Operation,
+    messages: Streaming<Operation>,
 }
 
 impl Client {
-    fn new(channel: Channel) -> Self {
+    /// One of several at a time, each with another number.
+    pub(crate) fn new(channel: Channel, number: u64) -> Self {
         let command = Command { arguments: vec!["/bin/true".to_owned()], ..Command::default() };
         // A salt that no earlier run used: process id and time, not a secret.
         let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
@@ -42,12 +57,25 @@ impl Client {
             blobs: ContentAddressableStorageClient::new(channel.clone()),
             execution: ExecutionClient::new(channel),
             command: command.encode_to_vec().into(),
-            salt: u64::try_from(now.as_nanos() & 0xffff_ffff_ffff).unwrap_or(0) << 16,
+            salt: (u64::try_from(now.as_micros() & 0xff_ffff_ffff).unwrap_or(0) << 24)
+                ^ (number << 48),
+            invocation: String::new(),
         }
     }
 
+    /// What its calls say that they belong to.
+    pub(crate) fn of_invocation(&mut self, name: &str) {
+        name.clone_into(&mut self.invocation);
+    }
+
     /// Uploads a fresh action, executes it, waits for its end. Nothing of it was seen before.
-    async fn noop(&mut self) -> Result<()> {
+    pub(crate) async fn noop(&mut self) -> Result<()> {
+        self.submit(false).await?.ended().await
+    }
+
+    /// Uploads a fresh action and submits it; to stay when nobody listens, if it is detached. The answer's first message
+    /// has come.
+    pub(crate) async fn submit(&mut self, detach: bool) -> Result<Running> {
         self.salt += 1;
         let action = Action {
             command_digest: Some(digest(&self.command).into()),
@@ -65,12 +93,35 @@ impl Client {
             ..Default::default()
         };
         self.blobs.batch_update_blobs(request).await?;
-        let request = ExecuteRequest {
+        let mut request = tonic::Request::new(ExecuteRequest {
             action_digest: Some(action_digest.into()),
             ..ExecuteRequest::default()
-        };
-        let mut operations = self.execution.execute(request).await?.into_inner();
-        while let Some(operation) = operations.message().await? {
+        });
+        if detach {
+            let options = ExecuteOptions { detach, ..ExecuteOptions::default() };
+            let value = MetadataValue::from_bytes(&options.encode_to_vec());
+            request.metadata_mut().insert_bin(EXECUTE_OPTIONS, value);
+        }
+        if !self.invocation.is_empty() {
+            let metadata = RequestMetadata {
+                tool_invocation_id: self.invocation.clone(),
+                ..RequestMetadata::default()
+            };
+            let value = MetadataValue::from_bytes(&metadata.encode_to_vec());
+            request.metadata_mut().insert_bin(REQUEST_METADATA, value);
+        }
+        let mut messages = self.execution.execute(request).await?.into_inner();
+        let first = messages.message().await?.context("a first message")?;
+        Ok(Running { first, messages })
+    }
+}
+
+impl Running {
+    /// Waits for the end, which must be a good one.
+    pub(crate) async fn ended(self) -> Result<()> {
+        let Self { first, mut messages } = self;
+        let mut next = Some(first);
+        while let Some(operation) = next {
             if let Some(hands_proto::longrunning::operation::Result::Response(any)) =
                 operation.result
             {
@@ -79,6 +130,7 @@ impl Client {
                 ensure!(result.exit_code == 0 && !response.cached_result, "{result:?}");
                 return Ok(());
             }
+            next = messages.message().await?;
         }
         anyhow::bail!("the stream ended without a result")
     }
@@ -86,7 +138,7 @@ impl Client {
 
 /// `/bin/true` with the client kept open.
 pub(crate) async fn noop(address: &Address, report: &mut Report) -> Result<()> {
-    let mut client = Client::new(hands_link::connect(address));
+    let mut client = Client::new(hands_link::connect(address), 0);
     for _ in 0..50 {
         client.noop().await?;
     }

@@ -1,14 +1,26 @@
-//! `cargo xtask bench [PART…]`: builds the release program and the harness of `bench/` and runs them. A whole run is
-//! recorded in `bench/results/core.md`; a run of some parts is only shown.
+//! `cargo xtask bench [core|cluster [PART…]]`: builds the release program and the harness of `bench/` and runs them. Whole
+//! sets are recorded in `bench/results/core.md` and `cluster.md`; a run of some parts is only shown.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
-pub(crate) fn run(root: &Path, parts: &[String]) -> Result<()> {
+pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
+    match arguments {
+        [] => {
+            run_set(root, "core", &[])?;
+            run_set(root, "cluster", &[])
+        }
+        [set, parts @ ..] if set == "core" || set == "cluster" => run_set(root, set, parts),
+        [other, ..] => bail!("no set of figures is called {other}: core or cluster"),
+    }
+}
+
+/// Builds what is measured; where its programs are.
+pub(crate) fn build(root: &Path) -> Result<PathBuf> {
     let cargo = |arguments: &[&str]| -> Result<()> {
         let status = Command::new(env!("CARGO")).args(arguments).current_dir(root).status()?;
         ensure!(status.success(), "cargo {}: {status}", arguments.join(" "));
@@ -18,10 +30,15 @@ pub(crate) fn run(root: &Path, parts: &[String]) -> Result<()> {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root.join("target"), Into::into)
         .join("release");
+    Ok(target)
+}
+
+fn run_set(root: &Path, set: &str, parts: &[String]) -> Result<()> {
+    let target = build(root)?;
     let results = root.join("bench/results");
-    let record = results.join("core.md");
+    let record = results.join(format!("{set}.md"));
     let mut harness = Command::new(target.join("hands-bench"));
-    harness.arg(target.join("hands")).args(parts).current_dir(root);
+    harness.arg(target.join("hands")).arg(set).args(parts).current_dir(root);
     if parts.is_empty() {
         std::fs::create_dir_all(&results)?;
         harness.env("HANDS_BENCH_RECORD", &record);
@@ -30,6 +47,9 @@ pub(crate) fn run(root: &Path, parts: &[String]) -> Result<()> {
     ensure!(status.success(), "hands-bench: {status}");
     // Programs of their own: one core alone, and what the sandbox costs without anything around it.
     for (part, package) in [("sched", "hands-sched"), ("sandbox", "hands-sandbox")] {
+        if set != "core" {
+            break;
+        }
         if !parts.is_empty() && !parts.iter().any(|p| p == part) {
             continue;
         }

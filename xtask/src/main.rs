@@ -6,6 +6,7 @@ mod bench;
 mod leftovers;
 mod macos;
 mod proto;
+mod soak;
 mod suite;
 #[cfg(test)]
 mod tidy;
@@ -19,7 +20,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   test            run every check and test, and see that nothing is left
   proto           generate hands-proto's code from proto/
-  bench [PART…]   the figures of bench/, beside each peer that is installed
+  bench [SET]     the figures of bench/, beside each peer that is installed: core, cluster or both
+  soak            the long counts: half an hour of kills and more, recorded in bench/results
 ";
 
 fn main() -> Result<ExitCode> {
@@ -28,6 +30,7 @@ fn main() -> Result<ExitCode> {
     match command.as_deref() {
         Some("test") => return Ok(suite::run(root())),
         Some("proto") => proto::generate(root(), &root().join(proto::OUTPUT))?,
+        Some("soak") => return soak::run(root()),
         Some("bench") => bench::run(root(), &arguments.collect::<Vec<_>>())?,
         Some(other) => bail!("unknown command {other}\n{USAGE}"),
         None => bail!("{USAGE}"),

@@ -1,6 +1,7 @@
 //! Nothing is lost when processes are killed: hub and workers die at any moment, and every action ends in one result.
 //!
-//! `HANDS_SOAK_KILLS` sets how often the hub is killed, `HANDS_SOAK_SEED` when.
+//! `HANDS_SOAK_KILLS` sets how often the hub is killed, `HANDS_SOAK_GONE` for how many milliseconds at most, and
+//! `HANDS_SOAK_SEED` when.
 
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ impl Dice {
     }
 }
 
-fn setting(name: &str) -> Option<u64> {
+/// A number of the environment, as `cargo xtask soak` sets it.
+pub(crate) fn setting(name: &str) -> Option<u64> {
     Some(std::env::var(name).ok()?.parse().expect("a whole number"))
 }
 
@@ -69,7 +71,8 @@ fn kill_the_hub(kills: usize, actions: usize, dead: std::ops::Range<u64>) {
 #[test]
 fn a_hub_killed_at_any_moment_loses_nothing_and_repeats_nothing() {
     let kills = setting("HANDS_SOAK_KILLS").unwrap_or(5);
-    kill_the_hub(usize::try_from(kills).unwrap(), 500, 500..3_000);
+    let longest = setting("HANDS_SOAK_GONE").unwrap_or(3_000);
+    kill_the_hub(usize::try_from(kills).unwrap(), 500, 500..longest);
 }
 
 #[test]

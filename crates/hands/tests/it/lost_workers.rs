@@ -1,8 +1,11 @@
 //! Workers that die, stand still or can't be reached: their actions are run again within the lease's time, and what comes
 //! late from them counts no more.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 
+use crate::durability::setting;
 use crate::home::{json, signal};
 use crate::killable::Cluster;
 use crate::machines::Net;
@@ -35,6 +38,7 @@ fn a_late_result_of_a_worker_that_stood_still_counts_no_more() {
     let other = cluster.worker("other", &[&expose, &directory, "--expose", SECOND]);
     let ended = cluster.hands(&["wait", &id]);
     assert_eq!(ended.code, 0, "{ended:?}");
+    marks.listen(Duration::from_secs(setting("HANDS_SOAK_STILL").unwrap_or(0)));
     signal(&still.0, Signal::CONT);
     assert_eq!(other.stop(), Some(0));
     // The first one is itself again, and what it had is forgotten.
