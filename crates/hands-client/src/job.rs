@@ -20,7 +20,7 @@ use hands_types::Digest;
 use hands_types::platform::{FIXED_LANG, FIXED_PATH};
 
 use crate::cluster::ClusterKind;
-use crate::{ClientError, Cluster, EncodedJob, JobResult, JobSpec, Logs, printable};
+use crate::{Caching, ClientError, Cluster, EncodedJob, JobResult, JobSpec, Logs, printable};
 use logs::Log;
 use operation::Operations;
 
@@ -134,16 +134,20 @@ impl Cluster {
         spec: JobSpec,
         encoded: EncodedJob,
     ) -> Result<Job, ClientError> {
-        let action = Some(encoded.action);
+        let action = encoded.action;
+        let cached = match (self.kind(), spec.caching) {
+            (ClusterKind::Engine, Caching::Cached) => operation::cached(self, &action).await?,
+            _ => None,
+        };
         let submission = Arc::new(Submission::Execute { spec, encoded });
-        let stream = operation::open(self.clone(), Arc::clone(&submission), None).await?;
-        Ok(Job::new(
-            self.clone(),
-            submission,
-            String::new(),
-            action,
-            Operations::Open(Box::new(stream)),
-        ))
+        let operations = match cached {
+            Some(operation) => Operations::Cached(Some(operation)),
+            None => {
+                let stream = operation::open(self.clone(), Arc::clone(&submission), None).await?;
+                Operations::Open(Box::new(stream))
+            }
+        };
+        Ok(Job::new(self.clone(), submission, String::new(), Some(action), operations))
     }
 
     /// Follows an action that was submitted before: by its whole id, or a unique prefix. Its result is there for an

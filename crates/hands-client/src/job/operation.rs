@@ -6,10 +6,14 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hands_proto::longrunning::Operation;
+use hands_proto::longrunning::operation::Result as OperationResult;
+use hands_proto::reapi::action_cache_client::ActionCacheClient;
 use hands_proto::reapi::digest_function::Value as FunctionValue;
 use hands_proto::reapi::execution_client::ExecutionClient;
-use hands_proto::reapi::{ExecuteRequest, ExecutionPolicy, WaitExecutionRequest};
-use hands_types::limits;
+use hands_proto::reapi::{
+    ExecuteRequest, ExecuteResponse, ExecutionPolicy, GetActionResultRequest, WaitExecutionRequest,
+};
+use hands_types::{Digest, limits};
 use prost::Message;
 use tonic::{Code, Streaming};
 
@@ -20,6 +24,8 @@ use crate::{Caching, ClientError, Cluster, Logs, agent, metadata, result};
 pub(super) enum Operations {
     Open(Box<Streaming<Operation>>),
     Reopening(BoxFuture<'static, Result<Streaming<Operation>, ClientError>>),
+    /// It ended before it began: its result was in the action cache.
+    Cached(Option<Operation>),
 }
 
 impl Operations {
@@ -43,6 +49,11 @@ impl Operations {
     ) -> Result<Operation, ClientError> {
         loop {
             let lost = match self {
+                Self::Cached(operation) => match operation.take() {
+                    Some(operation) => return Ok(operation),
+                    // Whoever took it has the result and asks no more.
+                    None => std::future::pending().await,
+                },
                 Self::Reopening(opening) => {
                     let stream = opening.await?;
                     *self = Self::Open(Box::new(stream));
@@ -73,7 +84,45 @@ impl fmt::Debug for Operations {
         f.write_str(match self {
             Self::Open(_) => "Open",
             Self::Reopening(_) => "Reopening",
+            Self::Cached(_) => "Cached",
         })
+    }
+}
+
+/// The result of an action that its engine has already, as the operation that Execute would have answered with. There are
+/// engines whose Execute never looks into the action cache (Buildbarn); Bazel asks first, too.
+pub(super) async fn cached(
+    cluster: &Cluster,
+    action: &Digest,
+) -> Result<Option<Operation>, ClientError> {
+    let request = GetActionResultRequest {
+        instance_name: cluster.instance().to_owned(),
+        action_digest: Some(action.into()),
+        inline_stdout: true,
+        inline_stderr: true,
+        digest_function: FunctionValue::from(action.function).into(),
+        ..GetActionResultRequest::default()
+    };
+    let mut client =
+        ActionCacheClient::new(cluster.channel()).max_decoding_message_size(limits::MAX_MESSAGE);
+    match client.get_action_result(cluster.request(request)).await {
+        Ok(reply) => {
+            let response = ExecuteResponse {
+                result: Some(reply.into_inner()),
+                cached_result: true,
+                ..ExecuteResponse::default()
+            };
+            Ok(Some(Operation {
+                done: true,
+                result: Some(OperationResult::Response(hands_proto::pack(&response))),
+                ..Operation::default()
+            }))
+        }
+        // An engine may have no action cache, or none for us: then it executes.
+        Err(status) => match status.code() {
+            Code::NotFound | Code::Unimplemented | Code::PermissionDenied => Ok(None),
+            _ => Err(ClientError::rpc("the question for a cached result", cluster.peer(), &status)),
+        },
     }
 }
 
