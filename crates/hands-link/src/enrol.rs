@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
 use hands_proto::v1;
 use hands_proto::v1::enrolment_client::EnrolmentClient;
 use hands_types::Roles;
@@ -61,7 +62,11 @@ pub async fn enrol(
 
 /// Gets a new certificate for the membership in `dir`, by proof of its key; how old the present one is does not matter.
 /// Does nothing if another process has just done it.
-pub async fn renew(dir: &Path) -> Result<Identity, IdentityError> {
+pub fn renew(dir: &Path) -> BoxFuture<'_, Result<Identity, IdentityError>> {
+    Box::pin(renew_member(dir))
+}
+
+async fn renew_member(dir: &Path) -> Result<Identity, IdentityError> {
     let path = dir.to_owned();
     let lock = blocking(dir, move || identity::lock(&path)).await?;
     let own = load(dir).await?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 
@@ -23,8 +24,12 @@ const RETRY: Duration = Duration::from_secs(60);
 /// How often the files are looked at even if nothing is due: another process may have joined anew.
 const LOOK: Duration = Duration::from_secs(300);
 
-/// Connects to the hub of a membership.
-pub(crate) async fn dial(dir: &Path) -> Result<Connection, LinkError> {
+/// Connects to the hub of a membership. Boxed, or else each crate that dials has a copy of all that this takes.
+pub(crate) fn dial(dir: &Path) -> BoxFuture<'_, Result<Connection, LinkError>> {
+    Box::pin(dial_member(dir))
+}
+
+async fn dial_member(dir: &Path) -> Result<Connection, LinkError> {
     let wrong = |error: IdentityError| match error {
         IdentityError::Link(error) => error,
         error => LinkError::Identity(Box::new(error)),
