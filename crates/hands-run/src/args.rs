@@ -82,6 +82,22 @@ impl Network {
     }
 }
 
+/// What an action may do that others may not.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privilege {
+    /// Make user namespaces, and mount inside of them: what programs need that build sandboxes of their own.
+    Userns,
+}
+
+impl Privilege {
+    /// The property's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Userns => "userns",
+        }
+    }
+}
+
 /// What an action needs: the flags that `run`, `batch` and `shell` share.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ActionArgs {
@@ -101,6 +117,9 @@ pub struct ActionArgs {
     /// Network: none, loopback (its own; the default) or host (the worker's)
     #[arg(long, value_name = "NET", hide_possible_values = true, help_heading = "What it sees")]
     pub network: Option<Network>,
+    /// userns: let it make sandboxes of its own, as browsers and container tools do
+    #[arg(long, value_name = "WHAT", hide_possible_values = true, help_heading = "What it sees")]
+    pub privilege: Option<Privilege>,
 
     /// Only workers with this tag [repeatable]
     #[arg(short, long, value_name = "TAG", help_heading = "Where it runs")]

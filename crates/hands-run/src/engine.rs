@@ -17,12 +17,23 @@ const STDIN: &str = ".hands-stdin";
 
 /// Refuses what only our hub can do, before anything is sent.
 pub(crate) fn check(args: &ActionArgs, kind: ClusterKind, peer: &str) -> Result<(), RunError> {
-    let ActionArgs { output, same_path, network, tag, cpu, memory, retry, queue_timeout, .. } =
-        args;
+    let ActionArgs {
+        output,
+        same_path,
+        network,
+        privilege,
+        tag,
+        cpu,
+        memory,
+        retry,
+        queue_timeout,
+        ..
+    } = args;
     let glob = output.iter().find(|path| path.contains(['*', '?', '[']));
     let without = [
         ("--same-path", *same_path),
         ("--network", network.is_some()),
+        ("--privilege", privilege.is_some()),
         ("--tag", !tag.is_empty()),
         ("--cpu", cpu.is_some()),
         ("--memory", memory.is_some()),

@@ -77,6 +77,9 @@ fn platform(args: &ActionArgs, layout: &Layout) -> Result<Platform, RunError> {
     if let Some(network) = args.network {
         add(property::NETWORK, network.name().to_owned());
     }
+    if let Some(privilege) = args.privilege {
+        add(property::PRIVILEGE, privilege.name().to_owned());
+    }
     if args.same_path {
         let top = layout.top.to_str().ok_or_else(|| {
             RunError::Usage(format!("--same-path: the path {} is not UTF-8", layout.top.display()))

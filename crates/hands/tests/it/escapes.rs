@@ -305,7 +305,7 @@ fn what_honest_actions_do_to_themselves_works() {
                    'mount -t tmpfs none /tmp && mount -t proc proc /proc && touch /tmp/x && id -u && ! touch /usr/x'";
         let refused = place.run(&["run", "--", "sh", "-c", own]);
         assert_ne!(refused.code, 0, "{refused:?}");
-        let nested = place.run(&["run", "--prop", "privilege=userns", "--", "sh", "-c", own]);
+        let nested = place.run(&["run", "--privilege", "userns", "--", "sh", "-c", own]);
         assert_eq!((nested.code, nested.out.as_str()), (0, "0\n"), "{nested:?}");
     });
 }
