@@ -264,6 +264,41 @@ fn foreign_clients_come_by_token_or_certificate() {
 }
 
 #[test]
+fn certificates_name_the_hub_and_allow_for_skewed_clocks() {
+    let Some(net) = Net::new(1) else { return };
+    let client = &net.others[0];
+    let _running = hub(&net, &["--public-name", "build.example"]);
+    let join = token(&net, &["--role", "submit"]);
+    assert!(join.contains("build.example:8980"), "{join}");
+    let ask = |script: &str| {
+        let ran = client.run("sh", &["-c", script]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.out
+    };
+    let shown = "openssl s_client -connect 10.77.1.1:8980 </dev/null 2>/dev/null | \
+                 openssl x509 -noout -ext subjectAltName";
+    let names = ask(shown);
+    for name in ["DNS:build.example", "DNS:localhost", "IP Address:10.77.1.1", "URI:spiffe://"] {
+        assert!(names.contains(name), "{name}: {names}");
+    }
+    client.ok(&["login", &join]);
+    let lines = client.ok(&["bazelrc"]);
+    let own = lines.lines().find_map(|l| l.split_once("--tls_client_certificate=")).unwrap().1;
+    let second = |which: &str| -> i64 {
+        let script =
+            format!("date -d \"$(openssl x509 -in '{own}' -noout -{which} | cut -d= -f2)\" +%s");
+        ask(&script).trim().parse().unwrap()
+    };
+    let now: i64 = ask("date +%s").trim().parse().unwrap();
+    let (from, to) = (second("startdate"), second("enddate"));
+    assert!((3600..3900).contains(&(now - from)), "an hour back: {}", now - from);
+    assert!((86_000..=86_400).contains(&(to - now)), "for a day: {}", to - now);
+    let mode = ask(&format!("stat -L -c %a \"$(dirname '{own}')\" \"$(dirname '{own}')/key.pem\""));
+    assert_eq!(mode, "700\n600\n");
+    assert!(ask(&format!("openssl x509 -in '{own}' -noout -text")).contains("prime256v1"));
+}
+
+#[test]
 fn an_operators_own_authority_serves_beside_ours() {
     let Some(net) = Net::new(1) else { return };
     let client = &net.others[0];
