@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "chores talk to a person")]
 
 mod bench;
+mod clients;
 mod leftovers;
 mod macos;
 mod proto;
@@ -19,6 +20,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   test            run every check and test, and see that nothing is left
+  clients [NAME…] only the tests with programs of others as our clients
   proto           generate hands-proto's code from proto/
   bench [SET]     the figures of bench/, beside each peer that is installed: core, cluster or both
   soak            the long counts: half an hour of kills and more, recorded in bench/results
@@ -29,6 +31,13 @@ fn main() -> Result<ExitCode> {
     let command = arguments.next();
     match command.as_deref() {
         Some("test") => return Ok(suite::run(root())),
+        Some("clients") => {
+            let mut tally = suite::Tally::default();
+            let scratch = suite::scratch_directory()?;
+            suite::clients(root(), &scratch, &arguments.collect::<Vec<_>>(), &mut tally);
+            std::fs::remove_dir_all(scratch)?;
+            return Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Some("proto") => proto::generate(root(), &root().join(proto::OUTPUT))?,
         Some("soak") => return soak::run(root()),
         Some("bench") => bench::run(root(), &arguments.collect::<Vec<_>>())?,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use crate::clients;
 use crate::leftovers::Machine;
 use crate::macos;
 
@@ -31,9 +32,9 @@ const NEEDED: &[(&str, &str)] = &[
 
 /// What all the `test result:` lines of a run add up to.
 #[derive(Default)]
-struct Tally {
+pub(crate) struct Tally {
     passed: u64,
-    failed: u64,
+    pub(crate) failed: u64,
     skipped: u64,
 }
 
@@ -78,6 +79,7 @@ pub(crate) fn run(root: &Path) -> ExitCode {
             tally.failed += 1;
         }
     }
+    clients(root, &scratch, &[], &mut tally);
     check_for_macos(root, &scratch, &mut tally);
     let left = Machine::observe().left_since(&before, &scratch);
     for thing in &left {
@@ -95,6 +97,22 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     println!("== {:.0} s in all", start.elapsed().as_secs_f64());
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
     if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The tests with programs of others, or those of them whose names hold a word of `filter`.
+pub(crate) fn clients(root: &Path, scratch: &Path, filter: &[String], tally: &mut Tally) {
+    let began = Instant::now();
+    let programs = clients::install(root);
+    let mut arguments = clients::ARGUMENTS.to_vec();
+    arguments.extend(filter.iter().map(String::as_str));
+    println!("== clients: cargo {}", arguments.join(" "));
+    let failed = tally.failed;
+    let ok = step(root, scratch, &arguments, &programs, tally);
+    if !ok && tally.failed == failed {
+        tally.failed += 1;
+    }
+    let verdict = if ok { "ok" } else { "FAILED" };
+    println!("== clients: {verdict} in {:.0} s", began.elapsed().as_secs_f64());
 }
 
 fn check_for_macos(root: &Path, scratch: &Path, tally: &mut Tally) {
@@ -170,17 +188,18 @@ fn count(line: &str, tally: &mut Tally) {
 }
 
 /// CI clones afresh each time; its build cache lives in the user's cache directory so that it may find it again.
-fn target_directory() -> Option<PathBuf> {
-    if std::env::var_os("CARGO_TARGET_DIR").is_some() || std::env::var_os("CI").is_none() {
-        return None;
+pub(crate) fn target_directory() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("CARGO_TARGET_DIR") {
+        return Some(named.into());
     }
+    std::env::var_os("CI")?;
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))?;
     Some(cache.join("manyhands-build"))
 }
 
-fn scratch_directory() -> std::io::Result<PathBuf> {
+pub(crate) fn scratch_directory() -> std::io::Result<PathBuf> {
     let dir = std::env::temp_dir().join(format!("hands-test-{}", std::process::id()));
     std::fs::create_dir(&dir)?;
     // Tests that become another user need to reach their own directories below.
@@ -188,29 +207,32 @@ fn scratch_directory() -> std::io::Result<PathBuf> {
     Ok(dir)
 }
 
+fn on_path(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|d| d.join(program).exists()))
+}
+
 fn install_needed() -> Result<(), String> {
-    let on_path = |program: &str| {
-        std::env::var_os("PATH")
-            .is_some_and(|path| std::env::split_paths(&path).any(|d| d.join(program).exists()))
-    };
     let missing: BTreeSet<&str> =
         NEEDED.iter().filter(|(program, _)| !on_path(program)).map(|(_, p)| *p).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let list = missing.into_iter().collect::<Vec<_>>();
+    apt_install(&list).map_err(|why| format!("{why}; the tests need these packages or their like"))
+}
+
+/// Installs Debian packages, as root only.
+pub(crate) fn apt_install(list: &[&str]) -> Result<(), String> {
     let is_root =
         std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
     if !is_root || !on_path("apt-get") {
-        return Err(format!(
-            "the tests need these Debian packages or their like: {}",
-            list.join(" ")
-        ));
+        return Err(format!("not installed, and only root on Debian can: {}", list.join(" ")));
     }
     println!("== packages: {}", list.join(" "));
     for arguments in [
         vec!["update", "-qq"],
-        [vec!["install", "-y", "-qq", "--no-install-recommends"], list].concat(),
+        [&["install", "-y", "-qq", "--no-install-recommends"], list].concat(),
     ] {
         let status = Command::new("apt-get")
             .args(&arguments)

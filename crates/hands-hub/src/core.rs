@@ -33,6 +33,7 @@ mod submit;
 mod view;
 mod waiters;
 
+pub(crate) use finish::see_more;
 pub(crate) use operation::{InputRoute, OpState, Operation, Stage};
 pub(crate) use sessions::{Opened, Session, SessionOut, ToWorker};
 pub(crate) use submit::{Claim, Submission, SubmitError, Ticket};

@@ -374,7 +374,7 @@ impl Drop for Waiter {
         let Some(connection) = self.connection.take() else {
             return core.send_now(Event::Gone { id, waiter, end: StreamEnd::Cancelled });
         };
-        if connection.is_gone() {
+        if connection.is_lost() {
             return core.send_now(Event::Gone { id, waiter, end: StreamEnd::Lost });
         }
         if tokio::runtime::Handle::try_current().is_err() {

@@ -294,7 +294,10 @@ pub(crate) fn job_of(record: &Record, done: Option<&Done>) -> v1::Job {
         job.finished = Some(timestamp(done.finished));
         job.exit_code = result.map_or(0, |result| result.exit_code);
         job.status.clone_from(&done.response.status);
-        job.message.clone_from(&done.response.message);
+        let message = &done.response.message;
+        // Who reads this is there already.
+        let message = message.strip_suffix(&crate::core::see_more(record.id)).unwrap_or(message);
+        job.message = message.trim_end().to_owned();
         job.usage =
             result.and_then(|result| result.execution_metadata.as_ref()).and_then(|metadata| {
                 metadata.auxiliary_metadata.iter().find_map(|any| unpack::<v1::Usage>(any).ok())

@@ -16,6 +16,7 @@ use tonic::transport::server::Connected;
 
 use crate::TlsPeer;
 use crate::bounds::{Opening, Place};
+use crate::frames::Frames;
 
 /// How long the end of a connection may trail the end of its streams: only where we close it ourselves, because
 /// keepalive went unanswered.
@@ -28,6 +29,7 @@ pub struct Connection {
     io: Io,
     // Declared after `io`: the socket is closed before anybody hears that the connection is gone.
     alive: Alive,
+    frames: Frames,
     info: ConnectionInfo,
     // Of what was accepted from elsewhere.
     opening: Option<Opening>,
@@ -75,6 +77,7 @@ pub struct ConnectionInfo {
     /// What TLS says of the peer; none where the connection is not encrypted.
     pub tls: Option<Arc<TlsPeer>>,
     gone: watch::Receiver<bool>,
+    goodbye: Arc<AtomicBool>,
     cut: Arc<Cut>,
 }
 
@@ -88,9 +91,9 @@ struct Cut {
 /// Why a stream ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamEnd {
-    /// Its peer gave it up and is still connected.
+    /// Its peer gave it up: it is still connected, or said goodbye before it hung up.
     Cancelled,
-    /// The whole connection was lost.
+    /// The whole connection was lost without a word.
     Lost,
 }
 
@@ -118,15 +121,27 @@ impl ConnectionInfo {
         let _ended = gone.wait_for(|gone| *gone).await;
     }
 
+    /// Whether the connection has ended and its peer did not announce it: it was killed, or the network is at fault.
+    pub fn is_lost(&self) -> bool {
+        self.is_gone() && !self.said_goodbye()
+    }
+
     /// Tells a handler whose response stream was just dropped whether its peer cancelled that stream or the connection
-    /// was lost. A peer that cancels and then hangs up within the same instant looks lost.
+    /// was lost. Many a client cancels its calls and hangs up within the same instant, with a GOAWAY between the two.
     pub async fn stream_end(&self) -> StreamEnd {
+        if self.said_goodbye() {
+            return StreamEnd::Cancelled;
+        }
         // The end of the byte stream is noted before the streams inside it are dropped, so the wait is for our own
         // keepalive only.
         match tokio::time::timeout(TRAIL, self.gone()).await {
-            Ok(()) => StreamEnd::Lost,
-            Err(_) => StreamEnd::Cancelled,
+            Ok(()) if !self.said_goodbye() => StreamEnd::Lost,
+            _ => StreamEnd::Cancelled,
         }
+    }
+
+    fn said_goodbye(&self) -> bool {
+        self.goodbye.load(Ordering::Acquire)
     }
 }
 
@@ -156,8 +171,12 @@ impl Connection {
                 tokio_rustls::TlsStream::Server(stream) => TlsPeer::of_client(stream.get_ref().1),
             })),
         };
-        let info = ConnectionInfo { id, peer, tls, gone, cut: Arc::default() };
-        Self { io, alive: Alive(Arc::new(sender)), info, opening: None, place: None }
+        let goodbye = Arc::default();
+        let info = ConnectionInfo { id, peer, tls, gone, goodbye, cut: Arc::default() };
+        // Who drops an end of a pipe is in this process, and has other words for what it wants.
+        let frames = if matches!(io, Io::Pipe(_)) { Frames::Done } else { Frames::new() };
+        let alive = Alive(Arc::new(sender));
+        Self { io, alive, frames, info, opening: None, place: None }
     }
 
     /// Holds a peer to what any peer is held to.
@@ -231,8 +250,11 @@ impl AsyncRead for Connection {
         let room = buf.remaining();
         let before = buf.filled().len();
         let result = each!(self, io => Pin::new(io).poll_read(cx, buf));
-        let came = buf.filled().len() - before;
-        if self.opening.as_mut().is_some_and(|opening| opening.came(came)) {
+        let came = &buf.filled()[before..];
+        if self.frames.pass(came) {
+            self.info.goodbye.store(true, Ordering::Release);
+        }
+        if self.opening.as_mut().is_some_and(|opening| opening.came(came.len())) {
             self.opening = None;
         }
         if result.is_ready() && room > 0 && buf.filled().len() == before {

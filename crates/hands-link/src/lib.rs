@@ -13,6 +13,7 @@ mod dial;
 mod engine;
 mod enrol;
 mod error;
+mod frames;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod host;

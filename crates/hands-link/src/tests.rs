@@ -235,6 +235,7 @@ fn read_and_die(dial: impl FnOnce() -> Channel + Send + 'static) -> std::thread:
 async fn cancelled_is_told_from_lost(
     listener: Listener,
     dial: Arc<dyn Fn() -> Channel + Send + Sync>,
+    has_goodbyes: bool,
 ) {
     let (mut ends, server) = serve(listener);
     let channel = dial();
@@ -248,6 +249,12 @@ async fn cancelled_is_told_from_lost(
         assert_eq!(ends.recv().await, Some(StreamEnd::Lost));
         dead.join().unwrap();
     }
+    // As many clients end: all calls given up and the connection ended at once, but not without a word.
+    let end = if has_goodbyes { StreamEnd::Cancelled } else { StreamEnd::Lost };
+    for _ in 0..20 {
+        drop(read(dial()).await);
+        assert_eq!(ends.recv().await, Some(end));
+    }
     assert_eq!(connection_id(&channel).await.unwrap(), connection_id(&channel).await.unwrap());
     drop(other);
     assert_eq!(ends.recv().await, Some(StreamEnd::Cancelled));
@@ -260,10 +267,10 @@ async fn a_cancelled_stream_is_told_from_a_lost_connection_over_each_kind_of_lin
     for address in [Address::Unix(home.path().join("s")), "127.0.0.1:0".parse().unwrap()] {
         let listener = Listener::bind(&address).unwrap();
         let address = listener.address().unwrap().clone();
-        cancelled_is_told_from_lost(listener, Arc::new(move || connect(&address))).await;
+        cancelled_is_told_from_lost(listener, Arc::new(move || connect(&address)), true).await;
     }
     let (listener, pipe) = Listener::pipe();
-    cancelled_is_told_from_lost(listener, Arc::new(move || pipe.connect())).await;
+    cancelled_is_told_from_lost(listener, Arc::new(move || pipe.connect()), false).await;
 }
 
 #[tokio::test]

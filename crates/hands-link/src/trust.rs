@@ -38,9 +38,10 @@ impl Pin {
         sum.as_ref().try_into().ok().map(Self)
     }
 
-    /// The trust domain of the authority that has this key.
+    /// The trust domain of the authority that has this key. It begins with a letter: an old Java (11.0.2, which Bazel 2.1
+    /// brings) refuses a certificate with a URI whose host does not.
     pub fn domain(&self) -> String {
-        self.to_string()[..20].to_owned()
+        format!("h{}", &self.to_string()[..20])
     }
 
     /// The TLS server name by which our own programs ask for the hub's own certificate.

@@ -10,6 +10,7 @@ use hands_types::error::exit;
 
 use crate::cli::BazelrcArgs;
 use crate::front::{flags, this_program};
+use crate::join;
 use crate::problem::{self, Problem};
 use crate::runtime;
 
@@ -20,6 +21,7 @@ pub(crate) fn run(
     environment: &Environment,
     out: &Out,
 ) -> Result<u8, Problem> {
+    let bearer = args.bearer.as_deref().map(join::read_token).transpose()?;
     let places = Places::find(environment)?;
     let settings = Settings::load(&places, environment, &flags(global))?;
     let target = settings.target(&places, this_program()?);
@@ -31,11 +33,14 @@ pub(crate) fn run(
     let identity = Identity::load(&dir)?;
     let config = &args.config;
     let hub = identity.addresses.first().map(ToString::to_string).unwrap_or_default();
-    let mut lines = vec![
-        format!("# Cluster {}, as {} ({}).", identity.cluster, identity.name, identity.roles),
-        "# The certificate lives a day. Each `hands` command and a running agent renew it; so does this one.".to_owned(),
-        format!("common:{config} --remote_cache=grpcs://{hub}"),
-    ];
+    let mut lines = match &bearer {
+        None => vec![
+            format!("# Cluster {}, as {} ({}).", identity.cluster, identity.name, identity.roles),
+            "# The certificate lives a day. Each `hands` command and a running agent renew it; so does this one.".to_owned(),
+        ],
+        Some(_) => vec![format!("# Cluster {}, by a token: keep this to yourself.", identity.cluster)],
+    };
+    lines.push(format!("common:{config} --remote_cache=grpcs://{hub}"));
     if !args.cache_only {
         lines.push(format!("common:{config} --remote_executor=grpcs://{hub}"));
     }
@@ -44,9 +49,13 @@ pub(crate) fn run(
     }
     lines
         .push(format!("common:{config} --tls_certificate={}", identity.authority_file().display()));
-    let (certificate, key) = (identity.certificate_file(), identity.key_file());
-    lines.push(format!("common:{config} --tls_client_certificate={}", certificate.display()));
-    lines.push(format!("common:{config} --tls_client_key={}", key.display()));
+    if let Some(token) = &bearer {
+        lines.push(format!("common:{config} \"--remote_header=authorization=Bearer {token}\""));
+    } else {
+        let (certificate, key) = (identity.certificate_file(), identity.key_file());
+        lines.push(format!("common:{config} --tls_client_certificate={}", certificate.display()));
+        lines.push(format!("common:{config} --tls_client_key={}", key.display()));
+    }
     let text = lines.join("\n") + "\n";
     out.data(text.as_bytes()).map_or_else(problem::unprinted, |()| Ok(exit::OK))
 }

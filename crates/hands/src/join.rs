@@ -46,6 +46,32 @@ pub(crate) fn read(argument: &str) -> Result<Option<JoinString>, Problem> {
     Ok(Some(join))
 }
 
+/// Reads a token from where the argument says: never from the argument itself, which every user of this machine can read.
+pub(crate) fn read_token(argument: &str) -> Result<String, Problem> {
+    let wrong = |why: String| Problem::new(ErrorClass::User, why);
+    let text = if argument == "-" {
+        let mut text = String::new();
+        let read = std::io::stdin().take(MAX_FILE).read_to_string(&mut text);
+        read.map_err(|error| wrong(format!("no token on standard input: {error}")))?;
+        text
+    } else if let Some(file) = argument.strip_prefix('@') {
+        std::fs::read_to_string(file)
+            .map_err(|error| wrong(format!("no token in {file}: {error}")))?
+    } else {
+        return Err(wrong("a token does not belong on a command line".to_owned())
+            .hint("give it as `-` on standard input or as @FILE"));
+    };
+    let token = text.trim();
+    // It goes between quotes, and into a header.
+    if token.is_empty()
+        || !token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~+/=".contains(&b))
+    {
+        return Err(wrong("this is no token".to_owned())
+            .hint("`hands token create --bearer` makes one, at the hub"));
+    }
+    Ok(token.to_owned())
+}
+
 /// What somebody wants to be.
 pub(crate) struct Wanted<'a> {
     /// The node's name, for people.

@@ -112,8 +112,10 @@ impl Core {
         self.n_detached -= usize::from(operation.is_kept());
         if !record.ours {
             // Foreign clients print this; ours know the id.
-            let hint = if response.message.is_empty() { "" } else { "\n" };
-            response.message = format!("{}{hint}hands status {id}", response.message);
+            if !response.message.is_empty() {
+                response.message.push('\n');
+            }
+            response.message.push_str(&see_more(id));
         }
 
         let before = operation.state.borrow().clone();
@@ -203,6 +205,11 @@ impl Core {
             Duration::from_micros(u64::try_from(micros(to) - micros(from)).unwrap_or_default());
         self.commit.writes.extend(self.history.learn(record.shape, took));
     }
+}
+
+/// What a foreign client prints below an action's failure, so that the person before it knows where to look.
+pub(crate) fn see_more(id: OperationId) -> String {
+    format!("to see more: hands status {id}")
 }
 
 /// The result as the action cache keeps it: without inlined streams, which it adds where a client asks for them.

@@ -79,7 +79,7 @@ fn hosts_are_read_as_people_write_them() {
 fn names_in_certificates_belong_to_one_domain() {
     let pin = Pin([0xa5; 32]);
     let domain = pin.domain();
-    assert_eq!(domain, "a5".repeat(10));
+    assert_eq!(domain, format!("h{}", "a5".repeat(10)));
     assert_eq!(pin.to_string().parse(), Ok(pin));
     let roles = Roles::NONE.with(Role::Submit).with(Role::CacheWrite);
     let member = MemberId(7);

@@ -33,6 +33,14 @@ pub(crate) fn state(job: &Job) -> String {
     }
 }
 
+/// What an action is for, as its client's user knows it: a build's rule and target say more than the command behind.
+pub(crate) fn what(job: &Job) -> String {
+    match (job.mnemonic.as_str(), job.target.as_str()) {
+        ("", "") => job.title.clone(),
+        (mnemonic, target) => format!("{mnemonic} {target}").trim().to_owned(),
+    }
+}
+
 /// How long an action has been queued, runs, or ran.
 pub(crate) fn time(job: &Job) -> String {
     let now = || Some(since_1970(SystemTime::now()));

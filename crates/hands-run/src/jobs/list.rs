@@ -8,7 +8,9 @@ use serde_json::json;
 use crate::args::{CancelArgs, DrainArgs, PsArgs, WorkersArgs};
 use crate::error::RunError;
 use crate::front_end::{FrontEnd, bytes};
-use crate::jobs::describe::{ago, at, job_json, prefix_length, property, state, time, worker_json};
+use crate::jobs::describe::{
+    ago, at, job_json, prefix_length, property, state, time, what, worker_json,
+};
 use crate::table::Table;
 
 /// Lists actions.
@@ -54,7 +56,7 @@ async fn try_ps(args: &PsArgs, front: &FrontEnd) -> Result<u8, RunError> {
     let mut table = Table::new(&["ID", "STATE", "TIME", "WORKER", "COMMAND"], 4);
     for job in &jobs {
         let id: String = job.id.chars().take(length).collect();
-        table.row(vec![id, state(job), time(job), job.worker.clone(), job.title.clone()]);
+        table.row(vec![id, state(job), time(job), job.worker.clone(), what(job)]);
     }
     table.print(&front.out)?;
     if front.out.watched() {

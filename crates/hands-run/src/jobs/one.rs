@@ -69,6 +69,9 @@ async fn try_status(args: &JobArgs, front: &FrontEnd) -> Result<u8, RunError> {
     }
     let mut lines = vec![
         ("id", job.id.clone()),
+        ("tool", job.tool.clone()),
+        ("kind", job.mnemonic.clone()),
+        ("target", job.target.clone()),
         ("command", job.title.clone()),
         ("state", state(&job)),
         ("time", time(&job)),

@@ -109,4 +109,8 @@ pub(crate) struct BazelrcArgs {
     /// For the cache alone: actions run on this machine
     #[arg(long)]
     pub(crate) cache_only: bool,
+    /// Log in by a token of `hands token create --bearer` and not by the certificate: - reads it from standard input, @FILE
+    /// from a file
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) bearer: Option<String>,
 }

@@ -31,6 +31,7 @@ mod operators;
 mod processes;
 mod promises;
 mod run;
+mod server;
 mod signals;
 mod small_disk;
 mod surroundings;

@@ -1,0 +1,77 @@
+//! What goes wrong around a build, which it gets over.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use super::Bazel;
+use crate::grid::Grid;
+use crate::home::ran;
+use crate::tool::tool;
+
+/// Small actions, each a moment long: something happens in the middle of a build of them.
+const N: usize = 40;
+
+#[test]
+fn a_build_gets_over_the_loss_of_the_hub_and_of_a_worker() {
+    let Some(program) = tool("HANDS_TEST_BAZEL") else { return };
+    let mut grid = Grid::new(&[]);
+    let bazel = Bazel::new_4(&grid, &program);
+    for round in 0..3 {
+        let package = (0..N).fold(String::new(), |mut text, i| {
+            let command = format!("sleep 0.3; echo {i} of {round} > $@");
+            writeln!(text, "genrule(name = 'g{i}', outs = ['o{i}'], cmd = '{command}')").unwrap();
+            text
+        });
+        write(&bazel, &format!("many{round}/BUILD"), &package);
+    }
+    for round in 0..3 {
+        let build =
+            bazel.start(&["build", "--config=hands", "--jobs=8", &format!("//many{round}:all")]);
+        let done = |grid: &Grid| {
+            let jobs = grid.jobs(&["-a", "--limit=500"]);
+            let target = format!("//many{round}:");
+            let of_this = |job: &&serde_json::Value| {
+                job["state"] == "done"
+                    && job["target"].as_str().is_some_and(|t| t.starts_with(&target))
+            };
+            jobs.iter().filter(of_this).count()
+        };
+        grid.until("a part is done", |grid| done(grid) >= N / 8);
+        match round {
+            0 => {
+                grid.kill_hub();
+                let away = Instant::now();
+                grid.start_hub();
+                assert!(away.elapsed() < Duration::from_secs(1), "{:?}", away.elapsed());
+            }
+            1 => {
+                grid.kill_worker(0);
+                grid.start_worker(0, &[]);
+            }
+            _ => {
+                // Both at once, in the other order.
+                grid.kill_worker(1);
+                grid.kill_hub();
+                grid.start_hub();
+                grid.start_worker(1, &[]);
+            }
+        }
+        passed(build);
+        for i in 0..N {
+            assert_eq!(bazel.read(&format!("many{round}/o{i}")), format!("{i} of {round}\n"));
+        }
+    }
+}
+
+fn passed(build: Child) {
+    let ended = ran(build.wait_with_output().unwrap());
+    assert_eq!(ended.code, 0, "{}\n{}", ended.out, ended.err);
+}
+
+fn write(bazel: &Bazel, path: &str, text: &str) {
+    let path = bazel.root().join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}

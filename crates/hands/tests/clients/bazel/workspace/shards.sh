@@ -1,0 +1,4 @@
+#!/bin/sh
+echo "shard $TEST_SHARD_INDEX of $TEST_TOTAL_SHARDS"
+: > "$TEST_SHARD_STATUS_FILE"
+[ "$TEST_TOTAL_SHARDS" = 3 ]

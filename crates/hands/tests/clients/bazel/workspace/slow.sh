@@ -1,0 +1,3 @@
+#!/bin/sh
+echo said before the end
+exec sleep 1000
