@@ -1,15 +1,18 @@
 //! The figures of Manyhands beside its peers'. `cargo xtask bench` builds the release program and runs this.
 //!
-//! `hands-bench HANDS core|cluster [NAME…]`: with names only those parts run. Results go to stdout and, with
+//! `hands-bench HANDS core|cluster|bazel|reapi [NAME…]`: with names only those parts run. Results go to stdout and, with
 //! `HANDS_BENCH_RECORD`, as a table to that file.
 
+mod bazel;
 mod cluster;
 mod command;
 mod fleet;
+mod grid;
 mod pages;
 mod peer;
 mod report;
 mod resident;
+mod roots;
 mod stats;
 mod wire;
 
@@ -26,11 +29,13 @@ type Figures = fn(&Path, &Path, &dyn Fn(&str) -> bool, &mut Report) -> Result<()
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: hands-bench HANDS core|cluster [NAME…]";
+    let usage = "usage: hands-bench HANDS core|cluster|bazel|reapi [NAME…]";
     let hands = PathBuf::from(arguments.next().context(usage)?);
     let (title, figures): (_, Figures) = match arguments.next().as_deref() {
         Some("core") => ("Core", run),
         Some("cluster") => ("Cluster", fleet::run),
+        Some("bazel") => ("Bazel's", bazel::run),
+        Some("reapi") => ("Services'", roots::run),
         Some(_) | None => bail!("{usage}"),
     };
     let names: Vec<String> = arguments.collect();

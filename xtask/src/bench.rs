@@ -1,5 +1,6 @@
-//! `cargo xtask bench [core|cluster [PART…]]`: builds the release program and the harness of `bench/` and runs them. Whole
-//! sets are recorded in `bench/results/core.md` and `cluster.md`; a run of some parts is only shown.
+//! `cargo xtask bench [core|cluster|bazel|reapi [PART…]]`: builds the release program and the harness of `bench/` and runs
+//! them. Whole sets are recorded in `bench/results/core.md` and so on; a run of some parts is only shown. Without a name the
+//! first two run.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -8,14 +9,16 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail, ensure};
 
+const SETS: &[&str] = &["core", "cluster", "bazel", "reapi"];
+
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     match arguments {
         [] => {
             run_set(root, "core", &[])?;
             run_set(root, "cluster", &[])
         }
-        [set, parts @ ..] if set == "core" || set == "cluster" => run_set(root, set, parts),
-        [other, ..] => bail!("no set of figures is called {other}: core or cluster"),
+        [set, parts @ ..] if SETS.contains(&set.as_str()) => run_set(root, set, parts),
+        [other, ..] => bail!("no set of figures is called {other}: {}", SETS.join(", ")),
     }
 }
 
@@ -45,15 +48,22 @@ fn run_set(root: &Path, set: &str, parts: &[String]) -> Result<()> {
     }
     let status = harness.status()?;
     ensure!(status.success(), "hands-bench: {status}");
-    // Programs of their own: one core alone, and what the sandbox costs without anything around it.
-    for (part, package) in [("sched", "hands-sched"), ("sandbox", "hands-sandbox")] {
-        if set != "core" {
-            break;
+    // Programs of their own: one core alone, what the sandbox costs without anything around it, the services alone.
+    for (of, part, package) in [
+        ("core", "sched", "hands-sched"),
+        ("core", "sandbox", "hands-sandbox"),
+        ("reapi", "services", "hands-reapi"),
+    ] {
+        if set != of {
+            continue;
         }
         if !parts.is_empty() && !parts.iter().any(|p| p == part) {
             continue;
         }
-        let arguments = ["run", "--quiet", "--release", "--package", package, "--example", "bench"];
+        let arguments = match part {
+            "services" => vec!["bench", "--quiet", "--package", package, "--bench", "blobs"],
+            _ => vec!["run", "--quiet", "--release", "--package", package, "--example", "bench"],
+        };
         let mut command = Command::new(env!("CARGO"));
         let output = command.args(arguments).current_dir(root).stderr(Stdio::inherit()).output()?;
         ensure!(output.status.success(), "the bench of {package}: {}", output.status);

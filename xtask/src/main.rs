@@ -22,7 +22,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test            run every check and test, and see that nothing is left
   clients [NAME…] only the tests with programs of others as our clients
   proto           generate hands-proto's code from proto/
-  bench [SET]     the figures of bench/, beside each peer that is installed: core, cluster or both
+  bench [SET]     the figures of bench/, beside each peer that is installed: core, cluster or both;
+                  bazel and reapi by name
   soak            the long counts: half an hour of kills and more, recorded in bench/results
 ";
 

@@ -2,6 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -135,6 +137,17 @@ impl Grid {
         start.elapsed()
     }
 
+    /// The hub's figures; it was started with `--http` and this address.
+    pub(crate) fn metrics(&self, address: &str) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
     /// Actions that occupy a slot of some worker.
     pub(crate) fn n_busy(&self) -> u64 {
         let workers = json(&self.ok(&["workers", "--json"]));
@@ -145,6 +158,11 @@ impl Grid {
     pub(crate) fn program(&self, program: impl AsRef<OsStr>) -> Command {
         outsider(&self.home.work(), program)
     }
+}
+
+/// A port of the loopback that nobody had a moment ago, for those who can't take port 0.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// A program with a home in this directory and little else around it.

@@ -2,10 +2,14 @@
 //! variable `HANDS_TEST_…`; what is not there is skipped, with the reason. `cargo xtask clients` runs these tests alone.
 
 mod bazel;
+mod casd;
 mod grid;
 #[path = "../it/home.rs"]
 #[expect(dead_code, reason = "shared with the other tests, which use all of it")]
 mod home;
+mod moon;
+mod pants;
+mod sdk;
 #[path = "../it/server.rs"]
 #[expect(dead_code, reason = "shared with the other tests, which use all of it")]
 mod server;

@@ -14,11 +14,11 @@ use crate::tool::tool;
 const N: usize = 40;
 
 #[test]
-fn a_build_gets_over_the_loss_of_the_hub_and_of_a_worker() {
+fn a_build_gets_over_the_loss_of_the_hub_of_workers_and_of_all_blobs() {
     let Some(program) = tool("HANDS_TEST_BAZEL") else { return };
     let mut grid = Grid::new(&[]);
     let bazel = Bazel::new_4(&grid, &program);
-    for round in 0..3 {
+    for round in 0..4 {
         let package = (0..N).fold(String::new(), |mut text, i| {
             let command = format!("sleep 0.3; echo {i} of {round} > $@");
             writeln!(text, "genrule(name = 'g{i}', outs = ['o{i}'], cmd = '{command}')").unwrap();
@@ -26,7 +26,7 @@ fn a_build_gets_over_the_loss_of_the_hub_and_of_a_worker() {
         });
         write(&bazel, &format!("many{round}/BUILD"), &package);
     }
-    for round in 0..3 {
+    for round in 0..4 {
         let build =
             bazel.start(&["build", "--config=hands", "--jobs=8", &format!("//many{round}:all")]);
         let done = |grid: &Grid| {
@@ -50,6 +50,12 @@ fn a_build_gets_over_the_loss_of_the_hub_and_of_a_worker() {
                 grid.kill_worker(0);
                 grid.start_worker(0, &[]);
             }
+            2 => {
+                // Nothing that was uploaded or made is there any more.
+                grid.kill_hub();
+                fs::remove_dir_all(grid.home.hands_home().join("state/hub/store")).unwrap();
+                grid.start_hub();
+            }
             _ => {
                 // Both at once, in the other order.
                 grid.kill_worker(1);
@@ -63,6 +69,22 @@ fn a_build_gets_over_the_loss_of_the_hub_and_of_a_worker() {
             assert_eq!(bazel.read(&format!("many{round}/o{i}")), format!("{i} of {round}\n"));
         }
     }
+}
+
+#[test]
+fn a_build_that_no_worker_can_do_ends_with_a_sentence() {
+    let Some(program) = tool("HANDS_TEST_BAZEL") else { return };
+    let grid = Grid::new(&[]);
+    let bazel = Bazel::new_4(&grid, &program);
+    let property = "--remote_default_exec_properties=OSFamily=plan9";
+    let ended = bazel.run(&["build", "--config=hands", property, "//:empty"]);
+    assert_ne!(ended.code, 0);
+    assert!(
+        ended.err.contains("no worker offers os=plan9; 2 workers offer linux"),
+        "{}",
+        ended.err
+    );
+    assert!(grid.jobs(&[]).is_empty(), "it is not queued any more");
 }
 
 fn passed(build: Child) {
