@@ -25,8 +25,7 @@ pub(crate) const ARGUMENTS: &[&str] =
 
 /// Installs what is not there yet; the variables for the tests. One that was set by hand stays.
 pub(crate) fn install(root: &Path) -> Vec<(&'static str, PathBuf)> {
-    let directory =
-        suite::target_directory().unwrap_or_else(|| root.join("target")).join("clients");
+    let directory = directory(root);
     let mut variables = Vec::new();
     for (variable, install) in TOOLS {
         if std::env::var_os(variable).is_some() {
@@ -38,6 +37,11 @@ pub(crate) fn install(root: &Path) -> Vec<(&'static str, PathBuf)> {
         variables.push((*variable, found.unwrap_or_else(|why| format!("absent: {why}").into())));
     }
     variables
+}
+
+/// Where everything is kept that no package manager of the system installs.
+pub(crate) fn directory(root: &Path) -> PathBuf {
+    suite::target_directory().unwrap_or_else(|| root.join("target")).join("clients")
 }
 
 /// Bazel 4.2.3 as Debian has it, with the library by which it speaks TLS.
@@ -158,7 +162,10 @@ fn node_package(directory: &Path, name: &str, version: &str) -> Result<PathBuf, 
 }
 
 /// Makes a directory, whole or not at all: what it is made of lies beside it until it is done.
-fn once(place: &Path, make: impl FnOnce(&Path) -> Result<(), String>) -> Result<(), String> {
+pub(crate) fn once(
+    place: &Path,
+    make: impl FnOnce(&Path) -> Result<(), String>,
+) -> Result<(), String> {
     let done = place.join(".complete");
     if done.exists() {
         return Ok(());
@@ -181,7 +188,7 @@ fn executable(path: PathBuf) -> Result<PathBuf, String> {
 }
 
 /// Runs a program that installs something. The reason of its failure is its last words.
-fn run(command: &mut Command) -> Result<(), String> {
+pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|e| format!("{program}: {e}"))?;
     if output.status.success() {

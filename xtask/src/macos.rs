@@ -7,18 +7,27 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::clients;
+
 const TARGET: &str = "aarch64-apple-darwin";
 
 /// What cargo is asked.
 pub(crate) const ARGUMENTS: &[&str] =
     &["check", "--quiet", "--target", TARGET, "--package", "hands"];
 
-/// The environment for [`ARGUMENTS`], or what this machine lacks for it. Writes two small scripts into `scratch`.
-pub(crate) fn environment(scratch: &Path) -> Result<Vec<(&'static str, PathBuf)>, String> {
+/// The environment for [`ARGUMENTS`], or what this machine lacks for it. Writes two small scripts into `scratch`. A Zig that
+/// is not there comes from Python's registry into `tools`.
+pub(crate) fn environment(
+    scratch: &Path,
+    tools: &Path,
+) -> Result<Vec<(&'static str, PathBuf)>, String> {
     if !is_installed() {
         return Err(format!("the check for macOS: `rustup target add {TARGET}` makes it possible"));
     }
-    let zig = zig().ok_or("the check for macOS: `pip install ziglang` makes it possible")?;
+    let zig = match zig() {
+        Some(zig) => zig.to_owned(),
+        None => install_zig(tools).map_err(|why| format!("the check for macOS: Zig: {why}"))?,
+    };
     let failed = |e: io::Error| format!("the check for macOS: {}: {e}", scratch.display());
     // Build scripts name the target in clang's words, which Zig does not take.
     let cc = format!(
@@ -38,6 +47,15 @@ pub(crate) fn environment(scratch: &Path) -> Result<Vec<(&'static str, PathBuf)>
         // Of blake3: its assembly would need another assembler, and is not what is checked.
         ("CARGO_FEATURE_PURE", PathBuf::from("1")),
     ])
+}
+
+fn install_zig(tools: &Path) -> Result<String, String> {
+    let place = tools.join("ziglang-0.14.1");
+    clients::once(&place, |place| {
+        let arguments = ["-m", "pip", "install", "--quiet", "--no-deps", "--target"];
+        clients::run(Command::new("python3").args(arguments).arg(place).arg("ziglang==0.14.1"))
+    })?;
+    Ok(place.join("ziglang/zig").display().to_string())
 }
 
 fn is_installed() -> bool {

@@ -116,7 +116,7 @@ pub(crate) fn clients(root: &Path, scratch: &Path, filter: &[String], tally: &mu
 }
 
 fn check_for_macos(root: &Path, scratch: &Path, tally: &mut Tally) {
-    match macos::environment(scratch) {
+    match macos::environment(scratch, &clients::directory(root)) {
         Ok(environment) => {
             println!("== macOS: cargo {}", macos::ARGUMENTS.join(" "));
             if step(root, scratch, macos::ARGUMENTS, &environment, tally) {
