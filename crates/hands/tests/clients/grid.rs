@@ -168,11 +168,13 @@ pub(crate) fn free_address() -> SocketAddr {
 /// A program with a home in this directory and little else around it.
 pub(crate) fn outsider(work: &Path, program: impl AsRef<OsStr>) -> Command {
     let home = work.join("user");
-    fs::create_dir_all(&home).unwrap();
+    // What it leaves of its temporary files when it is killed goes with the test.
+    let temporary = home.join("tmp");
+    fs::create_dir_all(&temporary).unwrap();
     let mut command = Command::new(program);
     command.env_clear().current_dir(work).stdin(Stdio::null());
     command.env("HOME", home).env("USER", "somebody").env("PATH", "/usr/bin:/bin");
-    command.env("LANG", "C.UTF-8").env("TMPDIR", std::env::temp_dir());
+    command.env("LANG", "C.UTF-8").env("TMPDIR", temporary);
     command
 }
 
