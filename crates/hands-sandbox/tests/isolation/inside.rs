@@ -77,6 +77,9 @@ fn bombs(name: &str, argument: &str) -> bool {
                     unsafe { libc::pause() };
                 }
             }
+            // None ends by itself. Were this one to end first, the others would before they have their memory.
+            // SAFETY: waits for a child, and writes nowhere.
+            unsafe { libc::wait(std::ptr::null_mut()) };
         }
         "daemon" => daemons(argument),
         "stay" => {
