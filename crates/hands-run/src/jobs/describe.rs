@@ -36,7 +36,7 @@ pub(crate) fn state(job: &Job) -> String {
 /// What an action is for, as its client's user knows it: a build's rule and target say more than the command behind.
 pub(crate) fn what(job: &Job) -> String {
     match (job.mnemonic.as_str(), job.target.as_str()) {
-        ("", "") => job.title.clone(),
+        (_, "") => job.title.clone(),
         (mnemonic, target) => format!("{mnemonic} {target}").trim().to_owned(),
     }
 }
