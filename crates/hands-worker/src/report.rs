@@ -215,7 +215,11 @@ pub(crate) fn ending(ran: &Ran, plan: &Plan) -> Ending {
         },
     };
     if ran.oom_killed {
-        ending.hint = "a process of the action was killed because the action used more memory than it asked for; ask for more with --memory".to_owned();
+        ending.hint = format!(
+            "a process of the action was killed because the action used more memory than it asked for, {} MiB at its peak; \
+             ask for more with --memory",
+            ran.usage.peak_memory.div_ceil(1 << 20)
+        );
     }
     ending
 }

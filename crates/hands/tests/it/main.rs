@@ -30,6 +30,7 @@ mod observability;
 mod operators;
 mod processes;
 mod promises;
+mod resources;
 mod run;
 mod server;
 mod signals;

@@ -1,0 +1,55 @@
+//! What actions ask for and workers give: never more than there is, and whoever waits for it is told.
+
+use crate::home::{Home, json};
+use crate::killable::Cluster;
+
+#[test]
+fn counters_are_given_out_once_and_who_waits_is_told_for_what() {
+    let cluster = Cluster::start();
+    let _worker = cluster.worker("w", &["--slots", "4", "--counter", "gpu=2"]);
+    let begin = |gpus: &str| {
+        let command = ["-d", "--prop", gpus, "--", "sh", "-c", "echo begun; exec sleep 1000"];
+        let begun = cluster.run(&command);
+        assert_eq!(begun.code, 0, "{begun:?}");
+        begun.out.trim().to_owned()
+    };
+    let running = [begin("gpu=1"), begin("gpu=1")];
+    for id in &running {
+        cluster.until_output(id, "begun");
+    }
+    // Two slots are free, and no gpu is.
+    let waits = begin("gpu=1");
+    let state = |id: &str| json(&cluster.hands(&["status", "--json", id]).out)[0]["state"].clone();
+    assert_eq!(state(&waits), "queued");
+    let why = cluster.hands(&["why", &waits]);
+    assert!(why.code == 0 && why.out.starts_with("worker w has it"), "{why:?}");
+    // Others do not wait behind it.
+    assert_eq!(cluster.run(&["--", "true"]).code, 0);
+    assert_eq!(cluster.hands(&["cancel", &running[0]]).code, 0);
+    cluster.until_output(&waits, "begun");
+    // More than any worker has is said at once, wherever one looks.
+    let never = begin("gpu=3");
+    for asked in [cluster.hands(&["why", &never]), cluster.hands(&["ps"])] {
+        assert!(asked.out.contains("waiting: ") && asked.out.contains("gpu"), "{asked:?}");
+    }
+    assert_eq!(cluster.hands(&["cancel", &running[1], &waits, &never]).code, 0);
+}
+
+#[test]
+fn memory_is_enforced_and_a_kill_is_reported_with_its_peak() {
+    let home = Home::new().warm();
+    let checks = json(&home.run(&["doctor", "--json"]).out);
+    let cgroups = checks.iter().find(|check| check["check"] == "cgroups").unwrap();
+    if cgroups["state"] != "ok" {
+        println!("skipped: no memory limits on this machine: {cgroups}");
+        return;
+    }
+    let greedy = ["perl", "-e", "$x = 'a' x 300_000_000; print qq(no limit)"];
+    let killed = home.run(&[&["run", "--memory", "64M", "--"], &greedy[..]].concat());
+    assert_eq!((killed.code, killed.out.as_str()), (137, ""), "{killed:?}");
+    let (_, said) = killed.err.split_once("used more memory than it asked for, ").unwrap();
+    let peak: u32 = said.split_once(" MiB at its peak").unwrap().0.parse().unwrap();
+    assert!((60..=70).contains(&peak), "{killed:?}");
+    let enough = home.run(&[&["run", "--memory", "1G", "--"], &greedy[..]].concat());
+    assert_eq!((enough.code, enough.out.as_str()), (0, "no limit"), "{enough:?}");
+}
