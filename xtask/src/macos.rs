@@ -15,12 +15,9 @@ const TARGET: &str = "aarch64-apple-darwin";
 pub(crate) const ARGUMENTS: &[&str] =
     &["check", "--quiet", "--target", TARGET, "--package", "hands"];
 
-/// The environment for [`ARGUMENTS`], or what this machine lacks for it. Writes two small scripts into `scratch`. A Zig that
-/// is not there comes from Python's registry into `tools`.
-pub(crate) fn environment(
-    scratch: &Path,
-    tools: &Path,
-) -> Result<Vec<(&'static str, PathBuf)>, String> {
+/// The environment for [`ARGUMENTS`], or what this machine lacks for it. Two small scripts, and a Zig that
+/// is not there and comes from the registry of Python's packages, go into `tools`.
+pub(crate) fn environment(tools: &Path) -> Result<Vec<(&'static str, PathBuf)>, String> {
     if !is_installed() {
         return Err(format!("the check for macOS: `rustup target add {TARGET}` makes it possible"));
     }
@@ -28,7 +25,8 @@ pub(crate) fn environment(
         Some(zig) => zig.to_owned(),
         None => install_zig(tools).map_err(|why| format!("the check for macOS: Zig: {why}"))?,
     };
-    let failed = |e: io::Error| format!("the check for macOS: {}: {e}", scratch.display());
+    let failed = |e: io::Error| format!("the check for macOS: {}: {e}", tools.display());
+    fs::create_dir_all(tools).map_err(failed)?;
     // Build scripts name the target in clang's words, which Zig does not take.
     let cc = format!(
         "#!/bin/sh\nfor a do shift; case $a in --target=*|-arch|arm64|-mmacosx-version-min=*) ;; *) set -- \"$@\" \
@@ -36,7 +34,7 @@ pub(crate) fn environment(
     );
     let ar = format!("#!/bin/sh\nexec {zig} ar \"$@\"\n");
     let script = |name: &str, text: &str| {
-        let path = scratch.join(name);
+        let path = tools.join(name);
         fs::write(&path, text)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         Ok(path)

@@ -116,7 +116,7 @@ pub(crate) fn clients(root: &Path, scratch: &Path, filter: &[String], tally: &mu
 }
 
 fn check_for_macos(root: &Path, scratch: &Path, tally: &mut Tally) {
-    match macos::environment(scratch, &clients::directory(root)) {
+    match macos::environment(&clients::directory(root)) {
         Ok(environment) => {
             println!("== macOS: cargo {}", macos::ARGUMENTS.join(" "));
             if step(root, scratch, macos::ARGUMENTS, &environment, tally) {
@@ -207,7 +207,7 @@ pub(crate) fn scratch_directory() -> std::io::Result<PathBuf> {
     Ok(dir)
 }
 
-fn on_path(program: &str) -> bool {
+pub(crate) fn on_path(program: &str) -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|d| d.join(program).exists()))
 }

@@ -407,12 +407,12 @@ impl Slots {
         }
     }
 
-    /// Starts what can be started, oldest first. A ready lease that does not fit yet holds back the younger ones, or a
-    /// large action would wait for ever behind small ones.
+    /// Starts what can be started, oldest first. A ready lease that does not fit yet holds back the younger ones that take
+    /// of what it lacks, or a large action would wait for ever behind small ones; others pass it.
     fn advance(&mut self, out: &mut Vec<Effect>) {
         let mut n_fetching =
             self.leases.values().filter(|row| row.stage == Stage::Fetching).count();
-        let mut blocked = false;
+        let mut awaited = Resources::default();
         for lease in self.line.values().copied().collect::<Vec<_>>() {
             match self.stage(lease) {
                 Some(Stage::Waiting) if n_fetching < self.config.fetches as usize => {
@@ -420,11 +420,10 @@ impl Slots {
                     self.set_stage(lease, Stage::Fetching);
                     out.push(Effect::Fetch { lease });
                 }
-                Some(Stage::Ready) if !blocked => blocked = !self.run(lease, out),
+                Some(Stage::Ready) => self.run(lease, &mut awaited, out),
                 Some(
                     Stage::Waiting
                     | Stage::Fetching
-                    | Stage::Ready
                     | Stage::Running { .. }
                     | Stage::Uploading
                     | Stage::Finished
@@ -439,13 +438,16 @@ impl Slots {
         }
     }
 
-    fn run(&mut self, lease: LeaseId, out: &mut Vec<Effect>) -> bool {
-        let Some(slot) = self.slots.iter().position(Option::is_none) else { return false };
+    /// Runs a lease unless it does not fit, or takes of what older ones wait for: then what it lacks is `awaited`, too.
+    fn run(&mut self, lease: LeaseId, awaited: &mut Resources, out: &mut Vec<Effect>) {
+        let Some(slot) = self.slots.iter().position(Option::is_none) else { return };
         let charge = self.leases[&lease].charge.clone();
         let mut after = self.used.clone();
         add(&mut after, &charge);
-        if !self.config.resources.holds(&after) {
-            return false;
+        let lacks = self.config.resources.lacks(&after);
+        add(awaited, &lacks);
+        if lacks != Resources::default() || charge.shares(awaited) {
+            return;
         }
         self.used = after;
         self.slots[slot] = Some(lease);
@@ -455,7 +457,6 @@ impl Slots {
         if self.in_session() {
             out.push(Effect::Started { lease });
         }
-        true
     }
 
     /// Frees the slot of what runs or is killed in one.

@@ -59,6 +59,30 @@ impl Resources {
             && self.memory >= wanted.memory
             && wanted.custom.iter().all(|(k, n)| self.custom.get(k).copied().unwrap_or(0) >= *n)
     }
+
+    /// What of `wanted` does not fit into what is here.
+    #[must_use]
+    pub fn lacks(&self, wanted: &Self) -> Self {
+        let beyond = wanted.custom.iter().map(|(name, n)| {
+            (name.clone(), n.saturating_sub(self.custom.get(name).copied().unwrap_or(0)))
+        });
+        Self {
+            cpu_millis: wanted.cpu_millis.saturating_sub(self.cpu_millis),
+            memory: wanted.memory.saturating_sub(self.memory),
+            custom: beyond.filter(|(_, n)| *n > 0).collect(),
+        }
+    }
+
+    /// Whether both take of the same.
+    pub fn shares(&self, other: &Self) -> bool {
+        let both = |a: u64, b: u64| a > 0 && b > 0;
+        both(self.cpu_millis.into(), other.cpu_millis.into())
+            || both(self.memory, other.memory)
+            || self
+                .custom
+                .iter()
+                .any(|(k, n)| *n > 0 && other.custom.get(k).is_some_and(|n| *n > 0))
+    }
 }
 
 /// Property names that we define or understand.

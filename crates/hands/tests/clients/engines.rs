@@ -67,6 +67,8 @@ fn buildbox_casd_as_an_engine() {
     for mount in ["/usr:/usr", "/usr/bin:/bin", "/usr/lib:/lib", "/usr/lib64:/lib64", "/etc:/etc"] {
         casd.arg(format!("--runner-arg=--bind-mount={mount}"));
     }
+    // Killed, it leaves what it keeps there.
+    casd.env("TMPDIR", home.work());
     casd.args(["--jobs=2", "--quota-high=1G"]).arg(home.work().join("casd"));
     let (casd, _) = Server::spawn(casd, "--cleanup-threshold");
     let url = format!("grpc://127.0.0.1:{port}");

@@ -29,9 +29,11 @@ fn counters_are_given_out_once_and_who_waits_is_told_for_what() {
     cluster.until_output(&waits, "begun");
     // More than any worker has is said at once, wherever one looks.
     let never = begin("gpu=3");
-    for asked in [cluster.hands(&["why", &never]), cluster.hands(&["ps"])] {
-        assert!(asked.out.contains("waiting: ") && asked.out.contains("gpu"), "{asked:?}");
-    }
+    let why = cluster.hands(&["why", &never]).out;
+    assert!(why.starts_with("waiting: ") && why.contains("gpu"), "{why}");
+    let list = json(&cluster.hands(&["ps", "--json"]).out);
+    let listed = list.iter().find(|job| job["id"] == never.as_str()).unwrap();
+    assert_eq!(listed["waiting"].as_str(), Some(why.trim()), "{listed}");
     assert_eq!(cluster.hands(&["cancel", &running[1], &waits, &never]).code, 0);
 }
 
