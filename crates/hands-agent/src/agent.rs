@@ -1,6 +1,11 @@
 //! The agent's life: locks, store, hub, worker, sockets, idleness, the end.
 
 mod embedded;
+#[cfg(target_os = "linux")]
+mod for_others;
+#[cfg(not(target_os = "linux"))]
+#[path = "agent/for_nobody.rs"]
+mod for_others;
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -28,6 +33,7 @@ use crate::snapshot::{SnapshotServer, bind};
 use crate::stat_cache::StatCache;
 use crate::{AgentConfig, AgentError, Readiness, log};
 use embedded::Embedded;
+use for_others::ForOthers;
 
 /// How long an agent that is leaving may hold the lock when another starts.
 const PREDECESSOR: Duration = Duration::from_secs(30);
@@ -138,6 +144,7 @@ fn make_dir(path: &Path) -> Result<(), AgentError> {
 struct Running {
     config: AgentConfig,
     embedded: Embedded,
+    for_others: ForOthers,
     cache: Arc<StatCache>,
     asks: mpsc::Receiver<Ask>,
     activity: watch::Receiver<Activity>,
@@ -188,6 +195,7 @@ impl Running {
         Ok(Self {
             activity: embedded.hub.activity(),
             embedded,
+            for_others: ForOthers::default(),
             cache,
             asks,
             snapshots,
@@ -216,6 +224,8 @@ impl Running {
                 ask = self.asks.recv() => match ask {
                     Some(Ask::Hello(answer)) => {
                         self.last_active = Instant::now();
+                        // Whoever greets may just have logged in.
+                        self.for_others.look(&self.config, &self.embedded.store, false).await;
                         // Whoever asked may have gone.
                         drop(answer.send(self.hello()));
                     }
@@ -236,7 +246,7 @@ impl Running {
                     }
                 }
                 _ = self.snapshots.changed() => self.last_active = Instant::now(),
-                () = sleep_until(self.last_active + self.config.idle), if !busy => {
+                () = sleep_until(self.last_active + self.config.idle), if !busy && !self.for_others.serves() => {
                     if self.last_active.elapsed() >= self.config.idle && self.nobody_is_coming() {
                         tracing::info!("leaving: idle");
                         return;
@@ -245,6 +255,7 @@ impl Running {
                 }
                 _ = chores.tick() => {
                     self.renew_logins();
+                    self.for_others.look(&self.config, &self.embedded.store, true).await;
                     self.chores().await;
                 }
                 _ = terminate.recv() => return,
@@ -260,7 +271,8 @@ impl Running {
     /// Queued, running or detached: what a stop without force must not end.
     fn has_work(&self) -> bool {
         let now = *self.activity.borrow();
-        now.queued > 0 || now.running > 0 || now.detached > 0 || *self.snapshots.borrow() > 0
+        let ours = now.queued > 0 || now.running > 0 || now.detached > 0;
+        ours || *self.snapshots.borrow() > 0 || self.for_others.leases() > 0
     }
 
     async fn may_stop(&self, force: bool) -> bool {
@@ -273,11 +285,12 @@ impl Running {
     fn refusal(&self) -> Status {
         let now = *self.activity.borrow();
         Status::failed_precondition(format!(
-            "the agent is busy: {} queued, {} running, {} detached, {} snapshots; `--force` ends them",
+            "the agent is busy: {} queued, {} running, {} detached, {} snapshots, {} for others; `--force` ends them",
             now.queued,
             now.running,
             now.detached,
-            *self.snapshots.borrow()
+            *self.snapshots.borrow(),
+            self.for_others.leases()
         ))
     }
 
@@ -297,6 +310,8 @@ impl Running {
             isolation: self.embedded.isolation(),
             isolation_note: self.embedded.isolation_note(),
             log: self.config.log.display().to_string(),
+            works_for: self.for_others.cluster(),
+            works_for_note: self.for_others.note(),
         }
     }
 
@@ -345,6 +360,7 @@ impl Running {
     async fn leave(mut self) {
         self.asks.close();
         self.stop_serving.send_replace(true);
+        self.for_others.stop().await;
         self.embedded.stop_worker().await;
         self.embedded.hub.close().await;
         let deadline = Instant::now() + FAREWELL;

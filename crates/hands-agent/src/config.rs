@@ -1,6 +1,6 @@
 //! What an agent is told once. Filled by `hands-config`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
@@ -33,6 +33,21 @@ pub struct AgentConfig {
     pub durable_against_power: bool,
     /// The embedded worker.
     pub worker: AgentWorker,
+    /// Where this machine is to be a worker for others too: finds the cluster below `logins` for which. None keeps it
+    /// its user's alone.
+    pub works_for: Option<FindLogin>,
+}
+
+/// Finds the membership that is used where none is named, below the directory of all of them.
+pub type FindLogin = fn(&Path) -> Option<Login>;
+
+/// A cluster that the user has logged in to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// Its name here.
+    pub name: String,
+    /// Where its identity is kept.
+    pub dir: PathBuf,
 }
 
 /// The embedded worker of an agent. Only Linux has one.

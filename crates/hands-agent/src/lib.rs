@@ -21,7 +21,7 @@ mod stat_cache;
 mod walk;
 
 pub use agent::{run, serve};
-pub use config::{AgentConfig, AgentWorker};
+pub use config::{AgentConfig, AgentWorker, FindLogin, Login};
 pub use error::AgentError;
 pub use readiness::{Readiness, detach};
 

@@ -45,6 +45,11 @@ pub async fn agent_status(spec: &AgentSpec) -> Result<Option<AgentStatus>, Clien
     }
 }
 
+/// The state of the agent, which is started where it does not run.
+pub async fn greet_agent(spec: &AgentSpec) -> Result<AgentStatus, ClientError> {
+    ensure(spec).await.map(|(_, reply)| reply)
+}
+
 /// Ends a running agent and returns when it has gone; false when there was none. Without `force` a busy agent refuses
 /// (FAILED_PRECONDITION).
 pub async fn stop_agent(spec: &AgentSpec, force: bool) -> Result<bool, ClientError> {

@@ -31,7 +31,7 @@ mod stores;
 mod target;
 mod uploader;
 
-pub use agent::{AgentStatus, READY, REFUSED, agent_status, stop_agent};
+pub use agent::{AgentStatus, READY, REFUSED, agent_status, greet_agent, stop_agent};
 pub use attach::{Attachment, AttachmentInput};
 pub use build_id::{PROTOCOL, build_id, protocol};
 pub use cluster::{Cluster, ClusterKind};

@@ -62,6 +62,9 @@ pub struct Settings {
     pub durable_against_power: bool,
     /// `agent.idle`: how long an idle agent stays.
     pub agent_idle: Duration,
+    /// `worker = true`, or `agent.worker` where the file has a `[worker]` of its own: this machine also works for the
+    /// cluster that its user has logged in to.
+    pub works_for_others: bool,
     /// What does not stop anything but should be said: unknown keys and variables.
     pub warnings: Vec<String>,
     /// The project's file, where there is one.
@@ -123,6 +126,7 @@ impl Settings {
             store_quota: None,
             durable_against_power: false,
             agent_idle: limits::AGENT_IDLE,
+            works_for_others: false,
             warnings: Vec::new(),
             project: None,
         };

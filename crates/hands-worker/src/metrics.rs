@@ -71,6 +71,11 @@ impl Metrics {
         self.connected.load(Ordering::Relaxed)
     }
 
+    /// Actions that it has.
+    pub(crate) fn leases(&self) -> usize {
+        usize::try_from(self.leases.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         // A String takes everything.

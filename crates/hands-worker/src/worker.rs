@@ -78,6 +78,11 @@ impl Worker {
         self.metrics.is_connected()
     }
 
+    /// Actions that it has, not yet started ones too.
+    pub fn leases(&self) -> usize {
+        self.metrics.leases()
+    }
+
     /// Takes nothing new, hands back what was not started, and returns when the rest is finished and reported.
     pub async fn drain(&self) {
         let (done, drained) = oneshot::channel();

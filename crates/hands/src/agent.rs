@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use hands_agent::{AgentConfig, AgentWorker, Readiness};
+use hands_agent::{AgentConfig, AgentWorker, FindLogin, Login, Readiness};
 use hands_client::{AgentSpec, AgentStatus};
-use hands_config::{Environment, Flags, Places, Settings};
+use hands_config::{Environment, Flags, Logins, Places, Settings};
 use hands_run::Out;
 use hands_types::ErrorClass;
 use hands_types::error::exit;
@@ -67,6 +67,7 @@ fn configure(environment: &Environment) -> Result<AgentConfig, Problem> {
         idle: settings.agent_idle,
         store_quota: settings.store_quota,
         durable_against_power: settings.durable_against_power,
+        works_for: settings.works_for_others.then_some(default_login as FindLogin),
         worker: AgentWorker {
             program: launcher_program(),
             name: machine::name(),
@@ -79,6 +80,13 @@ fn configure(environment: &Environment) -> Result<AgentConfig, Problem> {
             isolation: machine::isolation(&settings.worker, IsolationChoice::Best)?,
         },
     })
+}
+
+/// The cluster for which this machine works where it works for others.
+fn default_login(logins: &Path) -> Option<Login> {
+    let logins = Logins::new(logins.to_owned());
+    let name = logins.default_name()?;
+    Some(Login { dir: logins.place(&name), name })
 }
 
 /// The program from which the sandbox's launcher is started: this very one, even when its file was replaced since.
@@ -111,20 +119,27 @@ fn in_json(status: &AgentStatus) -> String {
         "isolation_note": status.isolation_note,
         "state": status.state_dir,
         "log": status.log,
+        "works_for": status.works_for,
+        "works_for_note": status.works_for_note,
     });
     format!("{object}\n")
 }
 
 fn in_words(status: &AgentStatus) -> String {
     let protocol = status.protocol.clone().unwrap_or_default();
-    let leaves = if status.busy {
-        "when it has been idle; it is busy".to_owned()
-    } else {
-        format!(
+    let leaves = match (status.busy, &*status.works_for) {
+        (true, _) => "when it has been idle; it is busy".to_owned(),
+        (false, "") => format!(
             "in {} min {} s if nothing happens",
             status.idle_left_s / 60,
             status.idle_left_s % 60
-        )
+        ),
+        (false, cluster) => format!("not by itself: it works for {cluster}"),
+    };
+    let works_for = match (&*status.works_for, &*status.works_for_note) {
+        ("", "") => String::new(),
+        ("", why) => format!("nobody else; {why}"),
+        (cluster, note) => format!("{cluster} ({note})"),
     };
     let mut lines = vec![
         ("pid", status.pid.to_string()),
@@ -132,6 +147,7 @@ fn in_words(status: &AgentStatus) -> String {
         ("leaves", leaves),
         ("isolation", status.isolation.clone()),
         ("note", status.isolation_note.clone()),
+        ("works for", works_for),
         ("state", status.state_dir.clone()),
         ("log", status.log.clone()),
     ];

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use hands_config::{Environment, Places};
+use hands_config::{Environment, Flags, Places, Settings};
 use hands_run::Out;
 use hands_types::error::exit;
 use hands_types::{ErrorClass, Role, Roles};
 
 use crate::cli::{LoginArgs, LogoutArgs};
+use crate::front::this_program;
 use crate::join::{self, Wanted};
 use crate::problem::Problem;
 use crate::{machine, runtime};
@@ -23,13 +24,17 @@ pub(crate) fn login(args: &LoginArgs, environment: &Environment, out: &Out) -> R
         ));
     };
     let places = Places::find(environment)?;
+    let settings = Settings::load(&places, environment, &Flags::default())?;
     let logins = places.logins();
     let user = ["USER", "LOGNAME"].into_iter().find_map(|name| environment.get(name)?.to_str());
     let user = user.map_or_else(|| format!("uid{}", environment.uid), str::to_owned);
     let node = format!("{user}@{}", machine::name());
     let wanted = Wanted {
         node: &node,
-        roles: Roles::all().without(Role::Worker),
+        roles: match settings.works_for_others {
+            true => Roles::all(),
+            false => Roles::all().without(Role::Worker),
+        },
         cluster: args.name.as_deref(),
         patience: Some(PATIENCE),
     };
@@ -45,7 +50,25 @@ pub(crate) fn login(args: &LoginArgs, environment: &Environment, out: &Out) -> R
         "new work goes there; `--local` or `hands logout` for this machine".to_owned()
     };
     out.note(&format!("logged in to {name} as {} ({}); {use_it}", identity.name, identity.roles));
+    if settings.works_for_others && !args.no_default {
+        work_for(&name, &places, out)?;
+    }
     Ok(exit::OK)
+}
+
+/// `worker = true`: the agent does that work, and looks at the logins whenever it is greeted.
+fn work_for(name: &str, places: &Places, out: &Out) -> Result<(), Problem> {
+    let spec = places.agent_spec(this_program()?);
+    let status = runtime::for_a_person(hands_client::greet_agent(&spec))??;
+    match &*status.works_for {
+        "" => {
+            out.warning(&format!("this machine works for nobody else; {}", status.works_for_note))
+        }
+        _ => out.note(&format!(
+            "this machine works for {name} as long as the agent runs; `hands agent stop` ends that"
+        )),
+    }
+    Ok(())
 }
 
 /// Forgets a cluster and the key for it.

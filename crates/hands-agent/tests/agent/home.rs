@@ -119,6 +119,7 @@ pub(crate) fn be_agent(args: &[String]) -> ! {
         idle: Duration::from_millis(args[1].parse().unwrap()),
         store_quota: None,
         durable_against_power: false,
+        works_for: None,
         worker: AgentWorker {
             program: "/proc/self/exe".into(),
             name: "embedded".to_owned(),

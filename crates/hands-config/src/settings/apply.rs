@@ -55,6 +55,7 @@ impl Settings {
                 self.durable_against_power = s.one_of(&["second", "power"])? == "power";
             }
             "agent.idle" => self.agent_idle = s.duration()?,
+            "worker" | "agent.worker" => self.works_for_others = s.boolean()?,
             key => match key.strip_prefix("clusters.").and_then(|rest| rest.rsplit_once('.')) {
                 Some((name, "address")) => {
                     let text = s.text()?;
@@ -166,6 +167,13 @@ impl Setting {
             .filter(|n| (low..=high).contains(n))
             .and_then(|n| T::try_from(n).ok())
             .ok_or_else(|| self.expected(&format!("a whole number from {low} to {high}")))
+    }
+
+    fn boolean(&self) -> Result<bool, ConfigError> {
+        match self.value {
+            Raw::Boolean(value) => Ok(value),
+            _ => Err(self.expected("true or false")),
+        }
     }
 
     fn size(&self) -> Result<u64, ConfigError> {

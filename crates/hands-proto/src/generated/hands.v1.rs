@@ -150,6 +150,12 @@ pub struct HelloReply {
     pub isolation_note: ::prost::alloc::string::String,
     #[prost(string, tag = "9")]
     pub log: ::prost::alloc::string::String,
+    /// The cluster for which this machine is a worker, empty where it works for its user alone.
+    #[prost(string, tag = "10")]
+    pub works_for: ::prost::alloc::string::String,
+    /// Why it does not, though it is configured to; or how it does.
+    #[prost(string, tag = "11")]
+    pub works_for_note: ::prost::alloc::string::String,
 }
 impl ::prost::Name for HelloReply {
     const NAME: &'static str = "HelloReply";

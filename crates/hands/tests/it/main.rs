@@ -19,6 +19,7 @@ mod hostile_worker;
 mod jobs;
 mod killable;
 mod leftovers;
+mod lending;
 mod looks;
 #[cfg(target_os = "linux")]
 mod lost_workers;
