@@ -62,7 +62,7 @@ fn run(hands: &Path, dir: &Path, wanted: &dyn Fn(&str) -> bool, report: &mut Rep
         resident::idle(&cluster, report)?;
     }
     if wanted("wire") {
-        runtime.block_on(wire::noop(&address, report))?;
+        runtime.block_on(wire::noop(&address, 2.0, report))?;
         runtime.block_on(wire::hits(&address, report))?;
         runtime.block_on(wire::find_missing(&address, report))?;
     }

@@ -25,7 +25,7 @@ pub(crate) fn run(
     if wanted("wire") {
         let address = grid.address.parse()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(wire::noop(&address, report))?;
+        runtime.block_on(wire::noop(&address, 3.0, report))?;
         runtime.block_on(wire::hits(&address, report))?;
         runtime.block_on(wire::find_missing(&address, report))?;
     }

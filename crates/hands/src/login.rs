@@ -60,14 +60,13 @@ pub(crate) fn login(args: &LoginArgs, environment: &Environment, out: &Out) -> R
 fn work_for(name: &str, places: &Places, out: &Out) -> Result<(), Problem> {
     let spec = places.agent_spec(this_program()?);
     let status = runtime::for_a_person(hands_client::greet_agent(&spec))??;
-    match &*status.works_for {
-        "" => {
-            out.warning(&format!("this machine works for nobody else; {}", status.works_for_note))
-        }
-        _ => out.note(&format!(
+    let note = match &*status.works_for {
+        "" => format!("this machine works for nobody else; {}", status.works_for_note),
+        _ => format!(
             "this machine works for {name} as long as the agent runs; `hands agent stop` ends that"
-        )),
-    }
+        ),
+    };
+    out.note(&note);
     Ok(())
 }
 

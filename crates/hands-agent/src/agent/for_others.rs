@@ -55,7 +55,9 @@ impl ForOthers {
         }
         if let Some(Serving { as_whom, worker }) = self.serving.take() {
             tracing::info!(cluster = as_whom.login.name, "works for it no more, after what runs");
-            drop(tokio::spawn(async move { worker.drain().await }));
+            drop(tokio::spawn(async move {
+                worker.drain().await;
+            }));
         }
         let Some((as_whom, identity)) = found else {
             self.refused = None;
