@@ -158,26 +158,33 @@ impl Scheduler {
     ) {
         let Some(session_at) = self.hear(now, session, out) else { return };
         let Some((at, i)) = self.find_lease(session_at, id, attempt) else { return };
-        let (factor, least) = (self.config.straggler_factor, self.config.straggler_min);
         let op = &mut self.operations[at];
-        let (sequence, expected, cacheable, class) =
-            (op.sequence, op.expected, op.cacheable, op.class);
+        let class = op.class;
         let lease = &mut op.leases[i];
         if lease.started.is_some() {
             return;
         }
         lease.started = Some(now);
         let active = lease.active;
-        if cacheable && factor > 0 && expected != u32::MAX {
-            let usual = std::time::Duration::from_millis(expected.into()).saturating_mul(factor);
-            let due = now.after(usual.max(least));
-            lease.straggles = Some(due);
-            self.timers.insert((due, Timer::Straggles(at, sequence)));
-        }
+        let straggles = self.straggles_at(at, now);
+        self.operations[at].leases[i].straggles = straggles;
         self.classes.classes[class].ahead.remove(&at);
         if !active {
             self.overtake(at, session_at);
         }
+    }
+
+    /// Has a timer look at an action that started then once it has run far beyond its history; gives when that is.
+    pub(crate) fn straggles_at(&mut self, at: OperationAt, started: Time) -> Option<Time> {
+        let (factor, least) = (self.config.straggler_factor, self.config.straggler_min);
+        let op = &self.operations[at];
+        if !op.cacheable || factor == 0 || op.expected == u32::MAX {
+            return None;
+        }
+        let usual = std::time::Duration::from_millis(op.expected.into()).saturating_mul(factor);
+        let due = started.after(usual.max(least));
+        self.timers.insert((due, Timer::Straggles(at, op.sequence)));
+        Some(due)
     }
 
     /// The worker started something that was handed out ahead before something that was to run at once. What has not

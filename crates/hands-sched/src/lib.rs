@@ -48,4 +48,4 @@ pub use input::{Input, Opening, RejectReason};
 pub use needs::{Needs, NeedsError};
 pub use offer::Offer;
 pub use scheduler::Scheduler;
-pub use view::{Counts, OperationView, Place, Waiting, WorkerView};
+pub use view::{Counts, OperationView, Place, Short, Waiting, WorkerView};

@@ -106,10 +106,12 @@ impl Scheduler {
         }
         let holder = Holder::Session(new);
         let active = self.fits_now(at, new);
+        // Its worker was away for a moment: that makes it no faster.
+        let straggles = started.and_then(|since| self.straggles_at(at, since));
         self.attach(
             at,
             new,
-            Lease { holder, attempt, started, active, recalled: false, straggles: None },
+            Lease { holder, attempt, started, active, recalled: false, straggles },
         );
         true
     }

@@ -117,6 +117,29 @@ fn a_straggler_is_helped() {
     );
 }
 
+#[test]
+fn a_straggler_is_helped_though_its_worker_was_away_for_a_moment() {
+    check(
+        "0 open s11
+         0 open s21
+         0 submit o1 cacheable takes=2
+         0 submit o2 takes=2
+         0 started s11 o1#1
+         0 started s21 o2#1
+         3 close s11
+         5 open s12 holds=o1#1
+         5 started s12 o1#1
+         9 beat s21
+         11 beat s12
+         12 done s21 o2#1",
+        "0 lease s11 o1#1
+         0 lease s21 o2#1
+         5 adopted s12 o1#1
+         12 accept s21 o2#1
+         12 lease s21 o1#2",
+    );
+}
+
 /// The small version of `examples/bench.rs`: a crowd, in which each action is accepted once and two invocations that
 /// came one after the other share the slots evenly, while an action of a third does not wait behind them.
 #[test]

@@ -29,6 +29,57 @@ fn what_nobody_offers_is_said_at_once_and_given_up_in_time() {
 }
 
 #[test]
+fn each_state_has_its_sentence() {
+    check(
+        "0 open s11 cpus=2 gpu=1 ahead=2
+         0 submit o1 +gpu=1
+         0 why o1
+         1 started s11 o1#1
+         1 why o1
+         1 submit o2 +gpu=1
+         1 submit o3 +gpu=1
+         1 submit o4 +gpu=1
+         1 submit o5 +gpu=1
+         1 why o2
+         1 why o3
+         1 why o4
+         2 close s11
+         3 why o1
+         3 why o3",
+        "0 lease s11 o1#1
+         0 waiting: worker w1 has it and has not started it yet
+         1 -
+         1 lease s11 o2#1
+         1 lease s11 o3#1
+         1 waiting: worker w1 has it next, with 1 of 1 gpu in use and it needs 1
+         1 waiting: worker w1 has it after 1 other, with 1 of 1 gpu in use and it needs 1
+         1 waiting: the 1 worker that could take it has 1 of 1 gpu in use and it needs 1; 1 other action of its kind is queued
+         3 waiting: worker w1 has it and is not connected; if it does not come back, the action is queued again in 8 s
+         3 waiting: worker w1 has it and is not connected; if it does not come back, the action is queued again in 8 s",
+    );
+    check(
+        "0 open s11 cpus=2 gib=2
+         0 open s21 cpus=2 gib=2
+         0 submit o1 once +memory=2G
+         0 submit o2 once +memory=1536M
+         0 started s11 o1#1
+         1 submit o3 +memory=1G
+         1 why o3
+         2 close s11
+         2 why o1
+         2 submit o4
+         2 submit o5
+         2 why o5",
+        "0 lease s11 o1#1
+         0 lease s21 o2#1
+         1 waiting: the 2 workers that could take it are short, the first with 2048M of 2048M memory in use and it needs 1024M; 0 other actions of its kind are queued
+         2 waiting: worker w1 has it and is not connected; if it does not come back, the action fails in 8 s
+         2 lease s21 o4#1
+         2 waiting: the 2 workers that could take it are busy; 0 other actions of its kind are queued",
+    );
+}
+
+#[test]
 fn platforms_are_read_and_bad_ones_refused() {
     let read = |pairs: &[(&str, &str)]| {
         let pairs = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();

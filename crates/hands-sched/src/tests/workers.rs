@@ -161,7 +161,7 @@ fn a_restarted_hub_waits_for_the_workers_that_hold_leases() {
          11 done s11 o1#2
          12 done s31 o3#1",
         "0 o3 waiting: no worker is connected
-         1 waiting: worker 00000000000000000000000001 has it and is not connected; it is queued again in 9 s
+         1 waiting: worker 00000000000000000000000001 has it and is not connected; if it does not come back, the action is queued again in 9 s
          2 adopted s11 o1#2
          3 lease s31 o3#1
          10 requeued o2#1 expired

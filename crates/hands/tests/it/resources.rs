@@ -22,7 +22,20 @@ fn counters_are_given_out_once_and_who_waits_is_told_for_what() {
     let state = |id: &str| json(&cluster.hands(&["status", "--json", id]).out)[0]["state"].clone();
     assert_eq!(state(&waits), "queued");
     let why = cluster.hands(&["why", &waits]);
-    assert!(why.code == 0 && why.out.starts_with("worker w has it"), "{why:?}");
+    let next = "waiting: worker w has it next, with 2 of 2 gpu in use and it needs 1\n";
+    assert_eq!((why.code, why.out.as_str()), (0, next), "{why:?}");
+    // Beyond what a worker takes ahead it is the hub that makes it wait.
+    let (second, third) = (begin("gpu=2"), begin("gpu=1"));
+    let why = cluster.hands(&["why", &second]).out;
+    assert_eq!(
+        why,
+        "waiting: worker w has it after 1 other, with 2 of 2 gpu in use and it needs 2\n"
+    );
+    let why = cluster.hands(&["why", &third]).out;
+    let queued = "waiting: the 1 worker that could take it has 2 of 2 gpu in use and it needs 1; \
+                  0 other actions of its kind are queued\n";
+    assert_eq!(why, queued);
+    assert_eq!(cluster.hands(&["cancel", &second, &third]).code, 0);
     // Others do not wait behind it.
     assert_eq!(cluster.run(&["--", "true"]).code, 0);
     assert_eq!(cluster.hands(&["cancel", &running[0]]).code, 0);
