@@ -210,6 +210,11 @@ impl Store {
         self.inner.ask(Request::FlushNow)?
     }
 
+    /// Roots of the trees that are staged, the most recently used first, `n` at most.
+    pub fn staged(&self, n: usize) -> Vec<Digest> {
+        self.inner.trees.roots(n)
+    }
+
     /// Whether two handles are of the same store.
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner) && Arc::ptr_eq(&self.threads, &other.threads)

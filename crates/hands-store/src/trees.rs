@@ -218,6 +218,18 @@ impl Trees {
         bases.into_iter().map(|(_, tree)| tree).collect()
     }
 
+    /// Roots of what is staged, the most recently used first.
+    pub(crate) fn roots(&self, n: usize) -> Vec<Digest> {
+        let state = lock(&self.state);
+        let ready = state.ready.values().filter(|tree| !tree.health.is_spoiled());
+        let mut roots: Vec<(u64, u64, Digest)> =
+            ready.map(|tree| (tree.used.load(Ordering::Relaxed), tree.id, tree.root)).collect();
+        drop(state);
+        roots.sort_unstable_by_key(|(used, id, _)| std::cmp::Reverse((*used, *id)));
+        roots.truncate(n);
+        roots.into_iter().map(|(_, _, root)| root).collect()
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         let state = lock(&self.state);
         state.ready.values().chain(&state.retired).map(|tree| tree.bytes).sum()

@@ -95,6 +95,11 @@ impl Core {
         };
         let fetches = slots.saturating_add(2);
         let now = Instant::now();
+        // What it had before it was started again is as good as new.
+        let mut recent = Lru::new();
+        for root in config.store.staged(HOLDS).into_iter().rev() {
+            recent.insert(root, (), 1);
+        }
         let core = Self {
             isolation: executor.isolation(),
             fetcher: Arc::new(Fetcher::new(
@@ -119,7 +124,7 @@ impl Core {
             effects: Vec::new(),
             next_heartbeat: now,
             next_look: now + LOOK,
-            recent: Lru::new(),
+            recent,
             recent_changed: false,
             drained: Vec::new(),
             done: false,

@@ -1,5 +1,7 @@
 //! The session with the hub: dialing, dialing again, and what is logged about it.
 
+mod absence;
+
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -13,13 +15,12 @@ use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use crate::output::{self, Outgoing};
+use absence::{Absence, Return};
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LAST_WAIT: Duration = Duration::from_secs(2);
 /// A hub that takes the connection and says nothing for this long is as good as gone.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How often an absent hub is mentioned.
-const MENTION: Duration = Duration::from_secs(60);
 
 /// The way to the hub, or the way towards it.
 pub(crate) struct Link {
@@ -27,16 +28,7 @@ pub(crate) struct Link {
     hub_name: String,
     state: State,
     wait: Duration,
-    lost: Option<Lost>,
-}
-
-/// A hub that is away.
-struct Lost {
-    since: Instant,
-    /// When that was last logged.
-    said: Instant,
-    /// Whether it was logged that the hub does not want us: that is news after "no connection".
-    is_refusal: bool,
+    absence: Absence,
 }
 
 enum State {
@@ -67,7 +59,7 @@ impl Link {
             hub_name,
             state: State::Waiting(Instant::now()),
             wait: FIRST_WAIT,
-            lost: None,
+            absence: Absence::default(),
         }
     }
 
@@ -136,31 +128,23 @@ impl Link {
         self.wait = (self.wait * 2).min(LAST_WAIT);
     }
 
-    /// A session works: says so if that is news.
+    /// A session works: says so.
     pub(crate) fn works(&mut self) {
         self.wait = FIRST_WAIT;
-        match self.lost.take() {
-            Some(lost) => {
-                let after = lost.since.elapsed();
+        match self.absence.ends(Instant::now()) {
+            Return::First => tracing::info!(hub = self.hub_name, "connected to the hub"),
+            Return::Again(after) => {
                 tracing::info!(hub = self.hub_name, ?after, "connected to the hub again");
             }
-            None => tracing::info!(hub = self.hub_name, "connected to the hub"),
         }
     }
 
-    /// One line when the hub is lost, one when it turns out to refuse, then one a minute.
+    /// The hub is away, or refuses: says so if that is news.
     pub(crate) fn mention(&mut self, status: &Status) {
-        let now = Instant::now();
         let is_refusal = is_refusal(status);
-        let say = self
-            .lost
-            .as_ref()
-            .is_none_or(|lost| now - lost.said >= MENTION || (is_refusal && !lost.is_refusal));
-        if !say {
+        if !self.absence.lost(Instant::now(), is_refusal) {
             return;
         }
-        let since = self.lost.as_ref().map_or(now, |lost| lost.since);
-        self.lost = Some(Lost { since, said: now, is_refusal });
         let (hub, why) = (self.hub_name.as_str(), words(status));
         if is_refusal {
             tracing::error!(hub, "the hub refuses this worker: {why}");

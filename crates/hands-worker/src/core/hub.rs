@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hands_proto::v1::{self, hub_message, worker_message};
 use hands_slots::{Input, LeaseId};
-use hands_types::limits::{HEARTBEAT, LEASE};
+use hands_types::limits::LEASE;
 use hands_types::{Attempt as Number, DigestFunction};
 use tokio::time::Instant;
 use tonic::Status;
@@ -109,7 +109,8 @@ impl Core {
         }
         self.link.works();
         self.session = Some(outgoing.clone());
-        self.next_heartbeat = Instant::now() + HEARTBEAT;
+        // At once: it says what is held here, and the first actions may be for that.
+        self.next_heartbeat = Instant::now();
         let lease =
             if welcome.lease_ms == 0 { LEASE } else { Duration::from_millis(welcome.lease_ms) };
         self.inputs.push_back(Input::SessionOpened { lease });
