@@ -17,6 +17,9 @@ use crate::trust::{Subject, Trust};
 pub(crate) use layer::AccessLayer;
 pub(crate) use table::{Method, method};
 
+/// How the paths of our own services begin.
+const OURS: &str = "/hands.v1.";
+
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Principal {
@@ -99,6 +102,17 @@ pub(crate) fn identify(
         .map_err(|error| Status::unauthenticated(format!("the token is {error}")))?;
     trust.note(Subject::Token(secret.id), connection);
     trust.registry().bearer(&secret).map(Principal::Bearer).ok_or_else(refuse)
+}
+
+/// What our own programs say to each other goes over TLS 1.3, where it goes over TLS: only engines' clients bring an older one.
+pub(crate) fn check_version(path: &str, connection: Option<&ConnectionInfo>) -> Result<(), Status> {
+    let tls = connection.and_then(|connection| connection.tls.as_ref());
+    if path.starts_with(OURS) && tls.is_some_and(|tls| tls.binding.is_none()) {
+        return Err(Status::permission_denied(
+            "hands.v1 is spoken over TLS 1.3 only; this connection has an older version",
+        ));
+    }
+    Ok(())
 }
 
 /// Whether somebody may call a method.

@@ -12,7 +12,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::count::Counted;
-use super::{check, identify, method};
+use super::{check, check_version, identify, method};
 use crate::metrics::Metrics;
 use crate::trust::Trust;
 
@@ -41,10 +41,11 @@ pub(crate) struct Access<S> {
 impl AccessLayer {
     fn admit(&self, request: &mut Request<Body>) -> Result<(), Status> {
         let method = method(request.uri().path());
+        let connection = request.extensions().get::<ConnectionInfo>();
+        check_version(request.uri().path(), connection)?;
         if method.is_some_and(|method| method.is_open) {
             return Ok(());
         }
-        let connection = request.extensions().get::<ConnectionInfo>();
         let principal = identify(self.trust.as_ref(), connection, request.headers())?;
         check(method, &principal)?;
         request.extensions_mut().insert(principal);
