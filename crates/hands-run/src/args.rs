@@ -335,6 +335,9 @@ pub struct WaitArgs {
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,
+    /// Write when it was waiting for what, for chrome://tracing or Perfetto
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub trace: Option<PathBuf>,
 }
 
 /// Follows an action as if it had been run here.
@@ -343,6 +346,9 @@ pub struct AttachArgs {
     /// The action's id, or its first characters
     #[arg(value_name = "ID")]
     pub id: String,
+    /// Write when it was waiting for what, for chrome://tracing or Perfetto
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub trace: Option<PathBuf>,
 }
 
 /// Brings an action's outputs here.

@@ -53,6 +53,8 @@ pub(crate) struct Span {
 pub(crate) struct Action {
     pub(crate) title: String,
     pub(crate) submitted: SystemTime,
+    /// Whether it was submitted before that, and only watched from then on.
+    pub(crate) watched: bool,
     /// When its result was here.
     pub(crate) result: Option<SystemTime>,
     /// When all that belongs to it was here, or it was left.
@@ -110,12 +112,21 @@ impl Trace {
 
     /// Begins an action that is about to be submitted.
     pub(crate) fn action(&self, title: &str) -> Flight<'_> {
-        let now = SystemTime::now();
+        self.flight(title, SystemTime::now(), false)
+    }
+
+    /// An action that was submitted before, perhaps by somebody else: it is watched since this invocation began.
+    pub(crate) fn watched(&self, title: &str) -> Flight<'_> {
+        self.flight(title, self.began, true)
+    }
+
+    fn flight(&self, title: &str, submitted: SystemTime, watched: bool) -> Flight<'_> {
         let action = self.path.is_some().then(|| Action {
             title: title.to_owned(),
-            submitted: now,
+            submitted,
+            watched,
             result: None,
-            ended: now,
+            ended: submitted,
             id: String::new(),
             worker: String::new(),
             cached: false,

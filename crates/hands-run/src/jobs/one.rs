@@ -19,6 +19,7 @@ use crate::out::Out;
 use crate::signals::Signals;
 use crate::streams::Streams;
 use crate::terminal::session;
+use crate::trace::{Trace, traced};
 use crate::{report, run, verdict};
 
 /// How long a running action's stream is silent before what it has so far counts as printed.
@@ -46,12 +47,16 @@ pub async fn fetch(args: FetchArgs, front: &FrontEnd) -> u8 {
 
 /// Waits for actions; the exit code is the first one that is not 0, as `run` would have it.
 pub async fn wait(args: WaitArgs, front: &FrontEnd) -> u8 {
-    passed(try_wait(&args, front).await, front)
+    let path = args.trace.as_deref();
+    let waited = traced(path, "wait", front, async |trace| try_wait(&args, front, trace).await);
+    passed(waited.await, front)
 }
 
 /// Follows an action as if it had been run here.
 pub async fn attach(args: AttachArgs, front: &FrontEnd) -> u8 {
-    passed(try_attach(&args, front).await, front)
+    let path = args.trace.as_deref();
+    let left = traced(path, "attach", front, async |trace| try_attach(&args, front, trace).await);
+    passed(left.await, front)
 }
 
 fn passed(result: Result<u8, RunError>, front: &FrontEnd) -> u8 {
@@ -123,8 +128,11 @@ fn why_sentence(job: &hands_client::proto::Job) -> String {
     let attempt =
         if job.attempt > 1 { format!(", attempt {}", job.attempt) } else { String::new() };
     match job.state() {
-        JobState::Queued if job.waiting.is_empty() => "waiting: it is about to start".to_owned(),
-        JobState::Queued => format!("{}{attempt}", job.waiting),
+        // Running as far as anybody knows, but its worker is away.
+        JobState::Queued | JobState::Running if !job.waiting.is_empty() => {
+            format!("{}{attempt}", job.waiting)
+        }
+        JobState::Queued => "waiting: it is about to start".to_owned(),
         JobState::Running => {
             format!("nothing: it has been running for {} on {}{attempt}", time(job), job.worker)
         }
@@ -201,19 +209,22 @@ impl LogPrinter {
     }
 }
 
-async fn try_wait(args: &WaitArgs, front: &FrontEnd) -> Result<u8, RunError> {
+async fn try_wait(args: &WaitArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, RunError> {
     let mut signals = Signals::listen().map_err(RunError::Terminal)?;
-    let cluster = front.connect("wait").await?;
+    let cluster = trace.span("connecting", front.connect("wait")).await?;
     let mut code = exit::OK;
     for id in &args.id {
         let title = cluster.get(id).await?.title;
+        let mut flight = trace.watched(&title);
         let job = cluster.follow(id, Logs::No).await?;
         let result = tokio::select! {
             result = job.wait() => result?,
             // Whoever waits only watches: the action goes on without them.
             caught = signals.next() => return Ok(caught.exit_code()),
         };
+        flight.has_result(&result);
         let verdict = verdict::of(&result, &[]);
+        flight.ends(&verdict);
         if args.json {
             let map = report::result(&result, &verdict, &title);
             front.out.data_line(&Value::from(map).to_string())?;
@@ -227,10 +238,11 @@ async fn try_wait(args: &WaitArgs, front: &FrontEnd) -> Result<u8, RunError> {
     Ok(code)
 }
 
-async fn try_attach(args: &AttachArgs, front: &FrontEnd) -> Result<u8, RunError> {
+async fn try_attach(args: &AttachArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, RunError> {
     let mut signals = Signals::listen().map_err(RunError::Terminal)?;
-    let cluster = front.connect("attach").await?;
+    let cluster = trace.span("connecting", front.connect("attach")).await?;
     let known = cluster.get(&args.id).await?;
+    let mut flight = trace.watched(&known.title);
     let mut job = cluster.follow(&known.id, Logs::Live).await?;
     let ended = if known.has_terminal && known.state() != JobState::Done {
         // A session that somebody else began: it needs a terminal here, too.
@@ -245,11 +257,13 @@ async fn try_attach(args: &AttachArgs, front: &FrontEnd) -> Result<u8, RunError>
         Ended::Left(caught) => return Ok(caught.exit_code()),
         Ended::Closed => return Ok(exit::OK),
     };
+    flight.has_result(&result);
     let mut verdict = verdict::of(&result, &[]);
     if let (Some(caught), verdict::End::Cancelled) = (cancelled, verdict.end) {
         verdict.code = caught.exit_code();
         verdict.sentence = None;
     }
+    flight.ends(&verdict);
     run::tell(front, &result, &verdict);
     Ok(verdict.code)
 }

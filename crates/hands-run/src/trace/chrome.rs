@@ -108,7 +108,7 @@ impl Events {
         self.span(pid, tid, &action.title, action.submitted, action.ended, arguments(action));
         let result = action.result.unwrap_or(action.ended);
         let stages = stages(action);
-        if let Some((_, first, _)) = stages.first() {
+        if let Some((_, first, _)) = stages.first().filter(|_| !action.watched) {
             self.span(pid, tid, "submitting", action.submitted, *first, json!({}));
         }
         let mut last = action.submitted;
@@ -167,7 +167,8 @@ struct Slot<'a> {
 
 /// The stages of an action by this machine's clock. Hub and worker have clocks of their own: what would lie before the
 /// submission or after the result is moved by the difference. An action that somebody else had submitted before, or
-/// whose result was recorded before, has stages that do not fit at all; the part that does is shown.
+/// whose result was recorded before, has stages that do not fit at all; the part that does is shown. Of one that is only
+/// watched nothing is moved: it may have ended long before.
 fn stages(action: &Action) -> Vec<(&'static str, SystemTime, SystemTime)> {
     let (first, last) = (action.submitted, action.result.unwrap_or(action.ended));
     let (Some(from), Some(to)) = (action.stages.first(), action.stages.last()) else {
@@ -178,7 +179,8 @@ fn stages(action: &Action) -> Vec<(&'static str, SystemTime, SystemTime)> {
     }
     let early = first.duration_since(from.from).unwrap_or_default();
     let late = to.to.duration_since(last).unwrap_or_default();
-    let fits = to.to.duration_since(from.from).ok() <= last.duration_since(first).ok();
+    let fits =
+        !action.watched && to.to.duration_since(from.from).ok() <= last.duration_since(first).ok();
     let moved = |time: SystemTime| {
         let time = match fits {
             true if early > Duration::ZERO => time.checked_add(early),

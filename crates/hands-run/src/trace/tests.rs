@@ -25,6 +25,7 @@ fn action(title: &str, submitted: i64, result: i64, skew: i64) -> Action {
     Action {
         title: title.to_owned(),
         submitted: at(submitted),
+        watched: false,
         result: Some(at(result)),
         ended: at(result + 5),
         id: format!("id-{title}"),
