@@ -7,8 +7,11 @@ use std::net::TcpStream;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use crate::home::{Home, Ran, ran};
-use crate::processes::{Server, address, level};
+use hands_types::Role;
+
+use crate::doors::{Doors, Tunnel};
+use crate::home::{Ran, ran};
+use crate::processes::Server;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: u8 = 4;
@@ -23,29 +26,30 @@ const MOST: u64 = 160 << 20;
 
 /// A hub with a worker, and a batch of a client that means well.
 struct Cluster {
-    home: Home,
+    doors: Doors,
+    /// Where bytes are sent that the hub finds in its HTTP/2.
     address: String,
-    hub: Server,
+    _tunnel: Option<Tunnel>,
     _worker: Server,
 }
 
 impl Cluster {
-    fn new() -> Self {
-        let home = Home::new();
-        let listen = ["hub", "--listen", "127.0.0.1:0", "--insecure-loopback"];
-        let (hub, line) = Server::start(&home, &listen, "the hub serves");
-        let address = address(&line);
-        let level = level(&home);
-        let worker = ["worker", &address, "--isolation", &level];
-        let (worker, _) = Server::start(&home, &worker, "connected to the hub");
-        Self { home, address, hub, _worker: worker }
+    /// Over a loopback that is open to all, or with a certificate that may submit.
+    fn new(secured: bool) -> Self {
+        let doors = Doors::new(secured);
+        let worker = doors.worker("good", &[]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let evil = runtime.block_on(doors.enrol("evil", Role::Submit));
+        let tunnel = evil.map(|identity| Tunnel::new(&doors.address, &identity));
+        let address = tunnel.as_ref().map_or(&doors.address, |tunnel| &tunnel.address).clone();
+        Self { doors, address, _tunnel: tunnel, _worker: worker }
     }
 
     fn batch(&self) -> Child {
-        let mut arguments = vec!["batch", "--cluster", &self.address, "--", "echo {}", ":::"];
+        let mut arguments = vec!["batch", "--cluster", &self.doors.cluster, "--", "echo {}", ":::"];
         let numbers: Vec<String> = (0..40).map(|n| n.to_string()).collect();
         arguments.extend(numbers.iter().map(String::as_str));
-        self.home.start(&arguments)
+        self.doors.home.start(&arguments)
     }
 
     /// Does its worst while a batch runs; gives what the hub grew by.
@@ -60,7 +64,7 @@ impl Cluster {
 
     /// The most memory that the hub ever had, bytes.
     fn memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.hub.0.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.doors.hub.0.id())).unwrap();
         let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
     }
@@ -141,7 +145,16 @@ const SESSION: &str = "/hands.v1.Workers/Session";
 
 #[test]
 fn bytes_that_are_no_call_end_their_own_connection_only() {
-    let cluster = Cluster::new();
+    no_calls(false);
+}
+
+#[test]
+fn bytes_that_are_no_call_end_their_own_connection_only_over_tls() {
+    no_calls(true);
+}
+
+fn no_calls(secured: bool) {
+    let cluster = Cluster::new(secured);
     let grew = cluster.beside(|address| {
         // Nothing, half a preface, and half of the frame that follows: all are hung up on in the same ten seconds.
         let waiting: Vec<TcpStream> = [&b""[..], &PREFACE[..12], &[PREFACE, &[0, 0]].concat()]
@@ -165,18 +178,47 @@ fn bytes_that_are_no_call_end_their_own_connection_only() {
             send(&mut stream, &bytes);
             hung_up(&mut stream);
         }
+        if secured {
+            // Before there is any TLS: silence, the beginning of a hello, and what is none.
+            let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+            let slow: Vec<TcpStream> = [&b""[..], &hello[..], &hello[..3]]
+                .iter()
+                .cycle()
+                .take(90)
+                .map(|bytes| {
+                    let mut stream = connect(&cluster.doors.address);
+                    stream.write_all(bytes).unwrap();
+                    stream
+                })
+                .collect();
+            let mut plain = connect(&cluster.doors.address);
+            send(&mut plain, PREFACE);
+            for mut stream in slow.into_iter().chain([plain]) {
+                let waited = hung_up(&mut stream);
+                assert!(waited < Duration::from_secs(30), "{waited:?}");
+            }
+        }
         for mut stream in waiting {
             let waited = hung_up(&mut stream);
             assert!(waited < Duration::from_secs(30), "{waited:?}");
         }
     });
     assert!(grew < MOST, "grew by {grew}");
-    assert_eq!(cluster.hub.stop(), Some(0));
+    assert_eq!(cluster.doors.hub.stop(), Some(0));
 }
 
 #[test]
 fn floods_of_streams_headers_resets_and_pings_are_bounded() {
-    let cluster = Cluster::new();
+    floods(false);
+}
+
+#[test]
+fn floods_of_streams_headers_resets_and_pings_are_bounded_over_tls() {
+    floods(true);
+}
+
+fn floods(secured: bool) {
+    let cluster = Cluster::new(secured);
     // Ten thousand calls that are never finished, in spite of what the hub allows.
     let grew = cluster.beside(|address| {
         let mut stream = open(address);
@@ -223,12 +265,21 @@ fn floods_of_streams_headers_resets_and_pings_are_bounded() {
         }
     });
     assert!(grew < MOST, "resets and pings: grew by {grew}");
-    assert_eq!(cluster.hub.stop(), Some(0));
+    assert_eq!(cluster.doors.hub.stop(), Some(0));
 }
 
 #[test]
 fn messages_that_are_too_large_or_never_end_cost_their_sender_only() {
-    let cluster = Cluster::new();
+    endless_messages(false);
+}
+
+#[test]
+fn messages_that_are_too_large_or_never_end_cost_their_sender_only_over_tls() {
+    endless_messages(true);
+}
+
+fn endless_messages(secured: bool) {
+    let cluster = Cluster::new(secured);
     let grew = cluster.beside(|address| {
         // Four GiB are announced; and then a byte now and then. Both stay open while the others work.
         let announced = [0, 0xff, 0xff, 0xff, 0xff];
@@ -251,5 +302,5 @@ fn messages_that_are_too_large_or_never_end_cost_their_sender_only() {
         }
     });
     assert!(grew < MOST, "grew by {grew}");
-    assert_eq!(cluster.hub.stop(), Some(0));
+    assert_eq!(cluster.doors.hub.stop(), Some(0));
 }

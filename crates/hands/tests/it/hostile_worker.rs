@@ -1,17 +1,17 @@
 //! A worker that never means well, against the real hub, while a batch of others runs: it takes leases and answers them
 //! wrongly, and answers what it was never asked.
 
-use hands_link::Address;
+use hands_link::{Address, Identity};
 use hands_proto::v1::worker_message::Kind;
 use hands_proto::v1::workers_client::WorkersClient;
 use hands_proto::{reapi, rpc, v1};
-use hands_types::{DigestFunction, OperationId, WorkerId};
+use hands_types::{DigestFunction, OperationId, Role, WorkerId};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use crate::home::{Home, json, ran};
-use crate::processes::{Server, address, level};
+use crate::doors::Doors;
+use crate::home::{json, ran};
 
 const SHA256: DigestFunction = DigestFunction::Sha256;
 
@@ -22,8 +22,8 @@ struct Session {
 }
 
 impl Session {
-    async fn open(cluster: &str, hello: v1::Hello) -> Self {
-        let channel = hands_link::connect(&cluster.parse::<Address>().unwrap());
+    async fn open(way: &Address, hello: v1::Hello) -> Self {
+        let channel = hands_link::connect(way);
         let (out, messages) = mpsc::channel(16);
         let mut client = WorkersClient::new(channel)
             .max_encoding_message_size(usize::MAX)
@@ -80,12 +80,14 @@ fn is_too_large(code: Code) -> bool {
     matches!(code, Code::OutOfRange | Code::Cancelled)
 }
 
-fn hello(number: u128) -> v1::Hello {
+/// A Hello of a worker with this number, or of the one that it has to be.
+fn hello(evil: Option<&Identity>, number: u128) -> v1::Hello {
+    let id = evil.map_or(WorkerId::from_parts(1, number), |evil| WorkerId(evil.member.0));
     let property =
         |name: &str, value: &str| v1::Property { name: name.into(), value: value.into() };
     v1::Hello {
         protocol: Some(v1::Protocol { low: 1, high: 1, ..Default::default() }),
-        worker_id: WorkerId::from_parts(1, number).to_string(),
+        worker_id: id.to_string(),
         name: "evil".to_owned(),
         properties: vec![
             property("OSFamily", "linux"),
@@ -111,25 +113,42 @@ fn output(id: Option<v1::AttemptId>, offset: u64, data: Vec<u8>) -> Kind {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn it_reaches_no_invocation_but_those_it_was_given() {
-    let home = Home::new();
-    let listen = ["hub", "--listen", "127.0.0.1:0", "--insecure-loopback"];
-    let (hub, line) = Server::start(&home, &listen, "the hub serves");
-    let cluster = address(&line);
-    let level = level(&home);
-    let good = ["worker", &cluster, "--name", "good", "--tag", "safe", "--isolation", &level];
-    let (worker, _) = Server::start(&home, &good, "connected to the hub");
+    does_its_worst(false).await;
+}
+
+/// The same by one that joined as everybody does, and can be no other than itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn it_reaches_no_invocation_with_a_certificate_over_tls() {
+    does_its_worst(true).await;
+}
+
+async fn does_its_worst(secured: bool) {
+    let doors = Doors::new(secured);
+    let evil_one = doors.enrol("evil", Role::Worker).await;
+    let evil_one = evil_one.as_ref();
+    let way = doors.way(evil_one);
+    let hello = |number| hello(evil_one, number);
+    let (home, cluster) = (&doors.home, &doors.cluster);
+    let worker = doors.worker("good", &["--tag", "safe"]);
+    if secured {
+        // Whose it says to be stands in its certificate.
+        let good = json(&home.run(&["workers", "--cluster", cluster, "--json"]).out).remove(0);
+        let posing = v1::Hello { worker_id: good["id"].as_str().unwrap().into(), ..hello(66) };
+        let ended = Session::open(&way, posing).await.ended().await;
+        assert!(matches!(ended, Code::PermissionDenied | Code::Unauthenticated), "{ended:?}");
+    }
     let numbers: Vec<String> = (0..60).map(|n| n.to_string()).collect();
     let mut arguments =
-        vec!["batch", "--cluster", &cluster, "--tag", "safe", "--", "echo {}", ":::"];
+        vec!["batch", "--cluster", cluster, "--tag", "safe", "--", "echo {}", ":::"];
     arguments.extend(numbers.iter().map(String::as_str));
     let batch = home.start(&arguments);
-    let held = ["run", "--cluster", &cluster, "--tag", "safe", "-d", "--", "sh", "-c", "sleep 600"];
+    let held = ["run", "--cluster", cluster, "--tag", "safe", "-d", "--", "sh", "-c", "sleep 600"];
     let held = home.run(&held);
     assert_eq!(held.code, 0, "{held:?}");
     let held = held.out.trim();
 
     // Results, output and signs of life for what it does not have: unknown, made up, and another worker's.
-    let mut evil = Session::open(&cluster, hello(66)).await;
+    let mut evil = Session::open(&way, hello(66)).await;
     let unknown = OperationId::from_parts(7, 7).to_string();
     for operation in [unknown.as_str(), held] {
         for attempt in [0, 1, 2, u32::MAX] {
@@ -143,12 +162,12 @@ async fn it_reaches_no_invocation_but_those_it_was_given() {
             evil.say(Kind::HandBack(back)).await;
         }
     }
-    let state = json(&home.run(&["status", "--cluster", &cluster, "--json", held]).out);
+    let state = json(&home.run(&["status", "--cluster", cluster, "--json", held]).out);
     assert_eq!((&state[0]["state"], &state[0]["worker"]), (&"running".into(), &"good".into()));
 
     // What it was given: outputs that nobody has, a wrong digest of the output, a size that is not true, and each result
     // twice. None counts; who means well and comes later does the action.
-    let trapped = ["run", "--cluster", &cluster, "--tag", "trap", "--", "echo", "honest"];
+    let trapped = ["run", "--cluster", cluster, "--tag", "trap", "--", "echo", "honest"];
     let trapped = home.start(&trapped);
     let ghost = hands_tree::hash(SHA256, b"nobody has this");
     let file =
@@ -174,31 +193,28 @@ async fn it_reaches_no_invocation_but_those_it_was_given() {
         assert!(evil.refused(&id).await && evil.refused(&id).await);
     }
     drop(evil);
-    let late = ["worker", &cluster, "--name", "late", "--tag", "trap", "--isolation", &level];
-    let state = home.work().join("late");
-    let late = [&late[..], &["--state", state.to_str().unwrap()]].concat();
-    let (late, _) = Server::start(&home, &late, "connected to the hub");
+    let late = doors.worker("late", &["--tag", "trap"]);
     let ended =
         ran(tokio::task::spawn_blocking(|| trapped.wait_with_output().unwrap()).await.unwrap());
     assert_eq!((ended.code, ended.out.as_str()), (0, "honest\n"), "{ended:?}");
     assert_eq!(late.stop(), Some(0));
 
     // Output with a hole ends the session; so do a second Hello and a stream that there is not.
-    let mut evil = Session::open(&cluster, hello(66)).await;
-    let mut next = home.start(&["run", "--cluster", &cluster, "--tag", "pit", "--", "true"]);
+    let mut evil = Session::open(&way, hello(66)).await;
+    let mut next = home.start(&["run", "--cluster", cluster, "--tag", "pit", "--", "true"]);
     let lease = evil.lease().await;
     evil.say(output(lease.id.clone(), 1 << 40, vec![0; 10])).await;
     assert_eq!(evil.ended().await, Code::InvalidArgument);
-    let second = Session::open(&cluster, hello(67)).await;
+    let second = Session::open(&way, hello(67)).await;
     second.say(Kind::Hello(hello(67))).await;
     assert_eq!(second.ended().await, Code::InvalidArgument);
 
     // Too large a Hello, and too large a piece; a flood of output beyond the window, acknowledged or not.
     let giant = v1::Hello { name: "x".repeat(40 << 20), ..hello(68) };
-    assert!(is_too_large(Session::open(&cluster, giant).await.ended().await));
+    assert!(is_too_large(Session::open(&way, giant).await.ended().await));
     let many = v1::Hello { attempts: vec![v1::AttemptId::default(); 20_000], ..hello(69) };
-    assert_eq!(Session::open(&cluster, many).await.ended().await, Code::InvalidArgument);
-    let mut evil = Session::open(&cluster, hello(66)).await;
+    assert_eq!(Session::open(&way, many).await.ended().await, Code::InvalidArgument);
+    let mut evil = Session::open(&way, hello(66)).await;
     let lease = evil.lease().await;
     let piece = vec![b'x'; 1 << 20];
     for n in 0..64_u64 {
@@ -207,7 +223,7 @@ async fn it_reaches_no_invocation_but_those_it_was_given() {
     evil.say(output(lease.id.clone(), 64 << 20, vec![0; 20 << 20])).await;
     assert!(is_too_large(evil.ended().await));
     // It claims all the slots that there can be and reads nothing of what it is answered, to no end.
-    let deaf = Session::open(&cluster, v1::Hello { slots: u32::MAX, ..hello(70) }).await;
+    let deaf = Session::open(&way, v1::Hello { slots: u32::MAX, ..hello(70) }).await;
     let id = Some(v1::AttemptId { operation: unknown, attempt: 1 });
     while !deaf.out.is_closed() {
         deaf.say(output(id.clone(), 0, Vec::new())).await;
@@ -219,11 +235,11 @@ async fn it_reaches_no_invocation_but_those_it_was_given() {
         ran(tokio::task::spawn_blocking(|| batch.wait_with_output().unwrap()).await.unwrap());
     assert_eq!((ended.code, ended.out.lines().count()), (0, 60), "{ended:?}");
     assert!(!ended.out.contains("forged"), "{ended:?}");
-    assert_eq!(home.run(&["cancel", "--cluster", &cluster, held]).code, 0);
-    let status = std::fs::read_to_string(format!("/proc/{}/status", hub.0.id())).unwrap();
+    assert_eq!(home.run(&["cancel", "--cluster", cluster, held]).code, 0);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", doors.hub.0.id())).unwrap();
     let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
     let peak: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
     assert!(peak < 300 << 10, "the hub had {peak} KiB");
     assert_eq!(worker.stop(), Some(0));
-    assert_eq!(hub.stop(), Some(0));
+    assert_eq!(doors.hub.stop(), Some(0));
 }

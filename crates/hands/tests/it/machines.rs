@@ -171,6 +171,10 @@ impl Program {
         self.seen.iter().filter(|line| line.contains(word)).count()
     }
 
+    pub(crate) const fn child(&self) -> &Child {
+        &self.child
+    }
+
     pub(crate) fn ends(&mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap()
     }

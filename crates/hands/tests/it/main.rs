@@ -1,5 +1,6 @@
 //! The program as people meet it: real processes, real actions, each test with a home of its own.
 
+mod absences;
 mod agent_life;
 mod bad_input;
 mod batch;
@@ -8,6 +9,7 @@ mod batch_forms;
 mod cluster;
 mod clusters;
 mod crashes;
+mod doors;
 mod durability;
 mod engines;
 mod escapes;
@@ -18,6 +20,8 @@ mod hostile_client;
 mod hostile_worker;
 mod jobs;
 mod killable;
+#[cfg(target_os = "linux")]
+mod lease_times;
 mod leftovers;
 mod lending;
 mod looks;
@@ -33,11 +37,14 @@ mod processes;
 mod promises;
 mod resources;
 mod run;
+mod scheduling;
 mod server;
 mod signals;
 mod small_disk;
 mod surroundings;
 mod terminal;
+#[cfg(target_os = "linux")]
+mod tls;
 mod top;
 mod trace;
 mod trust;

@@ -63,10 +63,30 @@ impl Marks {
     /// Waits until so many commands were started in all.
     pub(crate) fn wait_for(&mut self, n: usize) {
         while self.seen.values().sum::<usize>() < n {
-            // Beyond every time that a lease or a client has: then nothing will ever come.
-            let word = self.words.recv_timeout(Duration::from_secs(100)).expect("it stands still");
-            *self.seen.entry(word).or_default() += 1;
+            self.next();
         }
+    }
+
+    /// Waits for the next word.
+    pub(crate) fn next(&mut self) -> String {
+        // Beyond every time that a lease or a client has: then nothing will ever come.
+        let word = self.words.recv_timeout(Duration::from_secs(100)).expect("it stands still");
+        *self.seen.entry(word.clone()).or_default() += 1;
+        word
+    }
+
+    /// An empty file that actions can read, there before any worker is started: what is written to it later changes what
+    /// they read, and nothing of what workers say of their root.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        // Below a directory of its own: of what is exposed workers look at the first level.
+        let directory = self.directory.join("files");
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join(name);
+        fs::write(&path, "").unwrap();
+        for (path, mode) in [(&directory, 0o755), (&path, 0o644)] {
+            fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        }
+        path
     }
 
     /// Lets time pass, in which words may come.

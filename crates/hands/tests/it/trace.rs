@@ -1,6 +1,7 @@
 //! `--trace FILE`: the file that viewers load, after work, after failure and after Ctrl-C.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -70,6 +71,46 @@ fn a_batch_has_every_command_and_no_more_rows_than_slots() {
         .map(|e| e["tid"].as_u64().unwrap())
         .collect();
     assert!(u64::try_from(rows.len()).unwrap() <= slots, "{rows:?} of {slots}");
+}
+
+#[test]
+fn attach_and_wait_show_what_they_saw_of_actions_that_others_began() {
+    let home = Home::new().warm();
+    let begin = |script: &str| {
+        let begun = home.run(&["run", "-d", "--", "sh", "-c", script]);
+        assert_eq!(begun.code, 0, "{begun:?}");
+        begun.out.trim().to_owned()
+    };
+    let (first, second) = (begin("sleep 0.5; exit 3"), begin("sleep 0.6"));
+    let watched = home.run(&["attach", "--trace", "a.json", &first]);
+    assert_eq!(watched.code, 3, "{watched:?}");
+    let watched = home.run(&["wait", "--trace", "w.json", &first, &second]);
+    assert_eq!(watched.code, 3, "{watched:?}");
+    let attached = spans(&home, "a.json");
+    assert_eq!(named(&attached, "hands attach").len(), 1, "{attached:#?}");
+    assert_eq!(named(&attached, "executing").len(), 2, "{attached:#?}");
+    let action = attached.iter().find(|e| e["args"]["id"] == first.as_str()).unwrap();
+    assert_eq!(action["args"]["exit_code"], 3, "{action}");
+    let waited = spans(&home, "w.json");
+    assert_eq!(named(&waited, "hands wait").len(), 1, "{waited:#?}");
+    let all = waited.iter().filter(|e| e["cat"] == "client" && e["args"]["id"].is_string());
+    assert_eq!(all.count(), 2, "{waited:#?}");
+    // Nothing happened outside of what was watched: the first had ended before.
+    let again = home.run(&["wait", "--trace", "again.json", &first]);
+    assert_eq!(again.code, 3, "{again:?}");
+    let again = spans(&home, "again.json");
+    assert!(named(&again, "executing").is_empty(), "{again:#?}");
+    // Whoever ends it sees that, too.
+    let long = begin("echo begun; exec sleep 1000");
+    let mut attached = home.start(&["attach", "--trace", "ended.json", &long]);
+    let mut line = String::new();
+    BufReader::new(attached.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    signal(&attached, Signal::INT);
+    let left = ran(attached.wait_with_output().unwrap());
+    assert_eq!((line.as_str(), left.code), ("begun\n", 130), "{left:?}");
+    let ended = spans(&home, "ended.json");
+    let action = ended.iter().find(|e| e["args"]["id"] == long.as_str()).unwrap();
+    assert_eq!(action["args"]["end"], "cancelled", "{action}");
 }
 
 #[test]
