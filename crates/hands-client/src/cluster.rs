@@ -265,12 +265,20 @@ impl Cluster {
         self.answer("its state", client.info(self.request(InfoRequest::default())).await)
     }
 
-    /// The host roots of workers that could take an action with this platform, the most offered first.
-    pub(crate) async fn host_roots(&self, platform: &Platform) -> Result<Vec<String>, ClientError> {
+    /// The host roots of workers that could take an action with this platform, the most offered first. Where there are none
+    /// yet, one that comes is waited for.
+    pub(crate) async fn host_roots(
+        &self,
+        platform: &Platform,
+        wait: Duration,
+    ) -> Result<Vec<String>, ClientError> {
         let pairs = platform.properties().iter();
         let platform =
             pairs.map(|(name, value)| Property { name: name.clone(), value: value.clone() });
-        let request = InfoRequest { platform: platform.collect() };
+        let request = InfoRequest {
+            platform: platform.collect(),
+            wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
+        };
         let mut client = JobsClient::new(self.channel());
         let reply = client.info(self.request(request)).await;
         Ok(self.answer("what its workers offer", reply)?.host_roots)

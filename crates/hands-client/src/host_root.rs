@@ -9,38 +9,29 @@ use crate::{Caching, ClientError, Cluster, ClusterKind, JobSpec};
 
 /// How long a worker that could take the action is waited for, as when an agent's own is about to say hello.
 const PATIENCE: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(20);
 
 impl Cluster {
     /// Gives an action whose result may be recorded the host root of the workers that could run it, the most offered one, so
     /// that it runs nowhere else and one machine's result is never served for another's. Nothing to do for an action that
     /// has one, whose root is made of layers, or that goes to an engine of somebody else's, which gives its own platform
-    /// a meaning. Where no worker that could take it comes within 5 s, the action is not cached: nobody can tell yet what
-    /// its key is.
-    pub async fn name_host_root(&self, spec: &mut JobSpec) -> Result<(), ClientError> {
+    /// a meaning. Where no worker that could take it comes within 5 s, the action is not cached, because nobody can tell
+    /// yet what its key is; the sentence for its user that says so is returned.
+    pub async fn name_host_root(
+        &self,
+        spec: &mut JobSpec,
+    ) -> Result<Option<&'static str>, ClientError> {
         if !needs_host_root(self, spec) {
-            return Ok(());
+            return Ok(None);
         }
-        let asked = tokio::time::timeout(PATIENCE, async {
-            loop {
-                let mut roots = self.host_roots(&spec.platform).await?;
-                if !roots.is_empty() {
-                    return Ok::<_, ClientError>(roots.swap_remove(0));
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
-        });
-        match asked.await {
-            Ok(root) => add(&mut spec.platform, root?),
-            Err(_) => {
-                tracing::warn!(
-                    command = spec.title,
-                    "no worker could take the action yet: its result is not cached"
-                );
-                spec.caching = Caching::Uncached;
-            }
+        let mut roots = self.host_roots(&spec.platform, PATIENCE).await?;
+        if roots.is_empty() {
+            spec.caching = Caching::Uncached;
+            return Ok(Some(
+                "no worker is there that could take it, so its result will not be cached",
+            ));
         }
-        Ok(())
+        add(&mut spec.platform, roots.swap_remove(0));
+        Ok(None)
     }
 }
 

@@ -70,6 +70,7 @@ pub struct Job {
     id: String,
     action: Option<Digest>,
     operations: Operations,
+    note: Option<&'static str>,
     /// Why it waits, as it was said last.
     waiting: String,
     logs: [Log; 2],
@@ -119,12 +120,17 @@ impl Cluster {
     /// of a worker's own files becomes part of its key first, where its result may be recorded
     /// ([`Cluster::name_host_root`]).
     pub async fn submit(&self, mut spec: JobSpec) -> Result<Job, ClientError> {
-        match self.kind() {
+        let note = match self.kind() {
             ClusterKind::Agent | ClusterKind::Hub => self.name_host_root(&mut spec).await?,
-            ClusterKind::Engine => add_fixed_environment(&mut spec),
-        }
+            ClusterKind::Engine => {
+                add_fixed_environment(&mut spec);
+                None
+            }
+        };
         let encoded = spec.encode(self.function())?;
-        self.submit_encoded(spec, encoded).await
+        let mut job = self.submit_encoded(spec, encoded).await?;
+        job.note = note;
+        Ok(job)
     }
 
     /// Submits an action whose messages were encoded before. Submitting the same encoded job twice is one submission. One
@@ -181,6 +187,7 @@ impl Job {
             id,
             action,
             operations,
+            note: None,
             waiting: String::new(),
             logs,
             stage: Stage::Unknown,
@@ -195,6 +202,11 @@ impl Job {
     /// The operation's id; empty before [`Event::Queued`] of a new submission.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// What its user should know about the way it was submitted: a sentence.
+    pub fn note(&self) -> Option<&'static str> {
+        self.note
     }
 
     /// The action's digest, where it is known.

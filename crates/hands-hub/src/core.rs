@@ -95,9 +95,16 @@ pub(crate) struct CoreHandle {
     events: mpsc::Sender<Event>,
     /// From destructors, which can't wait. At most one for each stream that was open.
     urgent: mpsc::UnboundedSender<Event>,
+    /// How many sessions of workers were opened.
+    openings: watch::Receiver<u64>,
 }
 
 impl CoreHandle {
+    /// Changes when a worker opens a session.
+    pub(crate) fn openings(&self) -> watch::Receiver<u64> {
+        self.openings.clone()
+    }
+
     /// Sends an event. False if the hub has ended.
     pub(crate) async fn send(&self, event: Event) -> bool {
         self.events.send(event).await.is_ok()
@@ -175,6 +182,7 @@ pub(crate) struct Core {
     /// The same for what may wait.
     events: mpsc::WeakSender<Event>,
     activity: watch::Sender<Activity>,
+    openings: watch::Sender<u64>,
     /// While what was queued before a restart is still being read.
     restoring: Option<Box<restore::Restoring>>,
 }
@@ -214,6 +222,7 @@ impl Core {
     pub(crate) fn start(config: CoreConfig, parts: Parts) -> Result<CoreHandle, HubError> {
         let (events, requests) = mpsc::channel(QUEUE);
         let (urgent, urgent_requests) = mpsc::unbounded_channel();
+        let (openings, opened) = watch::channel(0);
         let mut core = Self {
             sched: Scheduler::new(config.scheduler.clone()),
             config,
@@ -243,9 +252,10 @@ impl Core {
             urgent: urgent.downgrade(),
             events: events.downgrade(),
             activity: parts.activity,
+            openings,
             restoring: None,
         };
-        let handle = CoreHandle { events, urgent };
+        let handle = CoreHandle { events, urgent, openings: opened };
         core.restore_first(&handle)?;
         core.flush();
         crate::task::spawn("hub-core", run(core, requests, urgent_requests));

@@ -1,12 +1,14 @@
 //! `hands.v1.Jobs`: what people ask about actions and workers, and the way into a running action.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hands_proto::v1::jobs_server::Jobs;
 use hands_proto::{unpack, v1};
 use hands_sched::Needs;
 use hands_types::id::ID_LENGTH;
 use hands_types::{OperationId, Platform};
+use tokio::time::{Instant, timeout_at};
 use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -28,6 +30,8 @@ const OVERVIEW: usize = 50;
 const PREFIX: usize = 4;
 /// Ids that are named when a prefix fits several.
 const NAMED: usize = 8;
+/// Longest time that a worker is waited for.
+const INFO_WAIT: Duration = Duration::from_secs(30);
 /// Largest piece of input that is passed on as one message.
 const INPUT_PIECE: usize = 64 << 10;
 
@@ -38,13 +42,24 @@ impl Jobs for JobsService {
         request: Request<v1::InfoRequest>,
     ) -> Result<Response<v1::InfoReply>, Status> {
         let hub = &self.0;
-        let asked = request.into_inner().platform.into_iter().map(|p| (p.name, p.value)).collect();
+        let request = request.into_inner();
+        let until = Instant::now() + Duration::from_millis(request.wait_ms.into()).min(INFO_WAIT);
+        let asked = request.platform.into_iter().map(|p| (p.name, p.value)).collect();
         let needs = Needs::from_platform(&Platform::new(asked))
             .map_err(|e| Status::invalid_argument(e.to_string()))?;
-        let facts = hub
-            .ask(move |core| (core.workers().len(), core.host_roots(&needs), core.counts()))
-            .await?;
-        Ok(Response::new(info(hub, facts)))
+        let mut openings = hub.core.openings();
+        loop {
+            openings.mark_unchanged();
+            let needs = needs.clone();
+            let facts = hub
+                .ask(move |core| (core.workers().len(), core.host_roots(&needs), core.counts()))
+                .await?;
+            // An error says that the hub ends, and then the next question does.
+            let comes = timeout_at(until, openings.changed());
+            if !facts.1.is_empty() || comes.await.is_err() {
+                return Ok(Response::new(info(hub, facts)));
+            }
+        }
     }
 
     async fn list(

@@ -88,6 +88,9 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
                 return Ok(caught.exit_code());
             }
         };
+        if let Some(note) = job.note() {
+            front.out.warning(note);
+        }
         if args.detach {
             let id = tokio::select! {
                 id = job.accepted() => id?,

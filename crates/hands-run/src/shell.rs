@@ -134,6 +134,9 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
         submitted = submitting => submitted?,
         caught = signals.next() => return Ok(caught.exit_code()),
     };
+    if let Some(note) = job.note() {
+        front.out.warning(note);
+    }
     let mut streams = Streams::new();
     let (result, cancelled) =
         match follow(cluster, &mut job, Some(&mut streams), signals, &front.out, false).await? {

@@ -157,6 +157,7 @@ impl Core {
         out.say(v1::hub_message::Kind::Welcome(welcome));
         // Nobody to tell if the connection is gone again; its end is reported on its own.
         let _gone = reply.send(Opened { session, worker, name: Arc::clone(&name) });
+        self.openings.send_modify(|n| *n += 1);
     }
 
     /// A worker came back with an attempt that counts.

@@ -1552,6 +1552,9 @@ pub struct InfoRequest {
     /// What an action asks of its worker: only workers that could take it count for `host_roots`.
     #[prost(message, repeated, tag = "1")]
     pub platform: ::prost::alloc::vec::Vec<Property>,
+    /// Where none could take it: how long one is waited for that comes, milliseconds, 30 s at most.
+    #[prost(uint32, tag = "2")]
+    pub wait_ms: u32,
 }
 impl ::prost::Name for InfoRequest {
     const NAME: &'static str = "InfoRequest";

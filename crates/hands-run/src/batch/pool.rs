@@ -1,13 +1,13 @@
 //! The commands in flight: each one a future from its inputs to its outputs.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use hands_client::{Cluster, JobResult, JobStream, Logs};
+use hands_client::{Cluster, Job, JobResult, JobSpec, JobStream, Logs};
 use hands_types::Digest;
 use tokio::sync::OnceCell;
 
@@ -29,6 +29,8 @@ pub(crate) struct Pool<'a> {
     trace: &'a Trace,
     /// One snapshot for all commands that name the same inputs.
     roots: RefCell<BTreeMap<Vec<PathBuf>, Root>>,
+    /// Whether its user was told what there is to know about the way commands are submitted.
+    noted: Cell<bool>,
 }
 
 /// One command that is over.
@@ -48,7 +50,14 @@ impl<'a> Pool<'a> {
         action: &'a ActionArgs,
         trace: &'a Trace,
     ) -> Self {
-        Self { cluster, front, action, trace, roots: RefCell::new(BTreeMap::new()) }
+        Self {
+            cluster,
+            front,
+            action,
+            trace,
+            roots: RefCell::new(BTreeMap::new()),
+            noted: Cell::new(false),
+        }
     }
 
     /// Runs one command to its end. Dropping the future cancels it.
@@ -65,11 +74,11 @@ impl<'a> Pool<'a> {
         job.logs = Logs::No;
         let (argv, outputs) = (job.argv.clone(), job.outputs.clone());
         let mut flight = self.trace.action(&task.title);
-        let mut result = self.cluster.submit(job.clone()).await?.wait().await?;
+        let mut result = self.submit(job.clone()).await?.wait().await?;
         if run::lacks_inputs(&result) {
             self.forget(&action.input, root);
             job.input_root = self.root(&action.input).await?;
-            result = self.cluster.submit(job).await?.wait().await?;
+            result = self.submit(job).await?.wait().await?;
         }
         flight.has_result(&result);
         let mut verdict = verdict::of(&result, &outputs);
@@ -79,6 +88,15 @@ impl<'a> Pool<'a> {
         flight.ends(&verdict);
         let started = super::start_of(&result);
         Ok(Outcome { result, verdict, stdout, stderr, argv, started })
+    }
+
+    /// Submits, and says once what all may have in common.
+    async fn submit(&self, spec: JobSpec) -> Result<Job, RunError> {
+        let job = self.cluster.submit(spec).await?;
+        if let Some(note) = job.note().filter(|_| !self.noted.replace(true)) {
+            self.front.out.warning(note);
+        }
+        Ok(job)
     }
 
     /// Has a snapshot taken again.

@@ -47,3 +47,29 @@ fn a_result_of_one_machine_is_not_served_for_another_with_other_tools() {
         assert_eq!(server.stop(), Some(0));
     }
 }
+
+#[test]
+fn a_result_that_nobody_can_name_the_key_of_is_not_cached_and_its_user_is_told() {
+    let home = Home::new();
+    let listen = ["hub", "--listen", "127.0.0.1:0", "--insecure-loopback"];
+    let (hub, line) = Server::start(&home, &listen, "the hub serves");
+    let address = address(&line);
+    let cached = ["run", "--cluster", &address, "--cache", "--"];
+
+    // A worker that comes while it is waited for is in time.
+    let first = home.start(&[&cached[..], &["date", "+%N"]].concat());
+    let level = level(&home);
+    let worker = ["worker", &address, "--isolation", &level];
+    let (worker, _) = Server::start(&home, &worker, "connected to the hub");
+    let first = ran(first.wait_with_output().unwrap());
+    assert!(first.code == 0 && !first.err.contains("cached"), "{first:?}");
+    let again = home.run(&[&cached[..], &["date", "+%N"]].concat());
+    assert_eq!((again.code, &again.out), (0, &first.out), "{again:?}");
+
+    let tagged = ["run", "--cluster", &address, "--cache", "--tag", "none", "--detach", "--"];
+    let nobody = home.run(&[&tagged[..], &["true"]].concat());
+    assert!(nobody.code == 0 && nobody.err.contains("will not be cached"), "{nobody:?}");
+    for server in [worker, hub] {
+        assert_eq!(server.stop(), Some(0));
+    }
+}
