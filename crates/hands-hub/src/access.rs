@@ -47,10 +47,11 @@ impl Principal {
     }
 }
 
-/// What is known about a connection and a header.
+/// What is known about a connection and a header. `method` is what is called.
 pub(crate) fn identify(
     trust: Option<&Arc<Trust>>,
     connection: Option<&ConnectionInfo>,
+    method: Option<&Method>,
     headers: &HeaderMap,
 ) -> Result<Principal, Status> {
     let nobody = || {
@@ -87,7 +88,13 @@ pub(crate) fn identify(
             None => Ok(Principal::Certificate(trust.client_roles())),
         };
     }
-    let header = headers.get(AUTHORIZATION).ok_or_else(nobody)?;
+    let refuse = || Status::unauthenticated("this token is not known, has expired or was revoked");
+    let Some(header) = headers.get(AUTHORIZATION) else {
+        // Whoever showed a token on this connection has it still.
+        let shown = trust.shown(connection).filter(|_| method.is_some_and(|m| m.may_be_bare));
+        let roles = trust.registry().bearer_by_id(shown.ok_or_else(nobody)?);
+        return roles.map(Principal::Bearer).ok_or_else(refuse);
+    };
     let text = header.to_str().ok().and_then(|text| text.split_once(' '));
     let token = match text {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
@@ -97,11 +104,12 @@ pub(crate) fn identify(
             ));
         }
     };
-    let refuse = || Status::unauthenticated("this token is not known, has expired or was revoked");
     let secret = TokenSecret::parse_bearer(token)
         .map_err(|error| Status::unauthenticated(format!("the token is {error}")))?;
     trust.note(Subject::Token(secret.id), connection);
-    trust.registry().bearer(&secret).map(Principal::Bearer).ok_or_else(refuse)
+    let roles = trust.registry().bearer(&secret).ok_or_else(refuse)?;
+    trust.has_shown(secret.id, connection);
+    Ok(Principal::Bearer(roles))
 }
 
 /// What our own programs say to each other goes over TLS 1.3, where it goes over TLS: only engines' clients bring an older one.

@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 use crate::action::{self, Loaded};
 use crate::core::{Event, Submission, SubmitError, Ticket, unix_millis};
 use crate::db::{Done, Record, Write};
-use crate::follow::{Inline, follow, once};
+use crate::follow::{Asker, Inline, follow, once};
 use crate::shared::{Shared, table_status};
 
 /// The service.
@@ -44,8 +44,8 @@ impl Execution for ExecutionService {
         &self,
         request: Request<reapi::ExecuteRequest>,
     ) -> Result<Response<OperationStream>, Status> {
-        let connection = ConnectionInfo::of(&request).cloned();
         let caller = Caller::read(&request)?;
+        let asker = Asker::of(&request, Some(&caller.metadata));
         let invocation = Invocation::named(&caller.metadata.tool_invocation_id);
         let request = request.into_inner();
         let digest = digest_of(&request)?;
@@ -70,16 +70,17 @@ impl Execution for ExecutionService {
         } else {
             action::load(&hub.store, &hub.trees, hub.max_timeout, &digest, read)?
         };
-        self.submit(&request, digest, caller, loaded, connection, inline).await
+        self.submit(&request, digest, caller, loaded, asker, inline).await
     }
 
     async fn wait_execution(
         &self,
         request: Request<reapi::WaitExecutionRequest>,
     ) -> Result<Response<OperationStream>, Status> {
-        let connection = ConnectionInfo::of(&request).cloned();
+        let metadata: Option<reapi::RequestMetadata> = header(&request, REQUEST_METADATA)?;
+        let asker = Asker::of(&request, metadata.as_ref());
         let id = operation_id(&request.get_ref().name)?;
-        self.wait(id, connection).await.map(Response::new)
+        self.wait(id, asker).await.map(Response::new)
     }
 }
 
@@ -90,7 +91,7 @@ impl ExecutionService {
         digest: Digest,
         caller: Caller,
         loaded: Loaded,
-        connection: Option<ConnectionInfo>,
+        asker: Asker,
         inline: Inline,
     ) -> Result<Response<OperationStream>, Status> {
         let hub = &self.0;
@@ -118,14 +119,14 @@ impl ExecutionService {
                 command: loaded.command_bytes.clone(),
                 command_digest: loaded.command_digest,
                 skip_cache_lookup: request.skip_cache_lookup,
-                connection: connection.as_ref().map(|connection| connection.id),
+                connection: asker.connection_id(),
                 asked,
                 reply,
             };
             hub.core.send(Event::Submit(Box::new(submission))).await;
             match hub.durable(answer).await {
                 Ok(Ok(ticket)) => {
-                    return Ok(Response::new(follow(hub, ticket, connection, inline)));
+                    return Ok(Response::new(follow(hub, ticket, asker, inline)));
                 }
                 Ok(Err(SubmitError::Again)) => {}
                 Err(status) => {
@@ -153,11 +154,11 @@ impl ExecutionService {
     pub(crate) async fn wait(
         &self,
         id: OperationId,
-        connection: Option<ConnectionInfo>,
+        asker: Asker,
     ) -> Result<OperationStream, Status> {
         let hub = &self.0;
-        match ticket(hub, id, connection.as_ref().map(|connection| connection.id)).await? {
-            Found::Live(ticket) => Ok(follow(hub, ticket, connection, Inline::default())),
+        match ticket(hub, id, asker.connection_id()).await? {
+            Found::Live(ticket) => Ok(follow(hub, ticket, asker, Inline::default())),
             Found::Ended(record, done) => Ok(once(hub, record, &done, &Inline::default())),
         }
     }

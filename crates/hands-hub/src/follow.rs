@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::stream;
-use hands_link::ConnectionInfo;
+use hands_link::{ConnectionId, ConnectionInfo};
 use hands_proto::longrunning::{Operation, operation};
 use hands_proto::{pack, reapi, v1};
 use tokio::sync::watch;
@@ -41,14 +41,14 @@ impl Inline {
 pub(crate) fn follow(
     hub: &Arc<Shared>,
     ticket: Ticket,
-    connection: Option<ConnectionInfo>,
+    asker: Asker,
     inline: Inline,
 ) -> OperationStream {
     let waiter = Waiter {
         id: ticket.record.id,
         waiter: ticket.claim.map_or(0, Claim::take),
         hub: Arc::clone(hub),
-        connection,
+        connection: asker.connection,
         polls: false,
     };
     let follower = Follower {
@@ -57,6 +57,7 @@ pub(crate) fn follow(
         trouble: hub.db.trouble(),
         waiter,
         inline,
+        leaves_by_goodbye: asker.leaves_by_goodbye,
         told: None,
         ended: false,
     };
@@ -77,6 +78,42 @@ pub(crate) fn once(
     Box::pin(tokio_stream::once(Ok(operation)))
 }
 
+/// Who follows an operation.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    pub(crate) connection: Option<ConnectionInfo>,
+    leaves_by_goodbye: bool,
+}
+
+/// Interrupted, some of its versions announce that they will hang up, reset no stream, and stay connected for as long as
+/// the answer takes, to nobody's use. While it wants an answer it announces nothing.
+const LEAVES_BY_GOODBYE: &str = "bazel";
+
+impl Asker {
+    pub(crate) fn of<T>(
+        request: &tonic::Request<T>,
+        metadata: Option<&reapi::RequestMetadata>,
+    ) -> Self {
+        let tool = metadata.and_then(|metadata| metadata.tool_details.as_ref());
+        Self {
+            connection: ConnectionInfo::of(request).cloned(),
+            leaves_by_goodbye: tool.is_some_and(|tool| tool.tool_name == LEAVES_BY_GOODBYE),
+        }
+    }
+
+    pub(crate) fn connection_id(&self) -> Option<ConnectionId> {
+        self.connection.as_ref().map(|connection| connection.id)
+    }
+}
+
+/// Returns when a client that leaves so says goodbye.
+async fn goodbye(waiter: &Waiter, leaves_by_goodbye: bool) {
+    match &waiter.connection {
+        Some(connection) if leaves_by_goodbye => connection.goodbye().await,
+        _ => std::future::pending().await,
+    }
+}
+
 struct Follower {
     record: Arc<Record>,
     state: watch::Receiver<OpState>,
@@ -84,6 +121,7 @@ struct Follower {
     trouble: watch::Receiver<Option<Trouble>>,
     waiter: Waiter,
     inline: Inline,
+    leaves_by_goodbye: bool,
     /// What the client was told last.
     told: Option<(Stage, Option<Arc<str>>)>,
     ended: bool,
@@ -118,6 +156,7 @@ impl Follower {
                 },
                 // Its error means that the hub ends, which the other one says too.
                 Ok(()) = self.trouble.changed() => {}
+                () = goodbye(&self.waiter, self.leaves_by_goodbye) => return None,
                 () = tokio::time::sleep(self.waiter.hub.keepalive) => {
                     return Some(operation_of(&self.record, &state));
                 }

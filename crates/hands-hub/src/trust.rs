@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hands_link::trust::{hub_uri, member_uri};
-use hands_link::{ConnectionInfo, HostPort, JoinString, ServerTls, TlsKeys, TokenSecret};
+use hands_link::{ConnectionInfo, HostPort, JoinString, ServerTls, TlsKeys, TokenId, TokenSecret};
 use hands_proto::v1;
 use hands_types::{MemberId, Role, Roles};
 use rustls_pki_types::CertificateDer;
@@ -115,6 +115,16 @@ impl Trust {
     /// Notes that somebody uses a connection, so that it is cut when their right to it ends.
     pub(crate) fn note(&self, subject: Subject, connection: &ConnectionInfo) {
         self.connections.note(subject, connection);
+    }
+
+    /// Notes that a token's secret was shown on a connection and is right.
+    pub(crate) fn has_shown(&self, id: TokenId, connection: &ConnectionInfo) {
+        self.connections.has_shown(id, connection);
+    }
+
+    /// The one token that was shown on a connection.
+    pub(crate) fn shown(&self, connection: &ConnectionInfo) -> Option<TokenId> {
+        self.connections.shown(connection)
     }
 
     /// Replaces the hub's certificate at two thirds of its life, until the hub is closed.

@@ -77,7 +77,7 @@ pub struct ConnectionInfo {
     /// What TLS says of the peer; none where the connection is not encrypted.
     pub tls: Option<Arc<TlsPeer>>,
     gone: watch::Receiver<bool>,
-    goodbye: Arc<AtomicBool>,
+    goodbye: Arc<watch::Sender<bool>>,
     cut: Arc<Cut>,
 }
 
@@ -140,8 +140,16 @@ impl ConnectionInfo {
         }
     }
 
+    /// Waits until the peer announces that it will hang up (GOAWAY). It may still wait for answers then, or be about to
+    /// forget them: that differs by client.
+    pub async fn goodbye(&self) {
+        let mut goodbye = self.goodbye.subscribe();
+        // No error: we hold the sender.
+        let _said = goodbye.wait_for(|said| *said).await;
+    }
+
     fn said_goodbye(&self) -> bool {
-        self.goodbye.load(Ordering::Acquire)
+        *self.goodbye.borrow()
     }
 }
 
@@ -252,7 +260,7 @@ impl AsyncRead for Connection {
         let result = each!(self, io => Pin::new(io).poll_read(cx, buf));
         let came = &buf.filled()[before..];
         if self.frames.pass(came) {
-            self.info.goodbye.store(true, Ordering::Release);
+            self.info.goodbye.send_replace(true);
         }
         if self.opening.as_mut().is_some_and(|opening| opening.came(came.len())) {
             self.opening = None;

@@ -46,7 +46,7 @@ impl AccessLayer {
         if method.is_some_and(|method| method.is_open) {
             return Ok(());
         }
-        let principal = identify(self.trust.as_ref(), connection, request.headers())?;
+        let principal = identify(self.trust.as_ref(), connection, method, request.headers())?;
         check(method, &principal)?;
         request.extensions_mut().insert(principal);
         Ok(())

@@ -11,6 +11,8 @@ pub(crate) struct Method {
     pub(crate) roles: Roles,
     /// It answers those who have no identity.
     pub(crate) is_open: bool,
+    /// It may come without a header on a connection that has shown a token: Bazel before 3 sends none with these.
+    pub(crate) may_be_bare: bool,
 }
 
 /// Finds a method by its path.
@@ -30,18 +32,23 @@ const FETCH: Roles = READ.with(Role::Worker);
 const WORK: Roles = Roles::NONE.with(Role::Worker);
 
 const fn of(path: &'static str, roles: Roles) -> Method {
-    Method { path, roles, is_open: false }
+    Method { path, roles, is_open: false, may_be_bare: false }
 }
 
 const fn open(path: &'static str) -> Method {
-    Method { path, roles: Roles::all(), is_open: true }
+    Method { path, roles: Roles::all(), is_open: true, may_be_bare: false }
+}
+
+const fn bare(path: &'static str, roles: Roles) -> Method {
+    Method { path, roles, is_open: false, may_be_bare: true }
 }
 
 /// In the order of their paths.
 pub(super) const METHODS: &[Method] = &[
     of("/build.bazel.remote.execution.v2.ActionCache/GetActionResult", FETCH),
     of("/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult", WRITE_CACHE),
-    of("/build.bazel.remote.execution.v2.Capabilities/GetCapabilities", FETCH),
+    // Limits and versions, which are no secret; and Bazel before 3 asks before it says who it is.
+    open("/build.bazel.remote.execution.v2.Capabilities/GetCapabilities"),
     of("/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchReadBlobs", FETCH),
     of("/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchUpdateBlobs", UPLOAD),
     of("/build.bazel.remote.execution.v2.ContentAddressableStorage/FindMissingBlobs", FETCH),
@@ -50,9 +57,9 @@ pub(super) const METHODS: &[Method] = &[
     of("/build.bazel.remote.execution.v2.ContentAddressableStorage/SplitBlob", UPLOAD),
     of("/build.bazel.remote.execution.v2.Execution/Execute", SUBMIT),
     of("/build.bazel.remote.execution.v2.Execution/WaitExecution", READ),
-    of("/google.bytestream.ByteStream/QueryWriteStatus", UPLOAD),
+    bare("/google.bytestream.ByteStream/QueryWriteStatus", UPLOAD),
     of("/google.bytestream.ByteStream/Read", FETCH),
-    of("/google.bytestream.ByteStream/Write", UPLOAD),
+    bare("/google.bytestream.ByteStream/Write", UPLOAD),
     of("/google.longrunning.Operations/CancelOperation", SUBMIT),
     of("/google.longrunning.Operations/DeleteOperation", SUBMIT),
     of("/google.longrunning.Operations/GetOperation", READ),

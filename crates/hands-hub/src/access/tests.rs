@@ -64,7 +64,6 @@ fn each_role_may_call_what_the_documentation_says() {
     };
     let read = [
         "ActionCache/GetActionResult",
-        "Capabilities/GetCapabilities",
         "ContentAddressableStorage/BatchReadBlobs",
         "ContentAddressableStorage/FindMissingBlobs",
         "ContentAddressableStorage/GetTree",
@@ -115,7 +114,6 @@ fn each_role_may_call_what_the_documentation_says() {
     assert_eq!(is(Role::Admin), set(&[&read, &upload, &submit, &cache, &admin]));
     let blobs = [
         "ActionCache/GetActionResult",
-        "Capabilities/GetCapabilities",
         "ContentAddressableStorage/BatchReadBlobs",
         "ContentAddressableStorage/FindMissingBlobs",
         "ContentAddressableStorage/GetTree",

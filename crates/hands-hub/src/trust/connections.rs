@@ -1,6 +1,6 @@
 //! Who uses which open connection, so that it can be cut when their right to it ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use hands_link::{ConnectionId, ConnectionInfo, TokenId};
@@ -21,6 +21,9 @@ pub(super) struct Connections {
 #[derive(Debug, Default)]
 struct Open {
     by: BTreeMap<(Subject, ConnectionId), ConnectionInfo>,
+    /// The token that was shown on a connection; none where there were several: then somebody carries the calls of many
+    /// over one connection, and it speaks for nobody.
+    shown: BTreeMap<ConnectionId, Option<TokenId>>,
     /// Entries at which ended connections are looked for.
     look_at: usize,
 }
@@ -37,7 +40,23 @@ impl Connections {
         if open.by.len() > open.look_at {
             open.by.retain(|_, connection| !connection.is_gone());
             open.look_at = (open.by.len() * 2).max(LOOK_AT);
+            let Open { by, shown, .. } = &mut *open;
+            let still: BTreeSet<ConnectionId> = by.keys().map(|(_, id)| *id).collect();
+            shown.retain(|id, _| still.contains(id));
         }
+    }
+
+    pub(super) fn has_shown(&self, token: TokenId, connection: &ConnectionInfo) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = open.shown.entry(connection.id).or_insert(Some(token));
+        if *shown != Some(token) {
+            *shown = None;
+        }
+    }
+
+    pub(super) fn shown(&self, connection: &ConnectionInfo) -> Option<TokenId> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.shown.get(&connection.id).copied().flatten()
     }
 
     pub(super) fn cut(&self, subject: &Subject) {

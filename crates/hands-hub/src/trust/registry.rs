@@ -95,6 +95,13 @@ impl Registry {
             .then_some(token.roles)
     }
 
+    /// The same for somebody who has shown the secret before.
+    pub(crate) fn bearer_by_id(&self, id: TokenId) -> Option<Roles> {
+        let known = self.known();
+        let token = known.tokens.get(&id)?;
+        (token.bearer && token.is_in_force(unix_millis())).then_some(token.roles)
+    }
+
     pub(crate) fn tokens(&self) -> Vec<TokenRow> {
         let mut tokens: Vec<_> = self.known().tokens.values().cloned().collect();
         tokens.sort_by_key(|token| std::cmp::Reverse(token.created));

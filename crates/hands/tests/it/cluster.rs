@@ -207,8 +207,7 @@ fn called(machine: &Machine, method: &str, more: &[&str]) -> crate::home::Ran {
     machine.run("curl", &[&fixed, more, &[&url]].concat())
 }
 
-pub(crate) const CAPABILITIES: &str =
-    "build.bazel.remote.execution.v2.Capabilities/GetCapabilities";
+pub(crate) const LIST: &str = "google.longrunning.Operations/ListOperations";
 
 #[test]
 fn foreign_clients_come_by_token_or_certificate() {
@@ -224,17 +223,17 @@ fn foreign_clients_come_by_token_or_certificate() {
     let bearer = token(&net, &["--role", "read", "--bearer"]);
     let header = format!("authorization: Bearer {bearer}");
 
-    let stranger = turned_away(client, CAPABILITIES, &old);
+    let stranger = turned_away(client, LIST, &old);
     assert!(stranger.out.contains("grpc-status: 16"), "{stranger:?}");
     let with_token = [&old[..], &["--header", &header]].concat();
-    let reader = curl(client, CAPABILITIES, &with_token);
+    let reader = curl(client, LIST, &with_token);
     assert!(reader.out.contains("grpc-status: 0"), "{reader:?}");
     let execute = "build.bazel.remote.execution.v2.Execution/Execute";
     let refused = turned_away(client, execute, &with_token);
     assert!(refused.out.contains("grpc-status: 7"), "{refused:?}");
     let own = ["--cert", file("--tls_client_certificate="), "--key", file("--tls_client_key=")];
     for versions in [&old[..], &authority[..]] {
-        let member = curl(client, CAPABILITIES, &[versions, &own].concat());
+        let member = curl(client, LIST, &[versions, &own].concat());
         assert!(member.out.contains("grpc-status: 0"), "{member:?}");
     }
     net.hub.ok(&[
@@ -242,7 +241,7 @@ fn foreign_clients_come_by_token_or_certificate() {
         "revoke",
         json(&net.hub.ok(&["token", "list", "--json"]))[0]["id"].as_str().unwrap(),
     ]);
-    let revoked = turned_away(client, CAPABILITIES, &with_token);
+    let revoked = turned_away(client, LIST, &with_token);
     assert!(revoked.out.contains("grpc-status: 16"), "{revoked:?}");
 
     // Figures, on a listener of their own.
@@ -250,7 +249,7 @@ fn foreign_clients_come_by_token_or_certificate() {
     assert_eq!(get(&["http://10.77.1.1:8981/healthz"]).out, "ok\n");
     let figures = get(&["http://10.77.1.1:8981/metrics"]).out;
     assert!(figures.contains("\nhands_workers 0\n"), "{figures}");
-    let counted = "method=\"GetCapabilities\",code=\"Unauthenticated\"} 2";
+    let counted = "method=\"ListOperations\",code=\"Unauthenticated\"} 2";
     assert!(figures.contains(counted), "{figures}");
     let rebound = get(&["--header", "Host: evil.example", "http://10.77.1.1:8981/metrics"]);
     assert!(!rebound.out.contains("hands_"), "{rebound:?}");
@@ -352,7 +351,7 @@ fn an_operators_own_authority_serves_beside_ours() {
         ],
     );
     let user = ["--cacert", &at("ca.pem"), "--cert", &at("user.pem"), "--key", &at("user.key")];
-    let reader = curl(client, CAPABILITIES, &user);
+    let reader = curl(client, LIST, &user);
     assert!(reader.out.contains("grpc-status: 0"), "{reader:?}");
     let refused = turned_away(client, "build.bazel.remote.execution.v2.Execution/Execute", &user);
     assert!(refused.out.contains("grpc-status: 7"), "{refused:?}");

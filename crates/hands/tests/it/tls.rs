@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
-use crate::cluster::{CAPABILITIES, curl, hub, level, token, turned_away};
+use crate::cluster::{LIST, curl, hub, level, token, turned_away};
 use crate::machines::Net;
 
 const SESSION: &str = "hands.v1.Workers/Session";
@@ -58,14 +58,14 @@ fn hands_programs_speak_tls_1_3_and_others_may_bring_1_2() {
         "ECDHE-ECDSA-AES256-GCM-SHA384",
         "ECDHE-ECDSA-CHACHA20-POLY1305",
     ] {
-        let ended = call(CAPABILITIES, &user, &[&old[..], &["--ciphers", suite]].concat());
+        let ended = call(LIST, &user, &[&old[..], &["--ciphers", suite]].concat());
         assert!(ended.out.contains("grpc-status: 0"), "{suite}: {ended:?}");
     }
     for suite in ["ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA", "AES128-GCM-SHA256"] {
-        let ended = call(CAPABILITIES, &user, &[&old[..], &["--ciphers", suite]].concat());
+        let ended = call(LIST, &user, &[&old[..], &["--ciphers", suite]].concat());
         assert!(ended.code != 0 && ended.out.is_empty(), "{suite}: {ended:?}");
     }
-    let ended = call(CAPABILITIES, &user, &["--tls-max", "1.1"]);
+    let ended = call(LIST, &user, &["--tls-max", "1.1"]);
     assert!(ended.code != 0 && ended.out.is_empty(), "{ended:?}");
     // And what does its worst with CBC, said by OpenSSL itself.
     let cbc = "openssl s_client -connect 10.77.1.1:8980 -tls1_2 -cipher ECDHE-ECDSA-AES128-SHA256 \

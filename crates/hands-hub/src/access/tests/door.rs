@@ -211,6 +211,40 @@ async fn a_bearer_token_ends_when_it_is_revoked_and_with_its_time() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_without_a_header_belongs_to_the_token_of_its_connection() {
+    let gate = Gate::open(Duration::from_secs(3600));
+    let make = async |role: &str| {
+        let roles = vec![role.to_owned()];
+        let request = v1::CreateTokenRequest { roles, bearer: true, ..Default::default() };
+        gate.operator().create_token(request).await.unwrap().into_inner().secret
+    };
+    let (submit, read) = (make("submit").await, make("read").await);
+    let [info, upload] = ["/hands.v1.Jobs/Info", "/google.bytestream.ByteStream/QueryWriteStatus"];
+    let stranger = gate.stranger().await;
+    let capabilities = "/build.bazel.remote.execution.v2.Capabilities/GetCapabilities";
+    assert_eq!(knock(&stranger, capabilities, None).await, Code::Ok);
+    // A wrong secret under the right name vouches for nobody.
+    let id = TokenSecret::parse_bearer(&submit).unwrap().id;
+    let forged = TokenSecret::new(id, [7; 32]).bearer();
+    assert_eq!(knock(&stranger, info, Some(&forged)).await, Code::Unauthenticated);
+    assert_eq!(knock(&stranger, upload, None).await, Code::Unauthenticated);
+    assert_eq!(knock(&stranger, info, Some(&submit)).await, Code::Ok);
+    // The empty name of what is uploaded is what is wrong now.
+    assert_eq!(knock(&stranger, upload, None).await, Code::InvalidArgument);
+    for method in METHODS.iter().filter(|method| !method.is_open && !method.may_be_bare) {
+        assert_eq!(knock(&stranger, method.path, None).await, Code::Unauthenticated, "{method:?}");
+    }
+    let other = gate.stranger().await;
+    assert_eq!(knock(&other, upload, None).await, Code::Unauthenticated);
+    assert_eq!(knock(&other, info, Some(&read)).await, Code::Ok);
+    assert_eq!(knock(&other, upload, None).await, Code::PermissionDenied);
+    // Two on one connection: somebody stands between, and nobody knows whose a call is that does not say so.
+    assert_eq!(knock(&other, info, Some(&submit)).await, Code::Ok);
+    assert_eq!(knock(&other, upload, None).await, Code::Unauthenticated);
+    assert_eq!(knock(&other, upload, Some(&submit)).await, Code::InvalidArgument);
+}
+
 /// Six bits a letter.
 fn base64_url(text: &str) -> Vec<u8> {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

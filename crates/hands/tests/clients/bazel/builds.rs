@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use super::Bazel;
 use crate::grid::Grid;
-use crate::home::{ran, signal};
+use crate::home::{json, ran, signal};
 use crate::tool::tool;
 
 #[test]
@@ -24,25 +24,37 @@ fn bazel_4_builds_by_certificate_and_by_token() {
     // A failure says what there is to say.
     bazel_4_tells_of_failures(&grid, &bazel);
     timed_out_tests_keep_their_log(&bazel, "hands");
-    interrupted(&grid, &bazel);
+    interrupted(&grid, &bazel, "hands");
 }
 
 #[test]
 fn bazel_2_builds_on_the_loopback() {
     let Some(program) = tool("HANDS_TEST_BAZEL_2") else { return };
-    {
-        // It sends its headers with half of its calls: neither with the first, nor with uploads. So it has no way to log
-        // in, but it does speak TLS with the hub, and prints what the hub says.
-        let grid = Grid::new(&[]);
-        let bazel = Bazel::new_2(&grid, &program);
-        let refused = bazel.run(&["build", "--config=bearer", "//:empty"]);
-        let words = "UNAUTHENTICATED: this hub wants a certificate or a token";
-        assert!(refused.code != 0 && refused.err.contains(words), "{refused:?}");
-    }
     let grid = Grid::plain();
     let bazel = Bazel::new_2(&grid, &program);
     builds(&grid, &bazel, "plain");
     timed_out_tests_keep_their_log(&bazel, "plain");
+    interrupted(&grid, &bazel, "plain");
+}
+
+/// It sends its header with all calls but GetCapabilities and uploads.
+#[test]
+fn bazel_2_builds_by_token() {
+    let Some(program) = tool("HANDS_TEST_BAZEL_2") else { return };
+    let grid = Grid::new(&[]);
+    let bazel = Bazel::new_2(&grid, &program);
+    builds(&grid, &bazel, "bearer");
+    interrupted(&grid, &bazel, "bearer");
+    // A token that has been revoked opens nothing, whatever the connection has shown before.
+    let tokens = json(&grid.home.run(&["token", "list", "--json"]).out);
+    let is_bearer = |token: &&serde_json::Value| token["kind"] == "bearer";
+    let id = tokens.iter().find(is_bearer).expect("the one of the bazelrc")["id"].as_str().unwrap();
+    let revoked = grid.home.run(&["token", "revoke", id]);
+    assert_eq!(revoked.code, 0, "{revoked:?}");
+    bazel.ok(&["clean"]);
+    let refused = bazel.run(&["build", "--config=bearer", "//:empty"]);
+    let words = "UNAUTHENTICATED: this token is not known, has expired or was revoked";
+    assert!(refused.code != 0 && refused.err.contains(words), "{refused:?}");
 }
 
 /// A clean build, what it made, the tests, the same again from the cache, and without downloads.
@@ -148,8 +160,9 @@ fn timed_out_tests_keep_their_log(bazel: &Bazel, config: &str) {
     assert!(log.contains("said before the end"), "{log}");
 }
 
-fn interrupted(grid: &Grid, bazel: &Bazel) {
-    let build = bazel.start(&["build", "--config=hands", "//:stays0", "//:stays1"]);
+fn interrupted(grid: &Grid, bazel: &Bazel, config: &str) {
+    let config = format!("--config={config}");
+    let build = bazel.start(&["build", &config, "//:stays0", "//:stays1"]);
     let running =
         |grid: &Grid| grid.jobs(&[]).iter().filter(|job| job["state"] == "running").count();
     grid.until("both actions run", |grid| running(grid) == 2);
