@@ -64,6 +64,24 @@ pub enum ClientError {
         /// Whether it may work later.
         retry: bool,
     },
+    /// It is there, and says that it can't do it now.
+    #[error("{peer} says that it can't now: {message}")]
+    NotNow {
+        /// Who answered.
+        peer: String,
+        /// The message that came with it, made printable.
+        message: String,
+    },
+    /// It went on saying that for as long as the caller allows.
+    #[error("{peer} said for {} s that it can't: {message}", waited.as_secs())]
+    Never {
+        /// Who answered.
+        peer: String,
+        /// How long we asked.
+        waited: Duration,
+        /// What it said last.
+        message: String,
+    },
     /// A request was answered with an error.
     #[error("{}", answered(what, peer, *code, message))]
     Rpc {
@@ -199,7 +217,10 @@ impl ClientError {
             Self::Version { .. } => ErrorClass::Infra { retry: false },
             Self::Connect { retry, .. } => ErrorClass::Infra { retry: *retry },
             Self::Rpc { code, .. } => class_of_code(*code),
-            Self::Unreachable { .. } | Self::Lost { .. } => ErrorClass::Infra { retry: true },
+            Self::Unreachable { .. }
+            | Self::Lost { .. }
+            | Self::NotNow { .. }
+            | Self::Never { .. } => ErrorClass::Infra { retry: true },
             Self::MissingBlob { .. } => ErrorClass::Infra { retry: false },
             Self::Protocol { .. } | Self::HostileOutput { .. } => {
                 ErrorClass::Infra { retry: false }
@@ -229,10 +250,11 @@ impl ClientError {
         }
     }
 
-    /// Whether the error is a lost connection, after which the same request may be sent again.
+    /// Whether the error is a lost connection or says that it will pass, so that the same request may be sent again.
     pub(crate) const fn is_lost_connection(&self) -> bool {
         match self {
             Self::Connect { retry, .. } => *retry,
+            Self::NotNow { .. } => true,
             _ => false,
         }
     }
@@ -240,19 +262,14 @@ impl ClientError {
     /// Makes an error of a gRPC status. One that never came over the wire, but was made by our end of a broken
     /// connection, has a cause behind it.
     pub(crate) fn rpc(what: &'static str, peer: &str, status: &tonic::Status) -> Self {
-        if status.code() == Code::Unavailable || std::error::Error::source(status).is_some() {
-            return Self::Connect {
-                peer: peer.to_owned(),
-                why: crate::printable(&message_of(status)).into_owned(),
-                retry: may_pass(status),
-            };
+        let message = crate::printable(&message_of(status)).into_owned();
+        if std::error::Error::source(status).is_some() {
+            return Self::Connect { peer: peer.to_owned(), why: message, retry: may_pass(status) };
         }
-        Self::Rpc {
-            what,
-            peer: peer.to_owned(),
-            code: status.code(),
-            message: crate::printable(&message_of(status)).into_owned(),
+        if status.code() == Code::Unavailable {
+            return Self::NotNow { peer: peer.to_owned(), message };
         }
+        Self::Rpc { what, peer: peer.to_owned(), code: status.code(), message }
     }
 }
 

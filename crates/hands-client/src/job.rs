@@ -333,7 +333,8 @@ impl Job {
             }
             None => return Err(self.broken("the operation is done and has no response")),
         };
-        let result = JobResult::new(self.id.clone(), self.action, response);
+        let foreign = self.cluster.kind() == ClusterKind::Engine;
+        let result = JobResult::new(self.id.clone(), self.action, response, foreign);
         if let Submission::Execute { encoded, .. } = &*self.submission
             && !self.sent_again
             && result

@@ -30,6 +30,8 @@ pub struct JobResult {
     pub cached: bool,
     /// What the hub has to say about it, printable.
     pub message: String,
+    /// What another engine adds to a result, printable: as a rule, where to see more of it.
+    pub remark: String,
 }
 
 /// How long each stage of an execution took, by the clocks of hub and worker.
@@ -70,20 +72,41 @@ impl Failure {
 }
 
 impl JobResult {
-    pub(crate) fn new(id: String, action: Option<Digest>, response: ExecuteResponse) -> Self {
+    /// `foreign`: by another engine than our hub.
+    pub(crate) fn new(
+        id: String,
+        action: Option<Digest>,
+        response: ExecuteResponse,
+        foreign: bool,
+    ) -> Self {
         let failure = response.status.filter(|s| s.code != 0).map(|status| Failure {
             code: Code::from(status.code),
             message: printable(&status.message).into_owned(),
             missing: missing_blobs(&status.details),
         });
-        Self {
+        let said = printable(&response.message).into_owned();
+        // Where a command ended by itself, the words of an engine are none about its end.
+        let is_remark = foreign && failure.is_none();
+        let (message, remark) =
+            if is_remark { (String::new(), said) } else { (said, String::new()) };
+        let mut this = Self {
             id,
             action,
             result: response.result,
             failure,
             cached: response.cached_result,
-            message: printable(&response.message).into_owned(),
+            message,
+            remark,
+        };
+        // What an engine says of a deadline may be no more than how its connection to the worker ended.
+        if foreign
+            && this.timed_out()
+            && let Some(failure) = &mut this.failure
+        {
+            let said = std::mem::take(&mut failure.message);
+            failure.message = format!("the command was ended at its time limit: {said}");
         }
+        this
     }
 
     /// The command's exit code, where it ended by itself. 128 + signal for a death by signal.

@@ -35,10 +35,12 @@ impl Backoff {
     ) -> Result<(), ClientError> {
         let waited = self.since.elapsed();
         if self.patience.is_some_and(|patience| waited >= patience) {
-            return Err(ClientError::Lost {
-                peer: peer.to_owned(),
-                waited,
-                message: error.to_string(),
+            let peer = peer.to_owned();
+            return Err(match error {
+                ClientError::NotNow { message, .. } => {
+                    ClientError::Never { peer, waited, message: message.clone() }
+                }
+                _ => ClientError::Lost { peer, waited, message: error.to_string() },
             });
         }
         tracing::debug!(peer, %error, pause_ms = self.next.as_millis(), "trying again");

@@ -85,7 +85,7 @@ fn missing_outputs_are_those_that_were_declared_by_name() {
         }),
         ..Default::default()
     };
-    let result = JobResult::new("id".to_owned(), None, response);
+    let result = JobResult::new("id".to_owned(), None, response, false);
     let declared: Vec<String> =
         ["./a/b", "l", "gone", "*.o", "a"].iter().map(|s| (*s).to_owned()).collect();
     assert_eq!(result.missing_outputs(&declared), ["gone", "a"]);
@@ -101,4 +101,19 @@ fn foreign_text_cannot_move_the_cursor() {
 fn random_numbers_differ() {
     assert_ne!(random_u128().unwrap(), random_u128().unwrap());
     assert!(new_invocation_id().unwrap() != new_invocation_id().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_not_now_is_not_a_lost_connection() {
+    let status = tonic::Status::unavailable("no workers yet");
+    let error = crate::ClientError::rpc("Execute", "the engine", &status);
+    assert!(error.is_lost_connection(), "it is asked again");
+    let mut backoff = crate::retry::Backoff::new(Some(std::time::Duration::from_secs(30)));
+    let given_up = loop {
+        if let Err(given_up) = backoff.pause("the engine", &error).await {
+            break given_up;
+        }
+    };
+    assert_eq!(given_up.to_string(), "the engine said for 30 s that it can't: no workers yet");
+    assert!(given_up.hint().is_none());
 }

@@ -16,6 +16,7 @@ pub(crate) fn result(result: &JobResult, verdict: &Verdict, title: &str) -> Map<
     map.insert("end".into(), json!(verdict.end.name()));
     map.insert("exit_code".into(), json!(verdict.code));
     put(&mut map, "message", verdict.sentence.as_ref());
+    put(&mut map, "remark", Some(&result.remark).filter(|remark| !remark.is_empty()));
     put(&mut map, "error_class", result.failure.as_ref().map(|f| f.class().name()));
     put(&mut map, "missing_outputs", (!verdict.missing.is_empty()).then_some(&verdict.missing));
     put(&mut map, "cached", Some(result.cached));

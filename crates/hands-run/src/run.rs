@@ -194,6 +194,9 @@ pub(crate) fn tell(front: &FrontEnd, result: &JobResult, verdict: &Verdict) {
     }
     if out.watched() || out.is_verbose() {
         out.note(&closing(result, verdict));
+        if !result.remark.is_empty() {
+            out.note(&format!("the engine says: {}", result.remark));
+        }
     }
 }
 

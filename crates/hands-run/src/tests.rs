@@ -40,6 +40,7 @@ fn result(exit_code: i32) -> JobResult {
         failure: None,
         cached: false,
         message: String::new(),
+        remark: String::new(),
     }
 }
 
@@ -228,6 +229,11 @@ fn verdicts_follow_the_shells_codes() {
     );
     // A command that failed owes no outputs.
     assert_eq!(verdict::of(&result(2), &["a".to_owned()]).code, 2);
+    // There are engines that give -1 for a death by signal. What they say besides is not why.
+    let odd = verdict::of(&JobResult { remark: "see there".to_owned(), ..result(-1) }, &[]);
+    assert_eq!((odd.code, odd.end), (255, End::Failed));
+    let sentence = odd.sentence.unwrap();
+    assert!(sentence.contains("exit code -1") && !sentence.contains("see there"), "{sentence}");
     let nothing = JobResult { result: None, ..result(0) };
     assert_eq!(
         (verdict::of(&nothing, &[]).code, verdict::of(&nothing, &[]).end),

@@ -66,10 +66,16 @@ pub(crate) fn of(result: &JobResult, declared: &[String]) -> Verdict {
                 missing,
             };
         }
-        // Codes are eight bits wide wherever a command can end; a foreign engine that says otherwise gets the last one.
-        let code = u8::try_from(code).unwrap_or(u8::MAX);
         let end = if code == 0 { End::Succeeded } else { End::Failed };
-        return Verdict { code, end, sentence: message.filter(|_| code != 0), missing };
+        // Codes are eight bits wide wherever a command can end; a foreign engine that says otherwise gets the last one.
+        let (code, odd) = u8::try_from(code).map_or_else(
+            |_| {
+                let odd = format!("the engine gives exit code {code}, as after a death by signal");
+                (u8::MAX, Some(odd))
+            },
+            |code| (code, None),
+        );
+        return Verdict { code, end, sentence: message.filter(|_| code != 0).or(odd), missing };
     }
     let failure = result.failure.as_ref();
     let said = failure.map(|f| f.message.clone()).filter(|m| !m.is_empty()).or(message);

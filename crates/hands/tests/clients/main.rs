@@ -12,6 +12,5 @@ mod moon;
 mod pants;
 mod sdk;
 #[path = "../it/server.rs"]
-#[expect(dead_code, reason = "shared with the other tests, which use all of it")]
 mod server;
 mod tool;
