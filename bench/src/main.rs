@@ -62,9 +62,10 @@ fn run(hands: &Path, dir: &Path, wanted: &dyn Fn(&str) -> bool, report: &mut Rep
         resident::idle(&cluster, report)?;
     }
     if wanted("wire") {
-        runtime.block_on(wire::noop(&address, 2.0, report))?;
-        runtime.block_on(wire::hits(&address, report))?;
-        runtime.block_on(wire::find_missing(&address, report))?;
+        let side = wire::Side { address: &address, peer: None };
+        runtime.block_on(wire::noop(side, 2.0, report))?;
+        runtime.block_on(wire::hits(side, report))?;
+        runtime.block_on(wire::find_missing(side, report))?;
     }
     if wanted("noop") {
         command::noop(&cluster, peer.as_ref(), dir, report)?;

@@ -5,16 +5,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use hands_link::Address;
 
 use crate::grid::Grid;
 use crate::report::{Report, Target};
 use crate::stats::Times;
-use crate::wire;
+use crate::wire::{self, Side};
 
 const N_DIRECTORIES: usize = 100;
 const N_FILES: usize = 100;
 
-/// Runs the wanted parts: `roots`, and `wire` over TCP.
+/// Runs the wanted parts: `roots`, and `wire` over TCP, with `HANDS_BENCH_ENGINE` beside another engine.
 pub(crate) fn run(
     hands: &Path,
     dir: &Path,
@@ -25,14 +26,31 @@ pub(crate) fn run(
     if wanted("wire") {
         let address = grid.address.parse()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(wire::noop(&address, 3.0, report))?;
-        runtime.block_on(wire::hits(&address, report))?;
-        runtime.block_on(wire::find_missing(&address, report))?;
+        let named = std::env::var("HANDS_BENCH_ENGINE").ok();
+        let other = named.as_deref().map(engine).transpose()?;
+        let peer = other.as_ref().map(|(name, address)| Side { address, peer: Some(name) });
+        let sides = [Some(Side { address: &address, peer: None }), peer];
+        // Each figure of both, one after the other, so that both have the same machine.
+        for side in sides.into_iter().flatten() {
+            runtime.block_on(wire::noop(side, 3.0, report))?;
+        }
+        for side in sides.into_iter().flatten() {
+            runtime.block_on(wire::hits(side, report))?;
+        }
+        for side in sides.into_iter().flatten() {
+            runtime.block_on(wire::find_missing(side, report))?;
+        }
     }
     if wanted("roots") {
         ten_thousand_files(&grid, dir, report)?;
     }
     Ok(())
+}
+
+/// Reads `NAME=IP:PORT`: an engine of others, measured beside ours.
+fn engine(named: &str) -> Result<(String, Address)> {
+    let (name, address) = named.split_once('=').context("HANDS_BENCH_ENGINE is NAME=IP:PORT")?;
+    Ok((name.to_owned(), address.parse()?))
 }
 
 /// The worker's time from its lease to the start of the command: fetching and staging.

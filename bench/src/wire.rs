@@ -32,6 +32,38 @@ pub(crate) fn digest(content: &[u8]) -> Digest {
     hands_tree::hash(DigestFunction::Sha256, content)
 }
 
+/// What is measured: ours, or a peer beside it, which has a name and no targets.
+#[derive(Clone, Copy)]
+pub(crate) struct Side<'a> {
+    pub(crate) address: &'a Address,
+    pub(crate) peer: Option<&'a str>,
+}
+
+impl Side<'_> {
+    fn add(
+        self,
+        report: &mut Report,
+        name: &str,
+        value: f64,
+        unit: &str,
+        figure: String,
+        target: Target,
+    ) {
+        match self.peer {
+            None => report.add(name, value, unit, figure, target),
+            Some(peer) => {
+                report.add(
+                    &format!("  {peer}: {}", name.trim()),
+                    value,
+                    unit,
+                    figure,
+                    Target::None,
+                );
+            }
+        }
+    }
+}
+
 /// A client whose actions run `/bin/true`.
 pub(crate) struct Client {
     blobs: ContentAddressableStorageClient<Channel>,
@@ -149,7 +181,8 @@ impl Running {
 
 /// `/bin/true` with the client kept open: Execute alone, its action's blobs there as in every published figure of an
 /// engine, and with the upload of them before each. At most `most` milliseconds are wanted.
-pub(crate) async fn noop(address: &Address, most: f64, report: &mut Report) -> Result<()> {
+pub(crate) async fn noop(of: Side<'_>, most: f64, report: &mut Report) -> Result<()> {
+    let address = of.address;
     let mut client = Client::new(hands_link::connect(address), 0);
     for _ in 0..50 {
         client.noop().await?;
@@ -175,13 +208,14 @@ pub(crate) async fn noop(address: &Address, most: f64, report: &mut Report) -> R
         ("  with the upload of its action before", with_upload, Target::None),
     ] {
         let times = Times::new(times);
-        report.add(name, times.median_ms(), "ms", times.summary(), target);
+        of.add(report, name, times.median_ms(), "ms", times.summary(), target);
     }
     Ok(())
 }
 
 /// GetActionResult: one stream's latency, sixteen streams' rate.
-pub(crate) async fn hits(address: &Address, report: &mut Report) -> Result<()> {
+pub(crate) async fn hits(of: Side<'_>, report: &mut Report) -> Result<()> {
+    let address = of.address;
     let channel = hands_link::connect(address);
     let stdout = Bytes::from_static(b"a result's output, not inlined\n");
     let mut blobs = ContentAddressableStorageClient::new(channel.clone());
@@ -212,7 +246,8 @@ pub(crate) async fn hits(address: &Address, report: &mut Report) -> Result<()> {
         times.push(start.elapsed());
     }
     let times = Times::new(times.split_off(500));
-    report.add(
+    of.add(
+        report,
         "action-cache hit over gRPC",
         times.median_ms(),
         "ms",
@@ -240,12 +275,14 @@ pub(crate) async fn hits(address: &Address, report: &mut Report) -> Result<()> {
         );
     }
     let (rate, figure) = rates(all);
-    report.add("action-cache hits, 16 streams", rate, "/s", figure, Target::AtLeast(10_000.0));
+    let name = "action-cache hits, 16 streams";
+    of.add(report, name, rate, "/s", figure, Target::AtLeast(10_000.0));
     Ok(())
 }
 
 /// FindMissingBlobs of 1,000 digests.
-pub(crate) async fn find_missing(address: &Address, report: &mut Report) -> Result<()> {
+pub(crate) async fn find_missing(of: Side<'_>, report: &mut Report) -> Result<()> {
+    let address = of.address;
     let mut blobs = ContentAddressableStorageClient::new(hands_link::connect(address));
     let digests: Vec<_> = (0..1000_u32).map(|i| digest(&i.to_le_bytes()).into()).collect();
     let request = FindMissingBlobsRequest { blob_digests: digests, ..Default::default() };
@@ -256,7 +293,8 @@ pub(crate) async fn find_missing(address: &Address, report: &mut Report) -> Resu
         times.push(start.elapsed());
     }
     let times = Times::new(times);
-    report.add(
+    of.add(
+        report,
         "FindMissingBlobs of 1,000",
         times.median_ms(),
         "ms",
