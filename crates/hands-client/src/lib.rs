@@ -12,6 +12,7 @@
 mod agent;
 mod attach;
 mod authority;
+mod blob;
 mod build_id;
 mod cluster;
 mod error;

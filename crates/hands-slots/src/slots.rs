@@ -1,5 +1,8 @@
 //! The state machine: its leases by age, its slots, and the account of what they take.
 
+mod ending;
+mod starting;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -7,6 +10,7 @@ use hands_types::{Attempt, OperationId, Resources, Time};
 
 use crate::effect::{Effect, HandBackReason};
 use crate::input::{Input, LeaseId, LeaseTerms};
+use starting::add;
 
 /// What the worker has.
 #[derive(Clone, Debug)]
@@ -248,229 +252,11 @@ impl Slots {
         self.leases.insert(lease, Row { order, terms, charge, stage: Stage::Waiting });
     }
 
-    fn charge(&self, wanted: &Resources) -> Resources {
-        let total = &self.config.resources;
-        let counted = wanted.custom.iter().filter(|(name, _)| total.custom.contains_key(*name));
-        Resources {
-            cpu_millis: wanted.cpu_millis,
-            memory: if total.memory == 0 { 0 } else { wanted.memory },
-            custom: counted.map(|(name, n)| (name.clone(), *n)).collect(),
-        }
-    }
-
     fn fetched(&mut self, lease: LeaseId) {
         if let Some(row) = self.leases.get_mut(&lease)
             && row.stage == Stage::Fetching
         {
             row.stage = Stage::Ready;
-        }
-    }
-
-    fn ran(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
-        match self.stage(lease) {
-            Some(Stage::Running { .. }) => {
-                self.free_slot(lease);
-                self.set_stage(lease, Stage::Uploading);
-                out.push(Effect::Upload { lease });
-            }
-            Some(Stage::Killing { .. }) => self.forget(lease, out),
-            Some(
-                Stage::Waiting
-                | Stage::Fetching
-                | Stage::Ready
-                | Stage::Uploading
-                | Stage::Finished,
-            )
-            | None => {}
-        }
-    }
-
-    fn uploaded(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
-        if self.stage(lease) == Some(Stage::Uploading) {
-            self.finish(lease, out);
-        }
-    }
-
-    fn concluded(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
-        match self.stage(lease) {
-            Some(Stage::Waiting | Stage::Fetching | Stage::Ready | Stage::Uploading) => {
-                self.finish(lease, out);
-            }
-            Some(Stage::Running { .. }) => {
-                self.free_slot(lease);
-                self.finish(lease, out);
-            }
-            Some(Stage::Killing { .. }) => self.forget(lease, out),
-            Some(Stage::Finished) | None => {}
-        }
-    }
-
-    fn finish(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
-        self.set_stage(lease, Stage::Finished);
-        if self.in_session() {
-            out.push(Effect::Report { lease });
-        }
-    }
-
-    fn unable(&mut self, lease: LeaseId, reason: String, out: &mut Vec<Effect>) {
-        match self.stage(lease) {
-            Some(Stage::Running { .. }) => {
-                self.free_slot(lease);
-                self.give_up(lease, HandBackReason::Unable(reason), out);
-            }
-            Some(Stage::Waiting | Stage::Fetching | Stage::Ready | Stage::Uploading) => {
-                self.give_up(lease, HandBackReason::Unable(reason), out);
-            }
-            Some(Stage::Killing { .. }) => self.forget(lease, out),
-            Some(Stage::Finished) | None => {}
-        }
-    }
-
-    /// Hands a lease back if its command was not started.
-    fn hand_back(&mut self, lease: LeaseId, reason: HandBackReason, out: &mut Vec<Effect>) {
-        match self.stage(lease) {
-            Some(Stage::Waiting | Stage::Fetching | Stage::Ready) => {
-                self.give_up(lease, reason, out);
-            }
-            Some(
-                Stage::Running { .. } | Stage::Uploading | Stage::Finished | Stage::Killing { .. },
-            )
-            | None => {}
-        }
-    }
-
-    /// Without a session nobody can be told; the hub sees in the next one that the lease is not held.
-    fn give_up(&mut self, lease: LeaseId, reason: HandBackReason, out: &mut Vec<Effect>) {
-        if self.in_session() {
-            out.push(Effect::HandBack { lease, reason });
-        }
-        self.forget(lease, out);
-    }
-
-    fn cancel(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
-        match self.stage(lease) {
-            Some(Stage::Running { slot }) => {
-                self.set_stage(lease, Stage::Killing { slot });
-                out.push(Effect::Kill { lease });
-            }
-            Some(
-                Stage::Waiting
-                | Stage::Fetching
-                | Stage::Ready
-                | Stage::Uploading
-                | Stage::Finished,
-            ) => {
-                self.forget(lease, out);
-            }
-            Some(Stage::Killing { .. }) | None => {}
-        }
-    }
-
-    fn acknowledged(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
-        if self.stage(lease) == Some(Stage::Finished) {
-            self.forget(lease, out);
-        }
-    }
-
-    fn forget(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
-        self.free_slot(lease);
-        if let Some(row) = self.leases.remove(&lease) {
-            self.line.remove(&row.order);
-            out.push(Effect::Forget { lease });
-        }
-    }
-
-    fn start_drain(&mut self, out: &mut Vec<Effect>) {
-        if self.drain == Drain::No {
-            self.drain = Drain::Wanted;
-        }
-        for lease in self.line.values().copied().collect::<Vec<_>>() {
-            self.hand_back(lease, HandBackReason::Draining, out);
-        }
-    }
-
-    /// The leases have run out: the hub has given the actions to others. What was not started is dropped, and so is what
-    /// may not outlive its lease; a cacheable result may still be the first.
-    fn expire(&mut self, now: Time, out: &mut Vec<Effect>) {
-        match self.contact {
-            Contact::Lost { until, .. } if until <= now => self.contact = Contact::None,
-            Contact::Lost { .. } | Contact::Open { .. } | Contact::None => return,
-        }
-        for lease in self.line.values().copied().collect::<Vec<_>>() {
-            let row = &self.leases[&lease];
-            let started =
-                matches!(row.stage, Stage::Running { .. } | Stage::Uploading | Stage::Finished);
-            if !started || !row.terms.outlives_lease {
-                self.confirmed &= !started;
-                self.cancel(lease, out);
-            }
-        }
-    }
-
-    /// Starts what can be started, oldest first. A ready lease that does not fit yet holds back the younger ones that take
-    /// of what it lacks, or a large action would wait for ever behind small ones; others pass it.
-    fn advance(&mut self, out: &mut Vec<Effect>) {
-        let mut n_fetching =
-            self.leases.values().filter(|row| row.stage == Stage::Fetching).count();
-        let mut awaited = Resources::default();
-        for lease in self.line.values().copied().collect::<Vec<_>>() {
-            match self.stage(lease) {
-                Some(Stage::Waiting) if n_fetching < self.config.fetches as usize => {
-                    n_fetching += 1;
-                    self.set_stage(lease, Stage::Fetching);
-                    out.push(Effect::Fetch { lease });
-                }
-                Some(Stage::Ready) => self.run(lease, &mut awaited, out),
-                Some(
-                    Stage::Waiting
-                    | Stage::Fetching
-                    | Stage::Running { .. }
-                    | Stage::Uploading
-                    | Stage::Finished
-                    | Stage::Killing { .. },
-                )
-                | None => {}
-            }
-        }
-        if self.drain == Drain::Wanted && self.leases.is_empty() {
-            self.drain = Drain::Done;
-            out.push(Effect::Drained);
-        }
-    }
-
-    /// Runs a lease unless it does not fit, or takes of what older ones wait for: then what it lacks is `awaited`, too.
-    fn run(&mut self, lease: LeaseId, awaited: &mut Resources, out: &mut Vec<Effect>) {
-        let Some(slot) = self.slots.iter().position(Option::is_none) else { return };
-        let charge = self.leases[&lease].charge.clone();
-        let mut after = self.used.clone();
-        add(&mut after, &charge);
-        let lacks = self.config.resources.lacks(&after);
-        add(awaited, &lacks);
-        if lacks != Resources::default() || charge.shares(awaited) {
-            return;
-        }
-        self.used = after;
-        self.slots[slot] = Some(lease);
-        let slot = u32::try_from(slot).expect("slots were counted by a u32");
-        self.set_stage(lease, Stage::Running { slot });
-        out.push(Effect::Run { lease, slot });
-        if self.in_session() {
-            out.push(Effect::Started { lease });
-        }
-    }
-
-    /// Frees the slot of what runs or is killed in one.
-    fn free_slot(&mut self, lease: LeaseId) {
-        let Some(row) = self.leases.get(&lease) else { return };
-        if let Stage::Running { slot } | Stage::Killing { slot } = row.stage {
-            self.slots[slot as usize] = None;
-            self.used.cpu_millis -= row.charge.cpu_millis;
-            self.used.memory -= row.charge.memory;
-            for (name, n) in &row.charge.custom {
-                if let Some(used) = self.used.custom.get_mut(name) {
-                    *used -= n;
-                }
-            }
         }
     }
 
@@ -482,14 +268,5 @@ impl Slots {
         if let Some(row) = self.leases.get_mut(&lease) {
             row.stage = stage;
         }
-    }
-}
-
-fn add(sum: &mut Resources, more: &Resources) {
-    sum.cpu_millis = sum.cpu_millis.saturating_add(more.cpu_millis);
-    sum.memory = sum.memory.saturating_add(more.memory);
-    for (name, n) in &more.custom {
-        let entry = sum.custom.entry(name.clone()).or_default();
-        *entry = entry.saturating_add(*n);
     }
 }

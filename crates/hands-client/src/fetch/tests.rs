@@ -4,9 +4,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use hands_proto::reapi::{Directory, DirectoryNode, FileNode, SymlinkNode};
+use hands_proto::reapi::{self, Directory, DirectoryNode, FileNode, OutputFile, SymlinkNode};
+use hands_types::DigestFunction;
 
 use super::place::open_by_name;
+use super::plan::*;
 use super::*;
 
 struct TestDir(PathBuf);

@@ -9,7 +9,7 @@ use hands_proto::bytestream::ReadResponse;
 use hands_proto::reapi;
 use tonic::{Status, Streaming};
 
-use crate::fetch::{blob_name, read_stream};
+use crate::blob::{blob_name, read_stream};
 use crate::{ClientError, Cluster};
 
 pub(super) struct Log {

@@ -1,0 +1,218 @@
+//! What a result wants written, checked before anything is: paths that stay below, names that are names, nothing twice.
+
+use std::collections::BTreeMap;
+use std::mem;
+
+use bytes::Bytes;
+use hands_proto::reapi::{self, OutputFile, Tree};
+use hands_types::{Digest, DigestFunction, RelPath};
+use prost::Message;
+
+use super::batch;
+use crate::{ClientError, printable};
+
+/// Everything of one result, by path. Links are made last, so that none of them can lead another output elsewhere.
+pub(super) struct Plan {
+    pub(super) function: DigestFunction,
+    pub(super) directories: Vec<String>,
+    pub(super) files: BTreeMap<String, File>,
+    pub(super) links: BTreeMap<String, String>,
+}
+
+pub(super) struct File {
+    pub(super) digest: Digest,
+    pub(super) executable: bool,
+    pub(super) contents: Bytes,
+}
+
+impl File {
+    /// Whether the content came with the result, or there is none.
+    pub(super) fn has_contents(&self) -> bool {
+        u64::try_from(self.contents.len()) == Ok(self.digest.size)
+    }
+}
+
+impl Plan {
+    /// The files, by the requests that bring them.
+    pub(super) fn groups(&self) -> Vec<Vec<(&str, &File)>> {
+        let mut groups = Vec::new();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for (path, file) in &self.files {
+            let one = (path.as_str(), file);
+            if file.has_contents() || file.digest.size > batch::LARGEST {
+                groups.push(vec![one]);
+                continue;
+            }
+            if bytes + file.digest.size > batch::BYTES || batch.len() == batch::FILES {
+                groups.push(mem::take(&mut batch));
+                bytes = 0;
+            }
+            bytes += file.digest.size;
+            batch.push(one);
+        }
+        groups.push(batch);
+        groups.retain(|group| !group.is_empty());
+        groups
+    }
+
+    pub(super) fn new(function: DigestFunction) -> Self {
+        Self { function, directories: Vec::new(), files: BTreeMap::new(), links: BTreeMap::new() }
+    }
+
+    pub(super) fn file(&mut self, path: String, file: &OutputFile) -> Result<(), ClientError> {
+        let digest =
+            file.digest.as_ref().ok_or_else(|| hostile(&path, "has no digest".to_owned()))?;
+        self.add_file(path, digest, file.is_executable, file.contents.clone())
+    }
+
+    fn add_file(
+        &mut self,
+        path: String,
+        digest: &reapi::Digest,
+        executable: bool,
+        contents: Bytes,
+    ) -> Result<(), ClientError> {
+        let digest =
+            digest.to_digest(self.function).map_err(|e| hostile(&path, format!("has a {e}")))?;
+        self.files.insert(path, File { digest, executable, contents });
+        Ok(())
+    }
+
+    pub(super) fn link(&mut self, path: String, target: &str) -> Result<(), ClientError> {
+        if target.is_empty() || target.contains('\0') {
+            return Err(hostile(
+                &path,
+                "is a link without a target that a file system takes".to_owned(),
+            ));
+        }
+        self.links.insert(path, target.to_owned());
+        Ok(())
+    }
+
+    /// Adds all of a tree. Each directory of it is found by its digest; a tree that names one which it does not bring,
+    /// or that contains itself, is refused (the latter can't be made without breaking the hash, but costs nothing).
+    pub(super) fn tree(&mut self, at: &str, tree: &Tree) -> Result<(), ClientError> {
+        let function = self.function;
+        let by_digest: BTreeMap<Digest, &reapi::Directory> = tree
+            .children
+            .iter()
+            .map(|c| (hands_tree::hash(function, &c.encode_to_vec()), c))
+            .collect();
+        let root =
+            tree.root.as_ref().ok_or_else(|| hostile(at, "is a tree without a root".to_owned()))?;
+        let mut todo = vec![(at.to_owned(), root)];
+        let mut entries = 0_usize;
+        while let Some((path, directory)) = todo.pop() {
+            entries += 1 + directory.files.len() + directory.symlinks.len();
+            if entries > MAX_ENTRIES {
+                return Err(hostile(at, format!("holds more than {MAX_ENTRIES} entries")));
+            }
+            let join = |name: &str| -> Result<String, ClientError> {
+                if name.is_empty() || matches!(name, "." | "..") || name.contains(['/', '\0']) {
+                    return Err(hostile(
+                        at,
+                        format!("holds the name `{}`, which is not one", printable(name)),
+                    ));
+                }
+                // A chain of directories is small, and the sum of its paths is not.
+                if path.len() + name.len() >= MAX_PATH {
+                    return Err(hostile(at, format!("holds a path of more than {MAX_PATH} bytes")));
+                }
+                Ok(if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") })
+            };
+            for file in &directory.files {
+                let path = join(&file.name)?;
+                let digest = file
+                    .digest
+                    .as_ref()
+                    .ok_or_else(|| hostile(&path, "has no digest".to_owned()))?;
+                self.add_file(path, digest, file.is_executable, Bytes::new())?;
+            }
+            for link in &directory.symlinks {
+                self.link(join(&link.name)?, &link.target)?;
+            }
+            for child in &directory.directories {
+                let path = join(&child.name)?;
+                let digest = child.digest.as_ref().and_then(|d| d.to_digest(function).ok());
+                let found = match digest {
+                    Some(digest) if digest.is_empty() => Some(empty_directory()),
+                    Some(digest) => by_digest.get(&digest).copied(),
+                    None => None,
+                };
+                let found = found.ok_or_else(|| {
+                    hostile(&path, "is a directory that its tree does not bring".to_owned())
+                })?;
+                todo.push((path, found));
+            }
+            self.directories.push(path);
+        }
+        Ok(())
+    }
+
+    /// No output may stand below a file or a link of the same result.
+    pub(super) fn check(&self) -> Result<(), ClientError> {
+        let leaf = |path: &str| self.files.contains_key(path) || self.links.contains_key(path);
+        let all = self.files.keys().chain(self.links.keys()).chain(&self.directories);
+        for path in all {
+            let mut above = path.as_str();
+            while let Some((parent, _)) = above.rsplit_once('/') {
+                if leaf(parent) {
+                    return Err(hostile(
+                        path,
+                        format!("stands below `{}`, which is no directory", printable(parent)),
+                    ));
+                }
+                above = parent;
+            }
+        }
+        if let Some(path) = self
+            .links
+            .keys()
+            .find(|p| self.files.contains_key(*p))
+            .or_else(|| self.directories.iter().find(|p| leaf(p.as_str())))
+        {
+            return Err(hostile(path, "stands there twice".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Entries of one output directory, counted as often as they would be written: a small tree can name one directory
+/// again and again.
+const MAX_ENTRIES: usize = 1 << 20;
+
+/// Longest path of an output, bytes: what the kernel takes (`PATH_MAX`).
+const MAX_PATH: usize = 4096;
+
+/// The paths that a tree stands for as the output `out`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn paths_of_tree(tree: &Tree) -> Result<Vec<String>, ClientError> {
+    let mut plan = Plan::new(DigestFunction::Sha256);
+    plan.tree("out", tree)?;
+    plan.check()?;
+    let Plan { directories, files, links, .. } = plan;
+    Ok(directories.into_iter().chain(files.into_keys()).chain(links.into_keys()).collect())
+}
+
+fn empty_directory() -> &'static reapi::Directory {
+    static EMPTY: reapi::Directory = reapi::Directory {
+        files: Vec::new(),
+        directories: Vec::new(),
+        symlinks: Vec::new(),
+        node_properties: None,
+    };
+    &EMPTY
+}
+
+/// The path, if it stays below the destination.
+pub(super) fn safe(path: &str) -> Result<String, ClientError> {
+    match RelPath::new(path) {
+        Ok(path) if !path.as_str().is_empty() => Ok(path.as_str().to_owned()),
+        Ok(_) => Err(hostile(path, "has no name".to_owned())),
+        Err(error) => Err(hostile(path, error.why.to_owned())),
+    }
+}
+
+fn hostile(path: &str, why: String) -> ClientError {
+    ClientError::HostileOutput { path: printable(path).into_owned(), why }
+}
