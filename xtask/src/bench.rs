@@ -25,7 +25,7 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
 /// Builds what is measured; where its programs are.
 pub(crate) fn build(root: &Path) -> Result<PathBuf> {
     let cargo = |arguments: &[&str]| -> Result<()> {
-        let status = Command::new(env!("CARGO")).args(arguments).current_dir(root).status()?;
+        let status = crate::cargo().args(arguments).current_dir(root).status()?;
         ensure!(status.success(), "cargo {}: {status}", arguments.join(" "));
         Ok(())
     };
@@ -64,7 +64,7 @@ fn run_set(root: &Path, set: &str, parts: &[String]) -> Result<()> {
             "services" => vec!["bench", "--quiet", "--package", package, "--bench", "blobs"],
             _ => vec!["run", "--quiet", "--release", "--package", package, "--example", "bench"],
         };
-        let mut command = Command::new(env!("CARGO"));
+        let mut command = crate::cargo();
         let output = command.args(arguments).current_dir(root).stderr(Stdio::inherit()).output()?;
         ensure!(output.status.success(), "the bench of {package}: {}", output.status);
         let text = String::from_utf8_lossy(&output.stdout);

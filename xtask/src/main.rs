@@ -13,7 +13,7 @@ mod suite;
 mod tidy;
 
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
@@ -46,6 +46,19 @@ fn main() -> Result<ExitCode> {
         None => bail!("{USAGE}"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Cargo as it is where nobody runs it from within `cargo run`: the variables by which that names the package of this
+/// program are a reason for some build scripts to build all anew.
+fn cargo() -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 /// The workspace's root: everything that a chore touches is below it.

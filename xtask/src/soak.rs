@@ -78,7 +78,7 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode> {
 }
 
 fn one(root: &Path, part: &Part, seed: &str) -> Result<(bool, String)> {
-    let mut command = Command::new(env!("CARGO"));
+    let mut command = crate::cargo();
     if part.arguments.is_empty() {
         command.args(["test", "--profile", "sim", "--package", "hands-sim"]);
     } else {

@@ -141,7 +141,7 @@ fn step(
     environment: &[(&str, PathBuf)],
     tally: &mut Tally,
 ) -> bool {
-    let mut command = Command::new(env!("CARGO"));
+    let mut command = crate::cargo();
     command.args(arguments).current_dir(root).env("TMPDIR", scratch).env("CARGO_INCREMENTAL", "0");
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.env_remove("RUSTUP_TOOLCHAIN").stdin(Stdio::null()).stdout(Stdio::piped());
