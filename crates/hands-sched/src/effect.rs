@@ -138,12 +138,14 @@ pub enum FailReason {
         /// Which property is unmet.
         explanation: String,
     },
-    /// An attempt was lost with its worker and may have had effects outside, so that it is not run again.
+    /// An attempt was lost or given up and may have had effects outside, so that it is not run again.
     NotRerunnable {
         /// The attempt that was lost.
         attempt: Attempt,
         /// The worker that had it.
         worker: WorkerId,
+        /// Why the worker gave it up; none if it was lost with its worker.
+        why: Option<String>,
     },
     /// Worker after worker handed it back.
     Rejected {
@@ -169,9 +171,14 @@ impl fmt::Display for FailReason {
                 )
             }
             Self::NoWorker { explanation } => f.write_str(explanation),
-            Self::NotRerunnable { attempt, worker: _ } => write!(
+            Self::NotRerunnable { attempt, worker: _, why: None } => write!(
                 f,
                 "attempt {} was lost with its worker and may have had effects outside, so it is not run again; `--retry N` allows that",
+                attempt.0
+            ),
+            Self::NotRerunnable { attempt, worker: _, why: Some(why) } => write!(
+                f,
+                "attempt {} was given up by its worker: {why}; it may have had effects outside, so it is not run again, and `--retry N` allows that",
                 attempt.0
             ),
             Self::Rejected { times, last } => {

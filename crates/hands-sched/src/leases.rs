@@ -291,17 +291,20 @@ impl Scheduler {
         }
         let (operation, lost) = (op.id, op.lost);
         let rerun = self.classes.classes[op.class].rerun;
-        let failed = if loss.started && !rerun {
-            Some(FailReason::NotRerunnable { attempt: lease.attempt, worker })
-        } else if lost >= self.config.max_lost {
-            Some(FailReason::Poisonous { attempts: lost })
-        } else {
-            None
-        };
-        if let Some(reason) = failed {
+        let Loss { reason, started, blamed: _ } = loss;
+        if started && !rerun {
+            let why = match reason {
+                RequeueReason::HandedBack { reason: RejectReason::Unable(why), .. } => Some(why),
+                RequeueReason::HandedBack { .. }
+                | RequeueReason::LeaseExpired { .. }
+                | RequeueReason::NotHeld { .. } => None,
+            };
+            let reason = FailReason::NotRerunnable { attempt: lease.attempt, worker, why };
             return self.fail(at, reason, out);
         }
-        let Loss { reason, started, blamed: _ } = loss;
+        if lost >= self.config.max_lost {
+            return self.fail(at, FailReason::Poisonous { attempts: lost }, out);
+        }
         out.push(Effect::Requeued { operation, attempt: lease.attempt, reason, started });
         self.enqueue(now, at, out);
     }

@@ -147,6 +147,26 @@ fn a_worker_that_is_unable_is_left_alone_for_a_moment() {
 }
 
 #[test]
+fn what_a_worker_gave_up_midway_says_why() {
+    check(
+        "0 open s11
+         0 submit o1 once
+         0 submit o2
+         0 started s11 o1#1
+         1 back s11 o1#1 disk
+         2 tick
+         2 started s11 o2#1
+         3 back s11 o2#1 disk
+         4 tick",
+        "0 lease s11 o1#1
+         1 fail o1: attempt 1 was given up by its worker: disk; it may have had effects outside, so it is not run again, and `--retry N` allows that
+         2 lease s11 o2#1
+         3 requeued o2#1 handed back
+         4 lease s11 o2#2",
+    );
+}
+
+#[test]
 fn a_restarted_hub_waits_for_the_workers_that_hold_leases() {
     check(
         "0 restore o1 held=w1#2
