@@ -19,7 +19,7 @@ use hands_types::{Digest, DigestFunction};
 use tokio::sync::OnceCell;
 use tonic::Code;
 
-pub use error::BlobError;
+pub use error::{Answer, BlobError};
 pub use fetch::Fetched;
 pub use upload::{Blob, Source, Uploaded};
 

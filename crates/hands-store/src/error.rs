@@ -102,10 +102,11 @@ pub enum StoreError {
 /// Which bound it is, in amounts that people read.
 fn why_full(needed: u64, used: u64, quota: u64, pinned: u64, free: u64, reserve: u64) -> String {
     if free < reserve.saturating_add(needed) {
-        let reserve = size(reserve);
         return format!(
-            "its disk has {} free, and {reserve} always stay free; free some space on it, or move the store",
-            size(free)
+            "{} are needed, and its disk has {} beside the {} that always stay free; free some space on it, or move the store",
+            size(needed),
+            size(free.saturating_sub(reserve)),
+            size(reserve)
         );
     }
     format!(

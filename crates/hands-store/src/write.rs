@@ -55,14 +55,15 @@ impl BlobWriter {
                 return Ok(());
             }
             let inner = &self.store.inner;
-            inner.ensure_room(actual + ROUNDING)?;
+            inner.ensure_room(actual + ROUNDING).map_err(|e| whole(e, self.digest.size))?;
             let mut temp = Temp::create(&inner.layout.temp, &inner.temp_bytes)?;
             temp.write(&std::mem::take(&mut self.buffer))?;
             temp.write(bytes)?;
             self.temp = Some(temp);
             return Ok(());
         }
-        self.store.inner.ensure_room(bytes.len() as u64)?;
+        let room = self.store.inner.ensure_room(bytes.len() as u64);
+        room.map_err(|e| whole(e, self.digest.size - (actual - bytes.len() as u64)))?;
         match &mut self.temp {
             Some(temp) => temp.write(bytes),
             None => Ok(()),
@@ -88,6 +89,16 @@ impl BlobWriter {
             Some(temp) => store.inner.place(digest, temp),
             None => store.inner.put_checked(digest, &buffer),
         }
+    }
+}
+
+/// Whoever sends a blob wants to know what the rest of it needs, and not a piece.
+fn whole(error: StoreError, rest: u64) -> StoreError {
+    match error {
+        StoreError::Full { used, quota, pinned, free, reserve, needed: _ } => {
+            StoreError::Full { needed: rest, used, quota, pinned, free, reserve }
+        }
+        other => other,
     }
 }
 

@@ -31,6 +31,10 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
         tracing::warn!("{warning}");
     }
     let state = args.state.clone().unwrap_or_else(|| places.worker_state());
+    // Its sandboxes are made in other directories than this one.
+    let state = std::path::absolute(&state).map_err(|error| {
+        Problem::new(ErrorClass::Environment, format!("can't use {}: {error}", state.display()))
+    })?;
     let mut store = StoreConfig::new(state.join("store"));
     store.quota = settings.store_quota;
     runtime::for_a_server(async move {

@@ -1,7 +1,8 @@
 //! What can go wrong between us and an engine's blobs.
 
-use std::io;
+use std::error::Error;
 use std::path::PathBuf;
+use std::{fmt, io};
 
 use hands_proto::rpc::{self, PreconditionFailure};
 use hands_proto::{BadDigest, unpack};
@@ -69,16 +70,34 @@ pub enum BlobError {
     #[error("can't use the local store")]
     Store(#[from] StoreError),
     /// The call failed.
-    #[error("can't {what}: {} ({:?})", source.message(), source.code())]
+    #[error("can't {what}")]
     Rpc {
         /// What was tried, as a verb.
         what: &'static str,
-        /// The engine's or the transport's answer. Boxed: it is large.
-        source: Box<Status>,
+        /// What came of it.
+        source: Answer,
     },
     /// A task of ours was ended: the runtime is shutting down.
     #[error("interrupted")]
     Interrupted,
+}
+
+/// The engine's or the transport's answer to a call that failed: its words and its code.
+// Boxed: it is large.
+#[derive(Debug)]
+pub struct Answer(Box<Status>);
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:?})", self.0.message(), self.0.code())
+    }
+}
+
+impl Error for Answer {
+    /// What is behind it: the status itself would say the same once more.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
 }
 
 impl BlobError {
@@ -94,7 +113,7 @@ impl BlobError {
             }
             Self::File { .. } => ErrorClass::Environment,
             Self::Store(error) => error.class(),
-            Self::Rpc { source, .. } => match source.code() {
+            Self::Rpc { source, .. } => match source.0.code() {
                 Code::InvalidArgument
                 | Code::PermissionDenied
                 | Code::Unauthenticated
@@ -120,7 +139,7 @@ impl BlobError {
     pub(crate) fn rpc(what: &'static str, source: Status) -> Self {
         let missing = missing_in(&source);
         if missing.is_empty() {
-            Self::Rpc { what, source: Box::new(source) }
+            Self::Rpc { what, source: Answer(Box::new(source)) }
         } else {
             Self::Missing(missing)
         }
