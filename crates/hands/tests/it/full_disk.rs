@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::home::{Home, json, ran};
 use crate::processes::{Server, level};
@@ -35,8 +35,13 @@ fn hub(home: &Home, socket: &str) -> Option<Server> {
 
 /// Takes all room that is left; gives the file that does.
 fn fill(home: &Home, hub: &Server) -> PathBuf {
-    let state = home.work().join("state");
-    let path = PathBuf::from(format!("/proc/{}/root{}/filler", hub.0.id(), state.display()));
+    fill_below(hub, &home.work().join("state"))
+}
+
+/// The same below a directory that is a file system of its own for a process only.
+pub(crate) fn fill_below(process: &Server, directory: &Path) -> PathBuf {
+    let root = format!("/proc/{}/root{}", process.0.id(), directory.display());
+    let path = Path::new(&root).join("filler");
     let mut file = File::create(&path).unwrap();
     let mut piece = vec![b'x'; 1 << 16];
     while !piece.is_empty() {

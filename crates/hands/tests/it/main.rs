@@ -13,7 +13,10 @@ mod doors;
 mod durability;
 mod engines;
 mod escapes;
+mod eviction;
 mod full_disk;
+#[cfg(target_os = "linux")]
+mod full_worker;
 mod home;
 mod host_roots;
 mod hostile_client;
