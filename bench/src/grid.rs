@@ -64,6 +64,11 @@ impl Grid {
         command
     }
 
+    /// The hub's process.
+    pub(crate) fn hub(&self) -> u32 {
+        self.programs.last().map_or(0, Child::id)
+    }
+
     /// `hands` as a user of this hub.
     pub(crate) fn client(&self) -> Command {
         let mut command = self.command("client");

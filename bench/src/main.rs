@@ -10,6 +10,7 @@ mod fleet;
 mod grid;
 mod pages;
 mod peer;
+mod relay;
 mod report;
 mod resident;
 mod roots;

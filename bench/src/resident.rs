@@ -46,7 +46,7 @@ pub(crate) fn binary(hands: &Path, report: &mut Report) -> Result<()> {
 }
 
 /// Seconds of CPU of these processes so far; clock ticks are hundredths on Linux.
-fn cpu(processes: &[u32]) -> Result<f64> {
+pub(crate) fn cpu(processes: &[u32]) -> Result<f64> {
     let mut ticks = 0.0;
     for pid in processes {
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
