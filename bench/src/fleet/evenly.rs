@@ -37,8 +37,8 @@ pub(crate) fn evenly(hands: &Path, dir: &Path, report: &mut Report) -> Result<()
     }
     client.output(&["login", &token("submit")?])?;
     let list = client.dir.join("list").display().to_string();
-    let takes = TAKES.as_secs_f64();
-    let line = format!("{{\"argv\":[\"sleep\",\"{takes}\"]}}\n");
+    let seconds = sleep_that_takes(TAKES)?;
+    let line = format!("{{\"argv\":[\"sleep\",\"{seconds}\"]}}\n");
     fs::write(&list, (0..ACTIONS).map(|_| line.as_str()).collect::<String>())?;
     client.output(&["batch", "--jobs", "64", &list])?;
     let mut times = Vec::new();
@@ -58,6 +58,21 @@ pub(crate) fn evenly(hands: &Path, dir: &Path, report: &mut Report) -> Result<()
         Target::AtMost(1.03),
     );
     Ok(())
+}
+
+/// What to tell `sleep` so that it takes this long from its start to its end on this machine: a process takes a
+/// millisecond or two by itself.
+fn sleep_that_takes(time: Duration) -> Result<String> {
+    let asked = time.as_secs_f64();
+    let mut took = Vec::new();
+    for _ in 0..50 {
+        let start = Instant::now();
+        let done = Command::new("sleep").arg(asked.to_string()).status()?;
+        ensure!(done.success(), "sleep: {done}");
+        took.push(start.elapsed());
+    }
+    let more = Times::new(took).at(0.5).as_secs_f64() - asked;
+    Ok(format!("{:.4}", asked - more))
 }
 
 /// A machine: a network namespace with an address, and a home.

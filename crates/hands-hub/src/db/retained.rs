@@ -1,7 +1,7 @@
 //! Which salted digests have an answer in the table, by part of their hash. Almost every Execute asks and almost
 //! none has one, so the question must not cost a query.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use hands_types::OperationId;
@@ -12,8 +12,8 @@ pub(super) struct Retained(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// By part of the hash.
-    ids: BTreeMap<u64, Vec<OperationId>>,
+    /// By part of the hash, then by age. A busy hub has millions: no allocation for each.
+    ids: BTreeSet<(u64, OperationId)>,
     /// The same by the milliseconds since 1970 at which they were finished, so that old ones are dropped.
     order: VecDeque<(i64, u64, OperationId)>,
 }
@@ -21,7 +21,7 @@ struct Known {
 impl Retained {
     pub(super) fn note(&self, hash: &[u8; 32], id: OperationId, finished: i64) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.ids.entry(part(hash)).or_default().push(id);
+        known.ids.insert((part(hash), id));
         known.order.push_back((finished, part(hash), id));
     }
 
@@ -32,18 +32,10 @@ impl Retained {
             && finished < since
         {
             known.order.pop_front();
-            if let Some(ids) = known.ids.get_mut(&old) {
-                ids.retain(|known| *known != id);
-                if ids.is_empty() {
-                    known.ids.remove(&old);
-                }
-            }
+            known.ids.remove(&(old, id));
         }
-        known
-            .ids
-            .get(&part(hash))
-            .map(|ids| ids.iter().rev().copied().collect())
-            .unwrap_or_default()
+        let all = (part(hash), OperationId(0))..=(part(hash), OperationId(u128::MAX));
+        known.ids.range(all).rev().map(|(_, id)| *id).collect()
     }
 }
 
