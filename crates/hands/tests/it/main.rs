@@ -2,6 +2,7 @@
 
 mod absences;
 mod agent_life;
+mod authority;
 mod bad_input;
 mod batch;
 mod batch_forms;

@@ -2,6 +2,7 @@
 //! a sentence for whatever waits.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,37 @@ fn invocations_share_evenly_and_one_action_does_not_wait_behind_a_thousand() {
     }
     let started = marks.all().values().sum::<usize>();
     assert!(started < 1000, "{started} ran: most were queued when the one came");
+}
+
+#[test]
+fn what_took_longest_is_started_first() {
+    let Some(mut marks) = Marks::new() else { return };
+    let cluster = Cluster::start();
+    let [expose, directory] = marks.flags();
+    let _worker = cluster.worker("w", &["--slots", "1", &expose, &directory]);
+    let home = &cluster.home;
+    let line = |word: &str, more: &str| format!("{}; {more}\n", marks.say(word));
+    let all = [line("short", ":"), line("long", "sleep 0.6"), line("middle", "sleep 0.2")].concat();
+    home.write("all", &all);
+    let batch = ["--cluster", &cluster.socket, "batch", "all"];
+    // Nothing is known of them yet.
+    let first = home.run(&batch);
+    assert_eq!(first.code, 0, "{first:?}");
+    marks.wait_for(3);
+    // The slot is taken, and what the worker holds ahead of it: the rest is the hub's to order.
+    let mut holds =
+        home.start(&["--cluster", &cluster.socket, "run", "-i", "--", "sh", "-c", "echo; read x"]);
+    holds.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    let ahead = [cluster.detached(&["true"]), cluster.detached(&["true"])];
+    let again = home.start(&batch);
+    while json(&cluster.hands(&["ps", "--json"]).out).len() < 6 {}
+    holds.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    assert_eq!(ran(holds.wait_with_output().unwrap()).code, 0);
+    assert_eq!([marks.next(), marks.next(), marks.next()], ["long", "middle", "short"]);
+    assert_eq!(ran(again.wait_with_output().unwrap()).code, 0);
+    for id in &ahead {
+        assert_eq!(cluster.hands(&["wait", id]).code, 0);
+    }
 }
 
 #[test]
