@@ -9,6 +9,7 @@ use crate::grid::{Grid, outsider};
 use crate::home::{Ran, ran};
 
 mod builds;
+mod eviction;
 mod faults;
 
 /// A workspace with a Bazel of its own, whose server ends with it.
