@@ -11,6 +11,7 @@ pub(crate) const OUTPUT: &str = "crates/hands-proto/src/generated";
 
 /// The files that define something; what they import comes with them.
 const SOURCES: &[&str] = &[
+    "build/bazel/remote/asset/v1/remote_asset.proto",
     "build/bazel/remote/execution/v2/remote_execution.proto",
     "build/bazel/semver/semver.proto",
     "google/bytestream/bytestream.proto",

@@ -168,6 +168,8 @@ impl Hub {
             .add_service(hands_reapi::services::cas(&backend))
             .add_service(hands_reapi::services::action_cache(&backend))
             .add_service(hands_reapi::services::byte_stream(&backend))
+            .add_service(hands_reapi::services::fetch(&backend))
+            .add_service(hands_reapi::services::push(&backend))
             .add_service(
                 ExecutionServer::new(ExecutionService(Arc::clone(shared)))
                     .max_decoding_message_size(MAX_MESSAGE),

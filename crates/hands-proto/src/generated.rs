@@ -14,6 +14,11 @@
 pub mod build {
     pub mod bazel {
         pub mod remote {
+            pub mod asset {
+                pub mod v1 {
+                    include!("generated/build.bazel.remote.asset.v1.rs");
+                }
+            }
             pub mod execution {
                 pub mod v2 {
                     include!("generated/build.bazel.remote.execution.v2.rs");

@@ -11,6 +11,7 @@ mod generated;
 
 pub use any::{AnyError, pack, type_url, unpack};
 pub use digest::{BadDigest, function_from_proto};
+pub use generated::build::bazel::remote::asset::v1 as asset;
 pub use generated::build::bazel::remote::execution::v2 as reapi;
 pub use generated::build::bazel::semver;
 pub use generated::google::{bytestream, longrunning, rpc};

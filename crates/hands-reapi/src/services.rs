@@ -1,14 +1,18 @@
 //! The server's side: tonic services over a [`Backend`].
 
 mod action_cache;
+mod assets;
 mod blobs;
 mod capabilities;
+mod chunks;
 mod read;
 mod stream;
 mod tree;
 mod uploads;
 mod write;
 
+use hands_proto::asset::fetch_server::FetchServer;
+use hands_proto::asset::push_server::PushServer;
 use hands_proto::bytestream::byte_stream_server::ByteStreamServer;
 use hands_proto::reapi::action_cache_server::ActionCacheServer;
 use hands_proto::reapi::capabilities_server::CapabilitiesServer;
@@ -21,6 +25,7 @@ use tonic::Status;
 use crate::{Backend, bad_digest};
 
 pub use action_cache::ActionCacheService;
+pub use assets::{FetchService, PushService};
 pub use blobs::CasService;
 pub use capabilities::CapabilitiesService;
 pub use stream::ByteStreamService;
@@ -30,7 +35,7 @@ pub fn capabilities(backend: &Backend) -> CapabilitiesServer<CapabilitiesService
     CapabilitiesServer::new(CapabilitiesService::new(backend))
 }
 
-/// ContentAddressableStorage, without SplitBlob and SpliceBlob, which are not announced.
+/// ContentAddressableStorage.
 pub fn cas(backend: &Backend) -> ContentAddressableStorageServer<CasService> {
     ContentAddressableStorageServer::new(CasService::new(backend))
         .max_decoding_message_size(MAX_MESSAGE)
@@ -49,6 +54,16 @@ pub fn byte_stream(backend: &Backend) -> ByteStreamServer<ByteStreamService> {
     ByteStreamServer::new(ByteStreamService::new(backend))
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE)
+}
+
+/// Remote Asset's Fetch: what was pushed, and nothing else.
+pub fn fetch(backend: &Backend) -> FetchServer<FetchService> {
+    FetchServer::new(FetchService::new(backend))
+}
+
+/// Remote Asset's Push.
+pub fn push(backend: &Backend) -> PushServer<PushService> {
+    PushServer::new(PushService::new(backend))
 }
 
 /// Reads a request's digest function.

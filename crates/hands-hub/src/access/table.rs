@@ -45,6 +45,10 @@ const fn bare(path: &'static str, roles: Roles) -> Method {
 
 /// In the order of their paths.
 pub(super) const METHODS: &[Method] = &[
+    of("/build.bazel.remote.asset.v1.Fetch/FetchBlob", READ),
+    of("/build.bazel.remote.asset.v1.Fetch/FetchDirectory", READ),
+    of("/build.bazel.remote.asset.v1.Push/PushBlob", WRITE_CACHE),
+    of("/build.bazel.remote.asset.v1.Push/PushDirectory", WRITE_CACHE),
     of("/build.bazel.remote.execution.v2.ActionCache/GetActionResult", FETCH),
     of("/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult", WRITE_CACHE),
     // Limits and versions, which are no secret; and Bazel before 3 asks before it says who it is.
@@ -54,7 +58,7 @@ pub(super) const METHODS: &[Method] = &[
     of("/build.bazel.remote.execution.v2.ContentAddressableStorage/FindMissingBlobs", FETCH),
     of("/build.bazel.remote.execution.v2.ContentAddressableStorage/GetTree", FETCH),
     of("/build.bazel.remote.execution.v2.ContentAddressableStorage/SpliceBlob", UPLOAD),
-    of("/build.bazel.remote.execution.v2.ContentAddressableStorage/SplitBlob", UPLOAD),
+    of("/build.bazel.remote.execution.v2.ContentAddressableStorage/SplitBlob", FETCH),
     of("/build.bazel.remote.execution.v2.Execution/Execute", SUBMIT),
     of("/build.bazel.remote.execution.v2.Execution/WaitExecution", READ),
     bare("/google.bytestream.ByteStream/QueryWriteStatus", UPLOAD),

@@ -63,10 +63,13 @@ fn each_role_may_call_what_the_documentation_says() {
         allowed.map(|m| m.path.rsplit_once('.').unwrap().1).collect()
     };
     let read = [
+        "Fetch/FetchBlob",
+        "Fetch/FetchDirectory",
         "ActionCache/GetActionResult",
         "ContentAddressableStorage/BatchReadBlobs",
         "ContentAddressableStorage/FindMissingBlobs",
         "ContentAddressableStorage/GetTree",
+        "ContentAddressableStorage/SplitBlob",
         "Execution/WaitExecution",
         "ByteStream/Read",
         "Operations/GetOperation",
@@ -82,7 +85,6 @@ fn each_role_may_call_what_the_documentation_says() {
     let upload = [
         "ContentAddressableStorage/BatchUpdateBlobs",
         "ContentAddressableStorage/SpliceBlob",
-        "ContentAddressableStorage/SplitBlob",
         "ByteStream/QueryWriteStatus",
         "ByteStream/Write",
     ];
@@ -92,7 +94,7 @@ fn each_role_may_call_what_the_documentation_says() {
         "Operations/DeleteOperation",
         "Jobs/Attach",
     ];
-    let cache = ["ActionCache/UpdateActionResult"];
+    let cache = ["ActionCache/UpdateActionResult", "Push/PushBlob", "Push/PushDirectory"];
     let admin = [
         "v1.Authority/CreateToken",
         "v1.Authority/ListMembers",
@@ -117,6 +119,7 @@ fn each_role_may_call_what_the_documentation_says() {
         "ContentAddressableStorage/BatchReadBlobs",
         "ContentAddressableStorage/FindMissingBlobs",
         "ContentAddressableStorage/GetTree",
+        "ContentAddressableStorage/SplitBlob",
         "ByteStream/Read",
         "Workers/Session",
     ];

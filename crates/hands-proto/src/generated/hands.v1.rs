@@ -113,6 +113,27 @@ impl ::prost::Name for Usage {
         "/hands.v1.Usage".into()
     }
 }
+/// What a client pushed under a URI (Remote Asset API), as the hub keeps it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Asset {
+    #[prost(message, optional, tag = "1")]
+    pub digest: ::core::option::Option<super::super::build::bazel::remote::execution::v2::Digest>,
+    #[prost(message, optional, tag = "2")]
+    pub pushed: ::core::option::Option<::prost_types::Timestamp>,
+    /// It is not given out from then on.
+    #[prost(message, optional, tag = "3")]
+    pub expires: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for Asset {
+    const NAME: &'static str = "Asset";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.Asset".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.Asset".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HelloRequest {
     #[prost(message, optional, tag = "1")]

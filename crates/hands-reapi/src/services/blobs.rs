@@ -1,4 +1,4 @@
-//! FindMissingBlobs, BatchUpdateBlobs, BatchReadBlobs; GetTree is in `tree`.
+//! FindMissingBlobs, BatchUpdateBlobs, BatchReadBlobs; GetTree is in `tree`, SplitBlob and SpliceBlob in `chunks`.
 
 use std::pin::Pin;
 
@@ -9,7 +9,8 @@ use hands_proto::reapi::{
     self, BatchReadBlobsRequest, BatchReadBlobsResponse, BatchUpdateBlobsRequest,
     BatchUpdateBlobsResponse, FindMissingBlobsRequest, FindMissingBlobsResponse, GetTreeRequest,
     GetTreeResponse, SpliceBlobRequest, SpliceBlobResponse, SplitBlobRequest, SplitBlobResponse,
-    batch_read_blobs_response, batch_update_blobs_request, batch_update_blobs_response, compressor,
+    batch_read_blobs_response, batch_update_blobs_request, batch_update_blobs_response,
+    chunking_function, compressor,
 };
 use hands_proto::rpc;
 use hands_store::Store;
@@ -17,7 +18,7 @@ use hands_types::limits::MAX_BATCH;
 use hands_types::{Digest, DigestFunction};
 use tonic::{Request, Response, Status};
 
-use super::{blocking, digest, function, tree};
+use super::{blocking, chunks, digest, function, tree};
 use crate::status::to_rpc;
 use crate::{Backend, INLINE, Invocation, bad_digest, codec, store_status};
 
@@ -119,16 +120,43 @@ impl ContentAddressableStorage for CasService {
 
     async fn split_blob(
         &self,
-        _: Request<SplitBlobRequest>,
+        request: Request<SplitBlobRequest>,
     ) -> Result<Response<SplitBlobResponse>, Status> {
-        Err(Status::unimplemented("SplitBlob is not announced"))
+        let invocation = Invocation::of(&request);
+        let request = request.into_inner();
+        match chunking_function::Value::try_from(request.chunking_function) {
+            Ok(chunking_function::Value::Unknown | chunking_function::Value::FastCdc2020) => {}
+            Ok(chunking_function::Value::RepMaxCdc) | Err(_) => {
+                return Err(Status::invalid_argument("this hub splits by FAST_CDC_2020 only"));
+            }
+        }
+        let function = function(request.digest_function)?;
+        let blob = digest(request.blob_digest.as_ref(), "blob_digest", function)?;
+        let store = self.backend.store.clone();
+        let pieces = blocking(move || chunks::split(&store, blob, &invocation)).await??;
+        Ok(Response::new(SplitBlobResponse {
+            chunk_digests: pieces.iter().map(Into::into).collect(),
+            chunking_function: chunking_function::Value::FastCdc2020.into(),
+        }))
     }
 
     async fn splice_blob(
         &self,
-        _: Request<SpliceBlobRequest>,
+        request: Request<SpliceBlobRequest>,
     ) -> Result<Response<SpliceBlobResponse>, Status> {
-        Err(Status::unimplemented("SpliceBlob is not announced"))
+        let invocation = Invocation::of(&request);
+        let request = request.into_inner();
+        let function = function(request.digest_function)?;
+        let blob = digest(request.blob_digest.as_ref(), "blob_digest", function)?;
+        let pieces = request
+            .chunk_digests
+            .iter()
+            .map(|piece| piece.to_digest(function))
+            .collect::<Result<Vec<Digest>, _>>()
+            .map_err(|e| bad_digest(&e))?;
+        let store = self.backend.store.clone();
+        blocking(move || chunks::splice(&store, blob, &pieces, &invocation)).await??;
+        Ok(Response::new(SpliceBlobResponse { blob_digest: request.blob_digest }))
     }
 }
 

@@ -13,6 +13,7 @@ use hands_types::DigestFunction;
 use hands_types::limits::{MAX_BATCH, MAX_BLOB};
 use tonic::{Request, Response, Status};
 
+use super::chunks;
 use crate::Backend;
 
 /// Answers every instance name alike.
@@ -41,7 +42,10 @@ impl CapabilitiesService {
             supported_compressors: zstd.clone(),
             supported_batch_update_compressors: zstd,
             max_cas_blob_size_bytes: MAX_BLOB.cast_signed(),
-            ..Default::default()
+            split_blob_support: true,
+            splice_blob_support: true,
+            fast_cdc_2020_params: Some(chunks::parameters()),
+            rep_max_cdc_params: None,
         };
         let execution = ExecutionCapabilities {
             // Bazel before 6 compares this with ==, so it must name one.

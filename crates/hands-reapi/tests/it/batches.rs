@@ -2,7 +2,7 @@ use bytes::Bytes;
 use hands_proto::reapi::batch_update_blobs_request::Request;
 use hands_proto::reapi::{
     self, BatchReadBlobsRequest, BatchUpdateBlobsRequest, BatchUpdateBlobsResponse,
-    FindMissingBlobsRequest, SpliceBlobRequest, SplitBlobRequest, compressor, digest_function,
+    FindMissingBlobsRequest, compressor, digest_function,
 };
 use hands_types::limits::MAX_BATCH;
 use hands_types::{Digest, DigestFunction};
@@ -205,11 +205,4 @@ async fn functions_do_not_mix() {
     assert_eq!(hub.read(&format!("blobs/{blake}"), 0, 0).await.unwrap(), content);
     let as_sha = Digest { function: SHA, ..blake };
     assert_code(hub.read(&format!("blobs/{as_sha}"), 0, 0).await, Code::NotFound);
-}
-
-#[tokio::test]
-async fn what_is_not_announced_is_not_implemented() {
-    let hub = Hub::start().await;
-    assert_code(hub.cas().split_blob(SplitBlobRequest::default()).await, Code::Unimplemented);
-    assert_code(hub.cas().splice_blob(SpliceBlobRequest::default()).await, Code::Unimplemented);
 }

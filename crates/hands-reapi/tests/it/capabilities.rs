@@ -21,7 +21,6 @@ async fn old_and_new_clients_both_find_what_they_look_for() {
         // Targets are kept as they are, wherever they point.
         let allowed = hands_proto::reapi::symlink_absolute_path_strategy::Value::Allowed;
         assert_eq!(cache.symlink_absolute_path_strategy(), allowed);
-        assert!(!cache.split_blob_support && !cache.splice_blob_support);
         let execution = answer.execution_capabilities.unwrap();
         assert!(execution.exec_enabled);
         assert_eq!(

@@ -1,8 +1,10 @@
 //! Real servers on real sockets, spoken to in raw gRPC and through the client.
 
 mod actions;
+mod assets;
 mod batches;
 mod capabilities;
+mod chunks;
 mod client;
 mod streams;
 mod trees;
@@ -71,6 +73,8 @@ impl Hub {
             .add_service(services::cas(&backend))
             .add_service(services::action_cache(&backend))
             .add_service(services::byte_stream(&backend))
+            .add_service(services::fetch(&backend))
+            .add_service(services::push(&backend))
             .serve_with_incoming(listener.incoming());
         tokio::spawn(serving);
         Self { store, channel: connect(&address), _home: home }

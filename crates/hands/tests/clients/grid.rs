@@ -154,10 +154,43 @@ impl Grid {
         workers.iter().map(|worker| worker["busy"].as_u64().unwrap()).sum()
     }
 
+    /// Asks the hub about its store (`status`), or has it cleaned (`gc`), as who runs it.
+    pub(crate) fn store(&self, command: &str) -> Value {
+        let socket = self.home.hands_home().join("run/hub.sock");
+        let mut asked = self.home.hands(&["store", command, "--json"]);
+        asked.env("HANDS_CLUSTER", format!("unix:{}", socket.display()));
+        let asked = ran(asked.output().unwrap());
+        assert_eq!(asked.code, 0, "{asked:?}");
+        json(&asked.out).remove(0)
+    }
+
+    /// The home of another user, who has logged in with these roles.
+    pub(crate) fn member(&self, name: &str, roles: &[&str]) -> PathBuf {
+        let roles: Vec<&str> = roles.iter().flat_map(|role| ["--role", role]).collect();
+        let join = self.token(&roles);
+        let home = self.home.work().join(name);
+        let mut login = self.home.hands(&["login", &join]);
+        let login = ran(login.env("HANDS_HOME", &home).output().unwrap());
+        assert_eq!(login.code, 0, "{login:?}");
+        home
+    }
+
     /// Any program, as a user of this machine who knows nothing of us.
     pub(crate) fn program(&self, program: impl AsRef<OsStr>) -> Command {
         outsider(&self.home.work(), program)
     }
+}
+
+/// Bytes that do not compress; the same for the same number.
+pub(crate) fn noise(number: usize, bytes: usize) -> Vec<u8> {
+    let mut state = number as u64 + 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    (0..bytes / 8).flat_map(|_| next().to_le_bytes()).collect()
 }
 
 /// A port of the loopback that nobody had a moment ago, for those who can't take port 0.

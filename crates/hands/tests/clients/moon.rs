@@ -41,10 +41,7 @@ fn moon_finds_what_another_machine_built() {
     let Some(program) = tool("HANDS_TEST_MOON") else { return };
     let grid = Grid::new(&[]);
     // It records results itself, which takes a role of its own.
-    let join = grid.token(&["--role", "cache-write"]);
-    let member = grid.home.work().join("writer");
-    let login = grid.home.hands(&["login", &join]).env("HANDS_HOME", &member).output().unwrap();
-    assert!(login.status.success(), "{login:?}");
+    let member = grid.member("writer", &["cache-write"]);
     let member = member.join("state/clusters/grid").display().to_string();
     let workspace = WORKSPACE.replace("ADDRESS", &grid.address).replace("MEMBER", &member);
     grid.home.write("ws/.moon/workspace.yml", &workspace);

@@ -11,8 +11,8 @@ use hands_types::DigestFunction;
 use tonic::transport::Channel;
 
 use super::Bazel;
-use crate::grid::Grid;
-use crate::home::{json, ran};
+use crate::grid::{Grid, noise};
+use crate::home::ran;
 use crate::tool::tool;
 
 /// Actions, each of which gets a MiB and makes two.
@@ -32,7 +32,7 @@ fn a_build_larger_than_the_store_passes_and_what_nobody_needs_goes() {
     fs::create_dir_all(&package).unwrap();
     let mut rules = String::new();
     for i in 0..N {
-        fs::write(package.join(format!("source{i}")), noise(i)).unwrap();
+        fs::write(package.join(format!("source{i}")), noise(i, MIB)).unwrap();
         // No two of them alike, and different each time: nothing but the store has them.
         let command = format!("(cat $<; head -c {MIB} /dev/urandom) > $@; sleep 0.2");
         let names = format!("name = 'made{i}', srcs = ['source{i}'], outs = ['made{i}.bin']");
@@ -51,7 +51,7 @@ fn a_build_larger_than_the_store_passes_and_what_nobody_needs_goes() {
     };
     for part in [N / 4, N / 2] {
         grid.until("a part is done", |grid| done(grid) >= part);
-        let cleaned = json(&store(&grid, "gc")).remove(0);
+        let cleaned = grid.store("gc");
         assert!(cleaned["bytes"].as_u64() > cleaned["quota"].as_u64(), "{cleaned}");
     }
     let built = ran(build.wait_with_output().unwrap());
@@ -63,28 +63,6 @@ fn a_build_larger_than_the_store_passes_and_what_nobody_needs_goes() {
     bazel.ok(&["clean"]);
     let again = bazel.ok(&[&["build"], &flags[..]].concat());
     assert!(again.err.contains(&format!("{} remote cache hit", N + 1)), "{}", again.err);
-}
-
-/// Asks the hub about its store, as who runs it.
-fn store(grid: &Grid, command: &str) -> String {
-    let socket = grid.home.hands_home().join("run/hub.sock");
-    let mut asked = grid.home.hands(&["store", command, "--json"]);
-    asked.env("HANDS_CLUSTER", format!("unix:{}", socket.display()));
-    let asked = ran(asked.output().unwrap());
-    assert_eq!(asked.code, 0, "{asked:?}");
-    asked.out
-}
-
-/// A MiB that does not compress; the same for the same number.
-fn noise(number: usize) -> Vec<u8> {
-    let mut state = number as u64 + 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    (0..MIB / 8).flat_map(|_| next().to_le_bytes()).collect()
 }
 
 /// Blobs of a client that names no invocation: nothing protects them.
@@ -99,7 +77,7 @@ impl Others {
         let mut blobs = ContentAddressableStorageClient::new(hands_link::connect(&member));
         let mut digests = Vec::new();
         for i in 0..n {
-            let data = noise(1000 + i);
+            let data = noise(1000 + i, MIB);
             let digest = hands_tree::hash(DigestFunction::Sha256, &data);
             let upload =
                 Upload { digest: Some(digest.into()), data: data.into(), ..Upload::default() };
