@@ -26,7 +26,7 @@ impl Stores for StoresService {
         &self,
         _: Request<v1::StoreUsageRequest>,
     ) -> Result<Response<v1::StoreUsage>, Status> {
-        Ok(Response::new(usage(&self.0.store)))
+        Ok(Response::new(store_usage(&self.0.store)))
     }
 
     async fn collect(
@@ -35,7 +35,7 @@ impl Stores for StoresService {
     ) -> Result<Response<v1::StoreUsage>, Status> {
         let store = self.0.store.clone();
         let collected =
-            crate::task::blocking(move || store.gc().map(|_after| usage(&store))).await?;
+            crate::task::blocking(move || store.gc().map(|_after| store_usage(&store))).await?;
         collected.map(Response::new).map_err(|e| store_status(&e))
     }
 
@@ -60,7 +60,8 @@ impl Stores for StoresService {
     }
 }
 
-fn usage(store: &Store) -> v1::StoreUsage {
+/// What a store holds, as the hub tells it.
+pub fn store_usage(store: &Store) -> v1::StoreUsage {
     let usage = store.usage();
     v1::StoreUsage {
         directory: store.dir().display().to_string(),

@@ -58,7 +58,7 @@ pub(crate) fn run(
             StoreCommand::Status { json } => {
                 let usage = match &asked {
                     Asked::Cluster(cluster) => cluster.store_usage().await?,
-                    Asked::Here(store) => usage_of(store),
+                    Asked::Here(store) => hands_hub::store_usage(store),
                 };
                 print(out, &if json { in_json(&usage) } else { in_words(&usage) });
                 Ok(exit::OK)
@@ -69,9 +69,9 @@ pub(crate) fn run(
                         (cluster.store_usage().await?, cluster.collect_store().await?)
                     }
                     Asked::Here(store) => {
-                        let before = usage_of(store);
+                        let before = hands_hub::store_usage(store);
                         let _after = store.gc()?;
-                        (before, usage_of(store))
+                        (before, hands_hub::store_usage(store))
                     }
                 };
                 let freed = total(&before).saturating_sub(total(&after));
@@ -186,21 +186,6 @@ fn tell(found: &Found, as_json: bool, out: &Out) {
             ));
             out.hint("a disk that spoils files should be looked at: `dmesg`, `smartctl -a`");
         }
-    }
-}
-
-fn usage_of(store: &Store) -> StoreUsage {
-    let usage = store.usage();
-    StoreUsage {
-        directory: store.dir().display().to_string(),
-        pack_bytes: usage.pack_bytes,
-        file_bytes: usage.file_bytes,
-        tree_bytes: usage.tree_bytes,
-        temp_bytes: usage.temp_bytes,
-        quota: usage.quota,
-        pinned: usage.pinned,
-        trees: usage.trees,
-        corrupt: usage.corrupt,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::HubError;
+use crate::sqlite::{self, Format};
 
 /// The format that this version writes: `PRAGMA user_version`.
 pub(crate) const FORMAT: u32 = 1;
@@ -49,27 +50,15 @@ const INDEX: &str =
 
 /// Opens the database for its one writer, makes or migrates it.
 pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
-    let fail = |what| move |source| HubError::Database { what, path: path.to_owned(), source };
-    let mut connection = Connection::open(path).map_err(fail("open"))?;
-    connection.busy_timeout(Duration::from_secs(5)).map_err(fail("open"))?;
     // Survives a kill of every process at each commit; a power cut may take the last second and never corrupts.
-    connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000;")
-        .map_err(fail("open"))?;
-    let found: u32 =
-        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail("read"))?;
-    match found {
-        0 => {
-            let change = connection.transaction().map_err(fail("make"))?;
-            change.execute_batch(CREATE).map_err(fail("make"))?;
-            change.pragma_update(None, "user_version", FORMAT).map_err(fail("make"))?;
-            change.commit().map_err(fail("make"))?;
-        }
-        FORMAT => {}
-        found => return Err(HubError::Newer { path: path.to_owned(), found, known: FORMAT }),
-    }
+    let settings = "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000;";
+    let connection = sqlite::open(path, &Format { settings, create: CREATE, version: FORMAT })?;
     // Came later. An index is no change of the format: every version keeps it up, and none needs it.
-    connection.execute_batch(INDEX).map_err(fail("make an index of"))?;
+    connection.execute_batch(INDEX).map_err(|source| HubError::Database {
+        what: "make an index of",
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(connection)
 }
 

@@ -1,11 +1,11 @@
 //! The format of `authority.db`.
 
 use std::path::Path;
-use std::time::Duration;
 
 use rusqlite::Connection;
 
 use crate::HubError;
+use crate::sqlite::{self, Format};
 
 /// The format that this version writes: `PRAGMA user_version`.
 const FORMAT: u32 = 1;
@@ -36,24 +36,7 @@ CREATE TABLE members(
 ";
 
 pub(super) fn open(path: &Path) -> Result<Connection, HubError> {
-    let fail = |what| move |source| HubError::Database { what, path: path.to_owned(), source };
-    let mut connection = Connection::open(path).map_err(fail("open"))?;
-    connection.busy_timeout(Duration::from_secs(5)).map_err(fail("open"))?;
     // A revocation that was said must survive a power cut; there are few writes.
-    connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
-        .map_err(fail("open"))?;
-    let found: u32 =
-        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail("read"))?;
-    match found {
-        0 => {
-            let change = connection.transaction().map_err(fail("make"))?;
-            change.execute_batch(CREATE).map_err(fail("make"))?;
-            change.pragma_update(None, "user_version", FORMAT).map_err(fail("make"))?;
-            change.commit().map_err(fail("make"))?;
-        }
-        FORMAT => {}
-        found => return Err(HubError::Newer { path: path.to_owned(), found, known: FORMAT }),
-    }
-    Ok(connection)
+    let settings = "PRAGMA synchronous = FULL;";
+    sqlite::open(path, &Format { settings, create: CREATE, version: FORMAT })
 }
