@@ -8,7 +8,9 @@ use std::process::{Child, ChildStderr, Stdio};
 
 use rustix::process::Signal;
 
-use crate::home::{Home, signal};
+use crate::home::{Home, json, signal};
+#[cfg(target_os = "linux")]
+use crate::machines::Net;
 use crate::processes::{Server, level};
 
 /// A worker, and what it says.
@@ -93,4 +95,42 @@ fn a_lost_hub_and_one_that_was_never_there_cost_one_line_each() {
         assert!(line.contains(wanted), "{wanted:?}: {said:#?}");
     }
     assert!(!said[1].contains("again"), "it is there for the first time: {said:#?}");
+}
+
+/// The same of an agent that works for a cluster beside its user's own work.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_agent_that_works_for_a_lost_hub_says_so_once() {
+    let Some(net) = Net::new(1) else { return };
+    let laptop = &net.others[0];
+    let hub = || {
+        let mut hub = net.hub.start(&["hub", "--listen", "0.0.0.0:8980", "--name", "build"], "");
+        hub.says("the hub serves");
+        hub
+    };
+    let running = hub();
+    let config = laptop.home.hands_home().join("config");
+    fs::create_dir_all(&config).unwrap();
+    let level = level(&laptop.home);
+    let file = format!("[agent]\nworker = true\n[worker]\nslots = 1\nisolation = \"{level}\"\n");
+    fs::write(config.join("hands.toml"), file).unwrap();
+    let token = net.hub.ok(&["token", "create", "--role", "submit", "--role", "worker"]);
+    laptop.ok(&["login", &token]);
+    assert_eq!(laptop.ok(&["run", "--", "echo", "lent"]), "lent");
+    running.kill();
+    // Stands where the hub was, and hangs up on whoever calls.
+    let hang_up = "import socket
+s = socket.create_server(('0.0.0.0', 8980))
+for _ in range(8): s.accept()[0].close()";
+    let stood = net.hub.run("python3", &["-c", hang_up]);
+    assert_eq!(stood.code, 0, "{stood:?}");
+    let _running = hub();
+    assert_eq!(laptop.ok(&["run", "--", "echo", "lent"]), "lent");
+    // Its own work went on meanwhile.
+    assert_eq!(laptop.ok(&["run", "--local", "--", "echo", "own"]), "own");
+    let status = json(&laptop.ok(&["agent", "status", "--json"])).remove(0);
+    let log = fs::read_to_string(status["log"].as_str().unwrap()).unwrap();
+    let count = |word: &str| log.lines().filter(|line| line.contains(word)).count();
+    assert_eq!(count("no connection to the hub"), 1, "{log}");
+    assert_eq!(count("connected to the hub again"), 1, "{log}");
 }

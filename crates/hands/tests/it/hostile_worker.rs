@@ -2,9 +2,12 @@
 //! wrongly, and answers what it was never asked.
 
 use hands_link::{Address, Identity};
+use hands_proto::longrunning::operations_client::OperationsClient;
+use hands_proto::reapi::action_cache_client::ActionCacheClient;
+use hands_proto::reapi::content_addressable_storage_client::ContentAddressableStorageClient;
 use hands_proto::v1::worker_message::Kind;
 use hands_proto::v1::workers_client::WorkersClient;
-use hands_proto::{reapi, rpc, v1};
+use hands_proto::{longrunning, reapi, rpc, v1};
 use hands_types::{DigestFunction, OperationId, Role, WorkerId};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -164,6 +167,38 @@ async fn does_its_worst(secured: bool) {
     }
     let state = json(&home.run(&["status", "--cluster", cluster, "--json", held]).out);
     assert_eq!((&state[0]["state"], &state[0]["worker"]), (&"running".into(), &"good".into()));
+
+    // Content that is not what its digest says is no blob, whoever brings it.
+    let channel = hands_link::connect(&way);
+    let mut blobs = ContentAddressableStorageClient::new(channel.clone());
+    let claimed = hands_tree::hash(SHA256, b"an honest tool");
+    let forged = reapi::batch_update_blobs_request::Request {
+        digest: Some(claimed.into()),
+        data: (&b"a hostile tool"[..]).into(),
+        compressor: 0,
+    };
+    let forged = reapi::BatchUpdateBlobsRequest { requests: vec![forged], ..Default::default() };
+    let answer = blobs.batch_update_blobs(forged).await.unwrap().into_inner();
+    let code = Code::from(answer.responses[0].status.clone().unwrap_or_default().code);
+    assert_eq!(code, Code::InvalidArgument);
+    let asked =
+        reapi::FindMissingBlobsRequest { blob_digests: vec![claimed.into()], ..Default::default() };
+    let missing = blobs.find_missing_blobs(asked).await.unwrap().into_inner();
+    assert_eq!(missing.missing_blob_digests, [claimed.into()]);
+    if secured {
+        // A worker's certificate neither ends others' actions nor writes down results.
+        let name = held.to_owned();
+        let cancel = longrunning::CancelOperationRequest { name };
+        let ended = OperationsClient::new(channel.clone()).cancel_operation(cancel).await;
+        assert_eq!(ended.unwrap_err().code(), Code::PermissionDenied);
+        let update = reapi::UpdateActionResultRequest {
+            action_digest: Some(claimed.into()),
+            action_result: Some(reapi::ActionResult::default()),
+            ..Default::default()
+        };
+        let written = ActionCacheClient::new(channel).update_action_result(update).await;
+        assert_eq!(written.unwrap_err().code(), Code::PermissionDenied);
+    }
 
     // What it was given: outputs that nobody has, a wrong digest of the output, a size that is not true, and each result
     // twice. None counts; who means well and comes later does the action.

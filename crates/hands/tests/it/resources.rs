@@ -44,6 +44,10 @@ fn counters_are_given_out_once_and_who_waits_is_told_for_what() {
     let never = begin("gpu=3");
     let why = cluster.hands(&["why", &never]).out;
     assert!(why.starts_with("waiting: ") && why.contains("gpu"), "{why}");
+    let told = cluster.run(&["--queue-timeout", "1s", "--prop", "gpu=3", "--", "true"]);
+    let unmet = "no worker offers gpu=3; 1 worker offers gpu=2";
+    assert_eq!(told.code, 125, "{told:?}");
+    assert_eq!(told.err, format!("waiting: {unmet}\nerror: {unmet}\n"));
     let list = json(&cluster.hands(&["ps", "--json"]).out);
     let listed = list.iter().find(|job| job["id"] == never.as_str()).unwrap();
     assert_eq!(listed["waiting"].as_str(), Some(why.trim()), "{listed}");
