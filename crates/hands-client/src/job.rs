@@ -16,8 +16,8 @@ use hands_proto::longrunning::operation::Result as OperationResult;
 use hands_proto::reapi::execution_stage::Value as Stage;
 use hands_proto::reapi::{ExecuteOperationMetadata, ExecuteResponse};
 use hands_proto::v1;
-use hands_types::Digest;
 use hands_types::platform::{FIXED_LANG, FIXED_PATH};
+use hands_types::{Digest, limits};
 
 use crate::cluster::ClusterKind;
 use crate::{Caching, ClientError, Cluster, EncodedJob, JobResult, JobSpec, Logs, printable};
@@ -163,7 +163,7 @@ impl Cluster {
             ClusterKind::Engine => id.to_owned(),
             ClusterKind::Agent | ClusterKind::Hub => self.get(id).await?.id,
         };
-        let patience = Some(std::time::Duration::from_secs(30));
+        let patience = Some(limits::ORPHAN);
         let submission = Arc::new(Submission::Follow { logs, patience });
         let stream =
             operation::open(self.clone(), Arc::clone(&submission), Some(id.clone())).await?;

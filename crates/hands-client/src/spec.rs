@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hands_proto::reapi::{self, command::EnvironmentVariable};
 use hands_proto::v1::{ExecuteOptions, Terminal};
-use hands_types::{Digest, DigestFunction, Platform, RelPath};
+use hands_types::{Digest, DigestFunction, Platform, RelPath, limits};
 use prost::Message;
 
 use crate::{ClientError, random_u128};
@@ -49,7 +49,8 @@ pub struct JobSpec {
     pub mnemonic: String,
     /// For people: what it makes or tests.
     pub target: String,
-    /// How long a lost hub is waited for. None waits for ever.
+    /// How long a lost hub is waited for: ordinarily as long as a hub keeps an action for a lost client. None waits for
+    /// ever.
     pub patience: Option<Duration>,
 }
 
@@ -95,7 +96,7 @@ impl JobSpec {
             title: String::new(),
             mnemonic: String::new(),
             target: String::new(),
-            patience: Some(Duration::from_secs(30)),
+            patience: Some(limits::ORPHAN),
         }
     }
 

@@ -3,6 +3,7 @@
 //! `HANDS_SOAK_KILLS` sets how often the hub is killed, `HANDS_SOAK_GONE` for how many milliseconds at most, and
 //! `HANDS_SOAK_SEED` when.
 
+use std::io::{BufRead as _, BufReader};
 use std::time::Duration;
 
 use crate::home::{json, ran};
@@ -38,21 +39,34 @@ fn kill_the_hub(kills: usize, actions: usize, dead: std::ops::Range<u64>) {
         (0..actions).map(|i| format!("{}; sleep 0.1; echo {i}\n", marks.say(i))).collect();
     cluster.home.write("list", &list);
     let batch = ["--cluster", &cluster.socket, "batch", "--jobs", "64", "--joblog", "log", "list"];
-    let batch = cluster.home.start(&batch);
+    let mut batch = cluster.home.start(&batch);
+    let (answered, answers) = std::sync::mpsc::channel();
+    let output = BufReader::new(batch.stdout.take().unwrap());
+    let reading = std::thread::spawn(move || {
+        for line in output.lines() {
+            answered.send(line.unwrap().parse::<usize>().unwrap()).unwrap();
+        }
+    });
     // A kill after a start of any command, and the last one before the last command.
     let mut moments: Vec<u64> = (0..kills).map(|_| dice.below(actions as u64 - 8) + 1).collect();
     moments.sort_unstable();
+    let mut told = Vec::new();
     for moment in moments {
         marks.wait_for(usize::try_from(moment).unwrap());
         cluster.kill_hub();
         marks.listen(Duration::from_millis(dead.start + dice.below(dead.end - dead.start)));
+        // What was told until now says nothing of the next hub.
+        told.extend(answers.try_iter());
         cluster.start_hub();
+        // A hub that dies before its clients are back was not there for them: two such are one longer absence.
+        told.push(answers.recv_timeout(Duration::from_secs(100)).expect("the client is back"));
     }
     let ended = ran(batch.wait_with_output().unwrap());
     assert_eq!(ended.code, 0, "{}", ended.err);
-    let mut answers: Vec<usize> = ended.out.lines().map(|line| line.parse().unwrap()).collect();
-    answers.sort_unstable();
-    assert_eq!(answers, (0..actions).collect::<Vec<_>>(), "each action was answered once");
+    reading.join().unwrap();
+    told.extend(answers);
+    told.sort_unstable();
+    assert_eq!(told, (0..actions).collect::<Vec<_>>(), "each action was answered once");
     assert_eq!(cluster.home.read("log").lines().count(), actions + 1);
     let all = format!("{}", actions * 2);
     let jobs = json(&cluster.hands(&["ps", "--all", "--limit", &all, "--json"]).out);
