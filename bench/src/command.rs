@@ -44,11 +44,14 @@ pub(crate) fn noop(
         );
     }
 
-    // Distinct actions: each line is another command, and no result is cached.
+    // Distinct actions: each has another environment, and no result is cached. Not another argument: with one, coreutils'
+    // `true` loads the locale to see whether it asks for help, which takes as long as all the rest of it.
     let list = dir.join("thousand");
     fs::write(
         &list,
-        (0..1000).map(|i| format!("{{\"argv\":[\"/bin/true\",\"{i}\"]}}\n")).collect::<String>(),
+        (0..1000)
+            .map(|i| format!("{{\"argv\":[\"/bin/true\"],\"env\":{{\"N\":\"{i}\"}}}}\n"))
+            .collect::<String>(),
     )?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..5 {
