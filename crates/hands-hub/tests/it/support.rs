@@ -48,6 +48,10 @@ impl Dir {
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
 }
 
 impl Drop for Dir {
@@ -336,7 +340,7 @@ impl Client {
 }
 
 impl Following {
-    async fn new(mut stream: Streaming<Operation>) -> Result<Self, Status> {
+    pub(crate) async fn new(mut stream: Streaming<Operation>) -> Result<Self, Status> {
         let first = soon("the first message", stream.message()).await?.expect("a first message");
         Ok(Self { stream, first })
     }
