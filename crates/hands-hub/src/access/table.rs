@@ -11,7 +11,7 @@ pub(crate) struct Method {
     pub(crate) roles: Roles,
     /// It answers those who have no identity.
     pub(crate) is_open: bool,
-    /// It may come without a header on a connection that has shown a token: Bazel before 3 sends none with these.
+    /// It may come without a header on a connection that has shown a token: Bazel 2 sends none with these.
     pub(crate) may_be_bare: bool,
 }
 
@@ -51,7 +51,7 @@ pub(super) const METHODS: &[Method] = &[
     of("/build.bazel.remote.asset.v1.Push/PushDirectory", WRITE_CACHE),
     of("/build.bazel.remote.execution.v2.ActionCache/GetActionResult", FETCH),
     of("/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult", WRITE_CACHE),
-    // Limits and versions, which are no secret; and Bazel before 3 asks before it says who it is.
+    // Limits and versions, which are no secret; and Bazel 2 asks before it says who it is.
     open("/build.bazel.remote.execution.v2.Capabilities/GetCapabilities"),
     of("/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchReadBlobs", FETCH),
     of("/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchUpdateBlobs", UPLOAD),

@@ -1,4 +1,4 @@
-//! Clients that announce their end (GOAWAY), reset no stream and stay connected: Bazel before 3 when it is interrupted, and
+//! Clients that announce their end (GOAWAY), reset no stream and stay connected: Bazel 2 when it is interrupted, and
 //! whoever asks for nothing more but still waits for answers.
 
 use std::path::PathBuf;
