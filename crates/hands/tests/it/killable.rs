@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
-use crate::home::{Home, Ran};
+use crate::home::{Home, Ran, ran};
 use crate::processes::{Server, level};
 
 /// A hub that can be killed and started again on the same state and address.
@@ -78,11 +78,14 @@ impl Cluster {
         ran.out.trim().to_owned()
     }
 
-    /// Waits until an action has printed a line.
+    /// Waits until an action has printed a line on stdout. Of stderr nothing is asked for: nobody here would read it.
     pub(crate) fn until_output(&self, id: &str, wanted: &str) {
-        let mut follower = self.home.start(&["--cluster", &self.socket, "logs", "-f", id]);
+        let mut follower =
+            self.home.start(&["--cluster", &self.socket, "logs", "-f", "--stdout", id]);
         let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap() == wanted), "{id} ended without {wanted}");
+        if !lines.any(|line| line.unwrap() == wanted) {
+            panic!("{id} ended without {wanted}: {:?}", ran(follower.wait_with_output().unwrap()));
+        }
         // It follows to the end, which may be far.
         drop(follower.kill());
         follower.wait().unwrap();
