@@ -23,7 +23,7 @@ use prost::Message;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request};
 
-use crate::retry::Backoff;
+use crate::retry::{Backoff, Contact};
 use crate::snapshot::SnapshotSocket;
 use crate::uploader::Uploader;
 use crate::{
@@ -50,6 +50,7 @@ struct Inner {
     invocation: Invocation,
     metadata: Bytes,
     uploader: Arc<Uploader>,
+    contact: Contact,
     hello: Option<HelloReply>,
     info: Option<InfoReply>,
 }
@@ -94,6 +95,7 @@ impl Cluster {
                 // What was named as an engine is used as one, also where it is a hub of ours.
                 let is_engine = matches!(address, Address::Engine(_));
                 let mut backoff = Backoff::new(Some(*patience));
+                let contact = Contact::new();
                 let mut told = false;
                 let (kind, info) = loop {
                     let greeted = match is_engine {
@@ -120,7 +122,7 @@ impl Cluster {
                                     "{peer} can't be reached; trying for {seconds} s: {why}"
                                 ));
                             }
-                            match backoff.pause(&peer, &error).await {
+                            match backoff.pause(&contact, &peer, &error).await {
                                 Err(ClientError::Lost { peer, waited, .. }) => {
                                     return Err(ClientError::Unreachable { peer, waited, why });
                                 }
@@ -144,10 +146,16 @@ impl Cluster {
             invocation,
             metadata: encoded,
             uploader,
+            contact: Contact::new(),
             hello,
             info,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What is known of the other end's being there.
+    pub(crate) fn contact(&self) -> &Contact {
+        &self.inner.contact
     }
 
     /// What is at the other end.

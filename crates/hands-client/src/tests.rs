@@ -108,12 +108,36 @@ async fn who_says_not_now_is_not_a_lost_connection() {
     let status = tonic::Status::unavailable("no workers yet");
     let error = crate::ClientError::rpc("Execute", "the engine", &status);
     assert!(error.is_lost_connection(), "it is asked again");
+    let contact = crate::retry::Contact::new();
     let mut backoff = crate::retry::Backoff::new(Some(std::time::Duration::from_secs(30)));
     let given_up = loop {
-        if let Err(given_up) = backoff.pause("the engine", &error).await {
+        if let Err(given_up) = backoff.pause(&contact, "the engine", &error).await {
             break given_up;
         }
     };
     assert_eq!(given_up.to_string(), "the engine said for 30 s that it can't: no workers yet");
     assert!(given_up.hint().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_request_finds_out_of_a_lost_hub_all_know() {
+    let error = crate::ClientError::Connect {
+        peer: "the hub".to_owned(),
+        why: "nobody listens".to_owned(),
+        retry: true,
+    };
+    let contact = crate::retry::Contact::new();
+    let minute = std::time::Duration::from_secs(60);
+    let mut backoff = crate::retry::Backoff::new(Some(minute));
+    let began = tokio::time::Instant::now();
+    // Others have an answer now and then, at moments when this one pauses.
+    while began.elapsed() < minute * 3 {
+        assert!(backoff.pause(&contact, "the hub", &error).await.is_ok());
+        if began.elapsed().as_secs().is_multiple_of(50) {
+            contact.made();
+        }
+    }
+    let silent = tokio::time::Instant::now();
+    while backoff.pause(&contact, "the hub", &error).await.is_ok() {}
+    assert!(silent.elapsed() <= minute && silent.elapsed() > minute / 10, "{silent:?}");
 }

@@ -150,7 +150,7 @@ async fn open_after(
     let mut sent_again = false;
     loop {
         if let Some(error) = lost.take() {
-            backoff.pause(cluster.peer(), &error).await?;
+            backoff.pause(cluster.contact(), cluster.peer(), &error).await?;
             if let Some(spec) = cluster.embedded_agent() {
                 agent::ensure(spec).await?;
             }
@@ -163,7 +163,10 @@ async fn open_after(
             }
         };
         let status = match result {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => {
+                cluster.contact().made();
+                return Ok(stream);
+            }
             Err(status) => status,
         };
         let error = ClientError::rpc("Execute", cluster.peer(), &status);

@@ -42,7 +42,7 @@ fn kill_the_hub(kills: usize, actions: usize, dead: std::ops::Range<u64>) {
     let mut batch = cluster.home.start(&batch);
     let (answered, answers) = std::sync::mpsc::channel();
     let output = BufReader::new(batch.stdout.take().unwrap());
-    let reading = std::thread::spawn(move || {
+    let reading = std::thread::Builder::new().spawn(move || {
         for line in output.lines() {
             answered.send(line.unwrap().parse::<usize>().unwrap()).unwrap();
         }
