@@ -47,6 +47,7 @@ fn kill_the_hub(kills: usize, actions: usize, dead: std::ops::Range<u64>) {
             answered.send(line.unwrap().parse::<usize>().unwrap()).unwrap();
         }
     });
+    let reading = reading.unwrap();
     // A kill after a start of any command, and the last one before the last command.
     let mut moments: Vec<u64> = (0..kills).map(|_| dice.below(actions as u64 - 8) + 1).collect();
     moments.sort_unstable();
