@@ -175,8 +175,6 @@ pub(crate) struct Core {
     pending: Option<finish::Pending>,
     /// What the worker whose session is being opened goes on with.
     adopted: Vec<v1::Resume>,
-    /// A session is being opened: nothing may be said to it before Welcome.
-    welcoming: bool,
     /// For claims. Weak, so that the core ends when all who could reach it are gone.
     urgent: mpsc::WeakUnboundedSender<Event>,
     /// The same for what may wait.
@@ -248,7 +246,6 @@ impl Core {
             commit: Commit::default(),
             pending: None,
             adopted: Vec::new(),
-            welcoming: false,
             urgent: urgent.downgrade(),
             events: events.downgrade(),
             activity: parts.activity,

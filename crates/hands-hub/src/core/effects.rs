@@ -73,7 +73,6 @@ impl Core {
             return;
         };
         let Some(operation) = self.operations.get_mut(&id) else { return };
-        let at_once = !operation.effects && !self.welcoming;
         let record = Arc::clone(&operation.record);
         let messages = match &operation.messages {
             Some(messages) => Ok(messages.clone()),
@@ -107,13 +106,8 @@ impl Core {
             queued: Some(timestamp(record.created)),
             request_metadata: Some(record.metadata.clone()),
         };
-        let lease = v1::hub_message::Kind::Lease(lease);
-        match self.sessions.get(&session) {
-            // Need not wait for its row: if the row is lost with this process, the session is too, and what it runs is
-            // dropped when the worker comes back. That is only safe for what has no effects outside.
-            Some(session) if at_once => session.out.say(lease),
-            _ => self.tell(session, lease),
-        }
+        // Not before its row is durable: a hub that is killed in between would have it run a second time.
+        self.tell(session, v1::hub_message::Kind::Lease(lease));
     }
 
     /// The Action and Command of an operation that does not have them in memory.

@@ -143,9 +143,7 @@ impl Core {
             resumes: hello.resumes,
             holds: held,
         };
-        self.welcoming = true;
         self.step(Input::SessionOpened(Box::new(opening)));
-        self.welcoming = false;
         let welcome = v1::Welcome {
             protocol: Some(self.config.protocol.clone()),
             session_id: session.to_string(),
