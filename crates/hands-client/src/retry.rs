@@ -53,7 +53,11 @@ impl Backoff {
         error: &ClientError,
     ) -> Result<(), ClientError> {
         let mut answers = contact.0.subscribe();
-        let waited = self.since.elapsed().min(answers.borrow().elapsed());
+        let waited = match error {
+            // It is there. That it answers others says nothing of this request.
+            ClientError::NotNow { .. } => self.since.elapsed(),
+            _ => self.since.elapsed().min(answers.borrow().elapsed()),
+        };
         if self.patience.is_some_and(|patience| waited >= patience) {
             let peer = peer.to_owned();
             return Err(match error {
