@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 use tower::service_fn;
 
 use crate::error::IdentityError;
-use crate::member::{blocking, dial_any, load};
+use crate::member::{STAGGER, blocking, dial_any, load};
 use crate::tls::{ClientTls, client_config};
 use crate::trust::{Binding, EnrolTranscript, sign_renewal};
 use crate::{Connection, HostPort, Identity, JoinString, LinkError, Pin, dial, identity};
@@ -96,7 +96,8 @@ async fn connect(
 ) -> Result<(Channel, Binding), IdentityError> {
     let config = client_config(pin, None)
         .map_err(|source| IdentityError::Tls { path: std::path::PathBuf::new(), source })?;
-    let connection = dial_any(addresses, &ClientTls::new(config, &pin), cluster).await?;
+    let tls = ClientTls::new(config, &pin);
+    let (_, connection) = dial_any(addresses, STAGGER, &tls, cluster).await?;
     let binding = connection.info().tls.as_ref().and_then(|tls| tls.binding);
     let binding = binding.ok_or(IdentityError::Strange { what: "no TLS 1.3" })?;
     // The signatures hold over this connection only, so there is no second one.

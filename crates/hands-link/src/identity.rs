@@ -22,6 +22,9 @@ const KEY: &str = "key.pem";
 const FRESH_KEY: &str = "key.next.pem";
 const CERTIFICATE: &str = "cert.pem";
 const AUTHORITY: &str = "ca.pem";
+/// The address that answered last. Only a hint: a hub has addresses that not everybody reaches, those of its container
+/// bridges among them.
+const ANSWERED: &str = "answered";
 
 /// A membership. Holds the node's key.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ pub struct Identity {
     pub dir: PathBuf,
     /// The cluster's name, for people.
     pub cluster: String,
-    /// Where the hub is reached.
+    /// Where the hub is reached, first where it answered last.
     pub addresses: Vec<HostPort>,
     /// The key of the hub's authority.
     pub pin: Pin,
@@ -73,11 +76,13 @@ impl Identity {
             return Err(broken("format"));
         }
         let number = |name| field(name)?.parse::<i64>().map_err(|_| broken(name));
-        let addresses = field("addresses")?
+        let mut addresses = field("addresses")?
             .split(',')
-            .map(str::parse)
-            .collect::<Result<_, _>>()
+            .map(str::parse::<HostPort>)
+            .collect::<Result<Vec<_>, _>>()
             .map_err(|_| broken("addresses"))?;
+        let answered = fs::read_to_string(dir.join(ANSWERED)).unwrap_or_default();
+        addresses.sort_by_key(|address| address.to_string() != answered);
         let broken_file = |file, what| IdentityError::Broken { path: dir.join(file), what };
         let key = read_key(&read(dir, KEY)?);
         Ok(Self {
@@ -152,6 +157,11 @@ impl Identity {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Has an address of the hub tried first from now on, by all that use this membership.
+    pub(crate) fn prefer(&self, answered: &HostPort) -> Result<(), IdentityError> {
+        write(&self.dir, ANSWERED, &answered.to_string())
     }
 
     /// Whether two thirds of the certificate's life are over.

@@ -18,7 +18,7 @@ use crate::{Connection, HostPort, Identity, LinkError, enrol};
 /// How long one address may take, TLS included.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long after one address the next one is tried beside it (RFC 8305 recommends it).
-const STAGGER: Duration = Duration::from_millis(250);
+pub(crate) const STAGGER: Duration = Duration::from_millis(250);
 /// How often a renewal that failed is tried again by who keeps certificates fresh.
 const RETRY: Duration = Duration::from_secs(60);
 /// How often the files are looked at even if nothing is due: another process may have joined anew.
@@ -48,7 +48,17 @@ async fn dial_member(dir: &Path) -> Result<Connection, LinkError> {
     let key = own.key.pkcs8().clone_key();
     let config = client_config(own.pin, Some((own.chain.clone(), key)))
         .map_err(|source| wrong(IdentityError::Tls { path: own.dir.clone(), source }))?;
-    dial_any(&own.addresses, &ClientTls::new(config, &own.pin), &own.cluster).await
+    let tls = ClientTls::new(config, &own.pin);
+    let (answered, connection) = dial_any(&own.addresses, STAGGER, &tls, &own.cluster).await?;
+    if own.addresses.first() != Some(answered) {
+        let answered = answered.clone();
+        let kept = blocking(dir, move || own.prefer(&answered)).await;
+        if let Err(error) = kept {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(error, "which address answered is not remembered");
+        }
+    }
+    Ok(connection)
 }
 
 /// Renews the certificate of a membership for as long as it is awaited, so that others who use its files find them
@@ -113,36 +123,36 @@ pub(crate) async fn blocking<T: Send + 'static>(
     })
 }
 
-/// Connects to the first address that answers as it should. They are tried one beside the other.
-pub(crate) async fn dial_any(
-    addresses: &[HostPort],
+/// Connects to the first address that answers as it should, and says which that was. The next one is begun when one
+/// fails, or beside those that have not answered for the time of `stagger`.
+pub(crate) async fn dial_any<'a>(
+    addresses: &'a [HostPort],
+    stagger: Duration,
     tls: &ClientTls,
     cluster: &str,
-) -> Result<Connection, LinkError> {
-    let mut tries: FuturesUnordered<_> = addresses
-        .iter()
-        .zip(0_u32..)
-        .map(|(address, n)| async move {
-            // The first is tried at once and without a timer.
-            if n > 0 {
-                tokio::time::sleep(STAGGER * n).await;
-            }
-            let tried = tokio::time::timeout(PATIENCE, dial_one(address, tls)).await;
-            (address, tried.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
-        })
-        .collect();
+) -> Result<(&'a HostPort, Connection), LinkError> {
+    let mut left = addresses.iter();
+    let mut tries = FuturesUnordered::new();
     let mut last = None;
-    while let Some((address, result)) = tries.next().await {
-        match result {
-            Ok(connection) => return Ok(connection),
-            Err(source) => {
-                let error = failure(address, cluster, source);
+    loop {
+        let is_last = left.next().map(|address| tries.push(dial_one(address, tls))).is_none();
+        let tried = if is_last {
+            tries.next().await
+        } else {
+            match tokio::time::timeout(stagger, tries.next()).await {
+                Ok(tried) => tried,
+                Err(_) => continue,
+            }
+        };
+        match tried {
+            Some((address, Ok(connection))) => return Ok((address, connection)),
+            Some((address, Err(source))) => {
                 // That a stranger answers says more than that somebody else does not.
-                let keep = matches!(&last, Some(LinkError::WrongHub { .. }));
-                if !keep {
-                    last = Some(error);
+                if !matches!(&last, Some(LinkError::WrongHub { .. })) {
+                    last = Some(failure(address, cluster, source));
                 }
             }
+            None => break,
         }
     }
     Err(last.unwrap_or_else(|| {
@@ -150,7 +160,15 @@ pub(crate) async fn dial_any(
     }))
 }
 
-async fn dial_one(address: &HostPort, tls: &ClientTls) -> io::Result<Connection> {
+async fn dial_one<'a>(
+    address: &'a HostPort,
+    tls: &ClientTls,
+) -> (&'a HostPort, io::Result<Connection>) {
+    let tried = tokio::time::timeout(PATIENCE, open(address, tls)).await;
+    (address, tried.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
+}
+
+async fn open(address: &HostPort, tls: &ClientTls) -> io::Result<Connection> {
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
     stream.set_nodelay(true)?;
     let to = stream.peer_addr()?;

@@ -1,3 +1,4 @@
+mod dialing;
 mod places;
 mod strings;
 

@@ -79,6 +79,9 @@ fn machines_become_a_cluster_by_one_string_each() {
         assert_eq!(client.home.read("out"), "sent over the wire\n");
         fs::remove_file(client.home.work().join("out")).unwrap();
     }
+    // Of the hub's addresses it has kept the one that answers it, and it begins with that one.
+    let lines = client.ok(&["bazelrc"]);
+    assert!(lines.contains("grpcs://10.77.3.1:8980"), "{lines}");
     let workers = json(&client.ok(&["workers", "--json"]));
     let names: Vec<_> = workers.iter().map(|w| w["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["w1", "w2"]);
