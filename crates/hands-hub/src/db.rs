@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hands_types::{Digest, OperationId};
+use hands_types::Digest;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
@@ -168,8 +168,8 @@ impl Db {
     }
 
     /// Says that an answer to a salted digest is on its way into the table. `finished` in milliseconds since 1970.
-    pub(crate) fn retain(&self, digest: &Digest, id: OperationId, finished: i64) {
-        self.retained.note(&digest.hash, id, finished);
+    pub(crate) fn retain(&self, digest: &Digest, finished: i64) {
+        self.retained.note(&digest.hash, finished);
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {

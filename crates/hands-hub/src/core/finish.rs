@@ -133,7 +133,7 @@ impl Core {
         self.learn(&record, &done.response);
         self.ledger.ended(&record, &done);
         if done.retained {
-            self.db.retain(&record.digest, id, done.finished);
+            self.db.retain(&record.digest, done.finished);
         }
         self.commit.writes.push(Write::Finish { id, done: done.clone() });
         self.remember(Ticket {

@@ -40,17 +40,25 @@ impl Db {
         digest: &Digest,
         since: i64,
     ) -> Result<Option<Stored>, HubError> {
-        for id in self.retained.candidates(&digest.hash, since) {
-            let stored = self.operation(id)?;
-            if let Some(stored) = stored
-                && stored.record.digest == *digest
-                && *stored.record.instance == *instance
-                && stored.done.as_ref().is_some_and(|done| done.retained && done.finished >= since)
-            {
-                return Ok(Some(stored));
+        for finished in self.retained.candidates(&digest.hash, since) {
+            let found = self.finished_at(finished, digest)?.into_iter().find(|stored| {
+                stored.record.digest == *digest && *stored.record.instance == *instance
+            });
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)
+    }
+
+    /// The answers that a salted hash was given at a time.
+    fn finished_at(&self, finished: i64, digest: &Digest) -> Result<Vec<Stored>, HubError> {
+        self.reader()
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM operations WHERE retained = 1 AND finished = ?1 AND hash = ?2"
+            ))
+            .and_then(|mut q| q.query_map(params![finished, digest.hash], Stored::read)?.collect())
+            .map_err(self.failed("read"))
     }
 
     /// Ids within a range, at most `limit`, ascending.
@@ -184,11 +192,11 @@ fn rows(limit: usize) -> i64 {
 pub(super) fn retained(reader: &Connection, since: i64) -> rusqlite::Result<Retained> {
     let found = Retained::default();
     let mut query = reader.prepare(
-        "SELECT hash, id, finished FROM operations WHERE retained = 1 AND finished >= ?1 ORDER BY finished",
+        "SELECT hash, finished FROM operations WHERE retained = 1 AND finished >= ?1 ORDER BY finished",
     )?;
     let mut rows = query.query([since])?;
     while let Some(row) = rows.next()? {
-        found.note(&row.get(0)?, OperationId(u128::from_be_bytes(row.get(1)?)), row.get(2)?);
+        found.note(&row.get(0)?, row.get(1)?);
     }
     Ok(found)
 }
