@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use hands_proto::bytestream::ReadRequest;
 use hands_proto::bytestream::byte_stream_client::ByteStreamClient;
+use hands_proto::reapi;
 use hands_types::{Digest, limits};
+use prost::Message;
 use tonic::{Code, Streaming};
 
 use crate::job::JobStream;
@@ -117,6 +119,44 @@ pub(crate) fn blob_name(instance: &str, digest: &Digest) -> String {
 }
 
 impl Cluster {
+    /// The outputs that an action declares, as it names them. None where its messages are not in the store any more.
+    pub async fn declared_outputs(&self, action: Digest) -> Result<Vec<String>, ClientError> {
+        let Some(action) = self.message::<reapi::Action>(action, "the action").await? else {
+            return Ok(Vec::new());
+        };
+        let command = action.command_digest.unwrap_or_default();
+        let command = command.to_digest(self.function()).map_err(|e| ClientError::Protocol {
+            peer: self.peer().to_owned(),
+            why: format!("the action's command has a {e}"),
+        })?;
+        let command = self.message::<reapi::Command>(command, "the command").await?;
+        let command = command.unwrap_or_default();
+        Ok(if command.output_paths.is_empty() {
+            // Clients of versions before 2.1 tell files from directories.
+            [command.output_files, command.output_directories].concat()
+        } else {
+            command.output_paths
+        })
+    }
+
+    /// A blob that holds one message; none if it is not there.
+    async fn message<M: Message + Default>(
+        &self,
+        digest: Digest,
+        what: &str,
+    ) -> Result<Option<M>, ClientError> {
+        let read =
+            async { BlobReader::open(self, digest, what.to_owned()).await?.read_all().await };
+        match read.await {
+            Ok(bytes) => M::decode(bytes).map(Some).map_err(|e| ClientError::Protocol {
+                peer: self.peer().to_owned(),
+                why: format!("{what} can't be read: {e}"),
+            }),
+            Err(ClientError::MissingBlob { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// One stream of a result as a whole: what came with it, or read from the store.
     pub async fn stream_of(
         &self,

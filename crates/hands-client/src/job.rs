@@ -318,6 +318,9 @@ impl Job {
         self.take_name(operation.name);
         let metadata: Option<ExecuteOperationMetadata> =
             operation.metadata.as_ref().and_then(|any| hands_proto::unpack(any).ok());
+        let streams = metadata.as_ref().map(|metadata| {
+            (metadata.stdout_stream_name.clone(), metadata.stderr_stream_name.clone())
+        });
         if let Some(metadata) = metadata {
             self.take_metadata(metadata);
         }
@@ -347,6 +350,12 @@ impl Job {
             self.cluster.uploader().forget(&[encoded.action, encoded.command]);
             self.operations = Operations::reopen(&self.cluster, &self.submission, None, None);
             return Ok(());
+        }
+        if let (None, false, Some((stdout, stderr))) = (&result.result, foreign, streams) {
+            // What it wrote before it ended so has no other name.
+            let [out, err] = &mut self.logs;
+            out.open(&self.cluster, &stdout);
+            err.open(&self.cluster, &stderr);
         }
         self.result = Some(Box::new(result));
         Ok(())

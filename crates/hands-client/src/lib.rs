@@ -41,7 +41,7 @@ pub use escape::printable;
 pub use fetch::{Fetched, WrittenOutput};
 pub use ids::{new_invocation_id, random_u128};
 pub use job::{Event, Job, JobStream};
-pub use metadata::Invocation;
+pub use metadata::{Invocation, TOOL};
 pub use result::{Failure, JobResult, StageSpan, Stages};
 pub use snapshot::{Input, Snapshot, SnapshotSocket};
 pub use spec::{Caching, EncodedJob, JobSpec, Logs};

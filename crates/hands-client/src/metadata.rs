@@ -16,6 +16,9 @@ pub struct Invocation {
     pub front_end: &'static str,
 }
 
+/// What our clients call themselves in the metadata of requests (REAPI: `ToolDetails.tool_name`).
+pub const TOOL: &str = "hands";
+
 impl Invocation {
     /// A new one.
     pub fn new(front_end: &'static str) -> Result<Self, crate::ClientError> {
@@ -31,7 +34,7 @@ impl Invocation {
     ) -> RequestMetadata {
         RequestMetadata {
             tool_details: Some(ToolDetails {
-                tool_name: "hands".to_owned(),
+                tool_name: TOOL.to_owned(),
                 tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             }),
             action_id: action.unwrap_or_default().to_owned(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hands_proto::reapi::{ActionResult, ExecuteResponse, ExecutedActionMetadata};
 use hands_proto::rpc::PreconditionFailure;
 use hands_proto::v1::Usage;
-use hands_types::{Digest, ErrorClass};
+use hands_types::{Digest, ErrorClass, is_output_pattern};
 use prost_types::Timestamp;
 use tonic::Code;
 
@@ -206,7 +206,7 @@ impl JobResult {
         declared
             .iter()
             .map(String::as_str)
-            .filter(|path| !path.contains(['*', '?', '[']))
+            .filter(|path| !is_output_pattern(path))
             .filter(|path| !self.output_paths().any(|there| same_path(there, path)))
             .collect()
     }

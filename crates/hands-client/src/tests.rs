@@ -87,8 +87,8 @@ fn missing_outputs_are_those_that_were_declared_by_name() {
     };
     let result = JobResult::new("id".to_owned(), None, response, false);
     let declared: Vec<String> =
-        ["./a/b", "l", "gone", "*.o", "a"].iter().map(|s| (*s).to_owned()).collect();
-    assert_eq!(result.missing_outputs(&declared), ["gone", "a"]);
+        ["./a/b", "l", "gone", "*.o", "a", "b[1]"].iter().map(|s| (*s).to_owned()).collect();
+    assert_eq!(result.missing_outputs(&declared), ["gone", "a", "b[1]"]);
 }
 
 #[test]

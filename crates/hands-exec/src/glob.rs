@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use hands_types::is_output_pattern;
+
 /// A pattern of path names. `*` stands for any characters of one name, `?` for one of them, and a name that is `**`
 /// for any number of names, none included. Everything else stands for itself; a leading dot is nothing special.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ impl Pattern {
                 // Twice the same as once, and walking it twice would be exponential.
                 "**" if parts.last() == Some(&Part::Deep) => {}
                 "**" => parts.push(Part::Deep),
-                name if name.contains(['*', '?']) => parts.push(Part::Wild(name.chars().collect())),
+                name if is_output_pattern(name) => parts.push(Part::Wild(name.chars().collect())),
                 name => parts.push(Part::Name(name.to_owned())),
             }
         }

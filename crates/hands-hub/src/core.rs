@@ -25,6 +25,7 @@ use crate::{Activity, HubError};
 
 mod effects;
 mod finish;
+mod left;
 mod operation;
 mod overview;
 mod restore;

@@ -33,10 +33,14 @@ impl LogSource for Logs {
         // It was forgotten only after its row was durable and its stream a blob.
         let stored = hub.db.operation(id).map_err(|e| table_status(&e))?.ok_or_else(not_found)?;
         let done = stored.done.ok_or_else(not_found)?;
-        let digest = done.response.result.as_ref().and_then(|result| match stream {
-            Stream::Stdout => result.stdout_digest.clone(),
-            Stream::Stderr => result.stderr_digest.clone(),
-        });
+        let digest = match (&done.response.result, stream) {
+            (Some(result), Stream::Stdout) => result.stdout_digest.clone(),
+            (Some(result), Stream::Stderr) => result.stderr_digest.clone(),
+            // What it wrote although it ended without a result.
+            (None, stream) => {
+                done.response.server_logs.get(stream.name()).and_then(|log| log.digest.clone())
+            }
+        };
         let Some(digest) = digest else { return Ok(Box::pin(tokio_stream::empty())) };
         let digest = digest
             .to_digest(stored.record.digest.function)

@@ -67,6 +67,10 @@ impl AttemptLog {
         self.stderr.end();
     }
 
+    fn is_empty(&self) -> bool {
+        self.stdout.mark().length == 0 && self.stderr.mark().length == 0
+    }
+
     pub(crate) fn discard(&self) {
         self.stdout.discard();
         self.stderr.discard();
@@ -75,7 +79,8 @@ impl AttemptLog {
 
 type Current = Option<Arc<AttemptLog>>;
 
-/// The output streams of all actions that have not ended.
+/// The output streams of all actions that have not ended, and of those that ended without a result until what they wrote
+/// is elsewhere.
 #[derive(Debug)]
 pub(crate) struct Logs {
     dir: PathBuf,
@@ -85,9 +90,22 @@ pub(crate) struct Logs {
 }
 
 #[derive(Debug)]
-struct OperationLog {
+enum OperationLog {
+    Going(Going),
+    /// Ended without a result: what its last attempt wrote.
+    Left(Arc<AttemptLog>),
+}
+
+#[derive(Debug)]
+struct Going {
     attempts: Vec<Arc<AttemptLog>>,
     current: watch::Sender<Current>,
+}
+
+impl Going {
+    fn new() -> Self {
+        Self { attempts: Vec::new(), current: watch::Sender::new(None) }
+    }
 }
 
 impl Logs {
@@ -98,10 +116,7 @@ impl Logs {
 
     /// Makes an action known, so that its streams can be waited for.
     pub(crate) fn register(&self, id: OperationId) {
-        self.lock().entry(id).or_insert_with(|| OperationLog {
-            attempts: Vec::new(),
-            current: watch::Sender::new(None),
-        });
+        self.lock().entry(id).or_insert_with(|| OperationLog::Going(Going::new()));
     }
 
     /// The streams of an attempt, which becomes the one that readers follow if it is the latest. With `resumed` a hub
@@ -115,10 +130,10 @@ impl Logs {
     ) -> io::Result<Arc<AttemptLog>> {
         let id = record.id;
         let mut operations = self.lock();
-        let operation = operations.entry(id).or_insert_with(|| OperationLog {
-            attempts: Vec::new(),
-            current: watch::Sender::new(None),
-        });
+        let operation = operations.entry(id).or_insert_with(|| OperationLog::Going(Going::new()));
+        let OperationLog::Going(operation) = operation else {
+            return Err(io::Error::other("the action has ended"));
+        };
         if let Some(log) = operation.attempts.iter().find(|log| log.attempt == attempt) {
             return Ok(Arc::clone(log));
         }
@@ -147,22 +162,49 @@ impl Logs {
 
     /// The streams of an attempt that was granted; none for any other.
     pub(crate) fn find(&self, id: OperationId, attempt: Attempt) -> Option<Arc<AttemptLog>> {
-        let operations = self.lock();
-        operations.get(&id)?.attempts.iter().find(|log| log.attempt == attempt).cloned()
+        match self.lock().get(&id)? {
+            OperationLog::Going(operation) => {
+                operation.attempts.iter().find(|log| log.attempt == attempt).cloned()
+            }
+            OperationLog::Left(_) => None,
+        }
     }
 
-    /// The action has ended with this attempt's streams, or without any. Readers finish; files go.
-    pub(crate) fn finish(&self, id: OperationId, accepted: Option<Attempt>) {
-        let Some(operation) = self.lock().remove(&id) else { return };
+    /// The action has ended with this attempt's streams, or without any. Readers finish; files go. Where no result has what
+    /// was written, that stays readable until [`Logs::forget`].
+    pub(crate) fn finish(
+        &self,
+        id: OperationId,
+        accepted: Option<Attempt>,
+        has_result: bool,
+    ) -> Option<Arc<AttemptLog>> {
+        let mut operations = self.lock();
+        let Some(OperationLog::Going(operation)) = operations.remove(&id) else { return None };
         for log in &operation.attempts {
             log.end();
             if Some(log.attempt) == accepted {
                 operation.current.send_replace(Some(Arc::clone(log)));
             }
         }
-        for log in &operation.attempts {
-            log.discard();
+        let of_attempt = |log: &&Arc<AttemptLog>| accepted.is_none_or(|it| log.attempt == it);
+        let last = operation.attempts.iter().filter(of_attempt).max_by_key(|log| log.attempt);
+        let left = last.filter(|log| !has_result && !log.is_empty()).cloned();
+        if let Some(left) = &left {
+            operations.insert(id, OperationLog::Left(Arc::clone(left)));
         }
+        drop(operations);
+        for log in operation.attempts {
+            if left.as_ref().is_none_or(|left| !Arc::ptr_eq(left, &log)) {
+                log.discard();
+            }
+        }
+        left
+    }
+
+    /// What an action left is kept elsewhere, or can't be kept.
+    pub(crate) fn forget(&self, left: &AttemptLog) {
+        self.lock().remove(&left.record.id);
+        left.discard();
     }
 
     /// Removes what belongs to no action that is still known.
@@ -182,10 +224,13 @@ impl Logs {
         Ok(())
     }
 
-    /// A reader of an action that has not ended; none if there is no such action.
+    /// A reader of an action whose streams are here; none if there is no such action.
     pub(crate) fn reader(&self, id: OperationId, stream: Stream, offset: u64) -> Option<LogReader> {
-        let operations = self.lock();
-        let current = operations.get(&id)?.current.subscribe();
+        let current = match self.lock().get(&id)? {
+            OperationLog::Going(operation) => operation.current.subscribe(),
+            // Without its sender it says that nothing follows.
+            OperationLog::Left(log) => watch::channel(Some(Arc::clone(log))).1,
+        };
         Some(LogReader { current, stream, offset })
     }
 

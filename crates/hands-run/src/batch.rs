@@ -173,7 +173,10 @@ impl Run<'_> {
                     if args.fail_fast && end != End::Succeeded {
                         let skipped = running.len() + todo.len();
                         if skipped > 0 {
-                            front.out.note(&format!("{skipped} commands were not run to their end, because of --fail-fast"));
+                            front.out.note(&format!(
+                                "{} not run to the end, because of --fail-fast",
+                                progress::commands(skipped)
+                            ));
                         }
                         drop(running);
                         front.cancel_all(cluster, signals).await;

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use hands_client::{Cluster, ClusterKind, JobSpec};
-use hands_types::RelPath;
+use hands_types::{RelPath, is_output_pattern};
 use tokio::io::AsyncReadExt as _;
 
 use crate::args::{ActionArgs, RunArgs};
@@ -29,7 +29,7 @@ pub(crate) fn check(args: &ActionArgs, kind: ClusterKind, peer: &str) -> Result<
         queue_timeout,
         ..
     } = args;
-    let glob = output.iter().find(|path| path.contains(['*', '?', '[']));
+    let glob = output.iter().find(|path| is_output_pattern(path));
     let without = [
         ("--same-path", *same_path),
         ("--network", network.is_some()),

@@ -17,7 +17,7 @@ pub mod time;
 pub use digest::{Digest, DigestFunction};
 pub use error::ErrorClass;
 pub use id::{Attempt, InvocationId, MemberId, OperationId, SessionId, WorkerId};
-pub use path::RelPath;
+pub use path::{RelPath, is_output_pattern};
 pub use platform::{Platform, Resources};
 pub use role::{Role, Roles};
 pub use time::Time;

@@ -101,3 +101,8 @@ impl fmt::Display for PathError {
 }
 
 impl std::error::Error for PathError {}
+
+/// Whether a declared output is a pattern and not a name: it has `*` or `?` in it. A bracket is a character like others.
+pub fn is_output_pattern(path: &str) -> bool {
+    path.contains(['*', '?'])
+}

@@ -11,7 +11,9 @@ use hands_proto::{function_from_proto, reapi, v1};
 use hands_sched::Needs;
 use hands_slots::{LeaseId, LeaseTerms};
 use hands_types::platform::{Layers, property};
-use hands_types::{Attempt, Digest, DigestFunction, Platform, RelPath, Resources};
+use hands_types::{
+    Attempt, Digest, DigestFunction, Platform, RelPath, Resources, is_output_pattern,
+};
 use prost::Message as _;
 
 /// Which forms of a directory the result names (REAPI `Command.OutputDirectoryFormat`).
@@ -174,7 +176,7 @@ fn declared(command: &reapi::Command) -> (Vec<Declared>, bool) {
     }
     // A pattern is taken by its own name too, should that exist: other clients mean nothing by a star.
     let paths = command.output_paths.iter().map(|path| {
-        let kind = if path.contains(['*', '?']) { DeclaredKind::Glob } else { DeclaredKind::Any };
+        let kind = if is_output_pattern(path) { DeclaredKind::Glob } else { DeclaredKind::Any };
         one(kind)(path)
     });
     (paths.collect(), false)

@@ -295,9 +295,10 @@ pub(crate) struct TrustArgs {
 }
 
 const TRUST_MEANS: &str = "\
-A project's hands.toml may set inputs, environment and limits. What it says about
-clusters, worker hosts, exposed paths and the worker's own network takes your
-consent: this command shows those lines and allows them until the file changes.";
+A project's hands.toml may set inputs, environment and limits. What it says
+about clusters, worker hosts, exposed paths and the worker's own network takes
+your consent: this command shows those lines and allows them until the file
+changes.";
 
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {

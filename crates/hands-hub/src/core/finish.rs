@@ -10,6 +10,7 @@ use hands_types::{Attempt, OperationId, SessionId};
 use prost::Message;
 use tonic::Status;
 
+use super::left::Keeper;
 use super::sessions::attempt_id;
 use super::{Core, Stage, Ticket, unix_millis};
 use crate::check::Checked;
@@ -147,10 +148,18 @@ impl Core {
         });
         let attempt = accepted.map(|(_, attempt)| attempt);
         let logs = Arc::clone(&self.logs);
+        let keeper = Keeper {
+            logs: Arc::clone(&self.logs),
+            store: self.store.clone(),
+            db: Arc::downgrade(&self.db),
+            runtime: tokio::runtime::Handle::current(),
+        };
         let cached = is_cacheable(&record, &done.response).then(|| cache_entry(&done.response));
         let state = Arc::clone(&operation.state);
         let tell = move || {
-            logs.finish(id, attempt);
+            if let Some(left) = logs.finish(id, attempt, done.response.result.is_some()) {
+                keeper.keep(left, &done.response);
+            }
             if let Some((out, attempt)) = out {
                 let ack = v1::ResultAck { id: Some(attempt_id(id, attempt)) };
                 out.say(v1::hub_message::Kind::ResultAck(ack));

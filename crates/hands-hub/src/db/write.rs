@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use hands_proto::reapi;
 use hands_types::{Attempt, OperationId, WorkerId};
 use prost::Message;
 use rusqlite::{Connection, Transaction, params};
@@ -23,6 +24,8 @@ pub(crate) enum Write {
     Requeue { id: OperationId },
     /// It has a result or failed.
     Finish { id: OperationId, done: Done },
+    /// What it wrote before it ended without a result has become blobs that its answer names, and is so much longer.
+    Left { id: OperationId, response: Box<reapi::ExecuteResponse>, added: usize },
     /// Its options changed: somebody joined it who wants it kept.
     Options { record: Arc<Record> },
     /// A finished one is to be forgotten.
@@ -147,6 +150,18 @@ fn apply(change: &Transaction<'_>, write: &Write) -> rusqlite::Result<Option<u64
                 .execute([key(*id)])?;
         }
         Write::Finish { id, done } => return finish(change, *id, done).map(Some),
+        Write::Left { id, response, added } => {
+            let changed = change
+                .prepare_cached(
+                    "UPDATE operations SET response = ?2, bytes = bytes + ?3 WHERE id = ?1 AND state = 2",
+                )?
+                .execute(params![
+                    key(*id),
+                    response.encode_to_vec(),
+                    i64::try_from(*added).unwrap_or(i64::MAX),
+                ])?;
+            return Ok((changed > 0).then_some(*added as u64));
+        }
         Write::Options { record } => {
             change
                 .prepare_cached("UPDATE operations SET options = ?2 WHERE id = ?1")?

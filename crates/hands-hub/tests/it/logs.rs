@@ -95,3 +95,66 @@ async fn a_reader_goes_on_with_the_next_attempt() {
     assert_eq!(read_end(&mut reader).await, b"start");
     following.response().await;
 }
+
+/// Cancelled while it was queued again after a loss, cancelled while it ran, failed by its worker without a result: what was
+/// written last can be read, at once and for as long as the action is known.
+#[tokio::test]
+async fn what_was_written_by_an_action_without_a_result_stays_readable() {
+    // One stream is in memory when it ends, the other in a file.
+    let mut world = World::with(|config| config.stream_memory = 8);
+    let client = world.client();
+    let mut worker = world.worker("w").await;
+    let mut names = Vec::new();
+    for fails in [false, true] {
+        let salt = if fails { "fails" } else { "cancelled" };
+        let following = client.execute(world.salted(salt)).await.unwrap();
+        names.push(metadata(&following.first));
+        let lease = worker.lease().await;
+        worker.started(&lease).await;
+        worker.output(&lease, 1, 0, b"longer than is kept in memory").await;
+        worker.output(&lease, 2, 0, b"short").await;
+        // Both have come.
+        let mut errors = client.read(&names.last().unwrap().stderr_stream_name, 0).await.unwrap();
+        assert_eq!(read_to(&mut errors, 5).await, b"short");
+        if fails {
+            worker
+                .report(&lease, |finished| {
+                    finished.result = None;
+                    finished.status = Some(hands_proto::rpc::Status {
+                        code: Code::ResourceExhausted.into(),
+                        message: "too much".to_owned(),
+                        ..Default::default()
+                    });
+                })
+                .await;
+            worker.acknowledged(&lease).await;
+        } else {
+            client.cancel(following.name()).await.unwrap();
+            worker.cancelled(&lease).await;
+        }
+        assert_ne!(code(&following.response().await), Code::Ok);
+        assert!(read_end(&mut errors).await.is_empty(), "who followed it is told of the end");
+    }
+    let all_is_there = async |world: &World| {
+        let client = world.client();
+        for names in &names {
+            let mut out = client.read(&names.stdout_stream_name, 7).await.unwrap();
+            assert_eq!(read_end(&mut out).await, b"than is kept in memory");
+            let mut errors = client.read(&names.stderr_stream_name, 0).await.unwrap();
+            assert_eq!(read_end(&mut errors).await, b"short");
+        }
+    };
+    all_is_there(&world).await;
+    // A stream's file goes when its blob is named by a durable row.
+    let streams = world.dir.path().join("hub/streams");
+    soon("no files", async {
+        while std::fs::read_dir(&streams).unwrap().count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    all_is_there(&world).await;
+    drop(worker);
+    world.kill().await;
+    all_is_there(&world).await;
+}

@@ -61,8 +61,13 @@ impl Progress {
         if self.before > 0 {
             parts.push(format!("{} finished before", self.before));
         }
-        format!("{} of {} commands, {}", parts.join(", "), self.total, short(elapsed))
+        format!("{} of {}, {}", parts.join(", "), commands(self.total), short(elapsed))
     }
+}
+
+/// So many commands, as people say it.
+pub(crate) fn commands(n: usize) -> String {
+    if n == 1 { "1 command".to_owned() } else { format!("{n} commands") }
 }
 
 /// A time for the eye: `3 ms`, `1.2 s`, `4 min 5 s`, `2 h 3 min`.

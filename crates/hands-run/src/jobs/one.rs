@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 
-use hands_client::proto::JobState;
-use hands_client::{Event, Job, JobStream, Logs};
+use hands_client::proto::{self, JobState};
+use hands_client::{Cluster, Event, Job, JobResult, JobStream, Logs, TOOL};
 use hands_types::error::exit;
 use serde_json::{Map, Value, json};
 use tokio::time::{Duration, timeout};
@@ -214,7 +214,8 @@ async fn try_wait(args: &WaitArgs, front: &FrontEnd, trace: &Trace) -> Result<u8
     let cluster = trace.span("connecting", front.connect("wait")).await?;
     let mut code = exit::OK;
     for id in &args.id {
-        let title = cluster.get(id).await?.title;
+        let known = cluster.get(id).await?;
+        let title = known.title.clone();
         let mut flight = trace.watched(&title);
         let job = cluster.follow(id, Logs::No).await?;
         let result = tokio::select! {
@@ -223,7 +224,7 @@ async fn try_wait(args: &WaitArgs, front: &FrontEnd, trace: &Trace) -> Result<u8
             caught = signals.next() => return Ok(caught.exit_code()),
         };
         flight.has_result(&result);
-        let verdict = verdict::of(&result, &[]);
+        let verdict = verdict::of(&result, &declared(&cluster, &known, &result).await?);
         flight.ends(&verdict);
         if args.json {
             let map = report::result(&result, &verdict, &title);
@@ -258,7 +259,7 @@ async fn try_attach(args: &AttachArgs, front: &FrontEnd, trace: &Trace) -> Resul
         Ended::Closed => return Ok(exit::OK),
     };
     flight.has_result(&result);
-    let mut verdict = verdict::of(&result, &[]);
+    let mut verdict = verdict::of(&result, &declared(&cluster, &known, &result).await?);
     if let (Some(caught), verdict::End::Cancelled) = (cancelled, verdict.end) {
         verdict.code = caught.exit_code();
         verdict.sentence = None;
@@ -290,8 +291,27 @@ async fn try_fetch(args: &FetchArgs, front: &FrontEnd) -> Result<u8, RunError> {
             front.out.data_line(&Out::foreign(&output.path))?;
         }
     }
+    let verdict = verdict::of(&result, &declared(&cluster, &known, &result).await?);
+    if let (false, Some(sentence)) = (verdict.missing.is_empty(), &verdict.sentence) {
+        front.out.error(sentence);
+        return Ok(verdict.code);
+    }
     if fetched.written.is_empty() && !front.out.is_quiet() {
         front.out.note("the action has no outputs");
     }
     Ok(exit::OK)
+}
+
+/// What the action of a `hands run` promised to make, where that has to be there: other tools may declare what need not be.
+async fn declared(
+    cluster: &Cluster,
+    known: &proto::Job,
+    result: &JobResult,
+) -> Result<Vec<String>, RunError> {
+    match result.action {
+        Some(action) if result.is_success() && known.tool == TOOL => {
+            Ok(cluster.declared_outputs(action).await?)
+        }
+        _ => Ok(Vec::new()),
+    }
 }

@@ -79,7 +79,7 @@ fn no_more_than_asked_for_run_at_once_and_the_rest_go_on_or_not() {
     assert_eq!((going.code, going.out.as_str()), (1, "a\nb\n"), "{going:?}");
     let fast = home.run(&["batch", "-j1", "--fail-fast", "list"]);
     assert_eq!((fast.code, fast.out.as_str()), (1, "a\n"), "{fast:?}");
-    assert!(fast.err.contains("because of --fail-fast"), "{fast:?}");
+    assert!(fast.err.contains("1 command not run to the end, because of --fail-fast"), "{fast:?}");
     let both = home.run(&["batch", "--keep-going", "--fail-fast", "list"]);
     assert_eq!(both.code, 125, "{both:?}");
 }

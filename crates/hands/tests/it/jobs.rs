@@ -80,10 +80,46 @@ fn a_running_action_is_listed_followed_and_cancelled() {
     let waited = home.run(&["wait", &id]);
     assert_eq!(waited.code, 125, "{waited:?}");
     assert!(waited.err.contains("cancel"), "{waited:?}");
+    // What it wrote until then is not lost with it.
+    let after = home.run(&["logs", &id]);
+    assert_eq!((after.code, after.out.as_str()), (0, "begun\n"), "{after:?}");
+    let attached = home.run(&["attach", &id]);
+    assert_eq!((attached.code, attached.out.as_str()), (125, "begun\n"), "{attached:?}");
+    let objects = json(&home.run(&["logs", "--json", &id]).out);
+    assert!(objects.len() == 1 && objects[0]["data"] == "begun\n", "{objects:?}");
     assert_eq!(home.run(&["ps"]).out, "");
     let unknown = home.run(&["status", "7zzzzzzz"]);
     assert_eq!(unknown.code, 2, "{unknown:?}");
     assert!(unknown.err.contains("7zzzzzzz"), "{unknown:?}");
+}
+
+#[test]
+fn whoever_comes_back_is_told_of_a_missing_output() {
+    let home = Home::new().warm();
+    let detach = |script: &str| {
+        let outputs = ["run", "-d", "-o", "made", "-o", "never", "-o", "*.none"];
+        let begun = home.run(&[&outputs[..], &["--", "sh", "-c", script]].concat());
+        assert_eq!(begun.code, 0, "{begun:?}");
+        begun.out.trim().to_owned()
+    };
+    let id = detach("echo said; echo x >made");
+    let missing = "error: the command succeeded, but its output never is missing\n";
+    let waited = home.run(&["wait", &id]);
+    assert_eq!((waited.code, waited.err.as_str()), (1, missing), "{waited:?}");
+    let object = json(&home.run(&["wait", "--json", &id]).out).remove(0);
+    assert_eq!(object["missing_outputs"], serde_json::json!(["never"]), "{object}");
+    let attached = home.run(&["attach", &id]);
+    let ended = (attached.code, attached.out.as_str(), attached.err.as_str());
+    assert_eq!(ended, (1, "said\n", missing));
+    let fetched = home.run(&["fetch", &id]);
+    assert_eq!((fetched.code, fetched.out.as_str(), fetched.err.as_str()), (1, "made\n", missing));
+    assert_eq!(home.read("made"), "x\n");
+    // A failure is the command's own, whatever it made.
+    let failed = detach("exit 5");
+    for command in ["wait", "attach"] {
+        let ended = home.run(&[command, &failed]);
+        assert_eq!((ended.code, ended.err.as_str()), (5, ""), "{ended:?}");
+    }
 }
 
 #[test]

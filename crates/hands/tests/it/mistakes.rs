@@ -49,18 +49,57 @@ fn wrong_flags_are_named() {
 fn help_is_there_for_everything_in_eighty_columns() {
     let home = Home::new();
     let all = [
-        "", "run", "batch", "shell", "ps", "status", "logs", "wait", "attach", "fetch", "cancel",
-        "workers", "agent", "hub", "worker", "doctor", "trust", "login", "logout", "token",
+        "",
+        "run",
+        "batch",
+        "shell",
+        "ps",
+        "status",
+        "logs",
+        "wait",
+        "attach",
+        "fetch",
+        "cancel",
+        "workers",
+        "agent",
+        "hub",
+        "worker",
+        "doctor",
+        "trust",
+        "login",
+        "logout",
+        "token",
         "bazelrc",
+        "top",
+        "why",
+        "store",
+        "workers remove",
+        "workers members",
+        "worker drain",
+        "agent status",
+        "agent stop",
+        "token create",
+        "token list",
+        "token revoke",
+        "store status",
+        "store gc",
+        "store verify",
     ];
     for command in all {
         let arguments: Vec<&str> =
-            [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
+            command.split(' ').chain(["--help"]).filter(|a| !a.is_empty()).collect();
         let help = home.run(&arguments);
         assert_eq!((help.code, help.err.as_str()), (0, ""));
         assert!(help.out.contains("Usage: hands"), "{}", help.out);
         let wide: Vec<&str> = help.out.lines().filter(|l| l.chars().count() > 80).collect();
         assert!(wide.is_empty(), "{wide:?}");
+        // Text that was wrapped by hand and was still too wide has a short line in the middle of a paragraph.
+        let lines: Vec<&str> = help.out.lines().collect();
+        let is_text = |line: &str| line.starts_with(char::is_alphabetic) && !line.ends_with(':');
+        let torn = lines.windows(3).find(|three| {
+            three.iter().all(|line| is_text(line)) && three[0].len() > 60 && three[1].len() < 40
+        });
+        assert_eq!(torn, None, "{}", help.out);
     }
 }
 

@@ -119,6 +119,12 @@ fn a_missing_output_is_named_after_success_only() {
     let missing = home.run(&["run", "--output", "never", "--", "true"]);
     assert_eq!((missing.code, missing.out.as_str()), (1, ""));
     assert!(missing.err.contains("output never is missing"), "{missing:?}");
+    // A bracket is no pattern, here as little as on the worker.
+    let bracket = home.run(&["run", "--output", "b[1]", "--", "true"]);
+    assert!(bracket.code == 1 && bracket.err.contains("output b[1] is missing"), "{bracket:?}");
+    let made = home.run(&["run", "--output", "b[1]", "--", "touch", "b[1]"]);
+    assert_eq!((made.code, made.err.as_str()), (0, ""), "{made:?}");
+    std::fs::remove_file(home.work().join("b[1]")).unwrap();
     let failed = home.run(&["run", "--output", "never", "--", "false"]);
     assert_eq!((failed.code, failed.err.as_str()), (1, ""), "{failed:?}");
     assert!(names(&home.work()).is_empty());
