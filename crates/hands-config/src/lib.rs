@@ -20,7 +20,7 @@ pub use error::ConfigError;
 pub use fill::default_quota;
 pub use logins::Logins;
 pub use places::Places;
-pub use settings::{ClusterChoice, Flags, RunDefaults, Settings, WorkerSettings};
+pub use settings::{ClusterChoice, Flags, RunDefaults, Settings, WorkerSettings, hidden};
 pub use trust::{Ask, Project, trusted_exposures};
 pub use value::{parse_duration, parse_size};
 

@@ -13,6 +13,7 @@ use hands_types::limits;
 use crate::file::{self, Raw, Setting};
 use crate::trust::Project;
 use crate::{ConfigError, Environment, Logins, Places};
+pub use apply::hidden;
 use engine::EngineSection;
 
 /// Settings that a command line can give for every command.

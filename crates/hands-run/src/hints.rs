@@ -39,6 +39,32 @@ pub(crate) fn for_failure(
     hints
 }
 
+/// What was asked for by flag and could not be had where the action ran, which shows at the end only: the level is the
+/// worker's.
+pub(crate) fn not_kept(args: &ActionArgs, result: &JobResult) -> Vec<String> {
+    let level = result.usage().map_or_else(String::new, |usage| usage.isolation);
+    let (network, same_path) = match level.as_str() {
+        "no-netns" => (false, true),
+        "process" => (false, false),
+        _ => return Vec::new(),
+    };
+    let mut lost = Vec::new();
+    let cure = "`--prop isolation=full` asks for a worker that keeps it";
+    match args.network {
+        Some(wanted @ (Network::None | Network::Loopback)) if !network => lost.push(format!(
+            "--network {} was not kept: isolation {level} leaves an action the worker's own network; {cure}",
+            wanted.name()
+        )),
+        _ => {}
+    }
+    if args.same_path && !same_path {
+        lost.push(format!(
+            "--same-path was not kept: isolation {level} runs an action in a directory of the worker's; {cure}"
+        ));
+    }
+    lost
+}
+
 /// Relative paths that the command names, that exist here, and that no `--input` covers.
 fn unsent(argv: &[String], args: &ActionArgs, directory: &Path) -> Vec<String> {
     let covered = |path: &Path| {

@@ -138,6 +138,9 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
     }
     settle(&cluster, &result, &mut verdict, front).await?;
     flight.ends(&verdict);
+    for sentence in hints::not_kept(&args.action, &result) {
+        front.out.warning(&sentence);
+    }
     if args.json {
         let mut map = report::result(&result, &verdict, &title);
         report::stream(&mut map, "stdout", &cluster.stream_of(&result, JobStream::Stdout).await?);

@@ -36,8 +36,8 @@ impl Ids {
         }
         if config.isolation == Isolation::Process {
             let needed = config.expose.iter().map(|e| &e.host).chain([&config.work_dir]);
-            let why = match needed.into_iter().find(|path| !reachable(path)) {
-                Some(barred) => format!("other users can't reach {}", barred.display()),
+            let why = match needed.into_iter().find_map(|path| barrier(path)) {
+                Some(barrier) => format!("other users can't enter {}", barrier.display()),
                 None if is_ours_to_give(Range::default().owner()) => return Ok(Self::Ranges),
                 None => "this container has too few user ids".to_owned(),
             };
@@ -128,9 +128,10 @@ fn is_real_root() -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Whether any user can reach a directory by its path.
-fn reachable(directory: &Path) -> bool {
-    directory.ancestors().all(|d| fs::metadata(d).is_ok_and(|m| m.mode() & 0o001 != 0))
+/// The uppermost directory on the way to a path that other users can't enter.
+fn barrier(path: &Path) -> Option<&Path> {
+    let closed = |d: &&Path| !fs::metadata(d).is_ok_and(|m| m.mode() & 0o001 != 0);
+    path.ancestors().filter(closed).last()
 }
 
 /// A path of ours as the kernel takes it.

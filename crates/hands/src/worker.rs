@@ -141,6 +141,9 @@ fn configure(
         Some(Isolation::NoNetns) => IsolationChoice::Exactly(hands_sandbox::Isolation::NoNetns),
         Some(Isolation::Process) => IsolationChoice::Exactly(hands_sandbox::Isolation::Process),
     };
+    for why in args.expose.iter().filter_map(|path| hands_config::hidden(path)) {
+        tracing::warn!("--expose: {why}");
+    }
     let expose = settings.expose.iter().chain(&args.expose);
     let member = match address {
         Address::Member(dir) => Some(Identity::load(dir)?),

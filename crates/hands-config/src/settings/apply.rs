@@ -45,7 +45,11 @@ impl Settings {
             "run.network" => self.run.network = Some(s.one_of(&["none", "loopback", "host"])?),
             "worker.slots" => self.worker.slots = Some(s.number(1, 4096)?),
             "worker.memory" => self.worker.memory = Some(s.size()?),
-            "worker.expose" => self.worker.expose = s.absolute_paths()?,
+            "worker.expose" => {
+                self.worker.expose = s.absolute_paths()?;
+                let hidden = self.worker.expose.iter().filter_map(|path| hidden(path));
+                self.warnings.extend(hidden.map(|why| format!("{}: {}: {why}", s.origin, s.key)));
+            }
             "worker.tags" => self.worker.tags = s.texts(Some(','))?,
             "worker.isolation" => {
                 self.worker.isolation = Some(s.one_of(&["full", "no-netns", "process"])?);
@@ -75,6 +79,18 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// What actions have of their own: nothing of the machine's is seen there, exposed or not.
+const OWN: [&str; 5] = ["/tmp", "/var/tmp", "/dev", "/proc", "/home/action"];
+
+/// Why actions do not see a path though it is exposed, unless they do.
+pub fn hidden(path: &Path) -> Option<String> {
+    let own = OWN.iter().find(|own| path.starts_with(own))?;
+    Some(format!(
+        "actions do not see {}, for they have a {own} of their own",
+        path.display().to_string().escape_debug()
+    ))
 }
 
 /// Inputs of a file are relative to it; a project's must not reach out of it.

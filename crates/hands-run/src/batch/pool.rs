@@ -17,7 +17,7 @@ use crate::error::RunError;
 use crate::front_end::FrontEnd;
 use crate::trace::Trace;
 use crate::verdict::Verdict;
-use crate::{engine, run, spec, verdict};
+use crate::{engine, hints, run, spec, verdict};
 
 type Root = Rc<OnceCell<Option<Digest>>>;
 
@@ -31,6 +31,8 @@ pub(crate) struct Pool<'a> {
     roots: RefCell<BTreeMap<Vec<PathBuf>, Root>>,
     /// Whether its user was told what there is to know about the way commands are submitted.
     noted: Cell<bool>,
+    /// The same about what could not be had where they ran.
+    warned: Cell<bool>,
 }
 
 /// One command that is over.
@@ -57,6 +59,7 @@ impl<'a> Pool<'a> {
             trace,
             roots: RefCell::new(BTreeMap::new()),
             noted: Cell::new(false),
+            warned: Cell::new(false),
         }
     }
 
@@ -83,6 +86,12 @@ impl<'a> Pool<'a> {
         flight.has_result(&result);
         let mut verdict = verdict::of(&result, &outputs);
         run::settle(self.cluster, &result, &mut verdict, self.front).await?;
+        let lost = hints::not_kept(action, &result);
+        if !lost.is_empty() && !self.warned.replace(true) {
+            for sentence in lost {
+                self.front.out.warning(&sentence);
+            }
+        }
         let stdout = self.cluster.stream_of(&result, JobStream::Stdout).await?;
         let stderr = self.cluster.stream_of(&result, JobStream::Stderr).await?;
         flight.ends(&verdict);

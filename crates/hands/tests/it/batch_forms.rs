@@ -80,6 +80,16 @@ fn no_more_than_asked_for_run_at_once_and_the_rest_go_on_or_not() {
     let fast = home.run(&["batch", "-j1", "--fail-fast", "list"]);
     assert_eq!((fast.code, fast.out.as_str()), (1, "a\n"), "{fast:?}");
     assert!(fast.err.contains("1 command not run to the end, because of --fail-fast"), "{fast:?}");
+    // Of many that never end, two are with the cluster at any time.
+    let mut endless = home.start(&["batch", "-j2", "--", "sleep", "1{}", ":::", "01", "02", "03"]);
+    let under_way = || json(&home.run(&["ps", "--json"]).out).len();
+    while under_way() < 2 {}
+    // Were there more, they would be there when this is.
+    let after = home.run(&["run", "-d", "--", "sleep", "100"]).out;
+    assert_eq!(under_way(), 3);
+    crate::home::signal(&endless, rustix::process::Signal::INT);
+    assert_eq!(endless.wait().unwrap().code(), Some(130));
+    assert_eq!(home.run(&["cancel", after.trim()]).code, 0);
     let both = home.run(&["batch", "--keep-going", "--fail-fast", "list"]);
     assert_eq!(both.code, 125, "{both:?}");
 }

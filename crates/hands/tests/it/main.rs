@@ -52,3 +52,5 @@ mod tls;
 mod top;
 mod trace;
 mod trust;
+#[cfg(target_os = "linux")]
+mod views;

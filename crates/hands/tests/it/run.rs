@@ -222,6 +222,15 @@ fn results_are_cached_only_when_asked() {
     };
     assert_ne!(stamp(&[]), stamp(&[]));
     assert_eq!(stamp(&["--cache"]), stamp(&["--cache"]));
+    let batch = |flags: &[&str]| {
+        home.run(&[&["batch"], flags, &["--", "date +%N; : {}", ":::", "x"]].concat()).out
+    };
+    assert_ne!(batch(&[]), batch(&[]));
+    assert_eq!(batch(&["--cache"]), batch(&["--cache"]));
+    let shell =
+        |flags: &[&str]| home.run_with(&[&["shell"], flags].concat(), "date +%N; : shell\n").out;
+    assert_ne!(shell(&[]), shell(&[]));
+    assert_eq!(shell(&["--cache"]), shell(&["--cache"]));
 }
 
 #[test]

@@ -85,6 +85,38 @@ fn in_an_ordinary_container_it_works_with_less_isolation_and_says_so() {
 }
 
 #[test]
+fn below_full_what_can_not_be_kept_is_said_and_nobody_else_is_served() {
+    let home = Home::new();
+    let program = prepare(&home);
+    let script = r#"
+        run() { "$HANDS" run "$@"; }
+        run -q -- true
+        run --same-path --network none -- sh -c 'echo ran' 2>asked; cat asked >&2
+        run --network host -- true 2>unasked; cat unasked >&2
+        "$HANDS" batch --network loopback -- true ::: 1 2 3 2>many
+        run --prop isolation=process -- echo offered
+        run --prop isolation=full --queue-timeout 1s -- true; echo $?
+        "$HANDS" worker unix:"$PWD"/hub.sock; echo $?
+        "$HANDS" agent stop --force
+    "#;
+    let mut command = home.program("sh");
+    command.args(["-c", script]).env("HANDS", &program);
+    let ended = ran(confined(move || command.output().unwrap()).unwrap());
+    assert_eq!(ended.out, "ran\noffered\n125\n3\n", "{ended:?}");
+    let asked = home.read("asked");
+    let lines: Vec<&str> = asked.lines().collect();
+    assert_eq!(lines.len(), 2, "{asked}");
+    assert!(lines[0].starts_with("warning: --network none was not kept: "), "{asked}");
+    assert!(lines[1].starts_with("warning: --same-path was not kept: "), "{asked}");
+    assert!(lines.iter().all(|line| line.contains("--prop isolation=full")), "{asked}");
+    assert_eq!(home.read("unasked"), "");
+    assert_eq!(home.read("many").matches("--network loopback").count(), 1, "said once");
+    let refused = "does not allow isolation level full";
+    assert!(ended.err.contains(refused) && ended.err.contains("--isolation"), "{ended:?}");
+    assert!(ended.err.contains("no worker offers isolation=full; 1 worker offers process"));
+}
+
+#[test]
 fn an_ordinary_user_gets_full_isolation() {
     if !is_root() {
         println!(
