@@ -60,13 +60,9 @@ fn a_machine_is_empty_where_people_and_services_keep_things() {
 struct Shown(PathBuf);
 
 impl Shown {
-    fn new() -> Option<Self> {
+    fn new() -> std::io::Result<Self> {
         let path = PathBuf::from(format!("/srv/hands-it-views-{}", std::process::id()));
-        if let Err(error) = fs::create_dir(&path) {
-            println!("skipped: no directory in /srv: {error}");
-            return None;
-        }
-        Some(Self(path))
+        fs::create_dir(&path).map(|()| Self(path))
     }
 }
 
@@ -85,7 +81,10 @@ fn what_is_exposed_can_be_read_and_not_written() {
     let why = "warning: HANDS_WORKER_EXPOSE: worker.expose: actions do not see /tmp/x, for they have a /tmp of their own\n";
     assert!(hidden.code == 0 && hidden.err.starts_with(why), "{hidden:?}");
     assert_eq!(home.run(&["agent", "stop"]).code, 0);
-    let Some(place) = Shown::new() else { return };
+    let place = match Shown::new() {
+        Ok(place) => place,
+        Err(error) => return println!("skipped: no directory in /srv: {error}"),
+    };
     let shown = &place.0;
     fs::create_dir(shown.join("deep")).unwrap();
     let file = shown.join("deep/file");
