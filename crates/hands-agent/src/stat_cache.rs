@@ -71,6 +71,11 @@ impl StatKey {
         }
     }
 
+    /// Whether it is the same file, in whatever state.
+    pub(crate) const fn is_same_file(&self, other: &Self) -> bool {
+        self.device == other.device && self.inode == other.inode
+    }
+
     fn changed(&self) -> i128 {
         i128::from(self.mtime.max(self.ctime))
     }

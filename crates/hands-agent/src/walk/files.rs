@@ -106,6 +106,11 @@ impl<'a> Files<'a> {
         (item.digest.expect("every file is hashed before anything is encoded"), item.executable)
     }
 
+    /// Whether two of them are one file of the machine, named twice.
+    pub(super) fn are_one(&self, a: usize, b: usize) -> bool {
+        self.files[a].key.is_same_file(&self.files[b].key)
+    }
+
     pub(super) fn digests(&self) -> impl Iterator<Item = Digest> + '_ {
         self.files.iter().filter_map(|f| f.digest)
     }

@@ -22,9 +22,14 @@ pub(super) fn list<'a>(walk: &Walk<'a>, files: &mut Files<'a>) -> Result<Tree, S
     for (number, input) in walk.inputs.iter().enumerate() {
         let mut lister = Lister { walk, files, input, number };
         let node = lister.input()?;
-        root.insert(&input.place, node, &input.display)?;
+        root.insert(&input.place, node, &input.display, files)?;
     }
-    root.insert(walk.working_directory, Node::Directory(Tree::default()), "the current directory")?;
+    root.insert(
+        walk.working_directory,
+        Node::Directory(Tree::default()),
+        "the current directory",
+        files,
+    )?;
     Ok(root)
 }
 

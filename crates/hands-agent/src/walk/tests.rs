@@ -310,6 +310,14 @@ fn inputs_merge_and_clash() {
     assert_eq!(merged, ["a/", "a/x 1", "a/y 2", "deep/", "deep/er/", "deep/er/a 3"]);
     let clash = lines(&[at("one", ""), at("three", "")]).unwrap_err();
     assert!(clash.contains("something else already stands at"), "{clash}");
+    // What is named twice is there once: as itself, by a part of it, by a whole that it is in.
+    let mut part = at("one/a", "a/x");
+    part.entry = Some("x".to_owned());
+    for inputs in [[at("one", ""), at("one", "")], [at("one", ""), part]] {
+        assert_eq!(lines(&inputs).unwrap(), ["a/", "a/x 1"]);
+        let [first, second] = inputs;
+        assert_eq!(lines(&[second, first]).unwrap(), ["a/", "a/x 1"]);
+    }
 
     let mut single = at("one/a", "place/renamed");
     single.entry = Some("x".to_owned());

@@ -25,12 +25,14 @@ pub(super) enum Node {
 }
 
 impl Tree {
-    /// Adds `node` at `place`. Directories of several inputs merge; anything else in the same place is an error.
+    /// Adds `node` at `place`. Directories of several inputs merge, and what is named twice is there once; anything else in
+    /// the same place is an error.
     pub(super) fn insert(
         &mut self,
         place: &RelPath,
         node: Node,
         display: &str,
+        files: &Files<'_>,
     ) -> Result<(), SnapshotError> {
         let mut here = self;
         let mut names: Vec<&str> = place.names().collect();
@@ -46,23 +48,24 @@ impl Tree {
             here = below;
         }
         match (last, node) {
-            (None, Node::Directory(tree)) => here.merge(tree).map_err(|()| twice()),
+            (None, Node::Directory(tree)) => here.merge(tree, files).map_err(|()| twice()),
             (None, Node::File(_) | Node::Symlink(_)) => Err(twice()),
-            (Some(name), node) => here.add(name.to_owned(), node).map_err(|()| twice()),
+            (Some(name), node) => here.add(name.to_owned(), node, files).map_err(|()| twice()),
         }
     }
 
-    fn merge(&mut self, other: Self) -> Result<(), ()> {
-        other.nodes.into_iter().try_for_each(|(name, node)| self.add(name, node))
+    fn merge(&mut self, other: Self, files: &Files<'_>) -> Result<(), ()> {
+        other.nodes.into_iter().try_for_each(|(name, node)| self.add(name, node, files))
     }
 
-    fn add(&mut self, name: String, node: Node) -> Result<(), ()> {
+    fn add(&mut self, name: String, node: Node, files: &Files<'_>) -> Result<(), ()> {
         match (self.nodes.get_mut(&name), node) {
             (None, node) => {
                 self.nodes.insert(name, node);
                 Ok(())
             }
-            (Some(Node::Directory(there)), Node::Directory(new)) => there.merge(new),
+            (Some(Node::Directory(there)), Node::Directory(new)) => there.merge(new, files),
+            (Some(Node::File(there)), Node::File(new)) if files.are_one(*there, new) => Ok(()),
             (Some(there), new) if *there == new => Ok(()),
             (Some(_), _) => Err(()),
         }

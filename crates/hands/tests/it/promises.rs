@@ -50,6 +50,14 @@ fn inputs_stand_where_they_stand_here() {
         let ended = home.run(&["run", "--input", path, "--", "cat", "a/b"]);
         assert_eq!((ended.code, ended.out.as_str()), (0, "deep\n"), "{path}: {ended:?}");
     }
+    let often =
+        ["run", "-I", "a", "-I", "a/b", "-I", "a/b", "-I", ".", "-I", &around, "--", "cat", "a/b"];
+    let ended = home.run(&often);
+    assert_eq!(
+        (ended.code, ended.out.as_str()),
+        (0, "deep\n"),
+        "named twice, sent once: {ended:?}"
+    );
     // What lies outside has the same path from here, too; outputs stay relative to here.
     fs::create_dir_all(work.join("project/deep")).unwrap();
     home.write("project/shared", "shared\n");
