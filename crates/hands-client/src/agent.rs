@@ -15,7 +15,9 @@ use hands_link::Address;
 use hands_proto::v1::agent_client::AgentClient;
 use hands_proto::v1::{HelloReply, HelloRequest, Protocol, StopRequest};
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
 use tonic::Code;
 use tonic::transport::Channel;
 
@@ -33,12 +35,19 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long an agent that was told to stop may take to leave.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long an agent that is there may take to answer. One that stands still has its socket, and never does.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+/// When somebody who waits for that is told.
+const UNTIL_TOLD: Duration = Duration::from_secs(2);
+/// The same for the request to stop with `force`, which such an agent is spared.
+const STOP_ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What `hands agent status` shows.
 pub type AgentStatus = HelloReply;
 
 /// Asks a running agent for its state, without starting one. None when there is none.
 pub async fn agent_status(spec: &AgentSpec) -> Result<Option<AgentStatus>, ClientError> {
-    match hello(spec, &channel(spec)).await {
+    match hello(spec, &channel(spec), &mut |_| {}).await {
         Ok(reply) => Ok(Some(reply)),
         Err(error) if error.is_lost_connection() => Ok(None),
         Err(error) => Err(error),
@@ -47,16 +56,19 @@ pub async fn agent_status(spec: &AgentSpec) -> Result<Option<AgentStatus>, Clien
 
 /// The state of the agent, which is started where it does not run.
 pub async fn greet_agent(spec: &AgentSpec) -> Result<AgentStatus, ClientError> {
-    ensure(spec).await.map(|(_, reply)| reply)
+    ensure(spec, &mut |_| {}).await.map(|(_, reply)| reply)
 }
 
 /// Ends a running agent and returns when it has gone; false when there was none. Without `force` a busy agent refuses
-/// (FAILED_PRECONDITION).
+/// (FAILED_PRECONDITION); with it one that does not answer is killed.
 pub async fn stop_agent(spec: &AgentSpec, force: bool) -> Result<bool, ClientError> {
     let mut client = AgentClient::new(channel(spec));
-    match client.stop(StopRequest { force }).await {
-        Ok(_) => {}
-        Err(status) => {
+    let patience = if force { STOP_ANSWER_PATIENCE } else { ANSWER_PATIENCE };
+    match tokio::time::timeout(patience, client.stop(StopRequest { force })).await {
+        Ok(Ok(_)) => {}
+        Err(_) if force => kill(spec).await?,
+        Err(_) => return Err(silent(spec, patience)),
+        Ok(Err(status)) => {
             return match ClientError::rpc("the request to stop", &peer(spec), &status) {
                 error if error.is_lost_connection() => Ok(false),
                 error => Err(error),
@@ -68,13 +80,33 @@ pub async fn stop_agent(spec: &AgentSpec, force: bool) -> Result<bool, ClientErr
     Ok(true)
 }
 
-/// A connection to the agent, started first where needed, and what it said.
-pub(crate) async fn ensure(spec: &AgentSpec) -> Result<(Channel, HelloReply), ClientError> {
+/// Ends an agent that does not answer: the process that listens on its socket, if it is this user's. What it ran ends with
+/// it, and what it had accepted is there for the next one.
+async fn kill(spec: &AgentSpec) -> Result<(), ClientError> {
+    let failed = |source: io::Error| ClientError::Local {
+        what: "the agent does not answer and can't be killed".to_owned(),
+        source,
+    };
+    let listener = UnixStream::connect(&spec.socket).await.and_then(|socket| socket.peer_cred());
+    let listener = listener.map_err(failed)?;
+    let own = rustix::process::geteuid();
+    let pid = listener.pid().and_then(Pid::from_raw);
+    match pid.filter(|_| listener.uid() == own.as_raw()) {
+        Some(pid) => kill_process(pid, Signal::KILL).map_err(|error| failed(error.into())),
+        None => Err(failed(io::ErrorKind::PermissionDenied.into())),
+    }
+}
+
+/// A connection to the agent, started first where needed, and what it said. `waiting` is told if that takes long.
+pub(crate) async fn ensure(
+    spec: &AgentSpec,
+    waiting: &mut impl FnMut(String),
+) -> Result<(Channel, HelloReply), ClientError> {
     let mut channel = channel(spec);
     let mut replaced = false;
     // A second round is needed when an agent leaves between our look and our call; a third when it was replaced.
     for _ in 0..4 {
-        let reply = match hello(spec, &channel).await {
+        let reply = match hello(spec, &channel, waiting).await {
             Ok(reply) => reply,
             Err(error) if error.is_lost_connection() => {
                 start(spec).await?;
@@ -114,9 +146,27 @@ fn peer(spec: &AgentSpec) -> String {
     format!("the agent at {}", spec.socket.display())
 }
 
-async fn hello(spec: &AgentSpec, channel: &Channel) -> Result<HelloReply, ClientError> {
-    let reply =
-        AgentClient::new(channel.clone()).hello(HelloRequest { protocol: Some(protocol()) }).await;
+fn silent(spec: &AgentSpec, waited: Duration) -> ClientError {
+    ClientError::AgentSilent { peer: peer(spec), waited }
+}
+
+async fn hello(
+    spec: &AgentSpec,
+    channel: &Channel,
+    waiting: &mut impl FnMut(String),
+) -> Result<HelloReply, ClientError> {
+    let mut client = AgentClient::new(channel.clone());
+    let mut asking = std::pin::pin!(client.hello(HelloRequest { protocol: Some(protocol()) }));
+    let reply = match tokio::time::timeout(UNTIL_TOLD, &mut asking).await {
+        Ok(reply) => reply,
+        Err(_) => {
+            let seconds = ANSWER_PATIENCE.as_secs();
+            waiting(format!("{} does not answer; waiting for {seconds} s", peer(spec)));
+            tokio::time::timeout(ANSWER_PATIENCE - UNTIL_TOLD, asking)
+                .await
+                .map_err(|_| silent(spec, ANSWER_PATIENCE))?
+        }
+    };
     Ok(reply.map_err(|status| ClientError::rpc("the greeting", &peer(spec), &status))?.into_inner())
 }
 

@@ -77,7 +77,7 @@ impl Cluster {
         let encoded = Bytes::from(invocation.request_metadata(None, "", "").encode_to_vec());
         let (channel, peer, kind, instance, hello, info) = match &target {
             Target::Agent(spec) => {
-                let (channel, hello) = agent::ensure(spec).await?;
+                let (channel, hello) = agent::ensure(spec, &mut waiting).await?;
                 (
                     Channel::from(channel),
                     "the agent".to_owned(),
@@ -247,7 +247,7 @@ impl Cluster {
             match result {
                 Err(error) if error.is_lost_connection() && !tried => {
                     tried = true;
-                    let _greeted = agent::ensure(spec).await?;
+                    let _greeted = agent::ensure(spec, &mut |_| {}).await?;
                 }
                 result => return result,
             }

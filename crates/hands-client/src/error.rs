@@ -31,6 +31,14 @@ pub enum ClientError {
         /// One sentence of the agent's.
         message: String,
     },
+    /// An agent is there and does not answer: it is stopped, or its machine is overloaded.
+    #[error("{peer} has not answered for {} s", waited.as_secs())]
+    AgentSilent {
+        /// The agent, by its socket.
+        peer: String,
+        /// How long we waited.
+        waited: Duration,
+    },
     /// No agent is running, and none was to be started.
     #[error("no agent is running")]
     NoAgent,
@@ -207,9 +215,11 @@ impl ClientError {
             Self::AgentRefused { class, .. }
             | Self::Snapshot { class, .. }
             | Self::Transfer { class, .. } => *class,
-            Self::AgentStart { .. } | Self::NoAgent | Self::Write { .. } | Self::Local { .. } => {
-                ErrorClass::Environment
-            }
+            Self::AgentStart { .. }
+            | Self::AgentSilent { .. }
+            | Self::NoAgent
+            | Self::Write { .. }
+            | Self::Local { .. } => ErrorClass::Environment,
             Self::Input { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorClass::User
             }
@@ -233,6 +243,7 @@ impl ClientError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::AgentStart { log, .. } => Some(format!("its log is {}; `hands doctor` tests what this machine can do", log.display())),
+            Self::AgentSilent { .. } => Some("`hands agent stop --force` ends it, whatever state it is in; the next command starts another".to_owned()),
             Self::NoAgent => Some("any `hands run` starts one".to_owned()),
             Self::Version { peer: "agent", .. } => {
                 Some("`hands agent stop` ends the running agent (`--force` also when it is busy); the next command starts a fitting one".to_owned())

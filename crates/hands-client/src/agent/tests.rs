@@ -103,6 +103,32 @@ async fn an_agent_without_a_common_version_is_left_alone_and_said_how_to_end() {
     assert!(asked.to_string().contains("it was told to stop"), "{asked}");
 }
 
+/// A socket on which somebody listens who never says a word, as of an agent that was stopped by a signal.
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_does_not_answer_is_named_and_given_up_after_thirty_seconds() {
+    let dir = Dir::new();
+    let spec = dir.spec();
+    std::fs::create_dir(spec.socket.parent().unwrap()).unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(&spec.socket).unwrap();
+    let began = tokio::time::Instant::now();
+    let mut told = Vec::new();
+    let invocation = Invocation::new("test").unwrap();
+    let connecting = Cluster::connect(Target::Agent(spec.clone()), invocation, |text| {
+        told.push((began.elapsed(), text));
+    });
+    let error = connecting.await.unwrap_err();
+    assert!(matches!(error, ClientError::AgentSilent { .. }), "{error:?}");
+    assert_eq!((error.class(), began.elapsed().as_secs()), (ErrorClass::Environment, 30));
+    assert!(error.hint().unwrap().contains("hands agent stop --force"), "{error}");
+    let [(when, text)] = &told[..] else { panic!("{told:?}") };
+    assert!(when.as_secs() == 2 && text.contains("does not answer; waiting for 30 s"), "{text}");
+    let asked = crate::agent_status(&spec).await.unwrap_err();
+    assert!(matches!(asked, ClientError::AgentSilent { .. }), "{asked:?}");
+    // Only `--force` would kill.
+    let stopped = crate::stop_agent(&spec, false).await.unwrap_err();
+    assert!(matches!(stopped, ClientError::AgentSilent { .. }), "{stopped:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hub_that_is_not_there_is_named_at_once_and_given_up_after_thirty_seconds() {
     let dir = Dir::new();

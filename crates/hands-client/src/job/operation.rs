@@ -152,7 +152,7 @@ async fn open_after(
         if let Some(error) = lost.take() {
             backoff.pause(cluster.contact(), cluster.peer(), &error).await?;
             if let Some(spec) = cluster.embedded_agent() {
-                agent::ensure(spec).await?;
+                agent::ensure(spec, &mut |_| {}).await?;
             }
         }
         let result = match (&id, &*submission) {

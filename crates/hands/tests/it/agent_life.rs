@@ -2,11 +2,13 @@
 //! and keeps its things where they belong.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Signal, kill_process};
 
 use crate::home::{HANDS, Home, Ran, json, names, ran};
 
@@ -69,6 +71,28 @@ fn another_build_uses_a_busy_agent_and_replaces_an_idle_one() {
     assert_ne!(json(&second.out)[0]["pid"], first, "{second:?}");
     // The action of before is still known to the new one.
     assert!(other(&["status", &id]).out.contains("cancelled"));
+}
+
+#[test]
+fn an_agent_that_stands_still_is_named_and_ended_by_force() {
+    let home = Home::new().warm();
+    let id = home.run(&["run", "-d", "--", "sh", "-c", "echo begun; exec sleep 1000"]).out;
+    let stopped = home.agent();
+    kill_process(stopped, Signal::STOP).unwrap();
+    let mut run = home.start(&["run", "--", "echo", "goes on"]);
+    let mut line = String::new();
+    BufReader::new(run.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(
+        line.starts_with("waiting: the agent at ") && line.contains("does not answer"),
+        "{line}"
+    );
+    let ended = home.run(&["agent", "stop", "--force"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
+    // Who waited for it gets another, which knows what the first one had accepted.
+    let ran = ran(run.wait_with_output().unwrap());
+    assert_eq!((ran.code, ran.out.as_str()), (0, "goes on\n"), "{ran:?}");
+    assert_ne!(home.agent(), stopped);
+    assert_eq!(home.run(&["cancel", id.trim()]).code, 0);
 }
 
 #[test]

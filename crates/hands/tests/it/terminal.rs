@@ -188,6 +188,18 @@ fn a_tilde_and_a_full_stop_end_a_session() {
     terminal.types("\r~.");
     terminal.sees("session ended");
     assert_eq!(terminal.ends(), Some(129));
+    // A dead one, too: what carries it stands still.
+    let mut terminal = Terminal::start(
+        &home,
+        &["run", "--tty", "--", "sh", "-c", "echo rea''dy; exec sleep 1000"],
+    );
+    terminal.sees("ready");
+    let agent = home.agent();
+    kill_process(agent, Signal::STOP).unwrap();
+    terminal.types("keys\r~.");
+    terminal.sees("session ended");
+    assert_eq!(terminal.ends(), Some(129));
+    kill_process(agent, Signal::CONT).unwrap();
 }
 
 #[test]
