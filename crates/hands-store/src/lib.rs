@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod action;
+mod aside;
 mod config;
 mod db;
 mod directory;
@@ -43,6 +44,7 @@ mod verify;
 mod write;
 mod writer;
 
+pub use aside::SideHasher;
 pub use config::{Durability, StoreConfig, Usage};
 pub use directory::TreeReport;
 pub use error::{StageError, StoreError};

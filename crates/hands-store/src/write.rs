@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hands_tree::Hasher;
 use hands_types::{Digest, DigestFunction, limits};
 
+use crate::aside::SideHasher;
 use crate::db::lock;
 use crate::error::StoreError;
 use crate::files::{FILE, Temp, on_disk};
@@ -36,19 +37,19 @@ const MANY_PENDING: usize = 10_000;
 pub struct BlobWriter {
     store: Store,
     digest: Digest,
-    hasher: Hasher,
+    hasher: SideHasher,
     buffer: Vec<u8>,
     temp: Option<Temp>,
 }
 
 impl BlobWriter {
     /// Takes the next piece. Fails at once when there are more bytes than the digest says.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+    pub fn write(&mut self, bytes: &Bytes) -> Result<(), StoreError> {
         let actual = self.hasher.size() + bytes.len() as u64;
         if actual > self.digest.size {
             return Err(StoreError::Size { claimed: self.digest, actual });
         }
-        self.hasher.update(bytes);
+        self.hasher.update(bytes.clone());
         if self.temp.is_none() {
             if actual <= SMALL {
                 self.buffer.extend_from_slice(bytes);
@@ -159,7 +160,7 @@ impl Store {
         Ok(BlobWriter {
             store: self.clone(),
             digest,
-            hasher: Hasher::new(digest.function),
+            hasher: SideHasher::new(digest.function),
             buffer: Vec::new(),
             temp: None,
         })

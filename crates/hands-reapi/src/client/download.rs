@@ -9,7 +9,7 @@ use futures_util::{Stream, StreamExt as _};
 use hands_proto::bytestream::{ReadRequest, ReadResponse};
 use hands_proto::reapi::digest_function::Value;
 use hands_proto::reapi::{BatchReadBlobsRequest, compressor};
-use hands_tree::Hasher;
+use hands_store::SideHasher;
 use hands_types::Digest;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status, Streaming};
@@ -36,7 +36,7 @@ impl BlobClient {
                 Some((_, None)) | None => Err(BlobError::Missing(vec![*digest])),
             };
         }
-        self.pump(digest, Gather { hasher: Hasher::new(digest.function), out: BytesMut::new() })
+        self.pump(digest, Gather { hasher: SideHasher::new(digest.function), out: BytesMut::new() })
             .await
     }
 
@@ -50,7 +50,7 @@ impl BlobClient {
     ) -> Result<(), BlobError> {
         let failed = |source| BlobError::File { what: "write", path: path.to_owned(), source };
         let file = file.try_clone().map_err(failed)?;
-        let sink = ToFile { hasher: Hasher::new(digest.function), file, path: path.to_owned() };
+        let sink = ToFile { hasher: SideHasher::new(digest.function), file, path: path.to_owned() };
         self.pump(digest, sink).await
     }
 
@@ -174,9 +174,9 @@ impl BlobClient {
                 Turn::Busy(job) => job.await.map_err(|_| BlobError::Interrupted)??,
             };
             if ended {
-                return blocking(move || work.take(&pieces)?.end(digest)).await?;
+                return blocking(move || work.take(pieces)?.end(digest)).await?;
             }
-            turn = Turn::Busy(tokio::task::spawn_blocking(move || work.take(&pieces)));
+            turn = Turn::Busy(tokio::task::spawn_blocking(move || work.take(pieces)));
         }
     }
 }
@@ -185,7 +185,7 @@ impl BlobClient {
 pub(super) trait Sink: Send + 'static {
     type Out: Send + 'static;
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), BlobError>;
+    fn take(&mut self, bytes: Bytes) -> Result<(), BlobError>;
 
     /// All has come: checks that it is what was asked for.
     fn end(self, expected: Digest) -> Result<Self::Out, BlobError>;
@@ -202,11 +202,13 @@ struct Work<S> {
 }
 
 impl<S: Sink> Work<S> {
-    fn take(mut self, pieces: &[Bytes]) -> Result<Self, BlobError> {
+    fn take(mut self, pieces: Vec<Bytes>) -> Result<Self, BlobError> {
         for piece in pieces {
             match &mut self.inflate {
                 None => self.sink.take(piece)?,
-                Some(inflate) => inflate.push(piece, |out| self.sink.take(out))?,
+                Some(inflate) => {
+                    inflate.push(&piece, |out| self.sink.take(Bytes::copy_from_slice(out)))?;
+                }
             }
         }
         Ok(self)
@@ -221,16 +223,16 @@ impl<S: Sink> Work<S> {
 }
 
 struct Gather {
-    hasher: Hasher,
+    hasher: SideHasher,
     out: BytesMut,
 }
 
 impl Sink for Gather {
     type Out = Bytes;
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
+    fn take(&mut self, bytes: Bytes) -> Result<(), BlobError> {
+        self.out.extend_from_slice(&bytes);
         self.hasher.update(bytes);
-        self.out.extend_from_slice(bytes);
         Ok(())
     }
 
@@ -241,7 +243,7 @@ impl Sink for Gather {
 }
 
 struct ToFile {
-    hasher: Hasher,
+    hasher: SideHasher,
     file: File,
     path: PathBuf,
 }
@@ -249,10 +251,10 @@ struct ToFile {
 impl Sink for ToFile {
     type Out = ();
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
+    fn take(&mut self, bytes: Bytes) -> Result<(), BlobError> {
         let at = self.hasher.size();
-        self.hasher.update(bytes);
-        self.file.write_all_at(bytes, at).map_err(|source| BlobError::File {
+        self.hasher.update(bytes.clone());
+        self.file.write_all_at(&bytes, at).map_err(|source| BlobError::File {
             what: "write",
             path: self.path.clone(),
             source,

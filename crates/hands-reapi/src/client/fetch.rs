@@ -183,8 +183,8 @@ struct ToStore {
 impl Sink for ToStore {
     type Out = ();
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
-        Ok(self.writer.write(bytes)?)
+    fn take(&mut self, bytes: Bytes) -> Result<(), BlobError> {
+        Ok(self.writer.write(&bytes)?)
     }
 
     fn end(self, expected: Digest) -> Result<(), BlobError> {

@@ -196,14 +196,15 @@ impl Work {
             match inflate {
                 None => writer.write(piece).map_err(|e| store_status(&e))?,
                 Some(inflate) => {
-                    inflate.push(piece, |out| writer.write(out).map_err(Failure::Store)).map_err(
-                        |failure| match failure {
-                            Failure::Store(error) => store_status(&error),
-                            Failure::Codec(error) => {
-                                Status::invalid_argument(format!("the data of {digest} {error}"))
-                            }
-                        },
-                    )?;
+                    let write = |out: &[u8]| {
+                        writer.write(&Bytes::copy_from_slice(out)).map_err(Failure::Store)
+                    };
+                    inflate.push(piece, write).map_err(|failure| match failure {
+                        Failure::Store(error) => store_status(&error),
+                        Failure::Codec(error) => {
+                            Status::invalid_argument(format!("the data of {digest} {error}"))
+                        }
+                    })?;
                 }
             }
         }

@@ -23,7 +23,7 @@ fn blobs_of_both_functions_come_back_by_every_way() {
             1 => {
                 let mut writer = store.writer(*digest).unwrap();
                 for piece in bytes.chunks(70_000) {
-                    writer.write(piece).unwrap();
+                    writer.write(&Bytes::copy_from_slice(piece)).unwrap();
                 }
                 writer.commit().unwrap();
             }
@@ -83,8 +83,8 @@ fn what_is_not_what_it_says_is_refused_and_leaves_nothing() {
     assert!(matches!(writer.commit(), Err(StoreError::Size { actual: 17, .. })));
     // More than announced fails at once; what was written to disk is gone.
     let mut writer = store.writer(Digest { size: 40_000, ..digest }).unwrap();
-    writer.write(&bytes[..39_000]).unwrap();
-    assert!(matches!(writer.write(&bytes[39_000..]), Err(StoreError::Size { .. })));
+    writer.write(&bytes.slice(..39_000)).unwrap();
+    assert!(matches!(writer.write(&bytes.slice(39_000..)), Err(StoreError::Size { .. })));
     drop(writer);
     assert_eq!(std::fs::read_dir(store.dir().join("tmp")).unwrap().count(), 0);
     assert!(matches!(
@@ -95,6 +95,36 @@ fn what_is_not_what_it_says_is_refused_and_leaves_nothing() {
         store.put_many(vec![(other, small.clone()), (digest, small.clone()), (other, small)]);
     assert!(results[0].is_ok() && results[1].is_err() && results[2].is_ok());
     assert_eq!(store.missing(&[digest, other]).unwrap(), [digest]);
+}
+
+/// Of so many bytes a thread of its own computes the digest.
+#[test]
+fn a_large_blob_that_comes_in_pieces_is_checked_to_its_last_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for function in DigestFunction::ALL {
+        let (digest, bytes) = blob(function, 1, 20 << 20);
+        let send = |bytes: &Bytes| {
+            let mut writer = store.writer(digest).unwrap();
+            for at in (0..bytes.len()).step_by(300_000) {
+                writer.write(&bytes.slice(at..bytes.len().min(at + 300_000))).unwrap();
+            }
+            assert_eq!(writer.written(), bytes.len() as u64);
+            writer
+        };
+        let mut spoiled = bytes.to_vec();
+        *spoiled.last_mut().unwrap() ^= 1;
+        let actual = hands_tree::hash(function, &spoiled);
+        let refused = send(&spoiled.into()).commit().unwrap_err();
+        assert!(matches!(refused, StoreError::Mismatch { actual: a, .. } if a == actual));
+        let short = send(&bytes.slice(1..)).commit().unwrap_err();
+        assert!(matches!(short, StoreError::Size { actual, .. } if actual == digest.size - 1));
+        drop(send(&bytes));
+        assert_eq!(std::fs::read_dir(store.dir().join("tmp")).unwrap().count(), 0);
+        assert_eq!(store.missing(&[digest]).unwrap(), [digest]);
+        send(&bytes).commit().unwrap();
+        assert_eq!(store.read(&digest).unwrap().as_ref(), Some(&bytes));
+    }
 }
 
 #[test]

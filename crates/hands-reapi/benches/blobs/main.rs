@@ -3,7 +3,9 @@
 //! Server and client share the machine and this process, each on a runtime of its own.
 #![expect(clippy::print_stdout, reason = "a benchmark's results are for its caller")]
 
-use std::fs::File;
+mod floor;
+mod large;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -89,8 +91,10 @@ fn main() {
             if wanted("batch") {
                 batches(&channel).await;
             }
-            if wanted("large") {
-                large(&channel, home.path()).await;
+            for function in DigestFunction::ALL {
+                if wanted(&format!("large, {}", function.name())) {
+                    large::both_ways(&channel, home.path(), function).await;
+                }
             }
         });
     }
@@ -240,37 +244,4 @@ async fn batches(channel: &Channel) {
         }
     };
     println!("  FindMissing, 1,000           {}", latency(find).await);
-}
-
-/// One 1 GiB blob up and down, verified at both ends, beside what this machine does by itself: hashing a GiB of memory
-/// and writing it to a file. A virtual machine's first touch of memory is slow, so each is done several times.
-async fn large(channel: &Channel, home: &std::path::Path) {
-    const SIZE: usize = 1 << 30;
-    for function in DigestFunction::ALL {
-        let client = BlobClient::new(channel.clone(), "", function);
-        let [mut native, mut up, mut down] = [const { Vec::new() }; 3];
-        for _ in 0..5 {
-            let content = fresh(SIZE);
-            let path = home.join("beside");
-            let started = Instant::now();
-            let digest = hands_tree::hash(function, &content);
-            std::fs::write(&path, &content).expect("written");
-            native.push(started.elapsed());
-            let started = Instant::now();
-            let blob = Blob { digest, source: Source::Bytes(content) };
-            client.upload(vec![blob]).await.expect("written");
-            up.push(started.elapsed());
-            let file = File::options().truncate(true).write(true).open(&path).expect("a file");
-            let started = Instant::now();
-            client.download_to(&digest, &file, &path).await.expect("read");
-            down.push(started.elapsed());
-            std::fs::remove_file(&path).expect("removed");
-        }
-        for (what, mut times) in [("up", up), ("down", down), ("hashed, written", native)] {
-            times.sort_unstable();
-            let mbs = |at: usize| SIZE as f64 / 1e6 / times[at].as_secs_f64();
-            let name = format!("1 GiB {what}, {}", function.name());
-            println!("  {name:<28} {:.0} MB/s ({:.0}–{:.0})", mbs(2), mbs(4), mbs(0));
-        }
-    }
 }
