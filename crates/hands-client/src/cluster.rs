@@ -385,7 +385,17 @@ impl Cluster {
             {
                 Err(ClientError::NotOurs { what, peer: self.inner.peer.clone() })
             }
-            Err(status) => Err(ClientError::rpc(what, &self.inner.peer, &status)),
+            Err(status) => Err(self.failed(what, &status)),
+        }
+    }
+
+    /// What a request was answered with, as an error that says who spoke.
+    pub(crate) fn failed(&self, what: &'static str, status: &tonic::Status) -> ClientError {
+        match self.kind() {
+            ClusterKind::Engine => ClientError::foreign(what, &self.inner.peer, status),
+            ClusterKind::Agent | ClusterKind::Hub => {
+                ClientError::rpc(what, &self.inner.peer, status)
+            }
         }
     }
 }
@@ -423,7 +433,7 @@ async fn check_engine(channel: &Channel, peer: &str, instance: &str) -> Result<(
     let reply: ServerCapabilities = CapabilitiesClient::new(channel.clone())
         .get_capabilities(request)
         .await
-        .map_err(|status| ClientError::rpc("its capabilities", peer, &status))?
+        .map_err(|status| ClientError::foreign("its capabilities", peer, &status))?
         .into_inner();
     if reply.execution_capabilities.is_some_and(|e| e.exec_enabled) {
         return Ok(());

@@ -282,6 +282,22 @@ impl ClientError {
         }
         Self::Rpc { what, peer: peer.to_owned(), code: status.code(), message }
     }
+
+    /// The same of another engine. What a hub of ours refuses it explains; the words of others do not even say whose they are.
+    pub(crate) fn foreign(what: &'static str, peer: &str, status: &tonic::Status) -> Self {
+        match Self::rpc(what, peer, status) {
+            Self::Rpc { what, peer, code, message } if is_explained(code) => {
+                let message = format!("{peer}: {message}");
+                Self::Rpc { what, peer, code, message }
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whether the message of such an answer needs nothing around it.
+const fn is_explained(code: Code) -> bool {
+    matches!(code, Code::InvalidArgument | Code::NotFound)
 }
 
 /// Whether the cause of a broken connection may go away by itself. A hub that is somebody else does not.
@@ -314,10 +330,10 @@ fn message_of(status: &tonic::Status) -> String {
 
 /// An answer as a sentence. Where the request itself was wrong, what the other side says of it is all there is to say.
 fn answered(what: &str, peer: &str, code: Code, message: &str) -> String {
-    match code {
-        Code::InvalidArgument | Code::NotFound if !message.is_empty() => message.to_owned(),
-        _ => format!("{peer} answered {what} with {code:?}: {message}"),
+    if is_explained(code) && !message.is_empty() {
+        return message.to_owned();
     }
+    format!("{peer} answered {what} with {code:?}: {message}")
 }
 
 /// Whose error a gRPC code is.

@@ -84,6 +84,7 @@ fn what_another_engine_can_not_do_is_refused_by_name() {
         "--network=host",
         "--retry=1",
         "--queue-timeout=5s",
+        "--privilege=userns",
         "--output=*.o",
     ] {
         assert!(check(flag, ClusterKind::Hub).is_ok() && check(flag, ClusterKind::Agent).is_ok());

@@ -67,7 +67,7 @@ impl Operations {
                         why: "the operation's stream has ended".to_owned(),
                         retry: true,
                     },
-                    Err(status) => match ClientError::rpc("Execute", cluster.peer(), &status) {
+                    Err(status) => match cluster.failed("Execute", &status) {
                         error if error.is_lost_connection() => error,
                         error => return Err(error),
                     },
@@ -121,7 +121,7 @@ pub(super) async fn cached(
         // An engine may have no action cache, or none for us: then it executes.
         Err(status) => match status.code() {
             Code::NotFound | Code::Unimplemented | Code::PermissionDenied => Ok(None),
-            _ => Err(ClientError::rpc("the question for a cached result", cluster.peer(), &status)),
+            _ => Err(cluster.failed("the question for a cached result", &status)),
         },
     }
 }
@@ -169,7 +169,7 @@ async fn open_after(
             }
             Err(status) => status,
         };
-        let error = ClientError::rpc("Execute", cluster.peer(), &status);
+        let error = cluster.failed("Execute", &status);
         match &*submission {
             // A hub that started afresh does not know the operation; the digest makes it the same submission.
             Submission::Execute { .. } if id.is_some() && status.code() == Code::NotFound => {

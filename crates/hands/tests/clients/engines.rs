@@ -72,7 +72,14 @@ fn buildbox_casd_as_an_engine() {
     casd.args(["--jobs=2", "--quota-high=1G"]).arg(home.work().join("casd"));
     let (casd, _) = Server::spawn(casd, "--cleanup-threshold");
     let url = format!("grpc://127.0.0.1:{port}");
-    suite(&Engine { home: &home, url, instance: String::new(), streams: false });
+    let engine = Engine { home: &home, url, instance: String::new(), streams: false };
+    suite(&engine);
+    lists_are_refused(&engine);
+    let strange = Engine { instance: "strange".to_owned(), ..engine };
+    let refused = strange.hands(&["run", "--", "true"]);
+    let named = format!("error: the engine at {}: ", strange.url);
+    assert!(refused.code == 125 && refused.err.starts_with(&named), "{refused:?}");
+    assert!(refused.err.contains("\"strange\""), "{refused:?}");
     casd.kill();
 }
 
@@ -84,7 +91,9 @@ fn the_engine_that_was_named() {
     let (url, instance) = named.split_once(',').unwrap_or((named, ""));
     let home = Home::new();
     let (url, instance) = (url.to_owned(), instance.to_owned());
-    suite(&Engine { home: &home, url, instance, streams: false });
+    let engine = Engine { home: &home, url, instance, streams: false };
+    suite(&engine);
+    lists_are_refused(&engine);
 }
 
 /// What every engine gives.
@@ -143,6 +152,20 @@ fn suite(engine: &Engine<'_>) {
     }
     let detached = engine.hands(&["run", "--detach", "--", "true"]);
     assert!(detached.code == 125 && detached.err.contains("the engine at grpc://"), "{detached:?}");
+}
+
+/// Lists are a hub's own. What another engine says is told with its name.
+fn lists_are_refused(engine: &Engine<'_>) {
+    for words in
+        [&["ps"][..], &["workers"], &["status", "abcd"], &["logs", "abcd"], &["why", "abcd"]]
+    {
+        let refused = engine.hands(words);
+        let told = format!("error: the engine at {} is not a hub of ours", engine.url);
+        assert!(refused.code == 2 && refused.err.starts_with(&told), "{words:?}: {refused:?}");
+    }
+    let unknown = engine.hands(&["cancel", "abcd"]);
+    let named = format!("error: the engine at {}", engine.url);
+    assert!(unknown.code == 2 && unknown.err.starts_with(&named), "{unknown:?}");
 }
 
 fn examples(engine: &Engine<'_>) {
