@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use crate::grid::{Grid, outsider};
 use crate::home::{Ran, ran};
 
+mod assets;
 mod builds;
 mod eviction;
 mod faults;

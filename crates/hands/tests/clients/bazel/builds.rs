@@ -18,9 +18,13 @@ fn bazel_4_builds_by_certificate_and_by_token() {
     let bazel = Bazel::new_4(&grid, &program);
     builds(&grid, &bazel, "hands");
     the_cluster_knows_whose_they_were(&grid);
-    // The same by the other way in: nothing to do but to look it up.
+    // The same by the other way in: nothing to do but to look it up; and all over again.
     bazel.ok(&["clean"]);
     all_from_the_cache(&bazel, "bearer");
+    bazel.ok(&["clean"]);
+    let anew =
+        bazel.ok(&["build", "--config=bearer", "--noremote_accept_cached", "//:ran", "//:empty"]);
+    assert!(processes(&anew.err).contains("3 remote"), "{}", anew.err);
     // A failure says what there is to say.
     bazel_4_tells_of_failures(&grid, &bazel);
     timed_out_tests_keep_their_log(&bazel, "hands");
@@ -33,6 +37,7 @@ fn bazel_2_builds_on_the_loopback() {
     let grid = Grid::plain();
     let bazel = Bazel::new_2(&grid, &program);
     builds(&grid, &bazel, "plain");
+    failures_show_both_streams(&bazel, "plain");
     timed_out_tests_keep_their_log(&bazel, "plain");
     interrupted(&grid, &bazel, "plain");
 }
@@ -44,6 +49,7 @@ fn bazel_2_builds_by_token() {
     let grid = Grid::new(&[]);
     let bazel = Bazel::new_2(&grid, &program);
     builds(&grid, &bazel, "bearer");
+    failures_show_both_streams(&bazel, "bearer");
     interrupted(&grid, &bazel, "bearer");
     // A token that has been revoked opens nothing, whatever the connection has shown before.
     let tokens = json(&grid.home.run(&["token", "list", "--json"]).out);
@@ -132,11 +138,18 @@ fn processes(log: &str) -> &str {
     log.lines().find(|line| line.contains(" process")).unwrap_or_else(|| panic!("{log}"))
 }
 
-fn bazel_4_tells_of_failures(grid: &Grid, bazel: &Bazel) {
-    let failed = bazel.run(&["build", "--config=hands", "//:fails"]);
+/// What Bazel says of an action that failed.
+fn failures_show_both_streams(bazel: &Bazel, config: &str) -> String {
+    let failed = bazel.run(&["build", &format!("--config={config}"), "//:fails"]);
     let all = format!("{}{}", failed.out, failed.err);
     assert_eq!(failed.code, 1, "{all}");
     assert!(all.contains("said on stdout\n") && all.contains("said on stderr\n"), "{all}");
+    assert!(all.contains("to see more: hands status "), "{all}");
+    all
+}
+
+fn bazel_4_tells_of_failures(grid: &Grid, bazel: &Bazel) {
+    let all = failures_show_both_streams(bazel, "hands");
     // What it prints besides is a command that shows more.
     let hint = all.lines().find_map(|line| line.strip_prefix("to see more: ")).expect(&all);
     let words: Vec<&str> = hint.split(' ').collect();
