@@ -1,11 +1,13 @@
 //! What the services do per second, over a Unix socket and over loopback: `cargo bench -p hands-reapi`.
 //!
-//! Server and client share the machine and this process, each on a runtime of its own.
+//! Server and client share the machine and this process, each on a runtime of its own. With `HANDS_BENCH_ENGINE`
+//! (NAME=IP:PORT) the same is asked of an engine of others.
 #![expect(clippy::print_stdout, reason = "a benchmark's results are for its caller")]
 
 mod floor;
 mod large;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -80,23 +82,39 @@ fn main() {
             "{}",
             if matches!(address, Address::Unix(_)) { "Unix socket" } else { "loopback TCP" }
         );
-        calling.block_on(async {
-            let channel = connect(&address);
-            if wanted("action") {
-                actions(&store, &channel).await;
-            }
-            if wanted("small") {
-                small(&channel).await;
-            }
-            if wanted("batch") {
-                batches(&channel).await;
-            }
-            for function in DigestFunction::ALL {
-                if wanted(&format!("large, {}", function.name())) {
-                    large::both_ways(&channel, home.path(), function).await;
-                }
-            }
-        });
+        calling.block_on(parts(&address, Some(&store), home.path(), &wanted));
+    }
+    if let Ok(named) = std::env::var("HANDS_BENCH_ENGINE") {
+        let (name, address) = named.split_once('=').expect("NAME=IP:PORT");
+        println!("{name}");
+        let address = address.parse().expect("NAME=IP:PORT");
+        calling.block_on(parts(&address, None, home.path(), &wanted));
+    }
+}
+
+/// What is wanted, of whoever serves at `address`; of us if there is a store.
+async fn parts(
+    address: &Address,
+    store: Option<&Store>,
+    home: &Path,
+    wanted: &dyn Fn(&str) -> bool,
+) {
+    let channel = connect(address);
+    if let Some(store) = store.filter(|_| wanted("action")) {
+        actions(store, &channel).await;
+    }
+    if wanted("small") {
+        small(&channel).await;
+    }
+    if wanted("batch") {
+        batches(&channel).await;
+    }
+    for function in DigestFunction::ALL {
+        // Others know the one that everybody knows.
+        let is_known = store.is_some() || function == SHA;
+        if is_known && wanted(&format!("large, {}", function.name())) {
+            large::both_ways(&channel, home, function).await;
+        }
     }
 }
 
