@@ -17,7 +17,7 @@ pub struct Ran {
     pub usage: Usage,
     /// The kernel killed a process of it for want of memory within its limit.
     pub oom_killed: bool,
-    /// It had no way out of its private network and tried one.
+    /// It ended badly, had no way out of its private network and tried one.
     pub network_attempted: bool,
     /// The input root as the action left it; none if it never had one.
     pub tree: Option<ActionTree>,

@@ -4,7 +4,7 @@ use core::ffi::{CStr, c_char};
 use core::sync::atomic::Ordering;
 
 use crate::command::start_command;
-use crate::job::{Job, Stack, step, text};
+use crate::job::{Job, LEAVE, Stack, step, text};
 use crate::own_root;
 use crate::sys::{self, HERE, Res, arg, call, clone_on, mount};
 
@@ -54,9 +54,12 @@ extern "C" fn init(address: usize) -> ! {
         bind_own(job);
         let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
         must!(job, step::MOUNT, mount(c"proc", c"/proc", c"proc", flags, NONE));
-        while job.go.load(Ordering::Acquire) == 0 {
-            let wait = arg(libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG);
-            let _woken = call(libc::SYS_futex, job.go.as_ptr() as usize, wait, 0, 0, 0);
+        let flags = arg(libc::O_RDONLY | libc::O_CLOEXEC);
+        let mounts = c"/proc/self/ns/mnt".as_ptr() as usize;
+        let mounts = must!(job, step::MOUNT, call(libc::SYS_openat, HERE, mounts, flags, 0, 0));
+        job.mounts = i32::try_from(mounts).unwrap_or(-1);
+        if wait(job) == LEAVE {
+            sys::exit(0);
         }
         set_scratch(job);
         if !job.own_root.is_null() {
@@ -71,6 +74,19 @@ extern "C" fn init(address: usize) -> ! {
         let pid = must!(job, step::PROCESS, started);
         reap(job, pid);
         sys::exit(0)
+    }
+}
+
+/// Waits for the spawner's word.
+fn wait(job: &Job) -> u32 {
+    loop {
+        let word = job.go.load(Ordering::Acquire);
+        if word != 0 {
+            return word;
+        }
+        let wait = arg(libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG);
+        // SAFETY: the address of a word that lives as long as the job.
+        let _woken = unsafe { call(libc::SYS_futex, job.go.as_ptr() as usize, wait, 0, 0, 0) };
     }
 }
 

@@ -84,11 +84,16 @@ pub struct Report {
     pub marks: [u64; 5],
 }
 
+/// What an init waits for in [`Job::go`]: to run the action.
+pub const GO: u32 = 1;
+/// To end without one.
+pub const LEAVE: u32 = 2;
+
 /// Everything that an init and its command touch. All pointers are valid until the init has ended.
 #[repr(C)]
 #[expect(missing_debug_implementations, reason = "lives in shared memory, printed by nobody")]
 pub struct Job {
-    /// Futex: 1 when the request is in place.
+    /// Futex: [`GO`] when the request is in place, [`LEAVE`] when there will be none.
     pub go: AtomicU32,
     /// The slot.
     pub slot: SlotFacts,
@@ -131,6 +136,9 @@ pub struct Job {
     pub writable: [*const c_char; 4],
     /// The merged view of the input root, opened by the init; -1 before.
     pub tree: i32,
+    /// The init's mount namespace, opened by it before it waits; -1 before. Who holds it decides when the mounts are
+    /// taken down: the kernel waits for that, and the end of the init would wait with it.
+    pub mounts: i32,
     /// The outcome.
     pub report: Report,
 }

@@ -19,6 +19,8 @@ pub mod sys;
 
 pub use crate::command::start_command;
 pub use crate::init::start_init;
-pub use crate::job::{Job, LayerMount, MAX_RLIMITS, Report, ResourceLimit, SlotFacts, Stack, step};
+pub use crate::job::{
+    GO, Job, LEAVE, LayerMount, MAX_RLIMITS, Report, ResourceLimit, SlotFacts, Stack, step,
+};
 pub use crate::landlock::{abi as landlock_abi, ruleset as landlock_ruleset};
 pub use crate::own_root::NEW_ROOT;

@@ -70,9 +70,9 @@ fn check(request: &Request, copies_only: bool) -> Result<(), SandboxError> {
     if request.argv.is_empty() {
         return invalid("the command has no arguments, not even a program".to_owned());
     }
-    if request.lowers.is_empty() || request.lowers.len() > MAX_LOWERS {
+    if request.lowers.len() > MAX_LOWERS {
         return invalid(format!(
-            "an input root of {} staged trees: 1 to 8 are possible",
+            "an input root of {} staged trees: at most {MAX_LOWERS} are possible",
             request.lowers.len()
         ));
     }

@@ -17,7 +17,7 @@ pub struct Outcome {
     /// The kernel killed at least one of its processes for want of memory within its limit. Always false without
     /// cgroups.
     pub oom_killed: bool,
-    /// It tried to reach an address outside of its private network.
+    /// It ended badly and had tried to reach an address outside of its private network. Not looked at when it ended well.
     pub network_attempted: bool,
     /// It left something in what is reused. The slot must be replaced before the next action.
     pub dirty: bool,

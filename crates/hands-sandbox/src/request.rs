@@ -8,7 +8,8 @@ use std::time::Duration;
 /// One action.
 #[derive(Debug)]
 pub struct Request {
-    /// The input root as directories relative to the launcher's `cache_dir`, topmost first, 1 to 8 of them. Their
+    /// The input root as directories relative to the launcher's `cache_dir`, topmost first, at most 8; none for an empty
+    /// one. Their
     /// paths may not hold `:`, `,`, `\` or `..`.
     pub lowers: Vec<PathBuf>,
     /// The whole root as directories of the cache, topmost first, at most 128, in place of what the launcher shows of

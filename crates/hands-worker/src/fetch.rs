@@ -213,7 +213,9 @@ fn assemble(
     // On top of the inputs: what a tree lacks that lies over another is whited out in it, and below that these
     // directories would be hidden too.
     let mut lowers: Vec<PathBuf> = seed.as_ref().map(|t| t.lowers().to_vec()).unwrap_or_default();
-    for lower in staged.first().iter().flat_map(|t| t.lowers()) {
+    // An empty input root needs no tree below it.
+    let inputs = staged.first().filter(|_| !plan.input_root.is_empty());
+    for lower in inputs.iter().flat_map(|t| t.lowers()) {
         // The inputs may lie over this very tree. Overlayfs refuses a directory that is named twice (ELOOP), and on
         // top it shows the same.
         if !lowers.contains(lower) {

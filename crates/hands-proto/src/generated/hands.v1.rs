@@ -93,7 +93,7 @@ pub struct Usage {
     pub attempt: u32,
     #[prost(bool, tag = "6")]
     pub oom_killed: bool,
-    /// The action had a private loopback only and tried to reach beyond it.
+    /// The action ended badly, had a private loopback only, and had tried to reach beyond it.
     #[prost(bool, tag = "7")]
     pub network_attempted: bool,
     /// The signal that ended the command; 0 when it ended by itself. The exit code is 128 + this one then.

@@ -86,6 +86,7 @@ pub(crate) fn empty(slot: SlotFacts, command_stack: Stack) -> Job {
         rlimits: [ResourceLimit { resource: u32::MAX, values: [0; 2] }; MAX_RLIMITS],
         writable: [ptr::null(); 4],
         tree: -1,
+        mounts: -1,
         report: Report::default(),
     }
 }
@@ -155,7 +156,8 @@ pub(crate) fn fill_mounts(
     storage: &mut Storage,
 ) -> Result<(), Refusal> {
     job.overlay = ptr::null();
-    if !copied {
+    // Without inputs there is nothing to lay over: an overlay costs as much as the rest of an action's mounts.
+    if !copied && !order.lowers.is_empty() {
         let lowers: Vec<Vec<u8>> =
             order.lowers.iter().map(|l| [b"/hands/cache/", l.to_bytes()].concat()).collect();
         let options = joined(&[

@@ -77,11 +77,14 @@ impl NetworkWatch {
         self.sockets.iter().zip(&self.clean).any(|(file, clean)| usage(file) != *clean)
     }
 
-    /// Whether somebody tried to reach an address without a route since the last call.
-    pub(crate) fn take_attempt(&mut self) -> bool {
-        let before = std::mem::replace(&mut self.unroutable, 0);
+    /// Whether somebody tried to reach an address without a route since [`NetworkWatch::forget`].
+    pub(crate) fn was_tried(&self) -> bool {
+        self.count_unroutable() > self.unroutable
+    }
+
+    /// Looks from here on. The kernel writes two pages of numbers for it: not while somebody waits for an answer.
+    pub(crate) fn forget(&mut self) {
         self.unroutable = self.count_unroutable();
-        self.unroutable > before
     }
 
     fn count_unroutable(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hands_sandbox_child::sys::{self, arg, call};
-use hands_sandbox_child::{Job, Report, Stack, start_init, step};
+use hands_sandbox_child::{GO, Job, LEAVE, Report, Stack, start_init, step};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
@@ -26,14 +26,23 @@ use crate::{HOME_INSIDE, ROOT_INSIDE};
 /// Size of a scratch that is prepared before any request is known.
 const FIRST_SCRATCH: u64 = 2 << 30;
 const STACK: usize = 64 << 10;
-/// How long the tree of an action is kept for want of time before it is closed.
-const PAUSE: Duration = Duration::from_millis(5);
+/// How long what is left of an action is kept for want of time. Far longer than a client takes for its next request, or
+/// else that one arrives while the kernel unmounts.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A fresh scratch and an init that waits.
 struct Ahead {
     scratch: OwnedFd,
     pid: i32,
     pidfd: OwnedFd,
+}
+
+/// What holds the mounts of an action that has ended. The kernel takes them down when it is dropped, and that takes
+/// time.
+struct Left {
+    tree: Option<OwnedFd>,
+    #[expect(dead_code, reason = "held for what its drop does")]
+    mounts: Option<OwnedFd>,
 }
 
 /// A request with its streams.
@@ -55,6 +64,9 @@ pub(crate) fn serve(slot: &mut SlotState, cgroup: Option<&SlotCgroup>) -> ! {
     let mut left = None;
     loop {
         let ahead = prepare(slot, job, stacks[0], size);
+        if let Some(watch) = &mut slot.network {
+            watch.forget();
+        }
         if left.is_some() && !is_due(&slot.sock, PAUSE) {
             drop(left.take());
         }
@@ -124,19 +136,18 @@ pub(crate) fn next_request(sock: &OwnedFd, packet: &mut [u8]) -> Received {
     }
 }
 
-/// Runs an order and answers. What it returns is the tree: closing it waits for the kernel to unmount it, which the next
-/// action need not wait for, so that it is closed as `left` once that one runs.
+/// Runs an order and answers. What it returns is dropped as `left` once the next one runs, which need not wait for it.
 fn run(
-    slot: &mut SlotState,
+    slot: &SlotState,
     cgroup: Option<&SlotCgroup>,
     job: &mut Job,
     order: &Order<'_>,
     ahead: Ahead,
-    left: Option<OwnedFd>,
+    left: Option<Left>,
     streams: &[OwnedFd],
     size: u64,
     disk: Option<&str>,
-) -> Option<OwnedFd> {
+) -> Option<Left> {
     job.report.marks[0] = sys::micros();
     let deadline = Deadline::new(order.deadline);
     let mut points = MountPoints::default();
@@ -144,18 +155,16 @@ fn run(
     let (storage, held) = match filled {
         Ok(filled) => filled,
         Err(refusal) => {
-            kill::kill(&ahead.pidfd);
+            say(job, LEAVE);
             kill::reap(ahead.pid, &mut Report::default());
+            drop(take_left(job));
             refuse(slot, job, order.sequence, refusal);
             points.remove();
             return None;
         }
     };
     let memory = cgroup.map(|c| Memory::before(c, held));
-    job.go.store(1, Ordering::Release);
-    let wake = arg(libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG);
-    // SAFETY: the address of a word that lives on.
-    let _woken = unsafe { call(libc::SYS_futex, job.go.as_ptr() as usize, wake, 1, 0, 0) };
+    say(job, GO);
     drop(left);
     let end = kill::await_end(&slot.sock, &ahead.pidfd, order.sequence, deadline);
     kill::reap(ahead.pid, &mut job.report);
@@ -168,20 +177,42 @@ fn run(
         dirty: end != End::Itself && job.report.marks[1] == 0,
         ..Ending::default()
     };
-    if let Some(watch) = &mut slot.network {
+    if let Some(watch) = &slot.network {
         ending.dirty |= watch.is_dirty();
-        ending.network_attempted = watch.take_attempt();
+        ending.network_attempted = failed(job, end) && watch.was_tried();
     }
     if let Some(memory) = memory {
         memory.after(order.memory, &mut ending);
     }
-    // SAFETY: the init opened it in the descriptor table that we share, and is gone.
-    let tree = (job.tree >= 0).then(|| unsafe { OwnedFd::from_raw_fd(job.tree) });
-    let wanted = tree.as_ref().filter(|_| order.tree);
+    let left = take_left(job);
+    let wanted = left.tree.as_ref().filter(|_| order.tree);
     answer(slot, order.sequence, &job.report, &ending, wanted.map(AsFd::as_fd));
     points.remove();
-    // With scratch on disk the tree must be closed before the next request.
-    tree.filter(|_| disk.is_none())
+    // With scratch on disk nothing may be mounted of it when the next request comes.
+    Some(left).filter(|_| disk.is_none())
+}
+
+/// Whether it ended in a way that somebody will want to have explained.
+fn failed(job: &Job, end: End) -> bool {
+    end != End::Itself || !job.report.ended || job.report.status != 0
+}
+
+/// Gives a waiting init its word.
+fn say(job: &Job, word: u32) {
+    job.go.store(word, Ordering::Release);
+    let wake = arg(libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG);
+    // SAFETY: the address of a word that lives on.
+    let _woken = unsafe { call(libc::SYS_futex, job.go.as_ptr() as usize, wake, 1, 0, 0) };
+}
+
+/// What an init that is gone had opened in the descriptor table that we share.
+fn take_left(job: &mut Job) -> Left {
+    let take = |fd: &mut i32| {
+        let fd = std::mem::replace(fd, -1);
+        // SAFETY: the init opened it for us, and nobody else knows it.
+        (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+    };
+    Left { tree: take(&mut job.tree), mounts: take(&mut job.mounts) }
 }
 
 fn fill(
