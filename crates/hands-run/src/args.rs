@@ -153,6 +153,7 @@ pub struct ActionArgs {
         default_value_t = 0,
         hide_default_value = true,
         allow_negative_numbers = true,
+        value_parser = value::whole::<i32>,
         help_heading = "When and how often"
     )]
     pub priority: i32,
@@ -162,6 +163,8 @@ pub struct ActionArgs {
         value_name = "N",
         default_value_t = 0,
         hide_default_value = true,
+        allow_negative_numbers = true,
+        value_parser = value::whole::<u32>,
         help_heading = "When and how often"
     )]
     pub retry: u32,

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::num::{IntErrorKind, ParseIntError};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -46,6 +47,16 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         return Err("is longer than the 7 days that a hub accepts".to_owned());
     }
     Ok(total)
+}
+
+/// Reads a whole number of a type that says which ones there are.
+pub(crate) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: ParseIntError| match (error.kind(), text.starts_with('-')) {
+        (IntErrorKind::PosOverflow | IntErrorKind::NegOverflow, _) => "is out of range".to_owned(),
+        // Where it is one but for its sign.
+        (_, true) if text[1..].parse::<u32>().is_ok() => "must not be negative".to_owned(),
+        _ => "expected a whole number such as 2".to_owned(),
+    })
 }
 
 /// Reads a count that can't be zero.
