@@ -57,6 +57,17 @@ fn clusters_have_names_instances_have_caches_and_local_is_this_machine() {
     let (one, other) = (stamp("one"), stamp("an/other"));
     assert_eq!((stamp("one"), stamp("an/other")), (one.clone(), other.clone()));
     assert_ne!(one, other);
+    // And of blobs there is one store for all.
+    home.write("in", &"sent once\n".repeat(1000));
+    let sent = |instance: &str| {
+        let mut command = home.hands(&["run", "-v", "-I", "in", "--", "true"]);
+        let ended = ran(command.env("HANDS_INSTANCE", instance).output().unwrap());
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let line =
+            ended.err.lines().find(|line| line.contains("sent inputs: ")).unwrap().to_owned();
+        line.contains(", 0 B sent, ")
+    };
+    assert_eq!((sent("one"), sent("an/other")), (false, true));
     let unknown = home.run(&["run", "--cluster", "labb", "--", "true"]);
     assert!(unknown.code == 125 && unknown.err.contains("(lab)"), "{unknown:?}");
     assert_eq!(worker.stop(), Some(0));
