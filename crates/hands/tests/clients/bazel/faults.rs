@@ -87,6 +87,37 @@ fn a_build_that_no_worker_can_do_ends_with_a_sentence() {
     assert!(grid.jobs(&[]).is_empty(), "it is not queued any more");
 }
 
+/// What docs/bazel.md says of builds without downloads: this Bazel takes for there what it saw made.
+#[test]
+fn outputs_that_are_gone_end_a_build_without_downloads_until_bazel_forgets() {
+    let Some(program) = tool("HANDS_TEST_BAZEL") else { return };
+    let mut grid = Grid::new(&[]);
+    let bazel = Bazel::new_4(&grid, &program);
+    let rule = |name: &str, inputs: &str, command: &str| {
+        format!(
+            "genrule(name = '{name}', srcs = {inputs}, outs = ['{name}.txt'], cmd = '{command}')\n"
+        )
+    };
+    let rules = rule("first", "[]", "echo first > $@")
+        + &rule("slow", "['first']", "sleep 2; echo slow > $@")
+        + &rule("last", "['first', 'slow']", "cat $(SRCS) > $@");
+    write(&bazel, "chain/BUILD", &rules);
+    let minimal = ["build", "--config=hands", "--remote_download_minimal", "//chain:last"];
+    let build = bazel.start(&minimal);
+    grid.until("the second runs", |grid| {
+        let jobs = grid.jobs(&[]);
+        jobs.iter().any(|job| job["state"] == "running" && job["target"] == "//chain:slow")
+    });
+    grid.kill_hub();
+    fs::remove_dir_all(grid.home.hands_home().join("state/hub/store")).unwrap();
+    grid.start_hub();
+    for refused in [ran(build.wait_with_output().unwrap()), bazel.run(&minimal)] {
+        assert!(refused.code != 0 && refused.err.contains("ensureInputsPresent"), "{refused:?}");
+    }
+    bazel.ok(&["shutdown"]);
+    bazel.ok(&minimal);
+}
+
 fn passed(build: Child) {
     let ended = ran(build.wait_with_output().unwrap());
     assert_eq!(ended.code, 0, "{}\n{}", ended.out, ended.err);
