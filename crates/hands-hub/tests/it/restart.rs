@@ -11,6 +11,25 @@ use crate::clock::Clock;
 use crate::support::{World, code, ours, soon, stage};
 use crate::worker::{Worker, hello};
 
+/// Else a hub that is killed in between forgets an action that runs, and its client has it run again.
+#[tokio::test]
+async fn a_lease_is_told_when_its_row_is_durable() {
+    let world = World::new();
+    let mut worker = world.worker("w").await;
+    let (client, digest) = (world.client(), world.salted("one"));
+    // Who holds the table's lock keeps the hub from writing.
+    let table = rusqlite::Connection::open(world.dir.path().join("hub/hub.db")).unwrap();
+    table.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let submitted = tokio::spawn(async move { client.execute(digest).await });
+    let early = tokio::time::timeout(Duration::from_millis(500), worker.lease()).await;
+    assert!(early.is_err(), "the worker has a lease that the table does not have");
+    assert!(!submitted.is_finished(), "the client has an operation that the table does not have");
+    table.execute_batch("COMMIT").unwrap();
+    worker.run(0).await;
+    let following = soon("the answer", submitted).await.unwrap().unwrap();
+    assert_eq!(code(&following.response().await), Code::Ok);
+}
+
 #[tokio::test]
 async fn queued_and_running_actions_outlive_the_hub() {
     outlive(false).await;
