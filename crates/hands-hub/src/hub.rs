@@ -5,6 +5,7 @@ mod tests;
 
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hands_link::{Listener, Pipe, ServerTls};
 use hands_proto::longrunning::operations_server::OperationsServer;
@@ -41,6 +42,9 @@ use crate::trees::Trees;
 use crate::trust::Trust;
 use crate::workers::{PROTOCOL, WorkersService};
 use crate::{HubConfig, HubError, TrustConfig};
+
+/// How long a hub that ends keeps what cancelled actions wrote.
+const LAST_STREAMS: Duration = Duration::from_secs(5);
 
 /// How busy a hub is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -268,6 +272,10 @@ impl Hub {
         if self.shared.core.send(Event::Close(done)).await {
             // An error says that somebody else closed it.
             let _closed = closed.await;
+        }
+        // Behind everybody who keeps what an action left; nobody does after this.
+        if tokio::time::timeout(LAST_STREAMS, self.shared.logs.last_turn()).await.is_err() {
+            tracing::warn!("what some cancelled actions wrote is not kept");
         }
         let db = Arc::clone(&self.shared.db);
         if let Err(status) = crate::task::blocking(move || db.close()).await {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use hands_types::limits::CHUNK;
 use hands_types::{Attempt, OperationId, WorkerId};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::db::Record;
 use crate::spool::Spool;
@@ -87,6 +87,8 @@ pub(crate) struct Logs {
     memory: usize,
     limit: u64,
     operations: Mutex<HashMap<OperationId, OperationLog>>,
+    /// Whose turn it is to keep what an action left.
+    turns: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -111,7 +113,13 @@ impl Going {
 impl Logs {
     pub(crate) fn open(dir: &Path, memory: usize, limit: u64) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
-        Ok(Self { dir: dir.to_owned(), memory, limit, operations: Mutex::default() })
+        Ok(Self {
+            dir: dir.to_owned(),
+            memory,
+            limit,
+            operations: Mutex::default(),
+            turns: Arc::new(Semaphore::new(1)),
+        })
     }
 
     /// Makes an action known, so that its streams can be waited for.
@@ -199,6 +207,18 @@ impl Logs {
             }
         }
         left
+    }
+
+    /// Waits for those who came before. None at the hub's end.
+    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turns).acquire_owned().await.ok()
+    }
+
+    /// Waits for all who came before, and lets nobody have a turn after that.
+    pub(crate) async fn last_turn(&self) {
+        let turn = self.turn().await;
+        self.turns.close();
+        drop(turn);
     }
 
     /// What an action left is kept elsewhere, or can't be kept.

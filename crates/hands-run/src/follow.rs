@@ -1,7 +1,10 @@
 //! One job on one screen: its streams as they come, why it waits, and what Ctrl-C does.
 
+use std::io;
+
 use hands_client::{Attachment, AttachmentInput, Cluster, Event, Job, JobResult, JobStream};
 use tokio::io::AsyncReadExt;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::error::RunError;
@@ -32,12 +35,17 @@ pub(crate) async fn follow(
     out: &Out,
     stdin: bool,
 ) -> Result<Ended, RunError> {
-    let mut pump = None;
+    let mut pump: Option<StdinPump> = None;
     let mut cancelled = None;
     let mut last_reason = String::new();
     loop {
         let event = tokio::select! {
             event = job.next() => event?,
+            source = unreadable(&mut pump) => {
+                // It would go on with half of its input, and might end well. What came of the request nobody needs to know.
+                drop(job.cancel().await);
+                return Err(RunError::Read { path: "standard input".into(), source });
+            }
             caught = signals.next() => {
                 if cancelled.is_some() || job.id().is_empty() {
                     return Ok(Ended::Left(caught));
@@ -93,20 +101,43 @@ pub(crate) async fn follow(
     }
 }
 
+/// Returns when our stdin could not be read. Its end is none, nor is an action that takes no more.
+async fn unreadable(pump: &mut Option<StdinPump>) -> io::Error {
+    if let Some(pump) = pump
+        && let Some(failed) = &mut pump.failed
+    {
+        let failed = failed.await;
+        pump.failed = None;
+        if let Ok(error) = failed {
+            return error;
+        }
+    }
+    std::future::pending().await
+}
+
 /// Sends our stdin along as it comes. Dropping it stops that.
 #[derive(Debug)]
-struct StdinPump(JoinHandle<()>);
+struct StdinPump {
+    task: JoinHandle<()>,
+    /// Why it stopped reading before the end.
+    failed: Option<oneshot::Receiver<io::Error>>,
+}
 
 impl StdinPump {
     fn start(attachment: Attachment) -> Self {
-        Self(tokio::spawn(async move {
+        let (say, failed) = oneshot::channel();
+        let task = tokio::spawn(async move {
             let mut stdin = tokio::io::stdin();
             let mut buffer = bytes::BytesMut::with_capacity(STDIN_PIECE);
             loop {
                 buffer.reserve(STDIN_PIECE);
                 match stdin.read_buf(&mut buffer).await {
-                    // An unreadable stdin has ended, as far as the action is concerned.
-                    Ok(0) | Err(_) => break,
+                    Ok(0) => break,
+                    Err(error) => {
+                        // Whoever does not hear it has left the action.
+                        drop(say.send(error));
+                        return;
+                    }
                     Ok(_) => {
                         let data = buffer.split().freeze();
                         if !attachment.send(AttachmentInput::Data(data)).await {
@@ -116,12 +147,13 @@ impl StdinPump {
                 }
             }
             attachment.send(AttachmentInput::Eof).await;
-        }))
+        });
+        Self { task, failed: Some(failed) }
     }
 }
 
 impl Drop for StdinPump {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }

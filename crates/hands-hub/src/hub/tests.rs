@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use hands_store::StoreConfig;
 
 use super::*;

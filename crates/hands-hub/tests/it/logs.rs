@@ -154,7 +154,34 @@ async fn what_was_written_by_an_action_without_a_result_stays_readable() {
     })
     .await;
     all_is_there(&world).await;
-    drop(worker);
     world.kill().await;
     all_is_there(&world).await;
+}
+
+/// Of a long stream its end is kept; a hub that ends right after the cancel has kept it.
+#[tokio::test]
+async fn of_a_long_stream_without_a_result_the_end_is_kept() {
+    let mut world = World::new();
+    let client = world.client();
+    let mut worker = world.worker("w").await;
+    let following = client.execute(world.salted("long")).await.unwrap();
+    let name = metadata(&following.first).stdout_stream_name;
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    let piece = vec![b'x'; 1 << 20];
+    for n in 0..9 {
+        worker.output(&lease, 1, n << 20, &piece).await;
+    }
+    worker.output(&lease, 1, 9 << 20, b"the end").await;
+    let mut reader = client.read(&name, 9 << 20).await.unwrap();
+    assert_eq!(read_to(&mut reader, 7).await, b"the end");
+    client.cancel(following.name()).await.unwrap();
+    worker.cancelled(&lease).await;
+    drop((client, following, reader, worker));
+    world.restart().await;
+    let mut kept = world.client().read(&name, 0).await.unwrap();
+    let kept = read_end(&mut kept).await;
+    let line = format!("[hands: the first {} bytes are not kept]\n", (1 << 20) + 7);
+    assert_eq!(kept.len(), line.len() + (8 << 20));
+    assert!(kept.starts_with(line.as_bytes()) && kept.ends_with(b"xthe end"));
 }

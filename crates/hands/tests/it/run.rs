@@ -59,6 +59,13 @@ fn stdin_is_empty_unless_it_is_asked_for() {
     let home = Home::new().warm();
     assert_eq!(home.run_with(&["run", "wc", "-c"], "12345").out.trim(), "0");
     assert_eq!(home.run_with(&["run", "-i", "wc", "-c"], "12345").out.trim(), "5");
+    // Half of what was to come is not all of it.
+    let mut unreadable = home.hands(&["run", "-i", "--", "cat"]);
+    let unreadable = unreadable.stdin(std::fs::File::open(home.work()).unwrap());
+    let ended = ran(unreadable.output().unwrap());
+    assert_eq!((ended.code, ended.out.as_str()), (125, ""), "{ended:?}");
+    assert_eq!(ended.err, "error: can't read standard input: Is a directory (os error 21)\n");
+    assert_eq!(home.run(&["ps"]).out, "", "it was cancelled");
     let large = "x".repeat(3 << 20);
     assert_eq!(home.run_with(&["run", "-i", "wc", "-c"], &large).out.trim(), (3 << 20).to_string());
 }
