@@ -17,6 +17,9 @@ use crate::spool::Spool;
 
 /// Pieces of output under way from the executor: 1 MiB at most.
 const PIECES: usize = 16;
+/// A piece of this size may be one of a flood, which is not to keep everybody else of this thread waiting: the agent's
+/// hub is among them.
+const FLOOD: usize = 32 << 10;
 const FED: usize = 64 << 10;
 
 /// How a run ended for its worker.
@@ -151,12 +154,15 @@ pub(crate) async fn run(
         tokio::select! {
             biased;
             piece = pieces.recv(), if !pieces.is_closed() || !pieces.is_empty() => {
-                if let Some(piece) = piece
-                    && let Err(error) = lock(&streams).append(piece.stream, &piece.bytes)
-                {
+                let Some(piece) = piece else { continue };
+                let appended = lock(&streams).append(piece.stream, &piece.bytes);
+                if let Err(error) = appended {
                     spool_error = Some(error);
                     // Nobody takes its output any more: the executor kills it.
                     pieces.close();
+                }
+                if piece.bytes.len() >= FLOOD {
+                    tokio::task::yield_now().await;
                 }
             }
             ended = &mut running => break ended,
