@@ -65,7 +65,12 @@ fn run_set(root: &Path, set: &str, parts: &[String]) -> Result<()> {
             _ => vec!["run", "--quiet", "--release", "--package", package, "--example", "bench"],
         };
         let mut command = crate::cargo();
-        let output = command.args(arguments).current_dir(root).stderr(Stdio::inherit()).output()?;
+        command.args(arguments);
+        // The one that the harness measures beside ours.
+        if let ("services", Some(engine)) = (part, std::env::var_os("HANDS_BENCH_ENGINE")) {
+            command.arg("--").arg(engine);
+        }
+        let output = command.current_dir(root).stderr(Stdio::inherit()).output()?;
         ensure!(output.status.success(), "the bench of {package}: {}", output.status);
         let text = String::from_utf8_lossy(&output.stdout);
         print!("{text}");

@@ -1,7 +1,7 @@
 //! What the services do per second, over a Unix socket and over loopback: `cargo bench -p hands-reapi`.
 //!
-//! Server and client share the machine and this process, each on a runtime of its own. With `HANDS_BENCH_ENGINE`
-//! (NAME=IP:PORT) the same is asked of an engine of others.
+//! Server and client share the machine and this process, each on a runtime of its own. With an argument
+//! NAME=IP:PORT the same is asked of an engine of others; another word chooses parts.
 #![expect(clippy::print_stdout, reason = "a benchmark's results are for its caller")]
 
 mod floor;
@@ -45,9 +45,11 @@ impl LogSource for NoLogs {
 }
 
 fn main() {
-    // Cargo passes `--bench`; a word of ours chooses parts.
-    let only = std::env::args().skip(1).find(|a| !a.starts_with('-'));
-    let wanted = |name: &str| only.as_deref().is_none_or(|o| name.contains(o));
+    // Cargo passes `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let engine = arguments.iter().find_map(|a| a.split_once('='));
+    let only = arguments.iter().find(|a| !a.contains('='));
+    let wanted = |name: &str| only.is_none_or(|o| name.contains(o));
     let home = tempfile::tempdir().expect("a directory");
     let mut config = StoreConfig::new(home.path().join("store"));
     // Old blobs of a GiB make room for the next.
@@ -84,8 +86,7 @@ fn main() {
         );
         calling.block_on(parts(&address, Some(&store), home.path(), &wanted));
     }
-    if let Ok(named) = std::env::var("HANDS_BENCH_ENGINE") {
-        let (name, address) = named.split_once('=').expect("NAME=IP:PORT");
+    if let Some((name, address)) = engine {
         println!("{name}");
         let address = address.parse().expect("NAME=IP:PORT");
         calling.block_on(parts(&address, None, home.path(), &wanted));
