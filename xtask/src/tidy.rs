@@ -1,5 +1,6 @@
 //! What the compiler does not check: one test per house rule.
 
+mod checklists;
 mod crates;
 mod files;
 

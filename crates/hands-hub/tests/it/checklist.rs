@@ -1,43 +1,10 @@
-//! What trips REAPI servers up, and the test that shows that it does not trip us. Crates: `hub` is this one, `reapi`
-//! is `hands-reapi/tests/it`, `worker` is `hands-worker/tests/worker`, `sched` is `hands-sched/src/tests.rs`.
-//!
-//! | what | shown by |
-//! | --- | --- |
-//! | a timeout above the maximum is refused, not cut | hub `execute::what_can_not_be_run_is_refused_with_its_name` |
-//! | a timeout is DEADLINE_EXCEEDED with result and streams, not recorded | hub `execute::a_timeout_keeps_its_result`, worker `actions` ("deadline") |
-//! | a failure is OK with an exit code, and not recorded | hub `execute::a_failure_is_an_ok_status_and_is_not_cached` |
-//! | a failure that a client recorded is served, but runs again | hub `a_failure_that_a_client_recorded_is_no_answer_to_execute` |
-//! | all missing blobs at once: one PreconditionFailure, MISSING, `blobs/…` | hub `execute::all_that_is_missing_is_named_at_once`, reapi `actions::all_missing_blobs_are_named_at_once` |
-//! | the same when the worker finds out | hub `what_the_worker_misses_is_named_to_the_client`, worker `blobs` ("all that is missing") |
-//! | never UNAVAILABLE while a hub lives | hub `execute::an_action_that_no_worker_can_take_says_why_and_then_fails`, `hands` `full_disk` |
-//! | first message at once, stages, the stream's end without the operation's | hub `execute::a_result_is_computed_once_and_then_cached`, `restart::queued_and_running_actions_outlive_the_hub` |
-//! | a stage may go back | hub `a_stage_goes_back_when_the_worker_is_lost` |
-//! | signs of life | hub `execute::a_silent_operation_says_that_it_is_alive` |
-//! | text for people in `message`; no `server_logs`, since all that is known of an action is in its streams | hub `execute::a_result_is_computed_once_and_then_cached` |
-//! | a dropped stream cancels, a lost connection waits, CancelOperation | hub `cancel::*` |
-//! | equal actions in flight are one; uncached ones never | hub `execute::equal_cacheable_actions_in_flight_are_one` |
-//! | `skip_cache_lookup` joins, and writes the result anew; instance and function part | hub `what_is_merged_and_what_is_not` |
-//! | Execute looks into the action cache | hub `execute::a_result_is_computed_once_and_then_cached` |
-//! | lower priority values are sooner; a range is announced | hub `lower_values_of_priority_come_first`, reapi `capabilities::*` |
-//! | functions are told apart by the field only, and do not mix | hub `functions_are_told_apart_by_the_field`, reapi `batches::functions_do_not_mix` |
-//! | a directory that is not canonical is refused | hub `directories_are_canonical_and_empty_ones_need_no_upload` |
-//! | the empty blob and directory are always there | the same, reapi `batches::the_empty_blob_is_always_there`, `trees::*` |
-//! | links: absolute targets kept, dangling ones reported, all fields of API 2.0 and 2.1 | worker `blobs` ("links …"), reapi `capabilities::*` |
-//! | output directories: parents made, `Tree` sorted, format honoured, one missing is no error, one path in both old lists | worker `blobs` ("files", "a directory …", "in both lists") |
-//! | `is_executable` | worker `blobs` ("files") |
-//! | streams: digest always, inside the answer when small | hub `streams_have_digests_always_and_travel_inside_when_small` |
-//! | batches below what gRPC decodes by default; our own limit far above | reapi `capabilities::*`, `batches::more_than_grpc_decodes_by_default_is_read` |
-//! | RequestMetadata: the invocation is the unit of fairness | hub `an_invocation_of_one_does_not_wait_behind_a_crowd`, `jobs::lists_and_prefixes`, sched `priority_then_fair_share_then_the_longest` |
-//! | platform: the action's, else the command's; `Linux` is `linux`; hints of others ignored | hub `the_platform_is_the_action_s_and_hints_are_ignored`, `execute::api_2_0_and_buck2_are_understood` |
-//! | every result has `execution_metadata`, with all times once a worker is named | hub `execute::a_result_is_computed_once_and_then_cached`, reapi `actions::a_result_is_served_while_…` |
-//! | any instance name | hub `what_is_merged_and_what_is_not`, reapi `capabilities::*`, `streams::*` |
-//! | TCP_NODELAY on every socket | `hands-link` `tests` |
+//! What trips servers of the Remote Execution API up, as far as no other file has it: `docs/checklists.md` has the list.
 
 use bytes::Bytes;
 use hands_proto::reapi::action_cache_client::ActionCacheClient;
 use hands_proto::reapi::digest_function::Value as Function;
 use hands_proto::reapi::execution_stage::Value as Stage;
-use hands_proto::{pack, reapi, rpc};
+use hands_proto::{pack, reapi, rpc, v1};
 use hands_types::limits::INLINE_STREAM;
 use hands_types::{Digest, DigestFunction};
 use prost::Message;
@@ -276,6 +243,37 @@ async fn directories_are_canonical_and_empty_ones_need_no_upload() {
     }
 }
 
+/// What a client of a later version of the API sends: its digests are those of its own bytes.
+#[tokio::test]
+async fn fields_of_later_versions_are_kept_and_digests_with_them() {
+    let world = World::new();
+    let mut worker = world.worker("w").await;
+    // Field 1000, which no version has, of four bytes.
+    let later = |mut bytes: Vec<u8>| {
+        bytes.extend([0xc2, 0x3e, 4]);
+        bytes.extend(b"more");
+        bytes
+    };
+    let (mut action, command) = messages(|_, _| {});
+    let file = reapi::FileNode {
+        name: "f".into(),
+        digest: Some(world.blob(b"content").into()),
+        ..Default::default()
+    };
+    let root = reapi::Directory { files: vec![file], ..Default::default() };
+    let command = later(command.encode_to_vec());
+    action.input_root_digest = Some(world.blob(&later(root.encode_to_vec())).into());
+    action.command_digest = Some(world.blob(&command).into());
+    let action = later(action.encode_to_vec());
+    let digest = world.blob(&action);
+    let following = world.client().execute(digest).await.unwrap();
+    let lease = worker.run(0).await;
+    assert_eq!((&lease.action[..], &lease.command[..]), (&action[..], &command[..]));
+    assert_eq!(lease.action_digest, Some(digest.into()));
+    assert_eq!(code(&following.response().await), Code::Ok);
+    assert!(world.client().execute(digest).await.unwrap().response().await.cached_result);
+}
+
 #[tokio::test]
 async fn streams_have_digests_always_and_travel_inside_when_small() {
     let world = World::new();
@@ -349,6 +347,23 @@ async fn the_platform_is_the_action_s_and_hints_are_ignored() {
     let following = client.execute(digest).await.unwrap();
     worker.run(0).await;
     assert_eq!(code(&following.response().await), Code::Ok);
+
+    // Of a name that is there twice a worker must offer both values.
+    let mut offer = crate::worker::hello("avx");
+    let isa = |value: &str| v1::Property { name: "ISA".into(), value: value.into() };
+    offer.properties.retain(|property| property.name != "ISA");
+    offer.properties.extend([isa("x86-64"), isa("x86-avx2")]);
+    let mut avx = crate::worker::Worker::with(&world.pipe, offer).await.unwrap();
+    let wide =
+        world.action(|a, _| a.platform = platform(&[("ISA", "x86-64"), ("ISA", "x86-avx2")]));
+    let following = client.execute(wide).await.unwrap();
+    assert_eq!(avx.run(0).await.action_digest, Some(wide.into()));
+    assert_eq!(code(&following.response().await), Code::Ok);
+    let wider =
+        world.action(|a, _| a.platform = platform(&[("ISA", "x86-avx2"), ("ISA", "x86-avx512")]));
+    let following = client.execute(wider).await.unwrap();
+    let job = client.job(&following.id()).await;
+    assert!(job.waiting.contains("x86-avx512"), "{}", job.waiting);
 
     // What nobody offers is no hint.
     for (name, value) in [("container-image", "docker://x"), ("Pool", "gpu"), ("unheard-of", "1a")]

@@ -1,7 +1,9 @@
 //! SplitBlob and SpliceBlob.
 
 use hands_proto::reapi::chunking_function::Value as Chunking;
-use hands_proto::reapi::{GetCapabilitiesRequest, SpliceBlobRequest, SplitBlobRequest};
+use hands_proto::reapi::{
+    FindMissingBlobsRequest, GetCapabilitiesRequest, SpliceBlobRequest, SplitBlobRequest,
+};
 use hands_types::Digest;
 use tonic::{Code, Status};
 
@@ -94,6 +96,10 @@ async fn pieces_become_the_blob_that_they_are_and_no_other() {
     assert!(hub.store.read(&blob).unwrap().unwrap() == content);
     // It is here: what it is made of does not matter any more.
     hub.store.delete(&b).unwrap();
+    let request =
+        FindMissingBlobsRequest { blob_digests: vec![blob.into(), b.into()], ..Default::default() };
+    let missing = hub.cas().find_missing_blobs(request).await.unwrap().into_inner();
+    assert_eq!(missing.missing_blob_digests, [b.into()], "whoever has pieces has the whole");
     splice(&hub, blob, &pieces).await.unwrap();
     splice(&hub, digest(b""), &[]).await.unwrap();
 }

@@ -97,6 +97,15 @@ fn platforms_are_read_and_bad_ones_refused() {
     assert_eq!(needs.resources.custom, BTreeMap::from([("gpu".to_owned(), 2)]));
     let names: Vec<&str> = needs.properties().keys().map(String::as_str).collect();
     assert_eq!(names, ["ISA", "Pool"]);
+    // What other engines call resources.
+    let theirs = [
+        ([("cpu_count", "3"), ("memory_kb", "1024")], (3000, 1 << 20)),
+        ([("EstimatedCPU", "500m"), ("EstimatedMemory", "1G")], (500, 1 << 30)),
+    ];
+    for (pairs, (cpu, memory)) in theirs {
+        let resources = read(&pairs).unwrap().resources;
+        assert_eq!((resources.cpu_millis, resources.memory), (cpu, memory), "{pairs:?}");
+    }
     for (name, value) in
         [("cpu", "many"), ("cpu", "0"), ("cpu", "1."), ("memory", "2X"), ("memory", "99999999T")]
     {

@@ -101,6 +101,18 @@ pub(crate) async fn run(tally: &mut Tally) {
         ended.status() == 4 && ended.out == "before\n" && ended.finished.result.is_some(),
         ended.note(),
     );
+    // It counts from the start of the command: what waits behind others has all of its time.
+    let (a, b) = (Job::sh("sleep 2.5").lease(), Job::sh("sleep 2.5").lease());
+    let ids = [a.id.clone().expect("an id"), b.id.clone().expect("an id")];
+    session.send(hub_message::Kind::Lease(a));
+    session.send(hub_message::Kind::Lease(b));
+    let mut job = Job::sh("echo ran");
+    job.action.timeout = Some(prost_types::Duration { seconds: 2, nanos: 0 });
+    let ended = session.run(job.lease()).await;
+    tally.check("a deadline does not count the queue", ended.out == "ran\n", ended.note());
+    for id in &ids {
+        session.finish(id).await;
+    }
     let mut job = Job::new(&["/usr/bin/env"]);
     let variable = |n: &str, v: &str| hands_proto::reapi::command::EnvironmentVariable {
         name: n.to_owned(),

@@ -19,7 +19,7 @@ pub(crate) async fn run(tally: &mut Tally) {
 
         let large = "x".repeat(3 << 20);
         let root = put_tree(&hub.store, &[("in.txt", "in\n"), ("large", &large)]);
-        let script = "cat in.txt >d/deep/copy; cp large d/big; chmod +x d/big; ln -s /abs d/link; ln -s gone lost; mkdir d/e; echo o >a.o";
+        let script = "cat in.txt >d/deep/copy; cp large d/big; chmod +x d/big; ln -s /abs d/link; ln -s gone lost; mkdir -p d/e/f/g d/a/b; echo x >d/e/f/g/x; echo o >a.o";
         let mut job =
             Job::sh(script).outputs(&["d/deep/copy", "d/big", "d", "lost", "*.o", "missing"]);
         job.action.input_root_digest = Some(root.into());
@@ -58,9 +58,10 @@ pub(crate) async fn run(tally: &mut Tally) {
         let good = directory.is_topologically_sorted
             && directory.root_directory_digest.is_none()
             && children.files.len() == 1
-            && children.directories.len() == 2
+            && children.directories.len() == 3
             && children.symlinks.len() == 1
-            && tree.children.len() == 2;
+            && tree.children.len() == 6
+            && is_topologically_sorted(&tree);
         tally.check(&name("a directory as a tree"), good, &tree);
 
         // API 2.0, and directories by their root.
@@ -161,6 +162,19 @@ pub(crate) async fn run(tally: &mut Tally) {
         missing(tally, &hub, &mut session, &name("all that is missing is named at once")).await;
         worker.stop().await;
     }
+}
+
+/// Whether each directory stands behind all that name it.
+fn is_topologically_sorted(tree: &reapi::Tree) -> bool {
+    let all: Vec<&reapi::Directory> = tree.root.iter().chain(&tree.children).collect();
+    let digests: Vec<reapi::Digest> =
+        all.iter().map(|d| hands_tree::hash(SHA256, &d.encode_to_vec()).into()).collect();
+    all.iter().enumerate().all(|(at, directory)| {
+        directory.directories.iter().all(|child| {
+            let found = digests.iter().position(|d| Some(d) == child.digest.as_ref());
+            found.is_some_and(|place| place > at)
+        })
+    })
 }
 
 async fn missing(tally: &mut Tally, hub: &Hub, session: &mut crate::hub::Session, name: &str) {

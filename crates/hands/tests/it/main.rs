@@ -18,6 +18,7 @@ mod eviction;
 mod full_disk;
 #[cfg(target_os = "linux")]
 mod full_worker;
+mod goodbyes;
 mod home;
 mod host_roots;
 mod hostile_client;
