@@ -244,6 +244,20 @@ async fn a_stream_beyond_its_bound_fails_the_action_and_says_so() {
     assert!(response.status.unwrap().message.contains("100000 bytes to stderr"));
 }
 
+/// A later worker has a cause that this hub has no word for.
+#[tokio::test]
+async fn a_lease_that_comes_back_for_an_unknown_cause_goes_elsewhere() {
+    let world = World::new();
+    let mut worker = world.worker("later").await;
+    let following = world.client().execute(world.salted("x")).await.unwrap();
+    let lease = worker.lease().await;
+    let back = v1::HandBack { id: lease.id.clone(), reason: "later".into(), cause: 99 };
+    worker.say(ToHub::HandBack(back)).await;
+    let mut other = world.worker("other").await;
+    assert_eq!(other.run(0).await.action_digest, lease.action_digest);
+    assert_eq!(code(&following.response().await), Code::Ok);
+}
+
 #[tokio::test]
 async fn a_drained_worker_gets_nothing_new() {
     let world = World::new();

@@ -136,7 +136,11 @@ fn why_sentence(job: &hands_client::proto::Job) -> String {
         JobState::Running => {
             format!("nothing: it has been running for {} on {}{attempt}", time(job), job.worker)
         }
-        JobState::Done | JobState::Unspecified => {
+        JobState::Unspecified => {
+            "unknown: the cluster has a word for it that this version of hands has not; update it"
+                .to_owned()
+        }
+        JobState::Done => {
             let how = match job.status.as_ref().filter(|s| s.code != 0) {
                 Some(status) => status.message.clone(),
                 None => state(job),

@@ -10,6 +10,8 @@ mod batch_forms;
 mod cluster;
 mod clusters;
 mod crashes;
+#[cfg(target_os = "linux")]
+mod default_port;
 mod doors;
 mod durability;
 mod engines;
@@ -53,5 +55,6 @@ mod tls;
 mod top;
 mod trace;
 mod trust;
+mod versions;
 #[cfg(target_os = "linux")]
 mod views;
