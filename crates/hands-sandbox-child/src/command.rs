@@ -18,7 +18,31 @@ const TIOCSCTTY: usize = 0x540E;
 pub unsafe fn start_command(job: *mut Job, flags: i32, pidfd: *mut i32) -> Res {
     let flags = flags | libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     // SAFETY: as the caller says; `command` takes a job's address.
-    unsafe { clone_on(flags, (*job).command_stack.0, command, job as usize, pidfd) }
+    unsafe {
+        // The command inherits the score at its creation; ours goes back when it has memory of its own.
+        (*job).slot.set_oom_score(true);
+        let started = clone_on(flags, (*job).command_stack.0, command, job as usize, pidfd);
+        await_exec(&mut *job);
+        (*job).slot.set_oom_score(false);
+        started
+    }
+}
+
+/// Waits until the command has memory of its own, or has ended. The end of a vfork comes a moment too early for that:
+/// the kernel wakes the parent before it changes the memory, and a score is set for all who share theirs.
+fn await_exec(job: &mut Job) {
+    let [reads, writes] = &mut job.executed;
+    let mut byte = 0u8;
+    // SAFETY: descriptors of the job and a local.
+    unsafe {
+        if *writes >= 0 {
+            let _closed = call(libc::SYS_close, arg(*writes), 0, 0, 0, 0);
+            *writes = -1;
+        }
+        let at = (&raw mut byte) as usize;
+        // Nobody writes: it returns at the end, or with a signal's interruption.
+        while *reads >= 0 && call(libc::SYS_read, arg(*reads), at, 1, 0, 0) == Err(libc::EINTR) {}
+    }
 }
 
 macro_rules! must {

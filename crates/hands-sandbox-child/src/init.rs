@@ -67,10 +67,7 @@ extern "C" fn init(address: usize) -> ! {
         }
         mount_inputs(job);
         job.report.marks[1] = sys::micros();
-        // The command inherits the score at its creation; ours goes back when it has memory of its own.
-        job.slot.set_oom_score(true);
         let started = start_command(job, 0, core::ptr::null_mut());
-        job.slot.set_oom_score(false);
         let pid = must!(job, step::PROCESS, started);
         reap(job, pid);
         sys::exit(0)

@@ -27,7 +27,7 @@ pub(crate) fn serve(slot: &SlotState, cgroup: Option<&SlotCgroup>) -> ! {
     loop {
         let request = next_request(&slot.sock, &mut packet);
         let Some(order) = Order::decode(&request.body) else { sys::exit(72) };
-        job = job::empty(slot.facts, job.command_stack);
+        job::renew(&mut job);
         job.report.marks[0] = sys::micros();
         let deadline = Deadline::new(order.deadline);
         match prepare(slot, cgroup, &mut job, &order, &request.streams) {
@@ -88,10 +88,8 @@ fn run(
 ) {
     job.report.marks[1] = sys::micros();
     let mut pidfd = -1;
-    slot.facts.set_oom_score(true);
     // SAFETY: the job is complete, its storage lives, its stack is free; `pidfd` is a local.
     let started = unsafe { start_command(job, libc::CLONE_PIDFD, &raw mut pidfd) };
-    slot.facts.set_oom_score(false);
     let pid = match started {
         Ok(pid) => i32::try_from(pid).unwrap_or(-1),
         Err(errno) => return refuse(slot, job, order.sequence, (step::PROCESS, errno)),

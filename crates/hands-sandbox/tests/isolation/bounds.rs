@@ -38,6 +38,15 @@ pub(crate) fn run(b: &mut Bench<'_>) {
     });
     b.check("limits are each action's own", ran.exited(0), ran.note());
     let in_memory = !b.probe.warnings.iter().any(|w| w.contains("tmpfs can't hold"));
+    // Often: the command execs while its parent takes the score back for itself.
+    let scores: Vec<String> =
+        (0..40).map(|_| b.run(&["cat", "/proc/self/oom_score_adj"]).out).collect();
+    let good = scores.iter().all(|score| score == "800\n");
+    b.check(
+        "commands are killed before their slot for want of memory",
+        good,
+        format!("{scores:?}"),
+    );
     pressure(b, in_memory);
     let ran = b.run_with(&["sh", "-c", "ulimit -n"], |r| r.limits.nofile = Some(77));
     b.check("the limit of open files", ran.out == "77\n", ran.note());
