@@ -44,7 +44,8 @@ pub(crate) enum Lookup {
     Unknown,
 }
 
-/// Hashes a digest by taking eight bytes of it: only what the store holds becomes a key, and that is uniform.
+/// Hashes a digest by taking eight bytes of it: only what the store holds becomes a key, and that is uniform. Digests that
+/// a client names can be made to collide, and are kept in sets with the usual hashing.
 #[derive(Debug, Default)]
 pub(crate) struct Prefix(u64);
 
@@ -74,7 +75,7 @@ pub(crate) type DigestSet = HashSet<Digest, BuildHasherDefault<Prefix>>;
 /// Entries of one generation.
 const GENERATION: usize = 64 << 10;
 /// A use is written down when an entry leaves memory, unless one was less long before, microseconds.
-const USE_GRAIN: u64 = 60_000_000;
+pub(crate) const USE_GRAIN: u64 = 60_000_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Index {

@@ -1,10 +1,11 @@
 use std::io::{Seek as _, Write as _};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hands_store::{StoreError, digest_of_stream};
 use hands_types::{Digest, DigestFunction, ErrorClass};
 
-use super::common::{SHA, blob, config, open};
+use super::common::{Random, SHA, blob, config, open};
 
 #[test]
 fn blobs_of_both_functions_come_back_by_every_way() {
@@ -229,4 +230,30 @@ fn one_process_at_a_time() {
     assert!(matches!(hands_store::Store::open(config(dir.path())), Err(StoreError::Locked { .. })));
     drop(store);
     drop(open(dir.path()));
+}
+
+#[test]
+fn digests_made_to_collide_cost_no_more_than_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    // As many as one message brings. Tables look at the first bytes.
+    let took = |head: Option<[u8; 8]>| {
+        let mut random = Random(1);
+        let digests: Vec<Digest> = (0..40_000)
+            .map(|_| {
+                let mut hash = [0; 32];
+                hash.fill_with(|| u8::try_from(random.below(256)).unwrap());
+                if let Some(head) = head {
+                    hash[..8].copy_from_slice(&head);
+                }
+                Digest { function: SHA, hash, size: 1 }
+            })
+            .collect();
+        let start = Instant::now();
+        assert_eq!(store.missing(&digests).unwrap().len(), digests.len());
+        store.pin_named("of a client", &digests, Instant::now() + Duration::from_secs(900));
+        start.elapsed()
+    };
+    let (honest, hostile) = (took(None), took(Some([7; 8])));
+    assert!(hostile < honest * 20, "{hostile:?}, others {honest:?}");
 }
