@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use hands_types::limits;
 
+/// Some 64 MB of memory.
+const MOST_PINNED: usize = 1 << 22;
+
 /// Where a store is and what it may take.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -20,6 +23,8 @@ pub struct StoreConfig {
     /// How long after a start blobs are kept that were used shortly before it, so that whoever pinned them can pin
     /// them again. Also what "shortly" means.
     pub restart_grace: Duration,
+    /// Blobs that open invocations pin by name. Beyond it the largest one pins by time: all that was used since it began.
+    pub most_pinned: usize,
     /// Bytes that action results may take.
     pub action_quota: u64,
 }
@@ -33,6 +38,7 @@ impl StoreConfig {
             reserve: limits::DISK_RESERVE,
             durability: Durability::Second,
             restart_grace: Duration::from_secs(15 * 60),
+            most_pinned: MOST_PINNED,
             action_quota: 1 << 30,
         }
     }
@@ -61,7 +67,7 @@ pub struct Usage {
     pub temp_bytes: u64,
     /// Bytes that all of these may take.
     pub quota: u64,
-    /// Distinct blobs pinned.
+    /// Pins of blobs, of all open work together; what an invocation pins by time is not counted.
     pub pinned: u64,
     /// Trees staged.
     pub trees: u64,

@@ -117,7 +117,7 @@ impl Inner {
             return Err(Some(used));
         }
         // To be pinned, or to be in a staged tree that is kept, is to be in use.
-        if linked || self.pins.is_pinned(&row.digest) {
+        if linked || self.pins.is_pinned(&row.digest, row.used) {
             return Err(Some(now));
         }
         if index.doom(&row.digest) { Ok(()) } else { Err(None) }

@@ -1,16 +1,16 @@
 //! What may not be evicted.
+//!
+//! A pin holds prefixes of digests: two digests that share one only stay together, and memory is a sixth of that of whole
+//! ones. An open invocation may name millions of blobs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use hands_types::Digest;
 
 use crate::db::lock;
-use crate::index::DigestSet;
-
-/// Digests that may be pinned by name, all names together: about half a gibibyte of memory.
-const MOST_NAMED: usize = 1 << 22;
+use crate::index::{USE_GRAIN, prefix};
 
 /// Keeps blobs from being evicted until it is dropped. A blob may be pinned before it is there.
 #[derive(Debug)]
@@ -40,16 +40,18 @@ impl Drop for Pin {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pins {
     state: Mutex<State>,
+    most_named: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    counts: HashMap<Digest, u32>,
+    /// By [`Pin`]s, with how many.
+    counts: HashMap<u64, u32>,
     named: HashMap<String, Named>,
-    /// Digests under all names together.
+    /// Prefixes under all names together.
     n_named: usize,
     /// Grows with each release, so that who waits for room knows when to look again.
     releases: u64,
@@ -57,48 +59,50 @@ struct State {
 
 #[derive(Debug)]
 struct Named {
-    digests: DigestSet,
+    what: What,
+    /// When it was first pinned under this name, by the store's clock.
+    since: u64,
     expires: Instant,
 }
 
+#[derive(Debug)]
+enum What {
+    These(HashSet<u64>),
+    /// Too many to be kept by name. To be pinned is to be used, so that among what was used since is all of it.
+    UsedSince,
+}
+
 impl Pins {
+    /// With at most so many prefixes for all names together.
+    pub(crate) fn new(most_named: usize) -> Self {
+        Self { state: Mutex::default(), most_named }
+    }
+
     pub(crate) fn pin(self: &Arc<Self>, digests: Vec<Digest>) -> Pin {
         lock(&self.state).count(&digests);
         Pin { pins: Arc::clone(self), digests }
     }
 
-    pub(crate) fn pin_named(&self, name: &str, digests: &[Digest], expires: Instant) {
+    /// `now` by the store's clock.
+    pub(crate) fn pin_named(&self, name: &str, digests: &[Digest], now: u64, expires: Instant) {
         let mut state = lock(&self.state);
-        let State { counts, named, n_named, .. } = &mut *state;
-        let pin = named
-            .entry(name.to_owned())
-            .or_insert_with(|| Named { digests: DigestSet::default(), expires });
+        if !state.named.contains_key(name) {
+            let none = What::These(HashSet::new());
+            state.named.insert(name.to_owned(), Named { what: none, since: now, expires });
+        }
+        let State { named, n_named, .. } = &mut *state;
+        let Some(pin) = named.get_mut(name) else { return };
         pin.expires = pin.expires.max(expires);
-        for digest in digests {
-            if *n_named >= MOST_NAMED {
-                // Whoever names so many gets no promise for the rest; memory has an end.
-                break;
-            }
-            if pin.digests.insert(*digest) {
-                *n_named += 1;
-                *counts.entry(*digest).or_insert(0) += 1;
-            }
+        if let What::These(prefixes) = &mut pin.what {
+            let before = prefixes.len();
+            prefixes.extend(digests.iter().map(prefix));
+            *n_named += prefixes.len() - before;
         }
-    }
-
-    pub(crate) fn extend(&self, name: &str, expires: Instant) -> bool {
-        match lock(&self.state).named.get_mut(name) {
-            Some(pin) => {
-                pin.expires = expires;
-                true
-            }
-            None => false,
-        }
+        while state.n_named > self.most_named && state.blur_largest() {}
     }
 
     pub(crate) fn release(&self, name: &str) -> bool {
-        let mut state = lock(&self.state);
-        state.release_named(name)
+        lock(&self.state).release_named(name)
     }
 
     /// Releases the named pins whose time has come.
@@ -111,12 +115,28 @@ impl Pins {
         }
     }
 
-    pub(crate) fn is_pinned(&self, digest: &Digest) -> bool {
-        lock(&self.state).counts.contains_key(digest)
+    /// `used`: when it was last used, as the database has it.
+    pub(crate) fn is_pinned(&self, digest: &Digest, used: u64) -> bool {
+        let prefix = prefix(digest);
+        let state = lock(&self.state);
+        state.counts.contains_key(&prefix)
+            || state.named.values().any(|pin| match &pin.what {
+                What::These(prefixes) => prefixes.contains(&prefix),
+                // The database hears of uses only so often.
+                What::UsedSince => used.saturating_add(USE_GRAIN) >= pin.since,
+            })
     }
 
+    /// Whether anything may be pinned.
+    pub(crate) fn any(&self) -> bool {
+        let state = lock(&self.state);
+        !state.counts.is_empty() || !state.named.is_empty()
+    }
+
+    /// One that is pinned by several counts for each of them, one that is pinned by time not at all.
     pub(crate) fn len(&self) -> u64 {
-        lock(&self.state).counts.len() as u64
+        let state = lock(&self.state);
+        (state.counts.len() + state.n_named) as u64
     }
 
     pub(crate) fn releases(&self) -> u64 {
@@ -131,23 +151,38 @@ impl Pins {
 impl State {
     fn count(&mut self, digests: &[Digest]) {
         for digest in digests {
-            *self.counts.entry(*digest).or_insert(0) += 1;
+            *self.counts.entry(prefix(digest)).or_insert(0) += 1;
         }
+    }
+
+    /// False if nothing is kept by name.
+    fn blur_largest(&mut self) -> bool {
+        let lists = self.named.values_mut().filter_map(|pin| match &pin.what {
+            What::These(prefixes) if !prefixes.is_empty() => Some((prefixes.len(), pin)),
+            What::These(_) | What::UsedSince => None,
+        });
+        let Some((n, pin)) = lists.max_by_key(|(n, _)| *n) else { return false };
+        pin.what = What::UsedSince;
+        self.n_named -= n;
+        true
     }
 
     fn release_named(&mut self, name: &str) -> bool {
         let Some(pin) = self.named.remove(name) else { return false };
-        self.n_named -= pin.digests.len();
-        self.release(&pin.digests.into_iter().collect::<Vec<_>>());
+        if let What::These(prefixes) = pin.what {
+            self.n_named -= prefixes.len();
+        }
+        self.releases += 1;
         true
     }
 
     fn release(&mut self, digests: &[Digest]) {
         for digest in digests {
-            if let Some(count) = self.counts.get_mut(digest) {
+            let prefix = prefix(digest);
+            if let Some(count) = self.counts.get_mut(&prefix) {
                 *count -= 1;
                 if *count == 0 {
-                    self.counts.remove(digest);
+                    self.counts.remove(&prefix);
                 }
             }
         }

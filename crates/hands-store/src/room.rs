@@ -91,8 +91,7 @@ impl Inner {
         if free >= self.config.reserve + bytes {
             disk.promised += bytes;
             // Beyond the quota only for the sake of what is pinned, or may be about to be pinned again.
-            let kept =
-                self.pins.len() > 0 || self.trees.in_use() || Instant::now() < self.grace_until;
+            let kept = self.pins.any() || self.trees.in_use() || Instant::now() < self.grace_until;
             if used + bytes <= self.quota || kept {
                 return Ok(());
             }

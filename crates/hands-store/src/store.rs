@@ -126,7 +126,7 @@ impl Store {
             packs,
             index_changed: Condvar::new(),
             live: Mutex::new(found.live),
-            pins: Arc::default(),
+            pins: Arc::new(Pins::new(config.most_pinned)),
             trees: Trees::new(layout.trees.clone(), found.trees),
             actions: Mutex::default(),
             disk: Mutex::default(),
@@ -181,12 +181,7 @@ impl Store {
     /// Keeps blobs from being evicted for an open invocation, until it is released or expires. Adds to what the name
     /// has pinned before, and never shortens its time.
     pub fn pin_named(&self, name: &str, digests: &[Digest], expires: Instant) {
-        self.inner.pins.pin_named(name, digests, expires);
-    }
-
-    /// Sets when a named pin expires. False if there is none.
-    pub fn extend_named(&self, name: &str, expires: Instant) -> bool {
-        self.inner.pins.extend(name, expires)
+        self.inner.pins.pin_named(name, digests, self.inner.now(), expires);
     }
 
     /// Releases a named pin. False if there was none.

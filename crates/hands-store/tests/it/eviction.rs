@@ -141,6 +141,32 @@ fn the_least_recently_used_go_first() {
 }
 
 #[test]
+fn more_pins_than_are_kept_by_name_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    config.quota = Some(QUOTA);
+    config.most_pinned = 100;
+    let store = Store::open(config).unwrap();
+    let expires = Instant::now() + Duration::from_secs(3600);
+    let blobs: Vec<_> = (0..300).map(|n| blob(SHA, n, 20 << 10)).collect();
+    for (n, (digest, bytes)) in blobs.iter().enumerate() {
+        let name = if n < 30 { "small" } else { "large" };
+        store.pin_named(name, &[*digest], expires);
+        store.put(*digest, bytes.clone()).unwrap();
+    }
+    let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
+    // The large one is kept by time, the small one still by name.
+    assert_eq!(store.usage().pinned, 30);
+    assert!(store.gc().unwrap().total() > 2 * QUOTA);
+    assert_eq!(store.missing(&digests).unwrap(), []);
+    assert!(store.release_named("large"));
+    assert!(store.gc().unwrap().total() <= QUOTA);
+    assert_eq!(store.missing(&digests[..30]).unwrap(), []);
+    assert!(store.release_named("small") && !store.release_named("small"));
+    assert_eq!(store.usage().pinned, 0);
+}
+
+#[test]
 fn pins_may_exceed_the_quota_up_to_the_reserve_and_nothing_else_may() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(dir.path());
