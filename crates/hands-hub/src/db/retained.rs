@@ -2,7 +2,6 @@
 //! none has one, so the question must not cost a query; and a busy hub gives millions an hour, so an answer must not
 //! cost much memory.
 
-use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 #[cfg(test)]
@@ -10,6 +9,8 @@ mod tests;
 
 /// Answers of this time are dropped together, milliseconds.
 const SPAN: u32 = 600_000;
+/// Answers that are kept as they came.
+const NEWEST: usize = 512;
 
 /// May name a time at which another digest was answered, never misses one of this.
 #[derive(Debug, Default)]
@@ -19,13 +20,43 @@ pub(super) struct Retained(Mutex<Vec<Span>>);
 struct Span {
     /// Milliseconds since 1970.
     begins: i64,
-    /// Part of a hash, and when it was answered: milliseconds after `begins`, less than [`SPAN`].
-    answers: BTreeSet<(u32, u32)>,
+    /// The last ones, fewer than [`NEWEST`].
+    newest: Vec<Answer>,
+    /// The others, each list sorted and longer than the next: few large allocations, where the nodes of a tree would
+    /// lie between all that comes and goes.
+    older: Vec<Vec<Answer>>,
 }
+
+/// Part of a hash, and when it was answered: milliseconds after the span began, less than [`SPAN`].
+type Answer = (u32, u32);
 
 impl Span {
     fn ends(&self) -> i64 {
         self.begins + i64::from(SPAN)
+    }
+
+    fn note(&mut self, answer: Answer) {
+        self.newest.push(answer);
+        if self.newest.len() < NEWEST {
+            return;
+        }
+        let mut sorted = std::mem::take(&mut self.newest);
+        sorted.sort_unstable();
+        while let Some(last) = self.older.pop_if(|last| last.len() <= sorted.len()) {
+            sorted = [last, sorted].concat();
+            // The stable sort finds two sorted halves and merges them.
+            sorted.sort();
+        }
+        self.older.push(sorted);
+    }
+
+    fn answers(&self, part: u32) -> impl Iterator<Item = i64> {
+        let newest = self.newest.iter().filter(move |answer| answer.0 == part);
+        let older = self.older.iter().flat_map(move |sorted| {
+            let from = sorted.partition_point(|answer| answer.0 < part);
+            sorted[from..].iter().take_while(move |answer| answer.0 == part)
+        });
+        newest.chain(older).map(|answer| self.begins + i64::from(answer.1))
     }
 }
 
@@ -39,8 +70,11 @@ impl Retained {
             Some((span, after))
         });
         match fitting {
-            Some((span, after)) => drop(span.answers.insert((part(hash), after))),
-            None => spans.push(Span { begins: finished, answers: [(part(hash), 0)].into() }),
+            Some((span, after)) => span.note((part(hash), after)),
+            None => {
+                let newest = vec![(part(hash), 0)];
+                spans.push(Span { begins: finished, newest, older: Vec::new() });
+            }
         }
     }
 
@@ -49,10 +83,7 @@ impl Retained {
         let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         spans.retain(|span| span.ends() > since);
         let part = part(hash);
-        let times = spans.iter().flat_map(|span| {
-            let all = span.answers.range((part, 0)..=(part, SPAN));
-            all.map(|(_, after)| span.begins + i64::from(*after))
-        });
+        let times = spans.iter().flat_map(|span| span.answers(part));
         times.filter(|finished| *finished >= since).collect()
     }
 }
