@@ -15,6 +15,7 @@ mod tests;
 use std::time::{Instant, SystemTime};
 
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use hands_client::{Cluster, ClusterKind};
 use hands_types::error::exit;
 use tokio::time::{Duration, MissedTickBehavior, interval};
@@ -147,7 +148,7 @@ impl Run<'_> {
         let (args, front) = (self.args, self.front);
         let pool = Pool::new(cluster, front, &args.action, self.trace);
         let mut todo = tasks.iter();
-        let mut running = futures_util::stream::FuturesUnordered::new();
+        let mut running = FuturesUnordered::new();
         let mut tick = interval(REDRAW);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let watched = front.out.watched() && !args.json;
@@ -165,8 +166,7 @@ impl Run<'_> {
                         Ok(end) => end,
                         Err(error) => {
                             self.end_line_of_stderr();
-                            drop(running);
-                            front.cancel_all(cluster, signals).await;
+                            leave(running, cluster, front, signals).await;
                             return Err(error);
                         }
                     };
@@ -178,14 +178,12 @@ impl Run<'_> {
                                 progress::commands(skipped)
                             ));
                         }
-                        drop(running);
-                        front.cancel_all(cluster, signals).await;
+                        leave(running, cluster, front, signals).await;
                         return Ok(None);
                     }
                 }
                 caught = signals.next() => {
-                    drop(running);
-                    front.cancel_all(cluster, signals).await;
+                    leave(running, cluster, front, signals).await;
                     return Ok(Some(caught.exit_code()));
                 }
                 _ = tick.tick(), if watched => {
@@ -336,4 +334,18 @@ fn start_of(result: &hands_client::JobResult) -> SystemTime {
         Some(SystemTime::UNIX_EPOCH + Duration::new(u64::try_from(t.seconds).ok()?, nanos))
     })
     .unwrap_or_else(SystemTime::now)
+}
+
+/// Ends what runs, where anything does.
+async fn leave<F>(
+    running: FuturesUnordered<F>,
+    cluster: &Cluster,
+    front: &FrontEnd,
+    signals: &mut Signals,
+) {
+    let is_idle = running.is_empty();
+    drop(running);
+    if !is_idle {
+        front.cancel_all(cluster, signals).await;
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::io;
 
-use hands_client::{Attachment, AttachmentInput, Cluster, Event, Job, JobResult, JobStream};
+use hands_client::{
+    Attachment, AttachmentInput, Cluster, ClusterKind, Event, Job, JobResult, JobStream,
+};
 use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -20,7 +22,7 @@ const STDIN_PIECE: usize = 64 << 10;
 pub(crate) enum Ended {
     /// With its result. If it was we who cancelled it, by this signal.
     Done(Box<JobResult>, Option<Caught>),
-    /// We left before the end: a second signal, or one before the hub had the action.
+    /// We left before the end: a second signal, one before the hub had the action, or an engine that does not cancel.
     Left(Caught),
     /// Whoever read our stdout has gone. The action was cancelled, as SIGPIPE ends a program that runs here.
     Closed,
@@ -52,9 +54,13 @@ pub(crate) async fn follow(
                 }
                 cancelled = Some(caught);
                 tokio::select! {
-                    // An action that has just ended can't be cancelled any more; its end follows.
                     answer = job.cancel() => if let Err(error) = answer {
                         out.warning(&format!("the request to cancel failed: {error}"));
+                        // Not every engine cancels, and what goes on there is nothing to wait for. A hub does: an action that
+                        // has just ended can't be cancelled any more, and its end follows.
+                        if cluster.kind() == ClusterKind::Engine {
+                            return Ok(Ended::Left(caught));
+                        }
                     },
                     again = signals.next() => return Ok(Ended::Left(again)),
                 }

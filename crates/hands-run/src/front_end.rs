@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use hands_client::proto::ListRequest;
-use hands_client::{Cluster, Input, Invocation, Snapshot, Target};
+use hands_client::{Cluster, ClusterKind, Input, Invocation, Snapshot, Target};
 use hands_types::RelPath;
 use tokio::time::timeout;
 
@@ -63,8 +63,15 @@ impl FrontEnd {
 
     /// Ends whatever of this invocation is not done. Dropped streams say the same, but a program that leaves takes its
     /// connection along, and a lost connection keeps actions for a minute. Bounded: the cluster may not answer, and a
-    /// further signal ends the waiting at once.
+    /// further signal ends the waiting at once. Other engines have no list of what is ours.
     pub(crate) async fn cancel_all(&self, cluster: &Cluster, signals: &mut Signals) {
+        if cluster.kind() == ClusterKind::Engine {
+            let peer = cluster.peer();
+            self.out.warning(&format!(
+                "what {peer} has begun may go on until it misses this connection"
+            ));
+            return;
+        }
         let cancelling = async {
             let invocation = cluster.invocation().id.to_string();
             let request = ListRequest { active_only: true, limit: u32::MAX, invocation };

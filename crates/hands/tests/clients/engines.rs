@@ -190,24 +190,25 @@ fn examples(engine: &Engine<'_>) {
     }
 }
 
-/// Output comes at once where the engine streams it; Ctrl-C ends us in any case.
+/// Output comes at once where the engine streams it; Ctrl-C ends us in any case, whether the engine cancels or not.
 fn interrupted(engine: &Engine<'_>) {
     let script = "echo first; exec sleep 1000";
-    let mut running = engine
-        .command(&["run", "-v", "--input", "typed", "--", "sh", "-c", script])
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    let mut first = |from: &mut dyn std::io::Read| {
-        BufReader::new(from).read_line(&mut line).map(|_| line.clone())
-    };
-    if engine.streams {
-        assert_eq!(first(running.stdout.as_mut().unwrap()).unwrap(), "first\n");
-    } else {
-        let said = first(running.stderr.as_mut().unwrap()).unwrap();
-        assert!(said.contains("sent inputs"), "{said}");
+    // While it is sent, and when the engine has it.
+    for said in ["sent inputs", "hands: action "] {
+        let command = ["run", "-v", "--input", "typed", "--", "sh", "-c", script];
+        let mut running = engine.command(&command).spawn().unwrap();
+        let mut errors = BufReader::new(running.stderr.take().unwrap());
+        let mut seen = String::new();
+        while !seen.contains(said) {
+            assert_ne!(errors.read_line(&mut seen).unwrap(), 0, "it ended: {seen}");
+        }
+        if engine.streams && said.contains("action") {
+            let mut line = String::new();
+            BufReader::new(running.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+            assert_eq!(line, "first\n");
+        }
+        signal(&running, Signal::INT);
+        let ended = ran(running.wait_with_output().unwrap());
+        assert_eq!(ended.code, 130, "{seen}: {ended:?}");
     }
-    signal(&running, Signal::INT);
-    let ended = ran(running.wait_with_output().unwrap());
-    assert_eq!(ended.code, 130, "{ended:?}");
 }
