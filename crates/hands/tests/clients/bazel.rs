@@ -12,6 +12,7 @@ mod assets;
 mod builds;
 mod eviction;
 mod faults;
+mod links;
 
 /// A workspace with a Bazel of its own, whose server ends with it.
 pub(crate) struct Bazel {
@@ -53,8 +54,7 @@ impl Bazel {
             &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/bazel/workspace"),
             &self.root(),
         );
-        std::os::unix::fs::symlink("/etc/passwd", self.root().join("absolute-source")).unwrap();
-        std::os::unix::fs::symlink("in.txt", self.root().join("relative-source")).unwrap();
+        links::make_sources(self);
         let mut rc = fs::read_to_string(self.root().join("bazelrc")).unwrap();
         for &config in configs {
             let lines = match config {
