@@ -337,7 +337,11 @@ impl Job {
             None => return Err(self.broken("the operation is done and has no response")),
         };
         let foreign = self.cluster.kind() == ClusterKind::Engine;
-        let result = JobResult::new(self.id.clone(), self.action, response, foreign);
+        let timeout = match &*self.submission {
+            Submission::Execute { spec, .. } => spec.timeout,
+            Submission::Follow { .. } => None,
+        };
+        let result = JobResult::new(self.id.clone(), self.action, response, foreign, timeout);
         if let Submission::Execute { encoded, .. } = &*self.submission
             && !self.sent_again
             && result

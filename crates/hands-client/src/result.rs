@@ -72,12 +72,13 @@ impl Failure {
 }
 
 impl JobResult {
-    /// `foreign`: by another engine than our hub.
+    /// `foreign`: by another engine than our hub. `timeout`: how long the command was allowed to run.
     pub(crate) fn new(
         id: String,
         action: Option<Digest>,
         response: ExecuteResponse,
         foreign: bool,
+        timeout: Option<Duration>,
     ) -> Self {
         let failure = response.status.filter(|s| s.code != 0).map(|status| Failure {
             code: Code::from(status.code),
@@ -98,15 +99,30 @@ impl JobResult {
             message,
             remark,
         };
-        // What an engine says of a deadline may be no more than how its connection to the worker ended.
-        if foreign
-            && this.timed_out()
-            && let Some(failure) = &mut this.failure
-        {
-            let said = std::mem::take(&mut failure.message);
-            failure.message = format!("the command was ended at its time limit: {said}");
+        if foreign {
+            this.tell_deadline(timeout);
         }
         this
+    }
+
+    /// Tells an action's own deadline in our words. An engine's may be no more than how a connection within it ended. And where
+    /// its runner's clock is a moment ahead of its worker's, Buildbarn tells nothing but the death by signal, as exit code -1.
+    fn tell_deadline(&mut self, timeout: Option<Duration>) {
+        const SENTENCE: &str = "the command was ended at its time limit";
+        let was_killed = self.exit_code().is_some_and(|code| code < 0);
+        let its_time_was_up =
+            timeout.is_some_and(|limit| self.execution_time().is_some_and(|time| time >= limit));
+        if was_killed && its_time_was_up {
+            self.failure = Some(Failure {
+                code: Code::DeadlineExceeded,
+                message: SENTENCE.to_owned(),
+                missing: Vec::new(),
+            });
+        } else if self.timed_out()
+            && let Some(failure) = &mut self.failure
+        {
+            failure.message = format!("{SENTENCE}: {}", failure.message);
+        }
     }
 
     /// The command's exit code, where it ended by itself. 128 + signal for a death by signal.

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use hands_proto::reapi;
+use hands_proto::rpc::Status;
 use hands_types::{DigestFunction, Platform};
 use prost::Message;
 
@@ -85,10 +86,47 @@ fn missing_outputs_are_those_that_were_declared_by_name() {
         }),
         ..Default::default()
     };
-    let result = JobResult::new("id".to_owned(), None, response, false);
+    let result = JobResult::new("id".to_owned(), None, response, false, None);
     let declared: Vec<String> =
         ["./a/b", "l", "gone", "*.o", "a", "b[1]"].iter().map(|s| (*s).to_owned()).collect();
     assert_eq!(result.missing_outputs(&declared), ["gone", "a", "b[1]"]);
+}
+
+#[test]
+fn an_engine_that_tells_a_deadline_as_a_death_is_understood() {
+    let at = |nanos: i32| Some(prost_types::Timestamp { seconds: 7, nanos });
+    let ended = |exit_code: i32, status: Option<Status>, timeout_ms: Option<u64>, foreign: bool| {
+        let metadata = reapi::ExecutedActionMetadata {
+            execution_start_timestamp: at(100_000_000),
+            execution_completed_timestamp: at(362_632_954),
+            ..Default::default()
+        };
+        let result = reapi::ActionResult {
+            exit_code,
+            execution_metadata: Some(metadata),
+            ..Default::default()
+        };
+        let response =
+            reapi::ExecuteResponse { result: Some(result), status, ..Default::default() };
+        let timeout = timeout_ms.map(Duration::from_millis);
+        JobResult::new("id".to_owned(), None, response, foreign, timeout)
+    };
+    let message = |result: JobResult| result.failure.map(|failure| failure.message);
+    // As Buildbarn answers now and then; and in most cases.
+    let dead = ended(-1, None, Some(261), true);
+    assert!(dead.timed_out() && dead.exit_code().is_none());
+    assert_eq!(message(dead).as_deref(), Some("the command was ended at its time limit"));
+    let code = tonic::Code::DeadlineExceeded.into();
+    let status = Status { code, message: "context deadline exceeded".to_owned(), details: vec![] };
+    let told = "the command was ended at its time limit: context deadline exceeded";
+    assert_eq!(message(ended(0, Some(status), Some(261), true)).as_deref(), Some(told));
+    // A death that was none of the deadline's, and exit codes of the command's own.
+    for (exit_code, timeout_ms, foreign) in
+        [(-1, Some(263), true), (-1, None, true), (1, Some(261), true), (-1, Some(261), false)]
+    {
+        let own = ended(exit_code, None, timeout_ms, foreign);
+        assert_eq!(own.exit_code(), Some(exit_code), "{timeout_ms:?}");
+    }
 }
 
 #[test]
