@@ -20,6 +20,7 @@ use hands_proto::v1::{
 use hands_reapi::Channel;
 use hands_types::{DigestFunction, Platform, RelPath};
 use prost::Message;
+use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request};
 
@@ -30,9 +31,6 @@ use crate::{
     AgentSpec, ClientError, Fetched, Input, Invocation, JobResult, Snapshot, Target, agent, fetch,
     metadata,
 };
-
-/// How long a hub may be unreachable before it is said that we wait for it.
-const UNTIL_TOLD: Duration = Duration::from_secs(1);
 
 /// A connection over which actions are submitted and asked about. Cheap to clone; all clones share it.
 #[derive(Clone)]
@@ -96,6 +94,7 @@ impl Cluster {
                 let is_engine = matches!(address, Address::Engine(_));
                 let mut backoff = Backoff::new(Some(*patience));
                 let contact = Contact::new();
+                let trouble = contact.trouble();
                 let mut told = false;
                 let (kind, info) = loop {
                     let greeted = match is_engine {
@@ -114,19 +113,15 @@ impl Cluster {
                                 ClientError::Connect { why, .. } => why.clone(),
                                 other => other.to_string(),
                             };
-                            // A hub that is being restarted is back before anyone could read about it.
-                            if backoff.waited() >= UNTIL_TOLD && !std::mem::replace(&mut told, true)
-                            {
-                                let seconds = patience.as_secs();
-                                waiting(format!(
-                                    "{peer} can't be reached; trying for {seconds} s: {why}"
-                                ));
-                            }
                             match backoff.pause(&contact, &peer, &error).await {
                                 Err(ClientError::Lost { peer, waited, .. }) => {
                                     return Err(ClientError::Unreachable { peer, waited, why });
                                 }
                                 other => other?,
+                            }
+                            if !told && let Some(trouble) = &*trouble.borrow() {
+                                told = true;
+                                waiting(trouble.clone());
                             }
                         }
                         Err(error) => return Err(error),
@@ -156,6 +151,12 @@ impl Cluster {
     /// What is known of the other end's being there.
     pub(crate) fn contact(&self) -> &Contact {
         &self.inner.contact
+    }
+
+    /// What requests wait for, as a sentence, after they have waited a second for a hub that has gone or an engine that can't
+    /// now; none once there is an answer.
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.inner.contact.trouble()
     }
 
     /// What is at the other end.

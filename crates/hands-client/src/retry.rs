@@ -9,21 +9,41 @@ use crate::ClientError;
 
 const FIRST: Duration = Duration::from_millis(20);
 const LAST: Duration = Duration::from_secs(1);
+/// What is back before anyone could read about it is not told.
+const UNTIL_TOLD: Duration = Duration::from_secs(1);
 
 /// When the hub last answered any of the requests that share this: what one finds out, all know. Many wait for a hub that
 /// is killed again and again, and each by itself might miss the moments when it is there.
 #[derive(Debug)]
-pub(crate) struct Contact(watch::Sender<Instant>);
+pub(crate) struct Contact {
+    answered: watch::Sender<Instant>,
+    /// What somebody waits for, as a sentence.
+    trouble: watch::Sender<Option<String>>,
+}
 
 impl Contact {
     /// It has answered now.
     pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(Instant::now()))
+        Self { answered: watch::Sender::new(Instant::now()), trouble: watch::Sender::new(None) }
     }
 
     /// It has answered: whoever pauses tries at once.
     pub(crate) fn made(&self) {
-        self.0.send_replace(Instant::now());
+        self.answered.send_replace(Instant::now());
+        self.trouble.send_if_modified(|told| told.take().is_some());
+    }
+
+    /// What is waited for, whenever it is another than before.
+    pub(crate) fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.subscribe()
+    }
+
+    fn tell(&self, sentence: String) {
+        self.trouble.send_if_modified(|told| {
+            let is_new = told.as_ref() != Some(&sentence);
+            *told = Some(sentence);
+            is_new
+        });
     }
 }
 
@@ -40,19 +60,15 @@ impl Backoff {
         Self { since: Instant::now(), patience, next: FIRST }
     }
 
-    /// How long it has been.
-    pub(crate) fn waited(&self) -> Duration {
-        self.since.elapsed()
-    }
-
-    /// Pauses before the next try, or gives up with an error that says how long nobody had an answer.
+    /// Pauses before the next try, or gives up with an error that says how long nobody had an answer. What is not there for
+    /// a while is told by [`Contact::trouble`].
     pub(crate) async fn pause(
         &mut self,
         contact: &Contact,
         peer: &str,
         error: &ClientError,
     ) -> Result<(), ClientError> {
-        let mut answers = contact.0.subscribe();
+        let mut answers = contact.answered.subscribe();
         let waited = match error {
             // It is there. That it answers others says nothing of this request.
             ClientError::NotNow { .. } => self.since.elapsed(),
@@ -67,6 +83,9 @@ impl Backoff {
                 _ => ClientError::Lost { peer, waited, message: error.to_string() },
             });
         }
+        if self.since.elapsed() >= UNTIL_TOLD {
+            contact.tell(self.sentence(peer, error));
+        }
         tracing::debug!(peer, %error, pause_ms = self.next.as_millis(), "trying again");
         tokio::select! {
             () = tokio::time::sleep(self.next) => self.next = (self.next * 2).min(LAST),
@@ -74,5 +93,20 @@ impl Backoff {
             _ = answers.changed() => self.next = FIRST,
         }
         Ok(())
+    }
+
+    fn sentence(&self, peer: &str, error: &ClientError) -> String {
+        let trying = self
+            .patience
+            .map_or_else(|| "trying".to_owned(), |time| format!("trying for {} s", time.as_secs()));
+        match error {
+            ClientError::NotNow { message, .. } => {
+                format!("{peer} says that it can't now; {trying}: {message}")
+            }
+            ClientError::Connect { why, .. } => {
+                format!("{peer} can't be reached; {trying}: {why}")
+            }
+            other => format!("{peer} can't be reached; {trying}: {other}"),
+        }
     }
 }

@@ -147,14 +147,24 @@ async fn who_says_not_now_is_not_a_lost_connection() {
     let error = crate::ClientError::rpc("Execute", "the engine", &status);
     assert!(error.is_lost_connection(), "it is asked again");
     let contact = crate::retry::Contact::new();
+    let trouble = contact.trouble();
     let began = tokio::time::Instant::now();
-    let mut backoff = crate::retry::Backoff::new(Some(std::time::Duration::from_secs(30)));
+    let mut backoff = crate::retry::Backoff::new(Some(Duration::from_secs(30)));
     let given_up = loop {
         if let Err(given_up) = backoff.pause(&contact, "the engine", &error).await {
             break given_up;
         }
+        // What passes in a moment is not worth a word; what does not is told.
+        let told = trouble.borrow().clone();
+        let sentence = "the engine says that it can't now; trying for 30 s: no workers yet";
+        match began.elapsed() {
+            time if time < Duration::from_secs(1) => assert_eq!(told, None),
+            time if time > Duration::from_secs(3) => assert_eq!(told.as_deref(), Some(sentence)),
+            _ => {}
+        }
         // What it does for others does not make this one wait for ever.
         contact.made();
+        assert_eq!(*trouble.borrow(), None, "there was an answer");
         assert!(began.elapsed() < std::time::Duration::from_secs(40), "asked for too long");
     };
     assert_eq!(given_up.to_string(), "the engine said for 30 s that it can't: no workers yet");

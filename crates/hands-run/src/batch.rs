@@ -96,7 +96,7 @@ async fn try_batch(args: BatchArgs, front: &FrontEnd, trace: &Trace) -> Result<u
             prepared = prepared => prepared?,
             caught = signals.next() => return Ok(caught.exit_code()),
         };
-        let caught = run.all(&cluster, &left, jobs, &mut signals).await?;
+        let caught = front.telling(&cluster, run.all(&cluster, &left, jobs, &mut signals)).await?;
         if let Some(code) = caught {
             run.summarize();
             return Ok(code);

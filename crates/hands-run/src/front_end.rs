@@ -61,6 +61,30 @@ impl FrontEnd {
         Ok(cluster)
     }
 
+    /// Does something, and says meanwhile what the cluster keeps it waiting for.
+    pub(crate) fn telling<'a, T, W: Future<Output = T> + 'a>(
+        &'a self,
+        cluster: &Cluster,
+        work: W,
+    ) -> impl Future<Output = T> + use<'a, T, W> {
+        let mut trouble = cluster.trouble();
+        let mut work = Box::pin(work);
+        async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    done = &mut work => return done,
+                    Ok(()) = trouble.changed() => {
+                        let reason = trouble.borrow_and_update().clone();
+                        if let Some(reason) = reason {
+                            self.out.waiting(&reason);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     /// Ends whatever of this invocation is not done. Dropped streams say the same, but a program that leaves takes its
     /// connection along, and a lost connection keeps actions for a minute. Bounded: the cluster may not answer, and a
     /// further signal ends the waiting at once. Other engines have no list of what is ours.

@@ -81,7 +81,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
             Ok::<_, RunError>((cluster.submit(spec.clone()).await?, flight))
         };
         let (mut job, flight) = tokio::select! {
-            submitted = submitting => submitted?,
+            submitted = front.telling(&cluster, submitting) => submitted?,
             caught = signals.next() => {
                 // The hub may have the action although it has not said so.
                 front.cancel_all(&cluster, &mut signals).await;
@@ -93,7 +93,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
         }
         if args.detach {
             let id = tokio::select! {
-                id = job.accepted() => id?,
+                id = front.telling(&cluster, job.accepted()) => id?,
                 caught = signals.next() => return Ok(caught.exit_code()),
             };
             if args.json {
@@ -105,12 +105,14 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
             return Ok(exit::OK);
         }
         let ended = if args.tty {
-            session::run(&cluster, &mut job, &mut signals, &front.out).await?
+            let session = session::run(&cluster, &mut job, &mut signals, &front.out);
+            front.telling(&cluster, session).await?
         } else {
             let mut streams = Streams::new();
             let show = (!args.json).then_some(&mut streams);
             let live = args.stdin && takes_live_input;
-            follow(&cluster, &mut job, show, &mut signals, &front.out, live).await?
+            let following = follow(&cluster, &mut job, show, &mut signals, &front.out, live);
+            front.telling(&cluster, following).await?
         };
         match &ended {
             // What was typed or piped meanwhile can't be had again.

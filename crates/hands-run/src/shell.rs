@@ -131,19 +131,19 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
         Ok::<_, RunError>((cluster.submit(spec).await?, outputs, flight))
     };
     let (mut job, outputs, mut flight) = tokio::select! {
-        submitted = submitting => submitted?,
+        submitted = front.telling(cluster, submitting) => submitted?,
         caught = signals.next() => return Ok(caught.exit_code()),
     };
     if let Some(note) = job.note() {
         front.out.warning(note);
     }
     let mut streams = Streams::new();
-    let (result, cancelled) =
-        match follow(cluster, &mut job, Some(&mut streams), signals, &front.out, false).await? {
-            Ended::Done(result, cancelled) => (result, cancelled),
-            Ended::Left(caught) => return Ok(caught.exit_code()),
-            Ended::Closed => return Err(RunError::Closed),
-        };
+    let following = follow(cluster, &mut job, Some(&mut streams), signals, &front.out, false);
+    let (result, cancelled) = match front.telling(cluster, following).await? {
+        Ended::Done(result, cancelled) => (result, cancelled),
+        Ended::Left(caught) => return Ok(caught.exit_code()),
+        Ended::Closed => return Err(RunError::Closed),
+    };
     flight.has_result(&result);
     let mut verdict = verdict::of(&result, &outputs);
     if let (Some(caught), End::Cancelled | End::NotRun) = (cancelled, verdict.end) {

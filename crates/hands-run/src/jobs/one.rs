@@ -223,7 +223,7 @@ async fn try_wait(args: &WaitArgs, front: &FrontEnd, trace: &Trace) -> Result<u8
         let mut flight = trace.watched(&title);
         let job = cluster.follow(id, Logs::No).await?;
         let result = tokio::select! {
-            result = job.wait() => result?,
+            result = front.telling(&cluster, job.wait()) => result?,
             // Whoever waits only watches: the action goes on without them.
             caught = signals.next() => return Ok(caught.exit_code()),
         };
@@ -252,10 +252,13 @@ async fn try_attach(args: &AttachArgs, front: &FrontEnd, trace: &Trace) -> Resul
     let ended = if known.has_terminal && known.state() != JobState::Done {
         // A session that somebody else began: it needs a terminal here, too.
         session::terminal(&front.caller)?;
-        session::run(&cluster, &mut job, &mut signals, &front.out).await?
+        let session = session::run(&cluster, &mut job, &mut signals, &front.out);
+        front.telling(&cluster, session).await?
     } else {
-        follow(&cluster, &mut job, Some(&mut Streams::new()), &mut signals, &front.out, false)
-            .await?
+        let mut streams = Streams::new();
+        let shown = Some(&mut streams);
+        let following = follow(&cluster, &mut job, shown, &mut signals, &front.out, false);
+        front.telling(&cluster, following).await?
     };
     let (result, cancelled) = match ended {
         Ended::Done(result, cancelled) => (result, cancelled),
