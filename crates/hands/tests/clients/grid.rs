@@ -81,13 +81,20 @@ impl Grid {
         self.hub.take().expect("it runs").kill();
     }
 
-    /// Starts a worker; the first time with the join string.
-    pub(crate) fn start_worker(&mut self, n: usize, more: &[&str]) {
+    /// Starts a worker, with the join string or the hub's address.
+    fn start_worker(&mut self, n: usize, more: &[&str]) {
         let name = format!("w{n}");
         let fixed = ["--name", &name, "--slots", "2", "--isolation", &self.level];
         let mut command = self.home.hands(&[&["worker"], more, &fixed].concat());
         command.env("HANDS_HOME", self.home.work().join(&name));
         self.workers[n] = Some(Server::spawn(command, "connected to the hub").0);
+    }
+
+    /// Starts one again that has been killed.
+    pub(crate) fn restart_worker(&mut self, n: usize) {
+        // One that has joined knows its hub.
+        let address = (!self.is_encrypted).then(|| self.address.clone());
+        self.start_worker(n, &address.as_deref().into_iter().collect::<Vec<_>>());
     }
 
     pub(crate) fn kill_worker(&mut self, n: usize) {

@@ -28,8 +28,10 @@ fn bazel_4_builds_by_certificate_and_by_token() {
     // A failure says what there is to say.
     bazel_4_tells_of_failures(&grid, &bazel);
     links::are_refused(&bazel, "hands");
-    timed_out_tests_keep_their_log(&bazel, "hands");
-    interrupted(&grid, &bazel, "hands");
+    for config in ["hands", "bearer"] {
+        timed_out_tests_keep_their_log(&bazel, config);
+        interrupted(&grid, &bazel, config);
+    }
 }
 
 #[test]
@@ -38,6 +40,7 @@ fn bazel_2_builds_on_the_loopback() {
     let grid = Grid::plain();
     let bazel = Bazel::new_2(&grid, &program);
     builds(&grid, &bazel, "plain");
+    the_cluster_knows_what_bazel_2_tells(&grid);
     failures_show_both_streams(&bazel, "plain");
     links::are_refused(&bazel, "plain");
     timed_out_tests_keep_their_log(&bazel, "plain");
@@ -120,6 +123,14 @@ fn the_cluster_knows_whose_they_were(grid: &Grid) {
         assert!(jobs.iter().any(is_it), "{mnemonic} {target}: {table}");
     }
     assert!(table.contains("Genrule //:shouted"), "{table}");
+}
+
+/// It names itself and its builds, and no rules: what is listed is the command.
+fn the_cluster_knows_what_bazel_2_tells(grid: &Grid) {
+    let jobs = grid.jobs(&["-a", "--limit=500"]);
+    assert!(jobs.iter().all(|job| job["tool"] == "bazel" && job["invocation"].is_string()));
+    let table = grid.ok(&["ps", "-a", "--limit=500"]);
+    assert!(table.contains("> bazel-out/k8-fastbuild/bin/empty.txt"), "{table}");
 }
 
 /// Builds what the hub knows: no action is executed.

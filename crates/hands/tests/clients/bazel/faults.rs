@@ -18,23 +18,35 @@ fn a_build_gets_over_the_loss_of_the_hub_of_workers_and_of_all_blobs() {
     let Some(program) = tool("HANDS_TEST_BAZEL") else { return };
     let mut grid = Grid::new(&[]);
     let bazel = Bazel::new_4(&grid, &program);
+    gets_over_losses(&mut grid, &bazel, "hands");
+}
+
+#[test]
+fn a_build_of_bazel_2_gets_over_the_same() {
+    let Some(program) = tool("HANDS_TEST_BAZEL_2") else { return };
+    let mut grid = Grid::plain();
+    let bazel = Bazel::new_2(&grid, &program);
+    gets_over_losses(&mut grid, &bazel, "plain");
+}
+
+fn gets_over_losses(grid: &mut Grid, bazel: &Bazel, config: &str) {
+    let config = format!("--config={config}");
     for round in 0..4 {
         let package = (0..N).fold(String::new(), |mut text, i| {
             let command = format!("sleep 0.3; echo {i} of {round} > $@");
             writeln!(text, "genrule(name = 'g{i}', outs = ['o{i}'], cmd = '{command}')").unwrap();
             text
         });
-        write(&bazel, &format!("many{round}/BUILD"), &package);
+        write(bazel, &format!("many{round}/BUILD"), &package);
     }
     for round in 0..4 {
-        let build =
-            bazel.start(&["build", "--config=hands", "--jobs=8", &format!("//many{round}:all")]);
+        let build = bazel.start(&["build", &config, "--jobs=8", &format!("//many{round}:all")]);
         let done = |grid: &Grid| {
             let jobs = grid.jobs(&["-a", "--limit=500"]);
-            let target = format!("//many{round}:");
+            let output = format!("/many{round}/");
             let of_this = |job: &&serde_json::Value| {
                 job["state"] == "done"
-                    && job["target"].as_str().is_some_and(|t| t.starts_with(&target))
+                    && job["command"].as_str().is_some_and(|c| c.contains(&output))
             };
             jobs.iter().filter(of_this).count()
         };
@@ -48,7 +60,7 @@ fn a_build_gets_over_the_loss_of_the_hub_of_workers_and_of_all_blobs() {
             }
             1 => {
                 grid.kill_worker(0);
-                grid.start_worker(0, &[]);
+                grid.restart_worker(0);
             }
             2 => {
                 // Nothing that was uploaded or made is there any more.
@@ -61,7 +73,7 @@ fn a_build_gets_over_the_loss_of_the_hub_of_workers_and_of_all_blobs() {
                 grid.kill_worker(1);
                 grid.kill_hub();
                 grid.start_hub();
-                grid.start_worker(1, &[]);
+                grid.restart_worker(1);
             }
         }
         passed(build);
@@ -75,15 +87,22 @@ fn a_build_gets_over_the_loss_of_the_hub_of_workers_and_of_all_blobs() {
 fn a_build_that_no_worker_can_do_ends_with_a_sentence() {
     let Some(program) = tool("HANDS_TEST_BAZEL") else { return };
     let grid = Grid::new(&[]);
-    let bazel = Bazel::new_4(&grid, &program);
+    ends_with_a_sentence(&grid, &Bazel::new_4(&grid, &program), "hands");
+}
+
+#[test]
+fn a_build_of_bazel_2_that_no_worker_can_do_ends_with_the_same() {
+    let Some(program) = tool("HANDS_TEST_BAZEL_2") else { return };
+    let grid = Grid::new(&[]);
+    ends_with_a_sentence(&grid, &Bazel::new_2(&grid, &program), "bearer");
+}
+
+fn ends_with_a_sentence(grid: &Grid, bazel: &Bazel, config: &str) {
     let property = "--remote_default_exec_properties=OSFamily=plan9";
-    let ended = bazel.run(&["build", "--config=hands", property, "//:empty"]);
+    let ended = bazel.run(&["build", &format!("--config={config}"), property, "//:empty"]);
     assert_ne!(ended.code, 0);
-    assert!(
-        ended.err.contains("no worker offers os=plan9; 2 workers offer linux"),
-        "{}",
-        ended.err
-    );
+    let sentence = "no worker offers os=plan9; 2 workers offer linux";
+    assert!(ended.err.contains(sentence), "{}", ended.err);
     assert!(grid.jobs(&[]).is_empty(), "it is not queued any more");
 }
 
