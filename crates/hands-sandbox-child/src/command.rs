@@ -22,26 +22,60 @@ pub unsafe fn start_command(job: *mut Job, flags: i32, pidfd: *mut i32) -> Res {
         // The command inherits the score at its creation; ours goes back when it has memory of its own.
         (*job).slot.set_oom_score(true);
         let started = clone_on(flags, (*job).command_stack.0, command, job as usize, pidfd);
-        await_exec(&mut *job);
+        if let Ok(pid) = started {
+            await_exec(pid);
+        }
         (*job).slot.set_oom_score(false);
         started
     }
 }
 
 /// Waits until the command has memory of its own, or has ended. The end of a vfork comes a moment too early for that:
-/// the kernel wakes the parent before it changes the memory, and a score is set for all who share theirs.
-fn await_exec(job: &mut Job) {
-    let [reads, writes] = &mut job.executed;
-    let mut byte = 0u8;
-    // SAFETY: descriptors of the job and a local.
+/// the kernel wakes the parent before it changes the child's memory, and a score is set for all who share theirs. The
+/// name of the process changes right after its memory.
+fn await_exec(pid: usize) {
+    const NAME: usize = 16;
+    // More than any kernel needs for what is left of an exec; a program may have our own name.
+    const MOST_LOOKS: usize = 1000;
+    let (mut own, mut path) = ([0u8; NAME], [0u8; 32]);
+    write_path(&mut path, pid);
+    let flags = arg(libc::O_RDONLY | libc::O_CLOEXEC);
+    // SAFETY: all pointers are locals, with their lengths.
     unsafe {
-        if *writes >= 0 {
-            let _closed = call(libc::SYS_close, arg(*writes), 0, 0, 0, 0);
-            *writes = -1;
+        let name = own.as_mut_ptr() as usize;
+        let known = call(libc::SYS_prctl, arg(libc::PR_GET_NAME), name, 0, 0, 0);
+        let opened = call(libc::SYS_openat, HERE, path.as_ptr() as usize, flags, 0, 0);
+        // Without these the command may keep our score, which is no reason not to run it.
+        let (Ok(_), Ok(file)) = (known, opened) else { return };
+        let length = own.iter().take_while(|&&byte| byte != 0).count();
+        for _ in 0..MOST_LOOKS {
+            let mut now = [0u8; NAME];
+            let at = now.as_mut_ptr() as usize;
+            let read = call(libc::SYS_pread64, file, at, NAME, 0, 0).unwrap_or(0);
+            let same = now.iter().zip(&own).take(length).all(|(now, own)| now == own);
+            if read != length + 1 || !same {
+                break;
+            }
+            let _yielded = call(libc::SYS_sched_yield, 0, 0, 0, 0, 0);
         }
-        let at = (&raw mut byte) as usize;
-        // Nobody writes: it returns at the end, or with a signal's interruption.
-        while *reads >= 0 && call(libc::SYS_read, arg(*reads), at, 1, 0, 0) == Err(libc::EINTR) {}
+        let _closed = call(libc::SYS_close, file, 0, 0, 0, 0);
+    }
+}
+
+/// Where a process's name stands.
+fn write_path(path: &mut [u8; 32], pid: usize) {
+    let mut digits = [0u8; 20];
+    let (mut rest, mut n) = (pid, 0);
+    for (i, digit) in digits.iter_mut().enumerate() {
+        *digit = b"0123456789".get(rest % 10).copied().unwrap_or(b'0');
+        (rest, n) = (rest / 10, i + 1);
+        if rest == 0 {
+            break;
+        }
+    }
+    let digits = digits.iter().take(n).rev();
+    for (to, from) in path.iter_mut().zip(b"/proc/".iter().chain(digits).chain(b"/comm")) {
+        *to = *from;
     }
 }
 

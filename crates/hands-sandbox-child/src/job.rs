@@ -126,8 +126,6 @@ pub struct Job {
     pub shell_argv: *mut *const c_char,
     /// The environment; ends with null.
     pub envp: *const *const c_char,
-    /// A pipe's ends that close in the command's exec: reading, writing. -1 where there is none.
-    pub executed: [i32; 2],
     /// The command's streams.
     pub stdio: [i32; 3],
     /// Whether the first of them becomes the controlling terminal.

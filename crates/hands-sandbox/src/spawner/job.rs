@@ -1,14 +1,14 @@
 //! From an order to the job that init and command read. The spawner may allocate; they may not.
 
 use std::ffi::{CStr, CString, c_char};
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 use std::sync::atomic::AtomicU32;
 
 use hands_sandbox_child::{
-    Job, LayerMount, MAX_RLIMITS, Report, ResourceLimit, SlotFacts, Stack, step, sys,
+    Job, LayerMount, MAX_RLIMITS, Report, ResourceLimit, SlotFacts, Stack, step,
 };
 
 use super::own_root::OwnRoot;
@@ -81,7 +81,6 @@ pub(crate) fn empty(slot: SlotFacts, command_stack: Stack) -> Job {
         argv: ptr::null(),
         shell_argv: ptr::null_mut(),
         envp: ptr::null(),
-        executed: [-1; 2],
         stdio: [-1; 3],
         tty: false,
         rlimits: [ResourceLimit { resource: u32::MAX, values: [0; 2] }; MAX_RLIMITS],
@@ -89,19 +88,6 @@ pub(crate) fn empty(slot: SlotFacts, command_stack: Stack) -> Job {
         tree: -1,
         mounts: -1,
         report: Report::default(),
-    }
-}
-
-/// Makes a job that was used one without an action, with a pipe by which the command's exec is noticed. Where there is no
-/// pipe to be had the command may keep the spawner's own out-of-memory score, which is no reason not to run it.
-pub(crate) fn renew(job: &mut Job) {
-    for end in job.executed.into_iter().filter(|end| *end >= 0) {
-        // SAFETY: takes no pointer. An init that was killed may have closed it and not said so.
-        let _closed = unsafe { sys::call(libc::SYS_close, sys::arg(end), 0, 0, 0, 0) };
-    }
-    *job = empty(job.slot, job.command_stack);
-    if let Ok((reads, writes)) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC) {
-        job.executed = [reads.into_raw_fd(), writes.into_raw_fd()];
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn serve(slot: &SlotState, cgroup: Option<&SlotCgroup>) -> ! {
     loop {
         let request = next_request(&slot.sock, &mut packet);
         let Some(order) = Order::decode(&request.body) else { sys::exit(72) };
-        job::renew(&mut job);
+        job = job::empty(slot.facts, job.command_stack);
         job.report.marks[0] = sys::micros();
         let deadline = Deadline::new(order.deadline);
         match prepare(slot, cgroup, &mut job, &order, &request.streams) {

@@ -341,7 +341,7 @@ pub(crate) fn answer(
 
 /// A fresh tmpfs for the action's own directories, and an init waiting in fresh namespaces.
 fn prepare(slot: &SlotState, job: &mut Job, init_stack: Stack, size: u64) -> Result<Ahead, i32> {
-    job::renew(job);
+    *job = job::empty(slot.facts, job.command_stack);
     let size = c_string(&size.to_string());
     let options = [(c"size", size.as_c_str()), (c"mode", c"755")];
     let code = |e: std::io::Error| e.raw_os_error().unwrap_or(libc::EIO);

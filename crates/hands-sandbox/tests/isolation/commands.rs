@@ -132,6 +132,11 @@ fn places(b: &mut Bench<'_>) {
         !ran.out.contains("shadow") && ran.err.contains("No such file"),
         ran.note(),
     );
+    let script = "cd /sys && find . -maxdepth 3 -mindepth 1 | sort | tr '\\n' ' '; cat devices/system/cpu/online; touch x";
+    let ran = b.run(&["sh", "-c", script]);
+    let seen = "./devices ./devices/system ./devices/system/cpu 0";
+    let good = ran.out.starts_with(seen) && ran.err.contains("Read-only");
+    b.check("processors and nothing else in /sys", good, ran.note());
     let wanted =
         ["/home/me/project", "/work/deep/place", "/tmp/a/b", "/home/action/p", "/opt", "/var/x"];
     for at in wanted {
