@@ -4,6 +4,7 @@
 
 mod bench;
 mod clients;
+mod kernels;
 mod leftovers;
 mod macos;
 mod proto;
@@ -24,6 +25,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   proto           generate hands-proto's code from proto/
   bench [SET]     the figures of bench/, beside each peer that is installed: core, cluster or both;
                   bazel and reapi by name
+  kernels [PKG…]  the sandbox's test on other kernels, in an emulated machine; minutes for each
   soak            the long counts: half an hour of kills and more, recorded in bench/results
 ";
 
@@ -41,6 +43,7 @@ fn main() -> Result<ExitCode> {
         }
         Some("proto") => proto::generate(root(), &root().join(proto::OUTPUT))?,
         Some("soak") => return soak::run(root()),
+        Some("kernels") => kernels::run(root(), &arguments.collect::<Vec<_>>())?,
         Some("bench") => bench::run(root(), &arguments.collect::<Vec<_>>())?,
         Some(other) => bail!("unknown command {other}\n{USAGE}"),
         None => bail!("{USAGE}"),
