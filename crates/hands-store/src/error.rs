@@ -110,7 +110,7 @@ fn why_full(needed: u64, used: u64, quota: u64, pinned: u64, free: u64, reserve:
         );
     }
     format!(
-        "{} are needed, and of its quota of {} {} are used; work that has not ended pins blobs {pinned} times",
+        "{} are needed, and of its quota of {} {} are used; work that has not ended holds {pinned} pins",
         size(needed),
         size(quota),
         size(used)

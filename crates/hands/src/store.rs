@@ -217,7 +217,7 @@ fn in_words(usage: &StoreUsage) -> String {
         ("large", format!("{} of blobs in files", bytes(usage.file_bytes))),
         ("trees", format!("{} staged, {}", usage.trees, bytes(usage.tree_bytes))),
         ("unfinished", bytes(usage.temp_bytes)),
-        ("pinned", format!("{} times by open work", usage.pinned)),
+        ("pinned", format!("{} pins of open work", usage.pinned)),
         ("corrupt", format!("{} since it was opened", usage.corrupt)),
     ];
     lines.iter().map(|(name, text)| format!("{name:<11}{text}\n")).collect()
