@@ -1,8 +1,9 @@
 //! Where each blob is: the part of the index that is in memory.
 //!
 //! The database holds every blob but the newest; here are the newest (`pending`, and `flushing` while they are being
-//! written), the recently used (two generations, so that old ones leave at once and cheaply), and a set of hash
-//! prefixes of all blobs there are, from which most questions for absent blobs are answered.
+//! written), the recently used (two generations, so that old ones leave at once and cheaply), and hash prefixes of all
+//! blobs there are, from which most questions for absent blobs are answered. Prefixes of blobs that are deleted stay until
+//! all are read from the database again, which is when half as many have come.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -74,6 +75,8 @@ pub(crate) type DigestSet = HashSet<Digest, BuildHasherDefault<Prefix>>;
 
 /// Entries of one generation.
 const GENERATION: usize = 64 << 10;
+/// Blobs that come before prefixes are read again, at least.
+pub(crate) const NEW: usize = if cfg!(test) { 1 << 10 } else { 128 << 10 };
 /// A use is written down when an entry leaves memory, unless one was less long before, microseconds.
 pub(crate) const USE_GRAIN: u64 = 60_000_000;
 
@@ -91,7 +94,7 @@ pub(crate) struct Index {
     touches: Vec<(Digest, u64)>,
     /// Prefixes of what the database held when they were loaded, sorted; `None` until then.
     known: Option<Vec<u64>>,
-    /// Prefixes of what came since the start.
+    /// Prefixes of what came since then.
     new: HashSet<u64>,
     /// Whether the last attempt to write entries down failed. They are safe in the log meanwhile.
     failing: bool,
@@ -157,6 +160,11 @@ impl Index {
     ) {
         self.new.insert(prefix(&digest));
         self.pending.insert(digest, Entry { place, used: now, stored: 0, verified });
+    }
+
+    #[cfg(test)]
+    pub(crate) fn n_prefixes(&self) -> usize {
+        self.new.len() + self.known.as_ref().map_or(0, Vec::len)
     }
 
     pub(crate) const fn flush_fails(&self) -> bool {
@@ -260,11 +268,15 @@ impl Index {
         }
     }
 
-    /// The prefixes of everything in the database, from now on.
-    pub(crate) fn set_known(&mut self, mut prefixes: Vec<u64>) {
-        prefixes.sort_unstable();
-        prefixes.dedup();
+    /// The prefixes of everything in the database, sorted. Nothing was flushed since it was read.
+    pub(crate) fn set_known(&mut self, prefixes: Vec<u64>) {
         self.known = Some(prefixes);
+        self.new = self.pending.keys().chain(self.flushing.keys()).map(prefix).collect();
+    }
+
+    /// Whether so many blobs came since prefixes were read that they are to be read again.
+    pub(crate) fn is_outgrown(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| self.new.len() > NEW.max(known.len() / 2))
     }
 
     /// Every use that the database does not know of.

@@ -170,6 +170,9 @@ fn maintain(inner: &Arc<Inner>, queue: &Receiver<Request>, sync: &Disk) {
                     report(result);
                 }
             }
+            if lock(&inner.index).is_outgrown() {
+                report(inner.load_known());
+            }
         }
     }
 }
@@ -254,8 +257,9 @@ impl Inner {
         result
     }
 
+    /// On the thread that flushes, so that no blob is between the database and what is pending.
     fn load_known(&self) -> Result<(), StoreError> {
-        let prefixes = self.readers.read("read all keys", |connection| {
+        let mut prefixes = self.readers.read("read all keys", |connection| {
             let mut statement = connection.prepare("SELECT substr(key, 2, 8) FROM blobs")?;
             let mut rows = statement.query([])?;
             let mut prefixes = Vec::new();
@@ -266,6 +270,9 @@ impl Inner {
             }
             Ok(prefixes)
         })?;
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        prefixes.shrink_to_fit();
         lock(&self.index).set_known(prefixes);
         Ok(())
     }

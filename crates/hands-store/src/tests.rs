@@ -1,8 +1,14 @@
-//! What can only be shown from inside: versions of the database.
+//! What can only be shown from inside: versions of the database, the size of the index in memory.
 
-use crate::config::Durability;
+use std::collections::BTreeSet;
+
+use hands_types::DigestFunction;
+
+use crate::config::{Durability, StoreConfig};
 use crate::db;
 use crate::error::StoreError;
+use crate::index::NEW;
+use crate::store::Store;
 
 #[test]
 fn a_newer_schema_is_refused_and_an_older_one_migrates_and_leaves_a_copy() {
@@ -17,4 +23,30 @@ fn a_newer_schema_is_refused_and_an_older_one_migrates_and_leaves_a_copy() {
     let error = db::open(&path, Durability::Second, &one).unwrap_err();
     assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error}");
     assert!(error.to_string().contains("newer version of hands"), "{error}");
+}
+
+#[test]
+fn the_index_forgets_what_is_evicted_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = StoreConfig::new(dir.path());
+    config.quota = Some(1 << 20);
+    config.reserve = 0;
+    config.restart_grace = std::time::Duration::ZERO;
+    let store = Store::open(config).unwrap();
+    let blob = |n: usize| [&n.to_le_bytes()[..], &[0; 700]].concat();
+    let put = |n| store.put_bytes(DigestFunction::Sha256, &blob(n)).unwrap();
+    let digests: Vec<_> = (0..12 * NEW).map(put).collect();
+    store.flush().unwrap();
+    let gone: BTreeSet<_> = store.missing(&digests).unwrap().into_iter().collect();
+    assert!(gone.len() > 9 * NEW, "{} of {} are gone", gone.len(), digests.len());
+    // By the database itself, not by what is known of it.
+    let inner = &store.inner;
+    let there = |digest| inner.readers.read("look", |c| crate::read::row(c, digest)).unwrap();
+    for digest in &digests {
+        assert_eq!(gone.contains(digest), there(digest).is_none());
+    }
+    // Each call to the store flushed; the thread has looked at its index after the last one when it answers this.
+    store.flush().unwrap();
+    let n_prefixes = db::lock(&inner.index).n_prefixes();
+    assert!(n_prefixes <= 4 * NEW, "{n_prefixes}");
 }
