@@ -56,6 +56,21 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     let steps: &[(&str, &[&str])] = &[
         ("format", &["fmt", "--all", "--check"]),
         ("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
+        // It is no part of `--all-targets`, as it is not run with the other tests.
+        (
+            "lints of the clients",
+            &[
+                "clippy",
+                "--package",
+                "hands",
+                "--test",
+                "clients",
+                "--quiet",
+                "--",
+                "-D",
+                "warnings",
+            ],
+        ),
         ("tidy", &["test", "--quiet", "--package", "xtask"]),
         (
             "the program and all tests, built",

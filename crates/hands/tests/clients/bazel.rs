@@ -1,5 +1,6 @@
 //! Bazel, in two versions: Debian's, and the last one in the registry of Node's packages.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -70,7 +71,7 @@ impl Bazel {
                 _ => grid.ok(&["bazelrc", "--config", config]),
             };
             rc += &lines;
-            rc += &format!("build:{config} --config=everything-remote\n");
+            writeln!(rc, "build:{config} --config=everything-remote").unwrap();
         }
         fs::write(self.root().join(".bazelrc"), rc).unwrap();
     }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::home::{Home, Ran, json, ran, signal};
+use crate::home::{HANDS, Home, Ran, json, ran, signal};
 use crate::server::{Server, address, level};
 use crate::tool::tool;
 
@@ -31,6 +31,13 @@ impl Engine<'_> {
 
     fn hands(&self, arguments: &[&str]) -> Ran {
         ran(self.command(arguments).stdin(Stdio::null()).output().unwrap())
+    }
+
+    fn on_a_terminal(&self, arguments: &[&str]) -> Ran {
+        let typed = [&[HANDS], arguments].concat().join(" ");
+        let mut script = self.home.program("script");
+        script.env("HANDS_ENGINE", &self.url).env("HANDS_INSTANCE", &self.instance);
+        ran(script.args(["-qec", &typed, "/dev/null"]).output().unwrap())
     }
 
     fn ok(&self, arguments: &[&str]) -> String {
@@ -107,6 +114,13 @@ fn suite(engine: &Engine<'_>) {
     let seen = engine.ok(&["run", "--env", "MINE=yes", "--", "sh", "-c", "echo $MINE $LANG $PATH"]);
     assert!(seen.starts_with("yes C.UTF-8 /usr/local/sbin:"), "{seen}");
 
+    // A shell's lines.
+    let lines = home.write("lines", "echo one; echo two >&2\ncat lines | wc -l\nexit 4\n");
+    let mut shell = engine.command(&["shell", "--input", "lines"]);
+    let shell = ran(shell.stdin(fs::File::open(lines).unwrap()).output().unwrap());
+    assert_eq!((shell.code, shell.out.as_str()), (4, "one\n3\n"), "{shell:?}");
+    assert_eq!(shell.err, "two\n");
+
     // Standard input is a file there.
     home.write("deep/er/file", "from a file\n");
     let mut asking =
@@ -145,13 +159,33 @@ fn suite(engine: &Engine<'_>) {
     assert!(late.code != 0 && told, "{late:?}");
     interrupted(engine);
 
-    for (flag, value) in [("--tag", "x"), ("--network", "host"), ("--output", "*.o")] {
-        let refused = engine.hands(&["run", flag, value, "--", "true"]);
-        assert!(refused.code == 125 && refused.err.contains(flag), "{refused:?}");
-        assert!(refused.err.contains("the engine at grpc://"), "{refused:?}");
+    refused(engine);
+}
+
+/// What REAPI has no words for is refused by its name and the engine's, before anything is sent.
+fn refused(engine: &Engine<'_>) {
+    for words in [
+        &["--same-path"][..],
+        &["--network", "host"],
+        &["--privilege", "userns"],
+        &["--tag", "x"],
+        &["--cpu", "2"],
+        &["--memory", "1G"],
+        &["--retry", "1"],
+        &["--queue-timeout", "10s"],
+        &["--output", "*.o"],
+        &["--detach"],
+        &["--tty"],
+    ] {
+        let command = [&["run"], words, &["--", "true"]].concat();
+        let refused = match words {
+            ["--tty"] => engine.on_a_terminal(&command),
+            _ => engine.hands(&command),
+        };
+        let said = format!("{}{}", refused.out, refused.err);
+        assert!(refused.code == 125 && said.contains(words[0]), "{refused:?}");
+        assert!(said.contains(&format!("the engine at {}", engine.url)), "{refused:?}");
     }
-    let detached = engine.hands(&["run", "--detach", "--", "true"]);
-    assert!(detached.code == 125 && detached.err.contains("the engine at grpc://"), "{detached:?}");
 }
 
 /// Lists are a hub's own. What another engine says is told with its name.

@@ -1,5 +1,6 @@
 //! Files of other repositories, which Bazel has the hub look up by their address.
 
+use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 
@@ -40,7 +41,7 @@ fn what_was_pushed_is_fetched_by_address_and_nothing_else_is() {
         writeln!(workspace, "http_file(name = '{name}', urls = ['{url}'], sha256 = '{sum}')")
             .unwrap();
         let file = format!("srcs = ['@{name}//file'], outs = ['{name}.txt'], cmd = 'cat $< > $@'");
-        rules += &format!("genrule(name = '{name}', {file})\n");
+        writeln!(rules, "genrule(name = '{name}', {file})").unwrap();
     }
     grid.home.write("ws/fetched/BUILD", &rules);
 
