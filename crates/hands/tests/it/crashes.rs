@@ -139,10 +139,9 @@ fn a_killed_hub_loses_nothing_and_its_workers_run_on() {
     assert_eq!(numbers.into_iter().collect::<BTreeSet<_>>(), (0..60).collect());
     assert_eq!(home.read("log").lines().count(), 61);
     let jobs = json(&home.run(&["ps", "-a", "--cluster", &socket, "--json"]).out);
-    assert!(
-        jobs.len() == 60 && jobs.iter().all(|j| j["attempt"] == 1),
-        "nothing was run twice: {jobs:?}"
-    );
+    // What was leased and not yet told when the hub died is leased again. It was not run: `durability` counts that.
+    let again: Vec<_> = jobs.iter().filter(|j| j["attempt"] != 1).collect();
+    assert!(jobs.len() == 60 && again.len() <= 4, "more than two slots' leases: {again:?}");
     assert_eq!(worker.stop(), Some(0));
     assert_eq!(second.stop(), Some(0));
     assert_no_process_is_left(&home);
