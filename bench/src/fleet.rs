@@ -2,6 +2,7 @@
 //! simulated workers speak the worker's protocol and sleep instead of running anything.
 
 mod evenly;
+mod hostile;
 mod hub;
 mod load;
 mod sham;
@@ -14,7 +15,9 @@ use anyhow::Result;
 
 use crate::report::Report;
 
-/// Runs the wanted parts: `evenly`, `sleeps`, `load`, `startup`.
+pub(crate) use hostile::call as call_as_a_hostile_member;
+
+/// Runs the wanted parts: `evenly`, `sleeps`, `load`, `startup`, `hostile`.
 pub(crate) fn run(
     hands: &Path,
     dir: &Path,
@@ -33,6 +36,9 @@ pub(crate) fn run(
     }
     if wanted("startup") {
         runtime.block_on(startup::startup(hands, &dir.join("startup"), report))?;
+    }
+    if wanted("hostile") {
+        runtime.block_on(hostile::hostile(hands, &dir.join("hostile"), report))?;
     }
     Ok(())
 }

@@ -30,8 +30,12 @@ type Figures = fn(&Path, &Path, &dyn Fn(&str) -> bool, &mut Report) -> Result<()
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
+    let first = arguments.next();
+    if first.as_deref() == Some("--hostile") {
+        return fleet::call_as_a_hostile_member(&arguments.collect::<Vec<_>>());
+    }
     let usage = "usage: hands-bench HANDS core|cluster|bazel|reapi [NAME…]";
-    let hands = PathBuf::from(arguments.next().context(usage)?);
+    let hands = PathBuf::from(first.context(usage)?);
     let (title, figures): (_, Figures) = match arguments.next().as_deref() {
         Some("core") => ("Core", run),
         Some("cluster") => ("Cluster", fleet::run),

@@ -13,7 +13,7 @@ use hands_proto::reapi::batch_update_blobs_request::Request as Upload;
 use hands_proto::reapi::content_addressable_storage_client::ContentAddressableStorageClient;
 use hands_proto::reapi::execution_client::ExecutionClient;
 use hands_proto::reapi::{
-    Action, ActionResult, BatchUpdateBlobsRequest, Command, Directory, ExecuteRequest,
+    self, Action, ActionResult, BatchUpdateBlobsRequest, Command, Directory, ExecuteRequest,
     ExecuteResponse, FindMissingBlobsRequest, GetActionResultRequest, RequestMetadata,
     UpdateActionResultRequest,
 };
@@ -71,6 +71,7 @@ pub(crate) struct Client {
     command: Bytes,
     salt: u64,
     invocation: String,
+    action: Digest,
 }
 
 /// An action that was submitted.
@@ -92,7 +93,24 @@ impl Client {
             salt: (u64::try_from(now.as_micros() & 0xff_ffff_ffff).unwrap_or(0) << 24)
                 ^ (number << 48),
             invocation: String::new(),
+            action: digest(&[]),
         }
+    }
+
+    /// Only workers with this tag get its actions.
+    pub(crate) fn with_tag(&mut self, tag: &str) {
+        let property = reapi::platform::Property { name: "tag".into(), value: tag.into() };
+        let command = Command {
+            arguments: vec!["/bin/true".to_owned()],
+            platform: Some(reapi::Platform { properties: vec![property] }),
+            ..Command::default()
+        };
+        self.command = command.encode_to_vec().into();
+    }
+
+    /// The last action that it uploaded.
+    pub(crate) fn action(&self) -> Digest {
+        self.action
     }
 
     /// What its calls say that they belong to.
@@ -130,8 +148,23 @@ impl Client {
             requests: vec![upload(self.command.clone()), upload(action)],
             ..Default::default()
         };
+        let mut request = tonic::Request::new(request);
+        self.name(&mut request);
         self.blobs.batch_update_blobs(request).await?;
+        self.action = action_digest;
         Ok(action_digest)
+    }
+
+    /// Says in a call's headers what it belongs to.
+    fn name<T>(&self, request: &mut tonic::Request<T>) {
+        if !self.invocation.is_empty() {
+            let metadata = RequestMetadata {
+                tool_invocation_id: self.invocation.clone(),
+                ..RequestMetadata::default()
+            };
+            let value = MetadataValue::from_bytes(&metadata.encode_to_vec());
+            request.metadata_mut().insert_bin(REQUEST_METADATA, value);
+        }
     }
 
     /// Submits an action that is there.
@@ -145,14 +178,7 @@ impl Client {
             let value = MetadataValue::from_bytes(&options.encode_to_vec());
             request.metadata_mut().insert_bin(EXECUTE_OPTIONS, value);
         }
-        if !self.invocation.is_empty() {
-            let metadata = RequestMetadata {
-                tool_invocation_id: self.invocation.clone(),
-                ..RequestMetadata::default()
-            };
-            let value = MetadataValue::from_bytes(&metadata.encode_to_vec());
-            request.metadata_mut().insert_bin(REQUEST_METADATA, value);
-        }
+        self.name(&mut request);
         let mut messages = self.execution.execute(request).await?.into_inner();
         let first = messages.message().await?.context("a first message")?;
         Ok(Running { first, messages })

@@ -26,7 +26,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   bench [SET]     the figures of bench/, beside each peer that is installed: core, cluster or both;
                   bazel and reapi by name
   kernels [PKG…]  the sandbox's test on other kernels, in an emulated machine; minutes for each
-  soak            the long counts: half an hour of kills and more, recorded in bench/results
+  soak            the long counts: an hour of kills, hostile calls and more, recorded in bench/results
 ";
 
 fn main() -> Result<ExitCode> {
