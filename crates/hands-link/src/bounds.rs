@@ -18,18 +18,59 @@ use crate::Peer;
 pub const MAX_STREAMS: u32 = 1024;
 /// Bytes of one call's headers, as HTTP/2 counts them.
 pub const MAX_HEADERS: u32 = 16 << 10;
-/// Connections of one listener; further ones are hung up on.
+/// Connections of one listener, where the process may open as many descriptors; further ones are hung up on.
 pub const MAX_CONNECTIONS: usize = 4096;
 /// Of these, those of one address.
 pub const MAX_CONNECTIONS_OF_ONE: usize = 1024;
+/// Handshakes under way; further peers wait in the kernel's queue.
+const MAX_HANDSHAKES: usize = 1024;
 /// How long an accepted peer may take to begin to speak HTTP/2.
 pub const OPENING: Duration = Duration::from_secs(10);
 /// HTTP/2's preface and the header of the frame that must follow it (RFC 9113, 3.4).
 const OPENING_BYTES: usize = 24 + 9;
 
+/// What one listener lets in. Descriptors are what a process runs out of first: three quarters of them go to its listeners at
+/// most, of which there may be two for strangers, and the rest stays for files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shares {
+    /// Connections.
+    pub(crate) all: usize,
+    /// Of these, those of peers that are not known: what is left stays for members.
+    pub(crate) strangers: usize,
+    pub(crate) of_one: usize,
+    /// TLS handshakes at once.
+    pub(crate) handshakes: usize,
+    pub(crate) handshakes_of_one: usize,
+}
+
+impl Shares {
+    /// The shares of this process.
+    pub(crate) fn own() -> Self {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        Self::of(limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX)))
+    }
+
+    /// By the number of descriptors that a process may have open.
+    pub(crate) fn of(descriptors: usize) -> Self {
+        let all = MAX_CONNECTIONS.min(descriptors / 4).max(8);
+        let strangers = all / 4 * 3;
+        let handshakes = MAX_HANDSHAKES.min(descriptors / 8).max(8);
+        Self {
+            all,
+            strangers,
+            of_one: MAX_CONNECTIONS_OF_ONE.min(strangers / 2),
+            handshakes,
+            handshakes_of_one: handshakes / 8,
+        }
+    }
+}
+
 /// Counts the connections of one listener.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Places(Arc<Mutex<Taken>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    shares: Shares,
+    taken: Arc<Mutex<Taken>>,
+}
 
 #[derive(Debug, Default)]
 struct Taken {
@@ -45,20 +86,25 @@ pub(crate) struct Place {
 }
 
 impl Places {
-    /// A place for a peer, if there is one.
-    pub(crate) fn take(&self, peer: Peer) -> Option<Place> {
+    pub(crate) fn new(shares: Shares) -> Self {
+        Self { shares, taken: Arc::default() }
+    }
+
+    /// A place for a peer, if there is one. `is_known`: it has shown a certificate that this listener takes.
+    pub(crate) fn take(&self, peer: Peer, is_known: bool) -> Option<Place> {
         let of = match peer {
             Peer::Tcp(address) => Some(address.ip()),
             // This user's own processes.
             Peer::Unix { .. } | Peer::Pipe => None,
         };
         let mut taken = self.lock();
-        if taken.all >= MAX_CONNECTIONS {
+        let most = if is_known || of.is_none() { self.shares.all } else { self.shares.strangers };
+        if taken.all >= most {
             return None;
         }
         if let Some(address) = of {
             let n = taken.of_one.entry(address).or_default();
-            if *n >= MAX_CONNECTIONS_OF_ONE {
+            if *n >= self.shares.of_one {
                 return None;
             }
             *n += 1;
@@ -68,7 +114,7 @@ impl Places {
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

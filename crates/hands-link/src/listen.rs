@@ -16,7 +16,7 @@ use tokio::time::Sleep;
 use tokio_stream::Stream;
 use tonic::transport::Server;
 
-use crate::bounds::{MAX_CONNECTIONS, MAX_CONNECTIONS_OF_ONE, MAX_HEADERS, MAX_STREAMS, Places};
+use crate::bounds::{MAX_HEADERS, MAX_STREAMS, Places, Shares};
 use crate::connection::Io;
 use crate::dial::{
     CONNECTION_WINDOW, FRAME, KEEPALIVE, KEEPALIVE_TIMEOUT, PIPE_BACKLOG, Pipe, STREAM_WINDOW,
@@ -28,10 +28,6 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(10);
 const BACKOFF_LAST: Duration = Duration::from_secs(1);
 /// How long a peer may take to agree on keys.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes under way; further peers wait in the kernel's queue.
-const MAX_HANDSHAKES: usize = 1024;
-/// Of these, those of one address; further ones are hung up on.
-const MAX_HANDSHAKES_OF_ONE: usize = 128;
 
 /// A bound address. Nothing is accepted before [`Listener::incoming`] is polled, but peers may connect already.
 #[derive(Debug)]
@@ -80,6 +76,7 @@ impl Listener {
             Source::Tcp(listener) => Source::Tls(TlsSource {
                 listener,
                 tls: tls.clone(),
+                shares: Shares::own(),
                 handshakes: JoinSet::new(),
                 of_one: BTreeMap::new(),
             }),
@@ -102,11 +99,13 @@ impl Listener {
     /// The accepted connections, for `serve_with_incoming`. Never ends on an error: one that passes, such as a lack
     /// of descriptors, is logged and waited out. A pipe's ends when its last dialing end is dropped.
     pub fn incoming(self) -> Incoming {
+        let shares = Shares::own();
         Incoming {
             source: self.source,
             backoff: BACKOFF_FIRST,
             waiting: None,
-            places: Places::default(),
+            shares,
+            places: Places::new(shares),
             was_full: false,
         }
     }
@@ -137,6 +136,7 @@ pub struct Incoming {
     source: Source,
     backoff: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
+    shares: Shares,
     places: Places,
     was_full: bool,
 }
@@ -171,7 +171,9 @@ impl Stream for Incoming {
             match accepted {
                 Ok(Some(connection)) => {
                     this.backoff = BACKOFF_FIRST;
-                    if let Some(place) = this.places.take(connection.info().peer) {
+                    let info = connection.info();
+                    let is_known = info.tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
+                    if let Some(place) = this.places.take(info.peer, is_known) {
                         this.was_full = false;
                         return Poll::Ready(Some(Ok(connection.bounded(place))));
                     }
@@ -179,8 +181,9 @@ impl Stream for Incoming {
                     if !std::mem::replace(&mut this.was_full, true) {
                         tracing::warn!(
                             peer = ?connection.info().peer,
-                            most = MAX_CONNECTIONS,
-                            of_one_address = MAX_CONNECTIONS_OF_ONE,
+                            most = this.shares.all,
+                            of_strangers = this.shares.strangers,
+                            of_one_address = this.shares.of_one,
                             "too many connections: hung up on one"
                         );
                     }
@@ -203,6 +206,7 @@ impl Stream for Incoming {
 struct TlsSource {
     listener: TcpListener,
     tls: ServerTls,
+    shares: Shares,
     handshakes: JoinSet<(IpAddr, Option<Connection>)>,
     of_one: BTreeMap<IpAddr, usize>,
 }
@@ -226,12 +230,12 @@ impl TlsSource {
                 }
                 Poll::Ready(None) | Poll::Pending => {}
             }
-            if self.handshakes.len() >= MAX_HANDSHAKES {
+            if self.handshakes.len() >= self.shares.handshakes {
                 return Poll::Pending;
             }
             let (stream, from) = ready!(self.listener.poll_accept(cx))?;
             let of_one = self.of_one.entry(from.ip()).or_default();
-            if *of_one >= MAX_HANDSHAKES_OF_ONE {
+            if *of_one >= self.shares.handshakes_of_one {
                 tracing::debug!(%from, "too many handshakes of one address");
                 continue;
             }

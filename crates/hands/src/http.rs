@@ -1,4 +1,8 @@
 //! The read-only HTTP listener of a hub or a worker: `/metrics` and `/healthz`.
+//!
+//! Whoever reaches it is a stranger, so that little is given: few connections, few of one address, and little time.
+
+mod serve;
 
 use std::net::SocketAddr;
 #[cfg(target_os = "linux")]
@@ -78,9 +82,7 @@ impl Http {
             .route("/healthz", get(health))
             .with_state(source)
             .layer(middleware::from_fn_with_state(hosts, check_host));
-        if let Err(error) = axum::serve(self.listener, routes).await {
-            tracing::error!(%error, address = %self.address, "the HTTP listener has ended");
-        }
+        serve::serve(self.listener, routes).await;
     }
 }
 

@@ -32,10 +32,24 @@ impl Drop for Leaving {
     }
 }
 
-/// Runs a program that stays.
+/// Runs a program that stays. Its bounds for others follow the descriptors that it may open, so that it takes all it can.
 pub(crate) fn for_a_server<T>(future: impl Future<Output = T>) -> Result<T, Problem> {
+    raise_descriptors();
     let runtime = made(Builder::new_multi_thread().enable_all().build())?;
     Ok(runtime.block_on(future))
+}
+
+/// Raises the soft limit of descriptors to the hard one. Actions get a limit of their own.
+fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open descriptors can't be raised");
+    }
 }
 
 fn made(runtime: io::Result<Runtime>) -> Result<Runtime, Problem> {

@@ -2,28 +2,47 @@
 
 use std::net::SocketAddr;
 
-use crate::bounds::{MAX_CONNECTIONS, MAX_CONNECTIONS_OF_ONE, OPENING, Places};
+use crate::bounds::{MAX_CONNECTIONS, MAX_CONNECTIONS_OF_ONE, OPENING, Places, Shares};
 use crate::{Address, Listener, Peer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_stream::StreamExt as _;
 
 #[test]
 fn nobody_takes_all_places_and_each_is_free_again() {
-    let places = Places::default();
+    let shares = Shares::of(1 << 20);
+    let places = Places::new(shares);
     let peer = |n: u8, port| Peer::Tcp(SocketAddr::from(([10, 0, 0, n], port)));
     let mut taken: Vec<_> = (0..MAX_CONNECTIONS_OF_ONE)
-        .map(|n| places.take(peer(1, u16::try_from(n).expect("a port"))).expect("a place"))
+        .map(|n| places.take(peer(1, u16::try_from(n).expect("a port")), false).expect("a place"))
         .collect();
-    assert!(places.take(peer(1, 9)).is_none(), "one address takes more than its share");
+    assert!(places.take(peer(1, 9), false).is_none(), "one address takes more than its share");
     let mut others = Vec::new();
     for n in (2..=200).cycle() {
-        let Some(place) = places.take(peer(n, 1)) else { break };
+        let Some(place) = places.take(peer(n, 1), false) else { break };
+        others.push(place);
+    }
+    assert_eq!(taken.len() + others.len(), MAX_CONNECTIONS / 4 * 3);
+    // A quarter is for those who are known, and for this user.
+    others.extend(places.take(Peer::Pipe, false));
+    for n in (2..=200).cycle() {
+        let Some(place) = places.take(peer(n, 1), true) else { break };
         others.push(place);
     }
     assert_eq!(taken.len() + others.len(), MAX_CONNECTIONS);
-    assert!(places.take(Peer::Pipe).is_none(), "more than there are");
+    assert!(places.take(Peer::Pipe, true).is_none(), "more than there are");
     taken.pop();
-    assert!(places.take(peer(1, 9)).is_some());
+    assert!(places.take(peer(1, 9), true).is_some());
+}
+
+#[test]
+fn listeners_leave_descriptors_for_files() {
+    for descriptors in [64, 256, 1024, 4096, 1 << 20, usize::MAX] {
+        let shares = Shares::of(descriptors);
+        assert!(2 * (shares.all + shares.handshakes) <= descriptors / 4 * 3, "{shares:?}");
+        assert!(shares.of_one < shares.strangers && shares.strangers < shares.all, "{shares:?}");
+        assert!(shares.handshakes_of_one > 0 && shares.of_one > 0, "{shares:?}");
+    }
+    assert_eq!(Shares::of(1 << 20).of_one, MAX_CONNECTIONS_OF_ONE);
 }
 
 #[tokio::test(start_paused = true)]
