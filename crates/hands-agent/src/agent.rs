@@ -97,7 +97,7 @@ pub async fn serve(config: AgentConfig, readiness: Readiness) -> Result<(), Agen
 /// Takes the life lock. None when another agent serves already.
 async fn lock(config: &AgentConfig) -> Result<Option<File>, AgentError> {
     for dir in [&config.state_dir, &config.cache_dir] {
-        make_dir(dir)?;
+        hands_link::private_place(dir).map_err(AgentError::Private)?;
     }
     for file in [&config.life_lock, &config.socket, &config.snapshot_socket] {
         make_dir(file.parent().unwrap_or(Path::new("/")))?;

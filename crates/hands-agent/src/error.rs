@@ -18,6 +18,9 @@ pub enum AgentError {
         /// Why not.
         source: io::Error,
     },
+    /// A directory of ours that is not this user's alone and can't be made so.
+    #[error("the agent's state can't be kept: {0}")]
+    Private(hands_link::PrivateError),
     /// Another agent has been leaving for too long.
     #[error("another agent holds {} and does not leave: `hands agent stop --force` ends it", .0.display())]
     Busy(PathBuf),
@@ -60,6 +63,7 @@ impl AgentError {
     pub const fn class(&self) -> ErrorClass {
         match self {
             Self::Place { .. } | Self::Busy(_) => ErrorClass::Environment,
+            Self::Private(error) => error.class(),
             Self::Store { class, .. }
             | Self::Hub { class, .. }
             | Self::Worker { class, .. }

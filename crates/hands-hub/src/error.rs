@@ -19,6 +19,9 @@ pub enum HubError {
         #[source]
         source: io::Error,
     },
+    /// The state directory is not this user's alone and can't be made so.
+    #[error("the hub's state can't be kept there")]
+    Private(#[source] hands_link::PrivateError),
     /// The database refuses.
     #[error("can't {what} the hub's database {}", path.display())]
     Database {
@@ -82,6 +85,7 @@ impl HubError {
     /// Whose error it is.
     pub fn class(&self) -> ErrorClass {
         match self {
+            Self::Private(error) => error.class(),
             Self::Io { .. }
             | Self::Database { .. }
             | Self::AuthorityDamaged { .. }

@@ -3,7 +3,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,7 +92,7 @@ impl Hub {
             let path = dir.clone();
             move |source| HubError::Io { what, path, source }
         };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("make"))?;
+        hands_link::private_directory(dir).map_err(HubError::Private)?;
         let bounds = Bounds {
             age: config.history_age,
             bytes: config.history_bytes,

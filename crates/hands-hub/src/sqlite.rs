@@ -1,5 +1,7 @@
 //! Opening a database of the hub's state.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +22,9 @@ pub(crate) struct Format<'a> {
 /// Opens a database for its one writer, and makes it where it is new. One that a later version wrote is refused.
 pub(crate) fn open(path: &Path, format: &Format<'_>) -> Result<Connection, HubError> {
     let fail = |what| move |source| HubError::Database { what, path: path.to_owned(), source };
+    // What stands beside it (-wal, -shm) gets its mode.
+    let made = File::options().append(true).create(true).mode(0o600).open(path);
+    made.map_err(|source| HubError::Io { what: "make", path: path.to_owned(), source })?;
     let mut connection = Connection::open(path).map_err(fail("open"))?;
     connection.busy_timeout(Duration::from_secs(5)).map_err(fail("open"))?;
     connection

@@ -135,6 +135,9 @@ pub enum IdentityError {
         #[source]
         source: io::Error,
     },
+    /// Its directory is not this user's alone and can't be made so.
+    #[error(transparent)]
+    Private(crate::PrivateError),
     /// A file of it has no meaning.
     #[error("{} is damaged ({what}): join the cluster again", path.display())]
     Broken {
@@ -187,6 +190,7 @@ impl IdentityError {
             Self::Strange { .. } => ErrorClass::Infra { retry: false },
             Self::Unanswered { .. } => ErrorClass::Infra { retry: true },
             Self::Link(error) => error.class(),
+            Self::Private(error) => error.class(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A node's membership on disk: one directory, 0700, that says where the hub is, how it is recognized and who we are.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -242,11 +242,7 @@ fn unix_seconds() -> i64 {
 }
 
 fn make_dir(dir: &Path) -> Result<(), IdentityError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| IdentityError::Io {
-        what: "make",
-        path: dir.to_owned(),
-        source,
-    })
+    crate::private_place(dir).map_err(IdentityError::Private)
 }
 
 fn read(dir: &Path, file: &str) -> Result<String, IdentityError> {

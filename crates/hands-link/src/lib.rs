@@ -23,6 +23,7 @@ mod listen;
 mod member;
 mod peer;
 pub mod pem;
+mod private;
 mod socket_file;
 mod tls;
 pub mod trust;
@@ -39,6 +40,7 @@ pub use identity::{Identity, write as write_private};
 pub use join::{JoinString, ParseJoinError, TokenId, TokenSecret};
 pub use listen::{Incoming, Listener, server};
 pub use member::{keep_fresh, renew_if_due};
+pub use private::{PrivateError, private_directory, private_place};
 pub use tls::{PeerCertificate, ServerTls, TlsError, TlsKeys, TlsPeer};
 pub use trust::Pin;
 

@@ -1,5 +1,7 @@
 //! The index database: its schema, its versions, and connections to it.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -36,6 +38,9 @@ pub(crate) fn open(
     durability: Durability,
     migrations: &[&str],
 ) -> Result<Connection, StoreError> {
+    // What stands beside it (-wal, -shm) gets its mode.
+    let made = File::options().append(true).create(true).mode(0o600).open(path);
+    made.map_err(StoreError::io("make", path))?;
     let mut connection = Connection::open(path).map_err(StoreError::database("open a file"))?;
     let setup = |connection: &Connection| {
         connection.pragma_update(None, "journal_mode", "WAL")?;

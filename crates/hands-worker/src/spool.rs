@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -92,7 +93,9 @@ fn unnamed(directory: &Path) -> io::Result<File> {
             let mut name = [0; 8];
             rustix::rand::getrandom(&mut name, rustix::rand::GetRandomFlags::empty())?;
             let path = directory.join(format!("spool-{:016x}", u64::from_ne_bytes(name)));
-            let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+            let mut options = File::options();
+            options.read(true).write(true).create_new(true).mode(0o600);
+            let file = options.open(&path)?;
             std::fs::remove_file(&path)?;
             Ok(file)
         }

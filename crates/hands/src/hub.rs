@@ -30,6 +30,7 @@ pub(crate) fn run(args: HubArgs, environment: &Environment) -> Result<u8, Proble
     }
     let wanted = addresses::places(&args, &places)?;
     let state = args.state.clone().unwrap_or_else(|| places.hub_state());
+    hands_link::private_directory(&state)?;
     let mut store = StoreConfig::new(state.join("store"));
     store.quota = args.quota.map(|q| q.bytes).or(settings.store_quota);
     if settings.durable_against_power {

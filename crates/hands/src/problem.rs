@@ -109,6 +109,7 @@ from_classed!(
     hands_hub::HubError,
     hands_link::IdentityError,
     hands_link::LinkError,
+    hands_link::PrivateError,
     hands_store::StoreError
 );
 #[cfg(target_os = "linux")]

@@ -35,6 +35,7 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
     let state = std::path::absolute(&state).map_err(|error| {
         Problem::new(ErrorClass::Environment, format!("can't use {}: {error}", state.display()))
     })?;
+    hands_link::private_directory(&state)?;
     let mut store = StoreConfig::new(state.join("store"));
     store.quota = settings.store_quota;
     runtime::for_a_server(async move {
@@ -189,13 +190,6 @@ fn id(state: &Path) -> Result<WorkerId, Problem> {
         return Ok(id);
     }
     let fresh = WorkerId(hands_client::new_invocation_id()?.0);
-    fs::create_dir_all(state).and_then(|()| fs::write(&path, fresh.to_string())).map_err(
-        |error| {
-            Problem::new(
-                ErrorClass::Environment,
-                format!("can't write {}: {error}", path.display()),
-            )
-        },
-    )?;
+    hands_link::write_private(state, "worker-id", &fresh.to_string())?;
     Ok(fresh)
 }

@@ -48,6 +48,7 @@ mod scheduling;
 mod server;
 mod signals;
 mod small_disk;
+mod strangers;
 mod surroundings;
 mod terminal;
 #[cfg(target_os = "linux")]

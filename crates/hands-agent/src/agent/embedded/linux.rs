@@ -92,6 +92,8 @@ fn worker_id(config: &AgentConfig) -> Result<WorkerId, AgentError> {
     let fresh = hands_client::new_invocation_id()
         .map_err(|e| place("make an id for", std::io::Error::other(e)))?;
     let id = WorkerId(fresh.0);
-    std::fs::write(&path, id.to_string()).map_err(|e| place("write", e))?;
+    let file = "worker-id";
+    hands_link::write_private(&config.state_dir, file, &id.to_string())
+        .map_err(|e| place("write", std::io::Error::other(e)))?;
     Ok(id)
 }
