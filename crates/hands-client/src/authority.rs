@@ -3,7 +3,7 @@
 use hands_proto::v1::authority_client::AuthorityClient;
 use hands_proto::v1::{
     CreateTokenReply, CreateTokenRequest, ListMembersRequest, ListTokensRequest, Member,
-    RemoveMemberRequest, RevokeTokenReply, RevokeTokenRequest, Token,
+    RemoveMemberReply, RemoveMemberRequest, RevokeTokenReply, RevokeTokenRequest, Token,
 };
 use hands_reapi::Channel;
 
@@ -25,8 +25,17 @@ impl Cluster {
 
     /// All tokens, newest first.
     pub async fn tokens(&self) -> Result<Vec<Token>, ClientError> {
-        let answer = self.authority().list_tokens(self.request(ListTokensRequest {})).await;
-        Ok(self.answer("the list of tokens", answer)?.tokens)
+        let mut tokens = Vec::new();
+        let mut page = ListTokensRequest::default();
+        loop {
+            let answer = self.authority().list_tokens(self.request(page.clone())).await;
+            let reply = self.answer("the list of tokens", answer)?;
+            tokens.extend(reply.tokens);
+            if reply.next_page_token.is_empty() || reply.next_page_token == page.page_token {
+                return Ok(tokens);
+            }
+            page.page_token = reply.next_page_token;
+        }
     }
 
     /// Ends a token, by its id or a prefix of it; with `members` also the membership of all who came by it.
@@ -42,14 +51,27 @@ impl Cluster {
 
     /// All members, also those that were removed lately.
     pub async fn members(&self) -> Result<Vec<Member>, ClientError> {
-        let answer = self.authority().list_members(self.request(ListMembersRequest {})).await;
-        Ok(self.answer("the list of members", answer)?.members)
+        let mut members = Vec::new();
+        let mut page = ListMembersRequest::default();
+        loop {
+            let answer = self.authority().list_members(self.request(page.clone())).await;
+            let reply = self.answer("the list of members", answer)?;
+            members.extend(reply.members);
+            if reply.next_page_token.is_empty() || reply.next_page_token == page.page_token {
+                return Ok(members);
+            }
+            page.page_token = reply.next_page_token;
+        }
     }
 
-    /// Ends memberships, by name or id.
-    pub async fn remove_member(&self, member: &str) -> Result<Vec<Member>, ClientError> {
-        let request = RemoveMemberRequest { member: member.to_owned() };
+    /// Ends memberships, by name or id; with `all` every one that fits, and else it must be one.
+    pub async fn remove_member(
+        &self,
+        member: &str,
+        all: bool,
+    ) -> Result<RemoveMemberReply, ClientError> {
+        let request = RemoveMemberRequest { member: member.to_owned(), all };
         let answer = self.authority().remove_member(self.request(request)).await;
-        Ok(self.answer("the removal of a member", answer)?.removed)
+        self.answer("the removal of a member", answer)
     }
 }

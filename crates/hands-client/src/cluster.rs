@@ -64,6 +64,9 @@ pub enum ClusterKind {
     Engine,
 }
 
+/// Rows of a list of actions whose asker names no number, as hubs have it.
+const USUAL_LIST: usize = 100;
+
 impl Cluster {
     /// Connects and agrees on versions: one round trip. Starts the agent where that is the target and it does not run;
     /// waits for a hub that can't be reached as long as the target allows, and then says once to `waiting` what for.
@@ -296,7 +299,21 @@ impl Cluster {
     /// Actions, newest first.
     pub async fn list(&self, request: ListRequest) -> Result<Vec<JobInfo>, ClientError> {
         let mut client = JobsClient::new(self.channel());
-        Ok(self.answer("the list of actions", client.list(self.request(request)).await)?.jobs)
+        let wanted = if request.limit == 0 { USUAL_LIST } else { request.limit as usize };
+        let mut jobs = Vec::new();
+        let mut page = request;
+        loop {
+            page.limit = u32::try_from(wanted - jobs.len()).unwrap_or(u32::MAX);
+            let answer = client.list(self.request(page.clone())).await;
+            let reply = self.answer("the list of actions", answer)?;
+            jobs.extend(reply.jobs);
+            let is_last =
+                reply.next_page_token.is_empty() || reply.next_page_token == page.page_token;
+            if is_last || jobs.len() >= wanted {
+                return Ok(jobs);
+            }
+            page.page_token = reply.next_page_token;
+        }
     }
 
     /// One action, by its id or a unique prefix of it.
@@ -335,12 +352,17 @@ impl Cluster {
     /// The workers that are connected.
     pub async fn workers(&self) -> Result<Vec<WorkerInfo>, ClientError> {
         let mut client = JobsClient::new(self.channel());
-        Ok(self
-            .answer(
-                "the list of workers",
-                client.list_workers(self.request(ListWorkersRequest {})).await,
-            )?
-            .workers)
+        let mut workers = Vec::new();
+        let mut page = ListWorkersRequest::default();
+        loop {
+            let answer = client.list_workers(self.request(page.clone())).await;
+            let reply = self.answer("the list of workers", answer)?;
+            workers.extend(reply.workers);
+            if reply.next_page_token.is_empty() || reply.next_page_token == page.page_token {
+                return Ok(workers);
+            }
+            page.page_token = reply.next_page_token;
+        }
     }
 
     /// What goes on, in at most `rows` rows of each list. Cheap for the hub: to be asked each second.

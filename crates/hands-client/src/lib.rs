@@ -16,7 +16,6 @@ mod blob;
 mod build_id;
 mod cluster;
 mod error;
-mod escape;
 mod fetch;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -37,8 +36,8 @@ pub use attach::{Attachment, AttachmentInput};
 pub use build_id::{PROTOCOL, build_id, protocol};
 pub use cluster::{Cluster, ClusterKind};
 pub use error::ClientError;
-pub use escape::printable;
 pub use fetch::{Fetched, WrittenOutput};
+pub use hands_types::text::printable;
 pub use ids::{new_invocation_id, random_u128};
 pub use job::{Event, Job, JobStream};
 pub use metadata::{Invocation, TOOL};

@@ -8,10 +8,9 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use hands_tree::{BuiltDirectory, Directory};
+use hands_tree::{BadPattern, BuiltDirectory, Directory, Pattern};
 use hands_types::{Digest, DigestFunction, ErrorClass, RelPath};
 
-use crate::glob::{BadPattern, Pattern};
 use open::{Found, Node};
 
 /// What a command declares as its outputs.

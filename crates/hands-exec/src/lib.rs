@@ -13,7 +13,6 @@ mod command;
 mod error;
 mod executor;
 mod expose;
-mod glob;
 mod outcome;
 mod pool;
 mod request;
@@ -30,13 +29,13 @@ pub use crate::command::INSIDE_VARIABLE;
 pub use crate::error::ExecError;
 pub use crate::executor::{ExecConfig, Executor};
 pub use crate::expose::{Exposure, toolchains};
-pub use crate::glob::{BadPattern, Pattern};
 pub use crate::outcome::{ActionTree, End, Ran, Timings, Usage};
 pub use crate::request::{Command, ExecIo, ExecRequest, InputEvent, Piece, Stream, Terminal};
 pub use hands_sandbox::{
     ExposedPath, InputRoot, Isolation, LauncherConfig, Layer, Limits, Network, Privilege,
     ROOT_INSIDE, Scratch, default_host_paths, probe,
 };
+pub use hands_tree::{BadPattern, Pattern};
 
 #[cfg(test)]
 mod tests;

@@ -9,8 +9,8 @@ use hands_types::RelPath;
 use crate::collect::{Declared, DeclaredKind, OutputSpec};
 use crate::command;
 use crate::expose::toolchains;
-use crate::glob::Pattern;
 use crate::request::{Command, Terminal};
+use hands_tree::Pattern;
 
 fn texts(list: &[std::ffi::CString]) -> Vec<String> {
     list.iter().map(|s| s.to_string_lossy().into_owned()).collect()

@@ -2,6 +2,7 @@
 
 mod count;
 mod layer;
+mod shorten;
 mod table;
 
 use std::sync::Arc;

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use hands_proto::reapi;
 use hands_sched::Tree;
 use hands_store::Store;
-use hands_types::limits::MAX_PROTO_BLOB;
-use hands_types::{Digest, RelPath};
+use hands_types::limits::{MAX_PATTERNS, MAX_PROTO_BLOB};
+use hands_types::{Digest, RelPath, is_output_pattern};
 use prost::Message;
 use tonic::Status;
 
@@ -136,7 +136,7 @@ pub(crate) fn needs_walk(trees: &Trees, action: &reapi::Action, digest: &Digest)
 
 /// What REAPI wants to hear about missing blobs: all of them at once.
 pub(crate) fn missing_blobs(missing: &[Digest]) -> Status {
-    hands_reapi::missing_blobs(tonic::Code::FailedPrecondition, missing)
+    hands_reapi::all_missing_blobs(tonic::Code::FailedPrecondition, missing)
 }
 
 fn read_message(store: &Store, digest: &Digest, what: &str) -> Result<Option<Bytes>, Status> {
@@ -189,6 +189,15 @@ fn check_command(command: &reapi::Command) -> Result<(), Status> {
     }
     if let Err(error) = RelPath::normalized(&command.working_directory) {
         return bad(format!("working directory: {error}"));
+    }
+    if command
+        .output_paths
+        .iter()
+        .filter(|path| is_output_pattern(path))
+        .nth(MAX_PATTERNS)
+        .is_some()
+    {
+        return bad(format!("the command declares more than {MAX_PATTERNS} patterns as outputs"));
     }
     let outputs =
         command.output_paths.iter().chain(&command.output_files).chain(&command.output_directories);

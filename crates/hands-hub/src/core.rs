@@ -3,7 +3,7 @@
 //! `select → Event → handle → flush`: a handler never waits. What it wants to say after something is durable it adds to
 //! the commit that is handed to the database's thread when the event has been handled. It ends by [`Event::Close`].
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +70,8 @@ pub(crate) enum Event {
     Heard { session: SessionId, heard: Heard },
     /// The look at a result has ended.
     Checked { session: SessionId, id: OperationId, attempt: Attempt, checked: Box<Checked> },
+    /// A result has entries: what does its Command declare? None where that is not in memory.
+    Command { id: OperationId, reply: oneshot::Sender<Option<bytes::Bytes>> },
     /// An output stream can't be taken; the action fails with this.
     StreamFailed { id: OperationId, attempt: Attempt, status: tonic::Status },
     /// A worker is to be drained. The reply is how many fit the name.
@@ -152,7 +154,8 @@ pub(crate) struct Core {
     ledger: Arc<Ledger>,
     sched: Scheduler,
     started: Instant,
-    operations: HashMap<OperationId, Operation>,
+    /// By id, which is by age: lists begin with the newest.
+    operations: BTreeMap<OperationId, Operation>,
     /// Operations that an equal Execute joins.
     keys: HashMap<Key, OperationId>,
     /// Operations that have ended a moment ago.
@@ -232,7 +235,7 @@ impl Core {
             history: parts.history,
             ledger: parts.ledger,
             started: Instant::now(),
-            operations: HashMap::new(),
+            operations: BTreeMap::new(),
             keys: HashMap::new(),
             recent: HashMap::new(),
             recent_keys: HashMap::new(),
@@ -282,6 +285,12 @@ impl Core {
             Event::Heard { session, heard } => self.heard(session, heard),
             Event::Checked { session, id, attempt, checked } => {
                 self.checked(session, id, attempt, *checked);
+            }
+            Event::Command { id, reply } => {
+                let operation = self.operations.get(&id);
+                let command = operation.and_then(|it| Some(it.messages.as_ref()?.1.clone()));
+                // Who asked may have lost interest.
+                let _gone = reply.send(command);
             }
             Event::StreamFailed { id, attempt, status } => self.stream_failed(id, attempt, &status),
             Event::Drain { worker, reply } => self.drain(&worker, reply),

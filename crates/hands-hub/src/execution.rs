@@ -1,5 +1,6 @@
 //! REAPI's Execution service.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,10 +8,12 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use hands_link::{ConnectionId, ConnectionInfo, StreamEnd};
-use hands_proto::longrunning::Operation;
+use hands_proto::longrunning::{Operation, operation};
 use hands_proto::reapi::execution_server::Execution;
-use hands_proto::{EXECUTE_OPTIONS, REQUEST_METADATA, function_from_proto, reapi, v1};
+use hands_proto::{EXECUTE_OPTIONS, REQUEST_METADATA, function_from_proto, pack, reapi, v1};
 use hands_reapi::Invocation;
+use hands_types::limits::MAX_NAME;
+use hands_types::text::{check_name, cut};
 use hands_types::{Digest, OperationId};
 use prost::Message;
 use tokio::sync::oneshot;
@@ -30,6 +33,8 @@ pub(crate) struct ExecutionService(pub(crate) Arc<Shared>);
 /// A stream of one operation's states.
 pub(crate) type OperationStream = Pin<Box<dyn Stream<Item = Result<Operation, Status>> + Send>>;
 
+/// Bytes of a status's details that go into a header.
+const DETAILS: usize = 4 << 10;
 /// Longest title that is kept, characters.
 const TITLE: usize = 200;
 /// Priorities that the capabilities announce.
@@ -45,6 +50,8 @@ impl Execution for ExecutionService {
         request: Request<reapi::ExecuteRequest>,
     ) -> Result<Response<OperationStream>, Status> {
         let caller = Caller::read(&request)?;
+        check_name(&request.get_ref().instance_name)
+            .map_err(|e| Status::invalid_argument(format!("the instance name can't be: {e}")))?;
         let asker = Asker::of(&request, Some(&caller.metadata));
         let invocation = Invocation::named(&caller.metadata.tool_invocation_id);
         let request = request.into_inner();
@@ -66,9 +73,17 @@ impl Execution for ExecutionService {
             crate::task::blocking(move || {
                 action::load(&hub.store, &hub.trees, hub.max_timeout, &digest, read)
             })
-            .await??
+            .await?
         } else {
-            action::load(&hub.store, &hub.trees, hub.max_timeout, &digest, read)?
+            action::load(&hub.store, &hub.trees, hub.max_timeout, &digest, read)
+        };
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            // All that is missing is named, for which a header has no room.
+            Err(status) if status.details().len() > DETAILS => {
+                return Ok(Response::new(failed(digest, &status)));
+            }
+            Err(status) => return Err(status),
         };
         self.submit(&request, digest, caller, loaded, asker, inline).await
     }
@@ -197,11 +212,48 @@ struct Caller {
 
 impl Caller {
     fn read<T>(request: &Request<T>) -> Result<Self, Status> {
-        Ok(Self {
-            metadata: header(request, REQUEST_METADATA)?.unwrap_or_default(),
-            options: header(request, EXECUTE_OPTIONS)?,
-        })
+        let mut metadata: reapi::RequestMetadata =
+            header(request, REQUEST_METADATA)?.unwrap_or_default();
+        // It is kept with the operation, and shown in lists.
+        let texts = [
+            &mut metadata.action_id,
+            &mut metadata.tool_invocation_id,
+            &mut metadata.correlated_invocations_id,
+            &mut metadata.action_mnemonic,
+            &mut metadata.target_id,
+            &mut metadata.configuration_id,
+        ];
+        let of_tool = metadata.tool_details.iter_mut();
+        let of_tool = of_tool.flat_map(|tool| [&mut tool.tool_name, &mut tool.tool_version]);
+        for text in texts.into_iter().chain(of_tool) {
+            if let Cow::Owned(short) = cut(text, MAX_NAME) {
+                *text = short;
+            }
+        }
+        Ok(Self { metadata, options: header(request, EXECUTE_OPTIONS)? })
     }
+}
+
+/// An operation that ends as it begins, by a failure that is told inside of it.
+fn failed(digest: Digest, status: &Status) -> OperationStream {
+    let metadata = reapi::ExecuteOperationMetadata {
+        stage: reapi::execution_stage::Value::Completed.into(),
+        action_digest: Some(digest.into()),
+        digest_function: reapi::digest_function::Value::from(digest.function).into(),
+        ..Default::default()
+    };
+    let response = reapi::ExecuteResponse {
+        status: Some(crate::status::to_rpc(status)),
+        ..Default::default()
+    };
+    let operation = Operation {
+        name: format!("operations/{}", crate::id::operation()),
+        metadata: Some(pack(&metadata)),
+        done: true,
+        result: Some(operation::Result::Response(pack(&response))),
+        ..Default::default()
+    };
+    Box::pin(tokio_stream::once(Ok(operation)))
 }
 
 fn header<T, M: Message + Default>(
@@ -230,7 +282,7 @@ fn digest_of(request: &reapi::ExecuteRequest) -> Result<Digest, Status> {
 /// Reads an operation's name as we give it, or a bare id.
 pub(crate) fn operation_id(name: &str) -> Result<OperationId, Status> {
     let id = name.rsplit_once("operations/").map_or(name, |(_, id)| id);
-    id.parse().map_err(|_| Status::not_found(format!("no operation {name:?}")))
+    id.parse().map_err(|_| Status::not_found(format!("no operation {:?}", cut(name, MAX_NAME))))
 }
 
 fn record_of(

@@ -1,5 +1,6 @@
 //! `hands.v1.Jobs`: what people ask about actions and workers, and the way into a running action.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,13 +8,19 @@ use hands_proto::v1::jobs_server::Jobs;
 use hands_proto::{unpack, v1};
 use hands_sched::Needs;
 use hands_types::id::ID_LENGTH;
+use hands_types::limits::{MAX_NAME, MAX_SAID};
+use hands_types::text::cut;
 use hands_types::{OperationId, Platform};
+use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::HubError;
 use crate::core::{Event, InputRoute, unix_millis};
 use crate::db::{Done, Record};
+use crate::operations::Filter;
+use crate::pages::{PAGE_BYTES, Page};
 use crate::shared::Shared;
 use crate::time::timestamp;
 
@@ -26,6 +33,8 @@ const LIST: usize = 100;
 const LIST_MAX: usize = 10_000;
 /// Rows of each list of an overview where its request names no number.
 const OVERVIEW: usize = 50;
+/// Bytes of results that one page of a list reads to say how their actions ended.
+const READ_MAX: usize = 64 << 20;
 /// Shortest prefix of an id that is looked up.
 const PREFIX: usize = 4;
 /// Ids that are named when a prefix fits several.
@@ -52,7 +61,7 @@ impl Jobs for JobsService {
             openings.mark_unchanged();
             let needs = needs.clone();
             let facts = hub
-                .ask(move |core| (core.workers().len(), core.host_roots(&needs), core.counts()))
+                .ask(move |core| (core.n_workers(), core.host_roots(&needs), core.counts()))
                 .await?;
             // An error says that the hub ends, and then the next question does.
             let comes = timeout_at(until, openings.changed());
@@ -71,22 +80,32 @@ impl Jobs for JobsService {
             0 => LIST,
             n => usize::try_from(n).unwrap_or(LIST_MAX).min(LIST_MAX),
         };
-        let invocation = request.invocation.clone();
-        let mut jobs = self.0.ask(move |core| core.jobs(&invocation)).await?;
-        if !request.active_only {
+        // A page's token is the last id that was given; newest first.
+        let before = match request.page_token.as_str() {
+            "" => u128::MAX,
+            token => {
+                let id = token.parse::<OperationId>();
+                id.map_err(|_| Status::invalid_argument("page_token is not ours"))?.0
+            }
+        };
+        let invocation = Some(request.invocation).filter(|invocation| !invocation.is_empty());
+        let wanted = Filter { invocation, ..Filter::default() };
+        let filter = wanted.clone();
+        // One more than a page, so that what follows is known to.
+        let active = self.0.ask(move |core| core.jobs(limit + 1, before, &wanted)).await?;
+        let page = if request.active_only {
+            Page::of(active, limit, PAGE_BYTES)
+        } else {
             let hub = Arc::clone(&self.0);
-            let ended = crate::task::blocking(move || hub.db.finished(&request.invocation, limit))
+            crate::task::blocking(move || with_ended(&hub, active, before, &filter, limit))
                 .await?
-                .map_err(|e| crate::shared::table_status(&e))?;
-            // One that ended between the two questions stands in both.
-            let known: std::collections::BTreeSet<String> =
-                ended.iter().map(|stored| stored.record.id.to_string()).collect();
-            jobs.retain(|job| !known.contains(&job.id));
-            jobs.extend(ended.iter().map(|stored| job_of(&stored.record, stored.done.as_ref())));
-            jobs.sort_by(|a, b| b.id.cmp(&a.id));
-        }
-        jobs.truncate(limit);
-        Ok(Response::new(v1::ListReply { jobs }))
+                .map_err(|e| crate::shared::table_status(&e))?
+        };
+        let next_page_token = match page.rows.last() {
+            Some(last) if page.is_cut => last.id.clone(),
+            _ => String::new(),
+        };
+        Ok(Response::new(v1::ListReply { jobs: page.rows, next_page_token }))
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Job>, Status> {
@@ -102,10 +121,15 @@ impl Jobs for JobsService {
 
     async fn list_workers(
         &self,
-        _: Request<v1::ListWorkersRequest>,
+        request: Request<v1::ListWorkersRequest>,
     ) -> Result<Response<v1::ListWorkersReply>, Status> {
-        let workers = self.0.ask(|core| core.workers()).await?;
-        Ok(Response::new(v1::ListWorkersReply { workers }))
+        let token = request.into_inner().page_token;
+        let page = self.0.ask(move |core| core.workers(&token, PAGE_BYTES)).await?;
+        let next_page_token = match page.rows.last() {
+            Some(last) if page.is_cut => worker_token(&last.name, &last.worker_id),
+            _ => String::new(),
+        };
+        Ok(Response::new(v1::ListWorkersReply { workers: page.rows, next_page_token }))
     }
 
     async fn overview(
@@ -118,19 +142,22 @@ impl Jobs for JobsService {
             n => usize::try_from(n).unwrap_or(LIST_MAX).min(LIST_MAX),
         };
         let asked = hub.ask(move |core| {
-            let workers = core.workers();
-            let facts = (workers.len(), core.host_roots(&Needs::default()), core.counts());
-            (workers, facts, core.overview(rows))
+            let workers = core.workers("", PAGE_BYTES / 2);
+            let facts = (core.n_workers(), core.host_roots(&Needs::default()), core.counts());
+            (workers, core.slots(), facts, core.overview(rows))
         });
-        let (workers, facts, overview) = asked.await?;
+        let (workers, (slots, busy), facts, overview) = asked.await?;
+        let part = PAGE_BYTES / 8;
         Ok(Response::new(v1::OverviewReply {
             info: Some(info(hub, facts)),
-            workers,
-            invocations: overview.invocations,
-            running: overview.running,
-            queued: overview.queued,
-            failures: hub.ledger.failures(rows),
+            workers: workers.rows,
+            invocations: Page::of(overview.invocations, rows, part).rows,
+            running: Page::of(overview.running, rows, part).rows,
+            queued: Page::of(overview.queued, rows, part).rows,
+            failures: Page::of(hub.ledger.failures(rows), rows, part).rows,
             now: Some(timestamp(unix_millis())),
+            slots,
+            busy,
         }))
     }
 
@@ -179,6 +206,7 @@ impl Jobs for JobsService {
         let worker = request.into_inner().worker;
         let (reply, answer) = tokio::sync::oneshot::channel();
         self.0.core.send(Event::Drain { worker: worker.clone(), reply }).await;
+        let worker = cut(&worker, MAX_NAME);
         match answer.await.map_err(|_| crate::shared::ended())? {
             1 => Ok(Response::new(v1::DrainWorkerReply {})),
             0 => Err(Status::not_found(format!("no connected worker is called {worker:?}"))),
@@ -187,6 +215,41 @@ impl Jobs for JobsService {
             ))),
         }
     }
+}
+
+/// What has not ended and what has, newest first. Blocks.
+fn with_ended(
+    hub: &Shared,
+    active: Vec<v1::Job>,
+    before: u128,
+    filter: &Filter,
+    limit: usize,
+) -> Result<Page<v1::Job>, HubError> {
+    // Ids sort as their numbers do.
+    let mut active: BTreeMap<String, v1::Job> =
+        active.into_iter().map(|job| (job.id.clone(), job)).collect();
+    let mut page = Page::new(limit, PAGE_BYTES);
+    let mut bytes_read = 0;
+    hub.db.finished_before(before, filter, |stored| {
+        bytes_read += stored.done.as_ref().map_or(0, |done| done.response.encoded_len());
+        let job = job_of(&stored.record, stored.done.as_ref());
+        // What ended between the two questions is known to both.
+        active.remove(&job.id);
+        let newer = active.split_off(&job.id);
+        let taken = newer.into_values().rev().chain([job]).all(|job| page.take(job));
+        if taken && bytes_read > READ_MAX {
+            page.is_cut = true;
+        }
+        !page.is_cut
+    })?;
+    // What is left is older than all that was looked at.
+    let _all = active.into_values().rev().all(|job| page.take(job));
+    Ok(page)
+}
+
+/// The token of the page behind a worker.
+pub(crate) fn worker_token(name: &str, id: &str) -> String {
+    format!("{name}/{id}")
 }
 
 /// A hub in figures; `facts` are workers, their host roots, and actions queued, running and kept.
@@ -243,6 +306,12 @@ async fn pass_on(
 
 /// An id, or the one that a prefix fits.
 pub(crate) async fn find(hub: &Arc<Shared>, text: &str) -> Result<OperationId, Status> {
+    if text.len() > ID_LENGTH {
+        return Err(Status::invalid_argument(format!(
+            "{:?} is no id of an action: it is too long",
+            cut(text, ID_LENGTH)
+        )));
+    }
     let text = text.to_ascii_lowercase();
     if let Ok(id) = text.parse() {
         return Ok(id);
@@ -283,17 +352,18 @@ pub(crate) async fn find(hub: &Arc<Shared>, text: &str) -> Result<OperationId, S
 pub(crate) fn job_of(record: &Record, done: Option<&Done>) -> v1::Job {
     let metadata = &record.metadata;
     let tool = metadata.tool_details.clone().unwrap_or_default();
+    let name = |text: &str| cut(text, MAX_NAME).into_owned();
     let mut job = v1::Job {
         id: record.id.to_string(),
-        instance_name: record.instance.as_ref().to_owned(),
+        instance_name: name(&record.instance),
         action_digest: record.digest.to_string(),
-        title: record.title.clone(),
+        title: cut(&record.title, MAX_SAID).into_owned(),
         state: v1::JobState::Queued.into(),
         created: Some(timestamp(record.created)),
-        invocation: metadata.tool_invocation_id.clone(),
-        tool: tool.tool_name,
-        mnemonic: metadata.action_mnemonic.clone(),
-        target: metadata.target_id.clone(),
+        invocation: name(&metadata.tool_invocation_id),
+        tool: name(&tool.tool_name),
+        mnemonic: name(&metadata.action_mnemonic),
+        target: name(&metadata.target_id),
         detached: record.options.detach,
         cached: record.cached,
         priority: record.priority,
@@ -303,16 +373,21 @@ pub(crate) fn job_of(record: &Record, done: Option<&Done>) -> v1::Job {
     if let Some(done) = done {
         let result = done.response.result.as_ref();
         job.state = v1::JobState::Done.into();
-        job.worker = done.worker_name.as_ref().to_owned();
+        job.worker = name(&done.worker_name);
         job.attempt = done.attempt.0;
         job.started = done.started.map(timestamp);
         job.finished = Some(timestamp(done.finished));
         job.exit_code = result.map_or(0, |result| result.exit_code);
-        job.status.clone_from(&done.response.status);
+        job.status = done.response.status.as_ref().map(|status| hands_proto::rpc::Status {
+            code: status.code,
+            message: cut(&status.message, MAX_SAID).into_owned(),
+            // They are for whoever submitted it.
+            details: Vec::new(),
+        });
         let message = &done.response.message;
         // Who reads this is there already.
         let message = message.strip_suffix(&crate::core::see_more(record.id)).unwrap_or(message);
-        job.message = message.trim_end().to_owned();
+        job.message = cut(message.trim_end(), MAX_SAID).into_owned();
         job.usage =
             result.and_then(|result| result.execution_metadata.as_ref()).and_then(|metadata| {
                 metadata.auxiliary_metadata.iter().find_map(|any| unpack::<v1::Usage>(any).ok())

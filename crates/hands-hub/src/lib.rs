@@ -32,6 +32,7 @@ mod logs;
 mod metrics;
 mod operations;
 mod operators;
+mod pages;
 mod platform;
 mod shared;
 mod spool;

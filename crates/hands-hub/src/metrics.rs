@@ -92,12 +92,9 @@ impl Metrics {
 
 /// All figures of a hub, as text.
 pub(crate) async fn text(hub: &Shared) -> Result<String, Status> {
-    let (counts, workers) = hub.ask(|core| (core.counts(), core.workers())).await?;
-    let (queued, running, detached) = counts;
+    let asked = hub.ask(|core| (core.counts(), core.n_workers(), core.slots(), core.n_draining()));
+    let ((queued, running, detached), n_workers, (slots, busy), draining) = asked.await?;
     let store = hub.store.usage();
-    let slots: u64 = workers.iter().map(|w| u64::from(w.slots)).sum();
-    let busy: u64 = workers.iter().map(|w| u64::from(w.busy)).sum();
-    let draining = workers.iter().filter(|w| w.draining).count();
     let started = hub.started / 1000;
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let figures = [
@@ -105,7 +102,7 @@ pub(crate) async fn text(hub: &Shared) -> Result<String, Status> {
         ("hands_actions_queued", "gauge", "Actions in the queue.", queued.to_string()),
         ("hands_actions_running", "gauge", "Actions that a worker has.", running.to_string()),
         ("hands_actions_detached", "gauge", "Actions that nobody waits for.", detached.to_string()),
-        ("hands_workers", "gauge", "Workers that are connected.", workers.len().to_string()),
+        ("hands_workers", "gauge", "Workers that are connected.", n_workers.to_string()),
         ("hands_workers_draining", "gauge", "Workers that take nothing new.", draining.to_string()),
         ("hands_slots", "gauge", "Slots of connected workers.", slots.to_string()),
         ("hands_slots_busy", "gauge", "Slots with an action.", busy.to_string()),

@@ -1,5 +1,6 @@
 //! google.longrunning.Operations over the same operations.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::core::{Claim, Event};
 use crate::db::{Commit, Write};
 use crate::execution::{Found, Waiter, operation_id, ticket};
 use crate::follow::{Inline, ended_operation, operation_of};
+use crate::pages::{PAGE_BYTES, Page};
 use crate::shared::{Shared, table_status};
 
 mod filter;
@@ -54,39 +56,46 @@ impl Operations for OperationsService {
             }
         };
         let wanted = filter.clone();
-        let active = self
-            .0
-            .ask(move |core| {
-                core.states(size, before, &wanted)
-                    .into_iter()
-                    .map(|(record, state)| (record.id, operation_of(&record, &state)))
-                    .collect::<Vec<_>>()
-            })
-            .await?;
-        let hub = Arc::clone(&self.0);
-        let done = crate::task::blocking(move || hub.db.finished_before(before, &filter, size))
-            .await?
-            .map_err(|e| table_status(&e))?;
-        let mut found: Vec<(OperationId, Operation)> = done
-            .iter()
-            .filter_map(|stored| {
-                let done = stored.done.as_ref()?;
-                let operation = ended_operation(&self.0, &stored.record, done, &Inline::default());
-                Some((stored.record.id, operation))
-            })
+        // One more than a page, so that what follows is known to.
+        let active = self.0.ask(move |core| core.states(size + 1, before, &wanted)).await?;
+        let mut active: BTreeMap<OperationId, Operation> = active
+            .into_iter()
+            .map(|(record, state)| (record.id, operation_of(&record, &state)))
             .collect();
-        let known: std::collections::BTreeSet<OperationId> =
-            found.iter().map(|(id, _)| *id).collect();
-        found.extend(active.into_iter().filter(|(id, _)| !known.contains(id)));
-        found.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
-        let more = found.len() > size;
-        found.truncate(size);
-        let next_page_token = match found.last() {
-            Some((id, _)) if more || found.len() == size => id.to_string(),
-            _ => String::new(),
-        };
-        let operations = found.into_iter().map(|(_, operation)| operation).collect();
-        Ok(Response::new(ListOperationsResponse { operations, next_page_token }))
+        let hub = Arc::clone(&self.0);
+        let (page, last) = crate::task::blocking(move || {
+            let mut page = Page::new(size, PAGE_BYTES);
+            let mut last = None;
+            hub.db.finished_before(before, &filter, |stored| {
+                let Some(done) = &stored.done else { return true };
+                let id = stored.record.id;
+                // What ended between the two questions is known to both.
+                active.remove(&id);
+                let newer = active.split_off(&id);
+                let ended = ended_operation(&hub, &stored.record, done, &Inline::default());
+                newer.into_iter().rev().chain([(id, ended)]).all(|(id, operation)| {
+                    let fits = page.take(operation);
+                    if fits {
+                        last = Some(id);
+                    }
+                    fits
+                })
+            })?;
+            for (id, operation) in active.into_iter().rev() {
+                if !page.take(operation) {
+                    break;
+                }
+                last = Some(id);
+            }
+            Ok((page, last))
+        })
+        .await?
+        .map_err(|e| table_status(&e))?;
+        let next_page_token = last.filter(|_| page.is_cut).map(|id| id.to_string());
+        Ok(Response::new(ListOperationsResponse {
+            operations: page.rows,
+            next_page_token: next_page_token.unwrap_or_default(),
+        }))
     }
 
     async fn get_operation(

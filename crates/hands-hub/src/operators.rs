@@ -7,6 +7,7 @@ use hands_proto::v1::authority_server::Authority;
 use tonic::{Request, Response, Status};
 
 use crate::enrolment::no_authority;
+use crate::pages::{PAGE_BYTES, Page};
 use crate::shared::Shared;
 use crate::trust::{MemberRow, TokenRow, Trust};
 
@@ -36,11 +37,15 @@ impl Authority for AuthorityService {
 
     async fn list_tokens(
         &self,
-        _: Request<v1::ListTokensRequest>,
+        request: Request<v1::ListTokensRequest>,
     ) -> Result<Response<v1::ListTokensReply>, Status> {
-        self.with(|trust| {
-            let tokens = trust.registry().tokens().iter().map(TokenRow::to_proto).collect();
-            Ok(v1::ListTokensReply { tokens })
+        let skip = skipped(&request.into_inner().page_token)?;
+        self.with(move |trust| {
+            let all = trust.registry().tokens();
+            let page =
+                Page::of(all.iter().skip(skip).map(TokenRow::to_proto), usize::MAX, PAGE_BYTES);
+            let next_page_token = next(skip, &page);
+            Ok(v1::ListTokensReply { tokens: page.rows, next_page_token })
         })
         .await
     }
@@ -55,11 +60,15 @@ impl Authority for AuthorityService {
 
     async fn list_members(
         &self,
-        _: Request<v1::ListMembersRequest>,
+        request: Request<v1::ListMembersRequest>,
     ) -> Result<Response<v1::ListMembersReply>, Status> {
-        self.with(|trust| {
-            let members = trust.registry().members().iter().map(MemberRow::to_proto).collect();
-            Ok(v1::ListMembersReply { members })
+        let skip = skipped(&request.into_inner().page_token)?;
+        self.with(move |trust| {
+            let all = trust.registry().members();
+            let page =
+                Page::of(all.iter().skip(skip).map(MemberRow::to_proto), usize::MAX, PAGE_BYTES);
+            let next_page_token = next(skip, &page);
+            Ok(v1::ListMembersReply { members: page.rows, next_page_token })
         })
         .await
     }
@@ -68,7 +77,19 @@ impl Authority for AuthorityService {
         &self,
         request: Request<v1::RemoveMemberRequest>,
     ) -> Result<Response<v1::RemoveMemberReply>, Status> {
-        let member = request.into_inner().member;
-        self.with(move |trust| trust.remove_member(&member)).await
+        let v1::RemoveMemberRequest { member, all } = request.into_inner();
+        self.with(move |trust| trust.remove_member(&member, all)).await
     }
+}
+
+/// A page's token is the number of rows before it. What joins or ends between two pages may be missed or shown twice.
+fn skipped(token: &str) -> Result<usize, Status> {
+    match token {
+        "" => Ok(0),
+        token => token.parse().map_err(|_| Status::invalid_argument("page_token is not ours")),
+    }
+}
+
+fn next<T>(skip: usize, page: &Page<T>) -> String {
+    if page.is_cut { (skip + page.rows.len()).to_string() } else { String::new() }
 }

@@ -17,12 +17,15 @@ use std::time::{Duration, SystemTime};
 use hands_link::trust::{hub_uri, member_uri};
 use hands_link::{ConnectionInfo, HostPort, JoinString, ServerTls, TlsKeys, TokenId, TokenSecret};
 use hands_proto::v1;
+use hands_types::limits::MAX_NAME;
+use hands_types::text::{check_name, cut};
 use hands_types::{MemberId, Role, Roles};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 use tonic::Status;
 
 use crate::HubError;
+use crate::pages::{PAGE_BYTES, Page};
 use crate::time::timestamp;
 use authority::{Authority, Leaf};
 use budget::Budget;
@@ -52,7 +55,9 @@ pub const LEAF_TTL: Duration = Duration::from_secs(24 * 3600);
 const JOIN_TTL: Duration = Duration::from_secs(3600);
 const BEARER_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Longest name of a member.
-const MAX_NAME: usize = 64;
+const MAX_MEMBER_NAME: usize = 64;
+/// Ids that are named where a name fits several members.
+const NAMED: usize = 8;
 
 /// The cluster's gate.
 #[derive(Debug)]
@@ -199,25 +204,44 @@ impl Trust {
         let id = self.registry.find_token(id)?;
         let removed = self.registry.revoke_token(id, members)?;
         self.connections.cut(&Subject::Token(id));
-        Ok(v1::RevokeTokenReply { id: registry::hex(&id), removed: self.thrown_out(&removed) })
+        let (removed, more) = self.thrown_out(&removed);
+        Ok(v1::RevokeTokenReply { id: registry::hex(&id), removed, more })
     }
 
-    /// Ends memberships by name or id. Blocks.
-    pub(crate) fn remove_member(&self, member: &str) -> Result<v1::RemoveMemberReply, Status> {
+    /// Ends memberships by name or id; with `all` several, where they fit. Blocks.
+    pub(crate) fn remove_member(
+        &self,
+        member: &str,
+        all: bool,
+    ) -> Result<v1::RemoveMemberReply, Status> {
         let found = self.registry.find_members(member);
+        let called = cut(member, MAX_NAME);
         if found.is_empty() {
-            return Err(Status::not_found(format!("no member is called {member:?}")));
+            return Err(Status::not_found(format!("no member is called {called:?}")));
+        }
+        if found.len() > 1 && !all {
+            let ids: Vec<String> = found.iter().take(NAMED).map(ToString::to_string).collect();
+            let more = if found.len() > NAMED { " and more" } else { "" };
+            return Err(Status::invalid_argument(format!(
+                "{} members fit {called:?}: {}{more}; name one by its id, or remove all of them",
+                found.len(),
+                ids.join(", ")
+            )));
         }
         let removed = self.registry.remove_members(&found)?;
-        Ok(v1::RemoveMemberReply { removed: self.thrown_out(&removed) })
+        let (removed, more) = self.thrown_out(&removed);
+        Ok(v1::RemoveMemberReply { removed, more })
     }
 
-    fn thrown_out(&self, removed: &[MemberRow]) -> Vec<v1::Member> {
+    /// Cuts the connections of those who were removed. Names them, as many as fit an answer, and counts the others.
+    fn thrown_out(&self, removed: &[MemberRow]) -> (Vec<v1::Member>, u32) {
         for member in removed {
             tracing::info!(member = member.name, id = %member.id, "removed from the cluster");
             self.connections.cut(&Subject::Member(member.id));
         }
-        removed.iter().map(MemberRow::to_proto).collect()
+        let page = Page::of(removed.iter().map(MemberRow::to_proto), usize::MAX, PAGE_BYTES);
+        let more = removed.len() - page.rows.len();
+        (page.rows, u32::try_from(more).unwrap_or(u32::MAX))
     }
 
     /// Takes a node in; its signatures have been checked. Blocks.
@@ -228,9 +252,9 @@ impl Trust {
         name: &str,
         wanted: Roles,
     ) -> Result<Result<v1::Membership, Denied>, Status> {
-        if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
+        if name.is_empty() || name.len() > MAX_MEMBER_NAME || check_name(name).is_err() {
             return Err(Status::invalid_argument(format!(
-                "a member's name has 1 to {MAX_NAME} bytes and no control characters"
+                "a member's name has 1 to {MAX_MEMBER_NAME} bytes and no control characters"
             )));
         }
         match self.registry.enrol(token.id, public_key, name, wanted)? {

@@ -1,5 +1,7 @@
 //! `hands.v1.Workers`: the stream between a worker and its hub.
 
+mod offer;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +12,8 @@ use hands_link::ConnectionInfo;
 use hands_proto::v1;
 use hands_proto::v1::workers_server::Workers;
 use hands_sched::RejectReason;
+use hands_types::limits::MAX_SAID;
+use hands_types::text::{cut, said};
 use hands_types::{Attempt, Digest, OperationId, SessionId, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status, Streaming};
@@ -156,6 +160,7 @@ async fn hello(
         return Err(Status::invalid_argument("the first message must be Hello"));
     };
     let theirs = hello.protocol.clone().unwrap_or_default();
+    offer::check(&hello)?;
     let (low, high) = PROTOCOL;
     if theirs.low > high || theirs.high < low {
         let older = if theirs.high < low { "worker" } else { "hub" };
@@ -165,7 +170,8 @@ async fn hello(
         )));
     }
     let Ok(id) = hello.worker_id.parse::<WorkerId>() else {
-        return Err(Status::invalid_argument(format!("{:?} is no worker id", hello.worker_id)));
+        let id = cut(&hello.worker_id, 32);
+        return Err(Status::invalid_argument(format!("{id:?} is no worker id")));
     };
     // Leases belong to ids: nobody takes another's.
     match principal {
@@ -216,7 +222,7 @@ impl Listener {
                 let reason = match back.cause() {
                     v1::HandBackCause::WorkerDrains => RejectReason::Draining,
                     v1::HandBackCause::LeaseRecalled => RejectReason::Recalled,
-                    v1::HandBackCause::Unable => RejectReason::Unable(back.reason),
+                    v1::HandBackCause::Unable => RejectReason::Unable(said(&back.reason, MAX_SAID)),
                 };
                 self.tell(Heard::HandBack { id, attempt, reason }).await;
             }
@@ -295,16 +301,24 @@ impl Listener {
             return Ok(());
         };
         let (hub, name) = (Arc::clone(&self.hub), Arc::clone(&self.opened.name));
-        if check::is_quick(&log, &finished) {
-            let checked = check::check(&hub.store, &log, &name, finished);
+        let command = if check::has_entries(&finished) {
+            let (reply, answer) = oneshot::channel();
+            hub.core.send(Event::Command { id, reply }).await;
+            answer.await.map_err(|_| ended())?
+        } else {
+            None
+        };
+        if check::is_quick(&log, &finished, command.as_ref()) {
+            let checked = check::check(&hub.store, &log, &name, finished, command);
             report(&hub, session, id, attempt, checked).await;
         } else {
             // Other actions of this worker do not wait behind a large one.
             crate::task::spawn("check-result", async move {
                 let store = hub.store.clone();
-                let checked =
-                    crate::task::blocking(move || check::check(&store, &log, &name, finished))
-                        .await;
+                let checked = crate::task::blocking(move || {
+                    check::check(&store, &log, &name, finished, command)
+                })
+                .await;
                 let checked =
                     checked.unwrap_or_else(|status| Checked::Unusable(status.message().to_owned()));
                 report(&hub, session, id, attempt, checked).await;
@@ -327,7 +341,8 @@ async fn report(
 fn attempt_of(id: Option<&v1::AttemptId>) -> Result<(OperationId, Attempt), Status> {
     let id = id.ok_or_else(|| Status::invalid_argument("a message names no attempt"))?;
     let operation = id.operation.parse().map_err(|_| {
-        Status::invalid_argument(format!("{:?} is no operation's id", id.operation))
+        let id = cut(&id.operation, 32);
+        Status::invalid_argument(format!("{id:?} is no operation's id"))
     })?;
     Ok((operation, Attempt(id.attempt)))
 }

@@ -42,11 +42,25 @@ pub fn stage_status(error: &StageError) -> Status {
     }
 }
 
+/// Blobs that a status names which stands in a header.
+const NAMED: usize = 40;
+
 /// A status that names missing blobs as REAPI wants it: exactly one PreconditionFailure, each violation of type
-/// MISSING with the blob's resource name without the instance. Clients upload exactly these and try again.
+/// MISSING with the blob's resource name without the instance. Clients upload these and try again. Where there are many,
+/// the first ones only: see [`all_missing_blobs`].
 pub fn missing_blobs(code: Code, digests: &[Digest]) -> Status {
+    missing(code, digests, NAMED)
+}
+
+/// The same with all of them: for a status inside a message, as a header has no room for it.
+pub fn all_missing_blobs(code: Code, digests: &[Digest]) -> Status {
+    missing(code, digests, usize::MAX)
+}
+
+fn missing(code: Code, digests: &[Digest], most: usize) -> Status {
     let violations = digests
         .iter()
+        .take(most)
         .map(|digest| Violation {
             r#type: "MISSING".to_owned(),
             subject: format!("blobs/{digest}"),

@@ -98,7 +98,12 @@ impl FrontEnd {
         }
         let cancelling = async {
             let invocation = cluster.invocation().id.to_string();
-            let request = ListRequest { active_only: true, limit: u32::MAX, invocation };
+            let request = ListRequest {
+                active_only: true,
+                limit: u32::MAX,
+                invocation,
+                ..ListRequest::default()
+            };
             for job in cluster.list(request).await? {
                 cluster.cancel(&job.id).await?;
             }

@@ -10,12 +10,14 @@ pub mod diff;
 pub mod directory;
 pub mod hash;
 pub mod lru;
+pub mod pattern;
 
 pub use build::{BuildError, BuiltDirectory, Entry, Leaf, build};
 pub use diff::{Change, ChangeKind, DiffError, diff};
 pub use directory::{Directory, DirectoryNode, FileNode, InvalidDirectory, Node, SymlinkNode};
 pub use hash::{Hasher, empty, hash};
 pub use lru::Lru;
+pub use pattern::{BadPattern, Pattern};
 
 #[cfg(test)]
 mod tests;

@@ -71,8 +71,13 @@ impl View<'_> {
         let overview = self.overview;
         let info = overview.info.clone().unwrap_or_default();
         let up = short(between(info.started.as_ref(), overview.now.as_ref()));
-        let slots: u64 = overview.workers.iter().map(|w| u64::from(w.slots)).sum();
-        let busy: u64 = overview.workers.iter().map(|w| u64::from(w.busy)).sum();
+        let (slots, busy) = match overview.slots {
+            // An earlier hub, which names all of its workers.
+            0 => overview.workers.iter().fold((0, 0), |(slots, busy), worker| {
+                (slots + u64::from(worker.slots), busy + u64::from(worker.busy))
+            }),
+            slots => (slots, overview.busy),
+        };
         let version = info.protocol.map(|p| p.version).unwrap_or_default();
         let title = format!("{}, version {version}, up {up}", self.peer);
         let bold = Style::new().add_modifier(Modifier::BOLD);

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod path;
 pub mod platform;
 pub mod role;
+pub mod text;
 pub mod time;
 
 pub use digest::{Digest, DigestFunction};

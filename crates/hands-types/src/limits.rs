@@ -38,3 +38,13 @@ pub const STORE_QUOTA: u64 = 20 << 30;
 pub const MAX_ROOT_LAYERS: usize = 128;
 /// Disk space that always stays free, bytes.
 pub const DISK_RESERVE: u64 = 2 << 30;
+/// Longest name of a worker, a property, its value, a counter, an instance or an invocation, bytes.
+pub const MAX_NAME: usize = 256;
+/// Most properties that a worker offers, and most counters.
+pub const MAX_OFFERED: usize = 256;
+/// Longest that a worker or a client says to people in one sentence, bytes; the rest is left out.
+pub const MAX_SAID: usize = 4096;
+/// Longest path of an output, and longest target of a link, bytes: the kernel's `PATH_MAX`.
+pub const MAX_PATH: usize = 4096;
+/// Most patterns among the outputs that one command declares.
+pub const MAX_PATTERNS: usize = 1000;

@@ -37,7 +37,7 @@ pub(crate) fn run(
             TokenCommand::Revoke(args) => {
                 let reply = cluster.revoke_token(&args.id, args.members).await?;
                 out.note(&format!("token {} is revoked", reply.id));
-                removed(&reply.removed, out);
+                removed(&reply.removed, reply.more, out);
                 Ok(exit::OK)
             }
         }
@@ -56,8 +56,9 @@ pub(crate) fn workers(
         let cluster =
             Cluster::connect(target, Invocation::new("workers")?, |why| out.note(&why)).await?;
         match command {
-            WorkersCommand::Remove { name } => {
-                removed(&cluster.remove_member(name).await?, out);
+            WorkersCommand::Remove { name, all } => {
+                let reply = cluster.remove_member(name, *all).await?;
+                removed(&reply.removed, reply.more, out);
                 Ok(exit::OK)
             }
             WorkersCommand::Members { json } => members(&cluster, *json, out).await,
@@ -164,9 +165,12 @@ async fn members(cluster: &Cluster, as_json: bool, out: &Out) -> Result<u8, Prob
     table.print(out).map_or_else(problem::unprinted, |()| Ok(exit::OK))
 }
 
-fn removed(members: &[Member], out: &Out) {
+fn removed(members: &[Member], more: u32, out: &Out) {
     for member in members {
         out.note(&format!("removed {} ({})", hands_run::printable(&member.name), member.id));
+    }
+    if more > 0 {
+        out.note(&format!("and {more} more"));
     }
 }
 

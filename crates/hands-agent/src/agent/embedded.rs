@@ -59,20 +59,26 @@ impl Embedded {
 
     /// Cancels whatever is queued or running.
     pub(super) async fn cancel_all(&self) {
-        let request = ListRequest { active_only: true, limit: u32::MAX, invocation: String::new() };
-        let jobs = match JobsClient::new(self.channel.clone()).list(request).await {
-            Ok(reply) => reply.into_inner().jobs,
-            Err(error) => {
-                tracing::warn!(%error, "what runs can't be listed");
+        let mut page = ListRequest { active_only: true, limit: u32::MAX, ..ListRequest::default() };
+        loop {
+            let reply = match JobsClient::new(self.channel.clone()).list(page.clone()).await {
+                Ok(reply) => reply.into_inner(),
+                Err(error) => {
+                    tracing::warn!(%error, "what runs can't be listed");
+                    return;
+                }
+            };
+            let mut operations = OperationsClient::new(self.channel.clone());
+            for job in reply.jobs {
+                let request = CancelOperationRequest { name: format!("operations/{}", job.id) };
+                if let Err(error) = operations.cancel_operation(request).await {
+                    tracing::warn!(id = job.id, %error, "can't be cancelled");
+                }
+            }
+            if reply.next_page_token.is_empty() {
                 return;
             }
-        };
-        let mut operations = OperationsClient::new(self.channel.clone());
-        for job in jobs {
-            let request = CancelOperationRequest { name: format!("operations/{}", job.id) };
-            if let Err(error) = operations.cancel_operation(request).await {
-                tracing::warn!(id = job.id, %error, "can't be cancelled");
-            }
+            page.page_token = reply.next_page_token;
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use hands_tree::Pattern;
+use hands_tree::pattern::Part;
 use hands_types::RelPath;
 
 use super::open::{self, Found, Node};
 use super::{CollectError, walk};
-use crate::glob::{Part, Pattern};
 
 /// Deepest directory below the working directory in which a pattern is looked for.
 const MAX_DEPTH: usize = 200;
@@ -27,13 +28,14 @@ pub(crate) fn expand(
         return Ok(Vec::new());
     }
     let start = start.open_directory(".")?;
-    let mut search = Search { parts: pattern.parts(), looked_at: 0, matches: Vec::new() };
+    let mut search = Search { pattern, parts: pattern.parts(), looked_at: 0, matches: Vec::new() };
     search.directory(start.as_fd(), "", &[0], 0)?;
     search.matches.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(search.matches)
 }
 
 struct Search<'a> {
+    pattern: &'a Pattern,
     parts: &'a [Part],
     looked_at: u64,
     matches: Vec<(String, Found)>,
@@ -56,7 +58,7 @@ impl Search<'_> {
                 bound: MAX_DEPTH as u64,
             });
         }
-        let at = self.with_skipped(at);
+        let at = self.pattern.with_skipped(at);
         for name in self.candidates(fd, path, &at)? {
             self.looked_at += 1;
             if self.looked_at > MAX_LOOKED_AT {
@@ -98,22 +100,6 @@ impl Search<'_> {
             }
         }
         Ok(())
-    }
-
-    /// `**` may stand for no name at all: then what follows it may match here too.
-    fn with_skipped(&self, at: &[usize]) -> Vec<usize> {
-        let mut all: Vec<usize> = Vec::new();
-        for &first in at {
-            let mut i = first;
-            while !all.contains(&i) {
-                all.push(i);
-                match self.parts.get(i) {
-                    Some(Part::Deep) if i + 1 < self.parts.len() => i += 1,
-                    _ => break,
-                }
-            }
-        }
-        all
     }
 
     /// The names worth looking at: without reading the directory where the pattern has plain names only.

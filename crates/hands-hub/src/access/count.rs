@@ -10,6 +10,7 @@ use http_body::{Frame, SizeHint};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use super::shorten::shorten;
 use crate::metrics::Metrics;
 
 pub(super) struct Counted {
@@ -49,7 +50,12 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        let mut frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            shorten(trailers);
+        }
         match &frame {
             Some(Ok(frame)) => {
                 let status = frame.trailers_ref().and_then(|t| t.get(Status::GRPC_STATUS));

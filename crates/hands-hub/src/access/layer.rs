@@ -12,6 +12,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::count::Counted;
+use super::shorten::shorten;
 use super::{check, check_version, identify, method};
 use crate::metrics::Metrics;
 use crate::trust::Trust;
@@ -78,7 +79,8 @@ where
         Box::pin(async move {
             let response = answer.await?;
             metrics.answered(path, began.elapsed());
-            let (parts, body) = response.into_parts();
+            let (mut parts, body) = response.into_parts();
+            shorten(&mut parts.headers);
             // An error that is known at once stands in the headers, any other in the trailers.
             let status = parts.headers.get(Status::GRPC_STATUS).cloned();
             let counted = Counted::new(body, path, metrics, status.as_ref());

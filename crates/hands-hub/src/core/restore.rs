@@ -153,6 +153,7 @@ impl Core {
             | Event::Closed { .. }
             | Event::Heard { .. }
             | Event::Checked { .. }
+            | Event::Command { .. }
             | Event::StreamFailed { .. }
             | Event::Drain { .. }
             | Event::Close(_) => Some(event),

@@ -93,6 +93,9 @@ const AHEAD: u32 = 2;
 /// Most that it gets whatever it says: they wait for it while other workers may be idle.
 const MOST_AHEAD: u32 = 64;
 
+/// Characters of an id that tell a worker from others of its name.
+const SHORT_ID: usize = 8;
+
 pub(crate) fn attempt_id(id: OperationId, attempt: Attempt) -> v1::AttemptId {
     v1::AttemptId { operation: id.to_string(), attempt: attempt.0 }
 }
@@ -107,11 +110,7 @@ impl Core {
         // Checked by the service.
         let Ok(worker) = hello.worker_id.parse::<WorkerId>() else { return };
         let session = SessionId(crate::id::random());
-        let name: Arc<str> = if hello.name.is_empty() {
-            worker.to_string().into()
-        } else {
-            hello.name.as_str().into()
-        };
+        let name = self.name_for(worker, &hello.name);
         let lease = match hello.lease_ms {
             0 => self.config.lease,
             millis => Duration::from_millis(millis)
@@ -138,7 +137,7 @@ impl Core {
         let opening = Opening {
             session,
             worker,
-            offer: offer(hello),
+            offer: Offer { name: name.as_ref().to_owned(), ..offer(hello) },
             lease,
             resumes: hello.resumes,
             holds: held,
@@ -156,6 +155,19 @@ impl Core {
         // Nobody to tell if the connection is gone again; its end is reported on its own.
         let _gone = reply.send(Opened { session, worker, name: Arc::clone(&name) });
         self.openings.send_modify(|n| *n += 1);
+    }
+
+    /// How a worker is called in lists and everywhere else: as it says, unless another that is connected is called so. Then
+    /// the end of its id follows, which is the same whenever it comes back.
+    fn name_for(&self, worker: WorkerId, wanted: &str) -> Arc<str> {
+        let id = worker.to_string();
+        let is_free = |name: &str| {
+            self.sessions.values().all(|known| known.worker == worker || *known.name != *name)
+        };
+        let short = id.split_at(id.len().saturating_sub(SHORT_ID)).1;
+        let names = [wanted.to_owned(), format!("{wanted}~{short}"), format!("{wanted}~{id}")];
+        let fits = |name: &&String| !wanted.is_empty() && is_free(name);
+        names.iter().find(fits).unwrap_or(&id).as_str().into()
     }
 
     /// A worker came back with an attempt that counts.
@@ -234,11 +246,14 @@ impl Core {
             .sessions
             .iter()
             .filter(|(_, s)| {
-                *s.name == *worker
+                s.hello.name == worker
                     || (worker.len() >= 4 && s.worker.to_string().starts_with(worker))
             })
             .map(|(id, _)| *id)
             .collect();
+        // What lists call it is one worker's alone, also where others say the same of themselves.
+        let called = self.sessions.iter().find(|(_, s)| *s.name == *worker).map(|(id, _)| *id);
+        let found = called.map_or(found, |called| vec![called]);
         if let [session] = found[..] {
             if let Some(known) = self.sessions.get_mut(&session) {
                 known.draining = true;

@@ -5,15 +5,20 @@ use std::sync::Arc;
 
 use hands_proto::v1;
 use hands_sched::{Needs, Place};
-use hands_types::OperationId;
+use hands_types::limits::MAX_SLOTS;
 use hands_types::platform::property;
+use hands_types::{OperationId, SessionId};
 
-use super::sessions::offer;
-use super::{Core, OpState, Stage};
+use super::sessions::{Session, offer};
+use super::{Core, OpState, Operation, Stage};
 use crate::db::Record;
-use crate::jobs::job_of;
+use crate::jobs::{job_of, worker_token};
 use crate::operations::Filter;
+use crate::pages::Page;
 use crate::time::timestamp;
+
+/// Host roots that are told.
+const ROOTS: usize = 64;
 
 impl Core {
     /// One operation that has not ended, or has ended a moment ago.
@@ -51,16 +56,18 @@ impl Core {
         Some(job)
     }
 
-    /// All operations that have not ended.
-    pub(crate) fn jobs(&self, invocation: &str) -> Vec<v1::Job> {
-        let wanted = |id: &OperationId| {
-            let operation = &self.operations[id];
-            invocation.is_empty() || operation.record.metadata.tool_invocation_id == invocation
+    /// What has not ended and is wanted, newest first, of ids below `before`.
+    pub(crate) fn jobs(&self, limit: usize, before: u128, filter: &Filter) -> Vec<v1::Job> {
+        self.wanted(before, filter).take(limit).filter_map(|id| self.job(id)).collect()
+    }
+
+    fn wanted(&self, before: u128, filter: &Filter) -> impl Iterator<Item = OperationId> {
+        let older = self.operations.range(..OperationId(before)).rev();
+        let fits = |operation: &Operation| {
+            let record = &operation.record;
+            filter.fits_active(&record.instance, &record.metadata.tool_invocation_id)
         };
-        let mut ids: Vec<OperationId> =
-            self.operations.keys().filter(|id| wanted(id)).copied().collect();
-        ids.sort_unstable_by(|a, b| b.cmp(a));
-        ids.into_iter().filter_map(|id| self.job(id)).collect()
+        older.filter(move |(_, operation)| fits(operation)).map(|(id, _)| *id)
     }
 
     /// One operation's state.
@@ -79,49 +86,59 @@ impl Core {
         before: u128,
         filter: &Filter,
     ) -> Vec<(Arc<Record>, OpState)> {
-        let mut ids: Vec<OperationId> = self
-            .operations
-            .values()
-            .map(|operation| &operation.record)
-            .filter(|r| r.id.0 < before)
-            .filter(|r| filter.fits_active(&r.instance, &r.metadata.tool_invocation_id))
-            .map(|r| r.id)
-            .collect();
-        ids.sort_unstable_by(|a, b| b.cmp(a));
-        ids.into_iter().take(limit).filter_map(|id| self.state(id)).collect()
+        self.wanted(before, filter).take(limit).filter_map(|id| self.state(id)).collect()
     }
 
-    /// All connected workers.
-    pub(crate) fn workers(&self) -> Vec<v1::WorkerInfo> {
+    /// Connected workers.
+    pub(crate) fn n_workers(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Of those, the ones that take nothing new.
+    pub(crate) fn n_draining(&self) -> usize {
+        self.sched.workers().filter(|view| view.connected && view.draining).count()
+    }
+
+    /// The slots of all connected workers, and how many of them have an action.
+    pub(crate) fn slots(&self) -> (u64, u64) {
+        let slots = self.sessions.values().map(|s| u64::from(s.hello.slots.min(MAX_SLOTS))).sum();
+        let busy = self.sched.workers().filter(|view| view.connected);
+        (slots, busy.map(|view| view.n_running as u64).sum())
+    }
+
+    /// Connected workers by name and id, as many as fit, from behind the one that a page's token names.
+    pub(crate) fn workers(&self, token: &str, bytes: usize) -> Page<v1::WorkerInfo> {
         let busy: BTreeMap<_, _> = self
             .sched
             .workers()
             .map(|view| (view.session, (view.n_running, view.draining)))
             .collect();
-        let mut workers: Vec<v1::WorkerInfo> = self
+        let mut sorted: Vec<(String, &SessionId, &Session)> = self
             .sessions
             .iter()
-            .map(|(id, session)| {
-                let (n_running, draining) = busy.get(id).copied().unwrap_or((0, session.draining));
-                let hello = &session.hello;
-                v1::WorkerInfo {
-                    worker_id: session.worker.to_string(),
-                    name: session.name.as_ref().to_owned(),
-                    properties: hello.properties.clone(),
-                    slots: hello.slots,
-                    busy: u32::try_from(n_running).unwrap_or(u32::MAX),
-                    cpu_millis: hello.cpu_millis,
-                    memory: hello.memory,
-                    custom: hello.custom.clone(),
-                    draining: draining || session.draining,
-                    connected: Some(timestamp(session.connected)),
-                    last_seen: Some(timestamp(session.last_seen)),
-                    protocol: hello.protocol.clone(),
-                }
-            })
+            .map(|(id, known)| (worker_token(&known.name, &known.worker.to_string()), id, known))
+            .filter(|(place, ..)| token.is_empty() || place.as_str() > token)
             .collect();
-        workers.sort_by(|a, b| (&a.name, &a.worker_id).cmp(&(&b.name, &b.worker_id)));
-        workers
+        sorted.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let workers = sorted.into_iter().map(|(_, id, session)| {
+            let (n_running, draining) = busy.get(id).copied().unwrap_or((0, session.draining));
+            let hello = &session.hello;
+            v1::WorkerInfo {
+                worker_id: session.worker.to_string(),
+                name: session.name.as_ref().to_owned(),
+                properties: hello.properties.clone(),
+                slots: hello.slots.min(MAX_SLOTS),
+                busy: u32::try_from(n_running).unwrap_or(u32::MAX),
+                cpu_millis: hello.cpu_millis,
+                memory: hello.memory,
+                custom: hello.custom.clone(),
+                draining: draining || session.draining,
+                connected: Some(timestamp(session.connected)),
+                last_seen: Some(timestamp(session.last_seen)),
+                protocol: hello.protocol.clone(),
+            }
+        });
+        Page::of(workers, usize::MAX, bytes)
     }
 
     /// Digests of the host roots of connected workers that could take an action with these needs, the most offered first.
@@ -134,7 +151,7 @@ impl Core {
         }
         let mut roots: Vec<_> = counts.into_iter().collect();
         roots.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-        roots.into_iter().map(|(root, _)| root.to_owned()).collect()
+        roots.into_iter().take(ROOTS).map(|(root, _)| root.to_owned()).collect()
     }
 
     /// Queued, leased, and kept without waiters.

@@ -81,39 +81,32 @@ impl Db {
             .map_err(self.failed("read"))
     }
 
-    /// Finished operations, newest first; of one invocation where it is named.
-    pub(crate) fn finished(&self, invocation: &str, limit: usize) -> Result<Vec<Stored>, HubError> {
-        self.lister()
-            .prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM operations WHERE state = 2 AND (?1 = '' OR invocation = ?1) ORDER BY id DESC LIMIT ?2"
-            ))
-            .and_then(|mut q| q.query_map(params![invocation, rows(limit)], Stored::read)?.collect())
-            .map_err(self.failed("read"))
-    }
-
-    /// Finished operations of ids below `before` that a filter wants, newest first.
+    /// Hands over finished operations of ids below `before` that a filter wants, newest first and one at a time: an answer
+    /// can be large. Ends early where `take` says false.
     pub(crate) fn finished_before(
         &self,
         before: u128,
         filter: &Filter,
-        limit: usize,
-    ) -> Result<Vec<Stored>, HubError> {
+        mut take: impl FnMut(Stored) -> bool,
+    ) -> Result<(), HubError> {
         if filter.done == Some(false) {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let Filter { instance, invocation, done: _ } = filter;
         self.lister()
             .prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM operations
                  WHERE state = 2 AND id < ?1 AND (?2 IS NULL OR instance = ?2) AND (?3 IS NULL OR invocation = ?3)
-                 ORDER BY id DESC LIMIT ?4"
+                 ORDER BY id DESC"
             ))
             .and_then(|mut q| {
-                q.query_map(
-                    params![before.to_be_bytes(), instance, invocation, rows(limit)],
-                    Stored::read,
-                )?
-                .collect()
+                let mut rows = q.query(params![before.to_be_bytes(), instance, invocation])?;
+                while let Some(row) = rows.next()? {
+                    if !take(Stored::read(row)?) {
+                        break;
+                    }
+                }
+                Ok(())
             })
             .map_err(self.failed("read"))
     }

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use hands_link::{TokenId, TokenSecret};
+use hands_types::text::cut;
 use hands_types::{MemberId, Roles};
 use rusqlite::{Connection, Transaction};
 use tonic::Status;
@@ -145,10 +146,13 @@ impl Registry {
         let mut found = known.tokens.keys().filter(|id| fits(id));
         match (found.next(), found.next()) {
             (Some(id), None) => Ok(*id),
-            (None, _) => Err(Status::not_found(format!("no token's id begins with {text:?}"))),
-            (Some(_), Some(_)) => {
-                Err(Status::invalid_argument(format!("several tokens' ids begin with {text:?}")))
+            (None, _) => {
+                Err(Status::not_found(format!("no token's id begins with {:?}", cut(text, 32))))
             }
+            (Some(_), Some(_)) => Err(Status::invalid_argument(format!(
+                "several tokens' ids begin with {:?}",
+                cut(text, 32)
+            ))),
         }
     }
 

@@ -291,7 +291,8 @@ async fn outputs_come_inside_the_answer_where_asked_for() {
     let world = World::new();
     let mut worker = world.worker("w").await;
     let content = world.blob(b"content");
-    let digest = world.action(|_, _| {});
+    let digest =
+        world.action(|_, command| command.output_paths = vec!["out".into(), "other".into()]);
     let client = world.client();
     let wants =
         |request: &mut reapi::ExecuteRequest| request.inline_output_files = vec!["out".into()];

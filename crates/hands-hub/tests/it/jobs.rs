@@ -28,7 +28,8 @@ async fn lists_and_prefixes() {
     let second = client.execute(world.salted("b")).await.unwrap();
 
     let list = |active_only, invocation: &str| {
-        let request = v1::ListRequest { active_only, limit: 0, invocation: invocation.into() };
+        let request =
+            v1::ListRequest { active_only, invocation: invocation.into(), ..Default::default() };
         let mut jobs = client.jobs();
         async move { soon("the list", jobs.list(request)).await.unwrap().into_inner().jobs }
     };

@@ -17,8 +17,16 @@ async fn lose(world: &World, clock: &Clock, worker: Worker) {
     drop(worker);
     let client = world.client();
     soon("the session's end", async {
-        let request = v1::ListWorkersRequest {};
-        while !client.jobs().list_workers(request).await.unwrap().into_inner().workers.is_empty() {
+        let request = v1::ListWorkersRequest::default();
+        while !client
+            .jobs()
+            .list_workers(request.clone())
+            .await
+            .unwrap()
+            .into_inner()
+            .workers
+            .is_empty()
+        {
             tokio::task::yield_now().await;
         }
     })
@@ -77,7 +85,7 @@ async fn a_result_for_a_lease_of_another_is_refused() {
 async fn what_is_not_as_the_worker_says_is_done_again() {
     let world = World::with(|config| config.scheduler.pause = Duration::from_millis(1));
     let mut worker = world.worker("w").await;
-    let digest = world.action(|_, _| {});
+    let digest = world.action(|_, command| command.output_paths = vec!["x".into()]);
     let following = world.client().execute(digest).await.unwrap();
     let absent = hands_tree::hash(DigestFunction::Sha256, b"never uploaded");
 
@@ -272,8 +280,13 @@ async fn a_drained_worker_gets_nothing_new() {
     drain("w").await.unwrap();
     assert!(matches!(worker.hear().await, Ok(Some(v1::hub_message::Kind::Drain(_)))));
     let following = client.execute(world.salted("x")).await.unwrap();
-    let workers =
-        client.jobs().list_workers(v1::ListWorkersRequest {}).await.unwrap().into_inner().workers;
+    let workers = client
+        .jobs()
+        .list_workers(v1::ListWorkersRequest::default())
+        .await
+        .unwrap()
+        .into_inner()
+        .workers;
     assert!(workers[0].draining);
     let mut other = world.worker("other").await;
     other.run(0).await;

@@ -1693,6 +1693,9 @@ pub struct ListRequest {
     pub limit: u32,
     #[prost(string, tag = "3")]
     pub invocation: ::prost::alloc::string::String,
+    /// The one of the reply before; empty for the first page.
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
 }
 impl ::prost::Name for ListRequest {
     const NAME: &'static str = "ListRequest";
@@ -1708,6 +1711,9 @@ impl ::prost::Name for ListRequest {
 pub struct ListReply {
     #[prost(message, repeated, tag = "1")]
     pub jobs: ::prost::alloc::vec::Vec<Job>,
+    /// Set where more follows: a page has at most `limit` rows, and is cut by its bytes.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
 }
 impl ::prost::Name for ListReply {
     const NAME: &'static str = "ListReply";
@@ -1734,8 +1740,12 @@ impl ::prost::Name for GetRequest {
         "/hands.v1.GetRequest".into()
     }
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListWorkersRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListWorkersRequest {
+    /// The one of the reply before; empty for the first page.
+    #[prost(string, tag = "1")]
+    pub page_token: ::prost::alloc::string::String,
+}
 impl ::prost::Name for ListWorkersRequest {
     const NAME: &'static str = "ListWorkersRequest";
     const PACKAGE: &'static str = "hands.v1";
@@ -1787,6 +1797,9 @@ impl ::prost::Name for WorkerInfo {
 pub struct ListWorkersReply {
     #[prost(message, repeated, tag = "1")]
     pub workers: ::prost::alloc::vec::Vec<WorkerInfo>,
+    /// Set where more follows: a page is cut by its bytes.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
 }
 impl ::prost::Name for ListWorkersReply {
     const NAME: &'static str = "ListWorkersReply";
@@ -1800,7 +1813,7 @@ impl ::prost::Name for ListWorkersReply {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OverviewRequest {
-    /// Most rows of each list; 0 is 50.
+    /// Most rows of each list but that of the workers; 0 is 50. All lists are cut by their bytes.
     #[prost(uint32, tag = "1")]
     pub rows: u32,
 }
@@ -1835,6 +1848,11 @@ pub struct OverviewReply {
     /// The hub's clock.
     #[prost(message, optional, tag = "7")]
     pub now: ::core::option::Option<::prost_types::Timestamp>,
+    /// Of all workers, where `workers` is cut; 0 where an earlier hub does not say.
+    #[prost(uint64, tag = "8")]
+    pub slots: u64,
+    #[prost(uint64, tag = "9")]
+    pub busy: u64,
 }
 impl ::prost::Name for OverviewReply {
     const NAME: &'static str = "OverviewReply";
@@ -3229,8 +3247,12 @@ impl ::prost::Name for Token {
         "/hands.v1.Token".into()
     }
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListTokensRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListTokensRequest {
+    /// The one of the reply before; empty for the first page.
+    #[prost(string, tag = "1")]
+    pub page_token: ::prost::alloc::string::String,
+}
 impl ::prost::Name for ListTokensRequest {
     const NAME: &'static str = "ListTokensRequest";
     const PACKAGE: &'static str = "hands.v1";
@@ -3245,6 +3267,9 @@ impl ::prost::Name for ListTokensRequest {
 pub struct ListTokensReply {
     #[prost(message, repeated, tag = "1")]
     pub tokens: ::prost::alloc::vec::Vec<Token>,
+    /// Set where more follows: a page is cut by its bytes.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
 }
 impl ::prost::Name for ListTokensReply {
     const NAME: &'static str = "ListTokensReply";
@@ -3280,6 +3305,9 @@ pub struct RevokeTokenReply {
     pub id: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "2")]
     pub removed: ::prost::alloc::vec::Vec<Member>,
+    /// How many more were removed: the list is cut by its bytes.
+    #[prost(uint32, tag = "3")]
+    pub more: u32,
 }
 impl ::prost::Name for RevokeTokenReply {
     const NAME: &'static str = "RevokeTokenReply";
@@ -3318,8 +3346,12 @@ impl ::prost::Name for Member {
         "/hands.v1.Member".into()
     }
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListMembersRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListMembersRequest {
+    /// The one of the reply before; empty for the first page.
+    #[prost(string, tag = "1")]
+    pub page_token: ::prost::alloc::string::String,
+}
 impl ::prost::Name for ListMembersRequest {
     const NAME: &'static str = "ListMembersRequest";
     const PACKAGE: &'static str = "hands.v1";
@@ -3334,6 +3366,9 @@ impl ::prost::Name for ListMembersRequest {
 pub struct ListMembersReply {
     #[prost(message, repeated, tag = "1")]
     pub members: ::prost::alloc::vec::Vec<Member>,
+    /// Set where more follows: a page is cut by its bytes.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
 }
 impl ::prost::Name for ListMembersReply {
     const NAME: &'static str = "ListMembersReply";
@@ -3349,6 +3384,9 @@ impl ::prost::Name for ListMembersReply {
 pub struct RemoveMemberRequest {
     #[prost(string, tag = "1")]
     pub member: ::prost::alloc::string::String,
+    /// Every member that the name fits; else it must fit one.
+    #[prost(bool, tag = "2")]
+    pub all: bool,
 }
 impl ::prost::Name for RemoveMemberRequest {
     const NAME: &'static str = "RemoveMemberRequest";
@@ -3364,6 +3402,9 @@ impl ::prost::Name for RemoveMemberRequest {
 pub struct RemoveMemberReply {
     #[prost(message, repeated, tag = "1")]
     pub removed: ::prost::alloc::vec::Vec<Member>,
+    /// How many more were removed: the list is cut by its bytes.
+    #[prost(uint32, tag = "2")]
+    pub more: u32,
 }
 impl ::prost::Name for RemoveMemberReply {
     const NAME: &'static str = "RemoveMemberReply";
@@ -3843,7 +3884,7 @@ pub mod authority_client {
             req.extensions_mut().insert(GrpcMethod::new("hands.v1.Authority", "ListMembers"));
             self.inner.unary(req, path, codec).await
         }
-        /// Ends memberships by name or id: their connections are cut, their keys never get a certificate again.
+        /// Ends memberships by name or id, one unless `all` is set: their connections are cut, their keys never get a certificate again.
         pub async fn remove_member(
             &mut self,
             request: impl tonic::IntoRequest<super::RemoveMemberRequest>,
@@ -3889,7 +3930,7 @@ pub mod authority_server {
             &self,
             request: tonic::Request<super::ListMembersRequest>,
         ) -> std::result::Result<tonic::Response<super::ListMembersReply>, tonic::Status>;
-        /// Ends memberships by name or id: their connections are cut, their keys never get a certificate again.
+        /// Ends memberships by name or id, one unless `all` is set: their connections are cut, their keys never get a certificate again.
         async fn remove_member(
             &self,
             request: tonic::Request<super::RemoveMemberRequest>,

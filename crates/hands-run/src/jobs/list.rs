@@ -44,7 +44,7 @@ pub(super) fn ended(result: Result<u8, RunError>, front: &FrontEnd) -> u8 {
 async fn try_ps(args: &PsArgs, front: &FrontEnd) -> Result<u8, RunError> {
     let cluster = front.connect("ps").await?;
     let request =
-        ListRequest { active_only: !args.all, limit: args.limit, invocation: String::new() };
+        ListRequest { active_only: !args.all, limit: args.limit, ..ListRequest::default() };
     let jobs = cluster.list(request).await?;
     if args.json {
         for job in &jobs {
@@ -122,7 +122,7 @@ async fn try_drain(args: &DrainArgs, front: &FrontEnd) -> Result<u8, RunError> {
 async fn try_cancel(args: &CancelArgs, front: &FrontEnd) -> Result<u8, RunError> {
     let cluster = front.connect("cancel").await?;
     let ids = if args.all {
-        let request = ListRequest { active_only: true, limit: u32::MAX, invocation: String::new() };
+        let request = ListRequest { active_only: true, limit: u32::MAX, ..ListRequest::default() };
         cluster.list(request).await?.into_iter().map(|j| j.id).collect()
     } else {
         args.id.clone()

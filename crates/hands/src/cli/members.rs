@@ -23,6 +23,9 @@ pub(crate) enum WorkersCommand {
     Remove {
         /// Name or id of a worker, or of any other member
         name: String,
+        /// Remove every member of that name, where several have it
+        #[arg(long)]
+        all: bool,
     },
     /// List who has joined, workers and others
     Members {

@@ -59,7 +59,7 @@ async fn a_string_for_one_node_takes_one_node_in() {
     );
     assert!(why.contains("the token is for worker"), "{why}");
     // A restart knows members and tokens as before: what is in memory is what is on disk.
-    let members = gate.operator().list_members(v1::ListMembersRequest {}).await.unwrap();
+    let members = gate.operator().list_members(v1::ListMembersRequest::default()).await.unwrap();
     assert_eq!(members.into_inner().members.len(), 1);
 }
 
@@ -175,7 +175,7 @@ async fn a_removed_worker_is_thrown_out_at_once_and_can_not_renew() {
     assert_eq!(posing.code(), Code::PermissionDenied);
     let (_sender, mut stream) = session(channel.clone(), id).await.unwrap();
 
-    let remove = v1::RemoveMemberRequest { member: "w".to_owned() };
+    let remove = v1::RemoveMemberRequest { member: "w".to_owned(), all: false };
     let removed = gate.operator().remove_member(remove.clone()).await.unwrap().into_inner();
     assert_eq!(removed.removed.len(), 1);
     // The session breaks now and not when its lease ends.

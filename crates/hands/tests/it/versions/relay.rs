@@ -247,7 +247,10 @@ impl Change {
 
 fn states(path: &str, message: &Bytes) -> Option<Bytes> {
     let mut list = match path {
-        GET => v1::ListReply { jobs: vec![v1::Job::decode(message.clone()).ok()?] },
+        GET => v1::ListReply {
+            jobs: vec![v1::Job::decode(message.clone()).ok()?],
+            ..Default::default()
+        },
         LIST => v1::ListReply::decode(message.clone()).ok()?,
         _ => return None,
     };

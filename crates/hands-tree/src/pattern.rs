@@ -1,5 +1,6 @@
 //! Patterns for outputs: `*` and `?` within one name, `**` for any number of names.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use hands_types::is_output_pattern;
@@ -13,7 +14,7 @@ pub struct Pattern {
 
 /// One name of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
     /// Exactly this name.
     Name(String),
     /// A name with wildcards in it.
@@ -59,14 +60,52 @@ impl Pattern {
         })
     }
 
-    pub(crate) fn parts(&self) -> &[Part] {
+    /// Its names.
+    pub fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// Whether a path relative to the working directory can be an output by this pattern: one that matches it as a whole,
+    /// or, where the pattern ends in `**`, any path below what is before it.
+    pub fn matches(&self, path: &str) -> bool {
+        // All ways through the pattern at once: the numbers of the parts that may match the next name, in rising order.
+        let mut at = self.with_skipped(&[0]);
+        let mut names = path.split('/').peekable();
+        while let Some(name) = names.next() {
+            let fits = at.iter().filter_map(|i| Some((*i, self.parts.get(*i)?)));
+            let fits = fits.filter(|(_, part)| part.matches(name));
+            if names.peek().is_none() {
+                return fits.into_iter().any(|(i, _)| i + 1 == self.parts.len());
+            }
+            let next: Vec<usize> =
+                fits.map(|(i, part)| if *part == Part::Deep { i } else { i + 1 }).collect();
+            at = self.with_skipped(&next);
+            if at.is_empty() {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// `**` may stand for no name at all: then what follows it may match as well. In rising order.
+    pub fn with_skipped(&self, at: &[usize]) -> Vec<usize> {
+        let mut all = BTreeSet::new();
+        for &first in at {
+            let mut i = first;
+            while all.insert(i) {
+                match self.parts.get(i) {
+                    Some(Part::Deep) if i + 1 < self.parts.len() => i += 1,
+                    _ => break,
+                }
+            }
+        }
+        all.into_iter().collect()
     }
 }
 
 impl Part {
     /// Whether one name matches; [`Part::Deep`] matches each.
-    pub(crate) fn matches(&self, name: &str) -> bool {
+    pub fn matches(&self, name: &str) -> bool {
         match self {
             Self::Name(text) => text == name,
             Self::Wild(pattern) => wild(pattern, name),
