@@ -23,6 +23,7 @@ use crate::logs::Logs;
 use crate::trees::{Trees, WholeTree};
 use crate::{Activity, HubError};
 
+mod crowd;
 mod effects;
 mod finish;
 mod left;
@@ -34,6 +35,7 @@ mod submit;
 mod view;
 mod waiters;
 
+pub(crate) use crowd::Owner;
 pub(crate) use finish::see_more;
 pub(crate) use operation::{InputRoute, OpState, Operation, Stage};
 pub(crate) use sessions::{Opened, Session, SessionOut, ToWorker};
@@ -172,6 +174,7 @@ pub(crate) struct Core {
     n_clients: usize,
     /// Operations that are kept though nobody waits.
     n_detached: usize,
+    crowd: crowd::Crowd,
     /// Bytes of Action and Command messages in memory.
     message_bytes: usize,
     commit: Commit,
@@ -246,6 +249,7 @@ impl Core {
             next_waiter: 1,
             n_clients: 0,
             n_detached: 0,
+            crowd: crowd::Crowd::default(),
             message_bytes: 0,
             commit: Commit::default(),
             pending: None,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::Stream;
 use hands_link::{ConnectionId, ConnectionInfo, StreamEnd};
 use hands_proto::longrunning::{Operation, operation};
@@ -110,6 +111,7 @@ impl ExecutionService {
         inline: Inline,
     ) -> Result<Response<OperationStream>, Status> {
         let hub = &self.0;
+        let platform = Bytes::from(loaded.platform.encode_to_vec());
         loop {
             let record = record_of(request, digest, &caller, &loaded);
             let asked = Instant::now();
@@ -127,6 +129,8 @@ impl ExecutionService {
                     || record.options.terminal.is_some()
                     || record.options.stdin,
                 record,
+                platform: platform.clone(),
+                owner: asker.owner(),
                 needs: Arc::clone(&loaded.wishes.needs),
                 trees: loaded.trees.clone(),
                 inputs: loaded.inputs.clone(),
@@ -144,6 +148,7 @@ impl ExecutionService {
                     return Ok(Response::new(follow(hub, ticket, asker, inline)));
                 }
                 Ok(Err(SubmitError::Again)) => {}
+                Ok(Err(SubmitError::Full(status))) => return Err(status),
                 Err(status) => {
                     // Nobody has been told of it, and nobody will be.
                     hub.core.send(Event::Withdraw { id, status: status.clone() }).await;
@@ -292,12 +297,12 @@ fn record_of(
     loaded: &Loaded,
 ) -> Record {
     let salted = loaded.action.do_not_cache && !loaded.action.salt.is_empty();
-    let options = caller.options.clone().unwrap_or_default();
-    let title = if options.title.is_empty() {
-        loaded.command.arguments.join(" ")
-    } else {
-        options.title.clone()
-    };
+    let mut options = caller.options.clone().unwrap_or_default();
+    // Kept once, and not longer than lists show it.
+    let mut title = std::mem::take(&mut options.title);
+    if title.is_empty() {
+        title = loaded.command.arguments.join(" ");
+    }
     Record {
         id: crate::id::operation(),
         instance: request.instance_name.as_str().into(),
@@ -313,7 +318,6 @@ fn record_of(
             .clamp(-PRIORITY, PRIORITY),
         shape: crate::history::shape(&caller.metadata, &loaded.command),
         input_root: loaded.input_root,
-        platform: loaded.platform.clone(),
         metadata: caller.metadata.clone(),
         options,
         title: title.chars().take(TITLE).collect(),
@@ -346,7 +350,8 @@ fn answer_from_cache(
     caller: &Caller,
     result: reapi::ActionResult,
 ) -> (Arc<Record>, Done) {
-    let options = caller.options.clone().unwrap_or_default();
+    let mut options = caller.options.clone().unwrap_or_default();
+    let title = std::mem::take(&mut options.title);
     let now = unix_millis();
     let record = Arc::new(Record {
         id: crate::id::operation(),
@@ -360,9 +365,8 @@ fn answer_from_cache(
         priority: 0,
         shape: 0,
         input_root: hands_tree::empty(digest.function),
-        platform: reapi::Platform::default(),
         metadata: caller.metadata.clone(),
-        title: options.title.chars().take(TITLE).collect(),
+        title: title.chars().take(TITLE).collect(),
         options,
         created: now,
     });

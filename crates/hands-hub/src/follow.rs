@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use futures_util::stream;
-use hands_link::{ConnectionId, ConnectionInfo};
+use hands_link::{ConnectionId, ConnectionInfo, Peer};
 use hands_proto::longrunning::{Operation, operation};
 use hands_proto::{pack, reapi, v1};
 use tokio::sync::watch;
 
-use crate::core::{Claim, OpState, Stage, Ticket};
+use crate::access::Principal;
+use crate::core::{Claim, OpState, Owner, Stage, Ticket};
 use crate::db::{Done, Record, Trouble};
 use crate::execution::{OperationStream, Waiter};
 use crate::logs::Stream;
@@ -82,6 +83,7 @@ pub(crate) fn once(
 #[derive(Debug)]
 pub(crate) struct Asker {
     pub(crate) connection: Option<ConnectionInfo>,
+    principal: Option<Principal>,
     leaves_by_goodbye: bool,
 }
 
@@ -97,7 +99,19 @@ impl Asker {
         let tool = metadata.and_then(|metadata| metadata.tool_details.as_ref());
         Self {
             connection: ConnectionInfo::of(request).cloned(),
+            principal: request.extensions().get::<Principal>().copied(),
             leaves_by_goodbye: tool.is_some_and(|tool| tool.tool_name == LEAVES_BY_GOODBYE),
+        }
+    }
+
+    /// Whose place in the queue it takes.
+    pub(crate) fn owner(&self) -> Owner {
+        let peer = self.connection.as_ref().map(|connection| connection.peer);
+        match (self.principal, peer) {
+            (Some(Principal::Member(id, _)), _) => Owner::Member(id),
+            // A token may be that of many.
+            (_, Some(Peer::Tcp(address))) => Owner::Address(address.ip()),
+            (_, Some(Peer::Unix { .. } | Peer::Pipe) | None) => Owner::Local,
         }
     }
 

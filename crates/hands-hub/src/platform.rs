@@ -22,7 +22,9 @@ use std::sync::Arc;
 
 use hands_proto::reapi;
 use hands_sched::Needs;
+use hands_types::limits::{MAX_NAME, MAX_PLATFORM, MAX_PROPERTIES, MAX_VALUE};
 use hands_types::platform::{Layers, property};
+use hands_types::text::said;
 use hands_types::{Digest, DigestFunction, Platform};
 
 /// What an action asks for, read and checked.
@@ -55,6 +57,7 @@ pub(crate) fn read(
     platform: &reapi::Platform,
     function: DigestFunction,
 ) -> Result<Wishes, BadProperty> {
+    bounded(platform)?;
     let pairs = platform.properties.iter().map(|p| (p.name.clone(), p.value.clone())).collect();
     let platform = Platform::new(pairs);
     let bad = |name: &str, value: &str, why: String| BadProperty {
@@ -81,6 +84,33 @@ pub(crate) fn read(
         .map_err(|e| bad(property::LAYER, &e.value, format!("expected {}", e.expected)))?;
     let host_network = platform.all(property::NETWORK).any(|value| value == "host");
     Ok(Wishes { needs: Arc::new(needs), layers: layers.digests().collect(), host_network })
+}
+
+/// How many there are and how long they are: they are kept for as long as the action waits, and shown.
+fn bounded(platform: &reapi::Platform) -> Result<(), BadProperty> {
+    let shown = |text: &str| said(text, 32);
+    let n = platform.properties.len();
+    let bad = |property: &reapi::platform::Property, why: String| {
+        Err(BadProperty { name: shown(&property.name), value: shown(&property.value), why })
+    };
+    if let Some(first) = platform.properties.get(MAX_PROPERTIES) {
+        return bad(first, format!("there are {n} properties, and {MAX_PROPERTIES} are the most"));
+    }
+    let mut left = MAX_PLATFORM;
+    for property in &platform.properties {
+        let most = if property.name == property::LAYER { MAX_PLATFORM } else { MAX_VALUE };
+        if property.name.len() > MAX_NAME {
+            return bad(property, format!("its name has more than {MAX_NAME} bytes"));
+        }
+        if property.value.len() > most {
+            return bad(property, format!("its value has more than {most} bytes"));
+        }
+        let Some(rest) = left.checked_sub(property.name.len() + property.value.len()) else {
+            return bad(property, format!("all properties have more than {MAX_PLATFORM} bytes"));
+        };
+        left = rest;
+    }
+    Ok(())
 }
 
 fn one_of(platform: &Platform, name: &str, values: &[&str]) -> Result<(), BadProperty> {

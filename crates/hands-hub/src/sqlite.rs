@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -17,6 +17,8 @@ pub(crate) struct Format<'a> {
     pub(crate) create: &'a str,
     /// `PRAGMA user_version` of what this version writes.
     pub(crate) version: u32,
+    /// Statements that bring one of format 1 to 2, and so on.
+    pub(crate) migrations: &'a [&'a str],
 }
 
 /// Opens a database for its one writer, and makes it where it is new. One that a later version wrote is refused.
@@ -38,8 +40,37 @@ pub(crate) fn open(path: &Path, format: &Format<'_>) -> Result<Connection, HubEr
         change.execute_batch(format.create).map_err(fail("make"))?;
         change.pragma_update(None, "user_version", format.version).map_err(fail("make"))?;
         change.commit().map_err(fail("make"))?;
-    } else if found != format.version {
+    } else if found > format.version {
         return Err(HubError::Newer { path: path.to_owned(), found, known: format.version });
+    } else if found < format.version {
+        migrate(&mut connection, path, found, format)?;
     }
     Ok(connection)
+}
+
+/// Brings one that an earlier version wrote up to date. A copy of it stays beside it.
+fn migrate(
+    connection: &mut Connection,
+    path: &Path,
+    found: u32,
+    format: &Format<'_>,
+) -> Result<(), HubError> {
+    let fail = |what| move |source| HubError::Database { what, path: path.to_owned(), source };
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".v{found}"));
+    let copy = PathBuf::from(name);
+    // One that was begun before is no whole copy; an empty file is taken, with its mode.
+    let made = File::options().write(true).create(true).truncate(true).mode(0o600).open(&copy);
+    made.map_err(|source| HubError::Io { what: "make", path: copy.clone(), source })?;
+    connection
+        .execute("VACUUM INTO ?1", [copy.to_string_lossy().as_ref()])
+        .map_err(fail("make a copy of"))?;
+    let change = connection.transaction().map_err(fail("migrate"))?;
+    for statements in format.migrations.iter().skip(found.saturating_sub(1) as usize) {
+        change.execute_batch(statements).map_err(fail("migrate"))?;
+    }
+    change.pragma_update(None, "user_version", format.version).map_err(fail("migrate"))?;
+    change.commit().map_err(fail("migrate"))?;
+    tracing::info!(path = %path.display(), copy = %copy.display(), "brought up to date");
+    Ok(())
 }

@@ -44,6 +44,20 @@ pub const MAX_NAME: usize = 256;
 pub const MAX_OFFERED: usize = 256;
 /// Longest that a worker or a client says to people in one sentence, bytes; the rest is left out.
 pub const MAX_SAID: usize = 4096;
+/// Actions that wait or run, in all and of one client: a batch of 200,000 is one.
+pub const MAX_ACTIONS: usize = 500_000;
+/// Of these, those of one member, or of one address without a certificate.
+pub const MAX_ACTIONS_OF_ONE: usize = 250_000;
+/// Bytes of what is kept of actions that wait or run beside their blobs.
+pub const MAX_ACTION_BYTES: usize = 512 << 20;
+/// Of these, those of one.
+pub const MAX_ACTION_BYTES_OF_ONE: usize = 256 << 20;
+/// Most properties of an action's platform.
+pub const MAX_PROPERTIES: usize = 128;
+/// Longest value of such a property, bytes.
+pub const MAX_VALUE: usize = 4096;
+/// Longest value of a `layer`, and most bytes that all of a platform's properties have together.
+pub const MAX_PLATFORM: usize = 32 << 10;
 /// Longest path of an output, and longest target of a link, bytes: the kernel's `PATH_MAX`.
 pub const MAX_PATH: usize = 4096;
 /// Most patterns among the outputs that one command declares.

@@ -10,6 +10,7 @@ use hands_store::Pin;
 use hands_types::{Attempt, Time};
 use tokio::sync::{mpsc, watch};
 
+use super::crowd::Seat;
 use crate::db::{Done, Record};
 use crate::trees::WholeTree;
 
@@ -60,6 +61,8 @@ pub(crate) struct Operation {
     pub(crate) verdict: Option<tonic::Status>,
     /// The lease that is out, for lists.
     pub(crate) attempt: Option<Attempt>,
+    /// Its place among all that have not ended.
+    pub(crate) seat: Seat,
     /// For those who attach; only where the action takes input.
     pub(crate) input: Option<watch::Sender<Option<InputRoute>>>,
     /// Keep what it needs in the store.
@@ -68,7 +71,7 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
-    pub(crate) fn new(record: Arc<Record>, state: Arc<watch::Sender<OpState>>) -> Self {
+    pub(crate) fn new(record: Arc<Record>, seat: Seat, state: Arc<watch::Sender<OpState>>) -> Self {
         let takes_input = record.options.stdin || record.options.terminal.is_some();
         Self {
             record,
@@ -80,6 +83,7 @@ impl Operation {
             orphan_due: None,
             verdict: None,
             attempt: None,
+            seat,
             input: takes_input.then(|| watch::Sender::new(None)),
             _inputs: Vec::new(),
             _pin: None,

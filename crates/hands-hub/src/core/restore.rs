@@ -17,7 +17,7 @@ use tonic::Status;
 use super::{Core, CoreHandle, Event, OpState, Operation};
 use crate::HubError;
 use crate::db::{Db, Page, State, Stored};
-use crate::platform::{self, Wishes};
+use crate::platform::{self as platforms, Wishes};
 use crate::trees::{Trees, Verdict, WholeTree};
 
 /// What a restored operation needs in the store until it ends.
@@ -201,25 +201,22 @@ impl Core {
     fn restore(&mut self, stored: Vec<Stored>) -> Vec<Needed> {
         let mut needed = Vec::new();
         // Most operations ask for the same few platforms.
-        let mut platforms: BTreeMap<Vec<(String, String)>, Wishes> = BTreeMap::new();
+        let mut known: BTreeMap<Vec<(String, String)>, Wishes> = BTreeMap::new();
         // The time during which the hub was gone does not count.
         let orphan_due = self.now().after(self.config.orphan);
-        for Stored { record, state, attempt, worker, done: _ } in stored {
+        for Stored { record, platform, state, attempt, worker, done: _ } in stored {
             let record = Arc::new(record);
             let id = record.id;
-            let pairs: Vec<_> = record
-                .platform
-                .properties
-                .iter()
-                .map(|p| (p.name.clone(), p.value.clone()))
-                .collect();
-            let wishes = match platforms.get(&pairs) {
+            let pairs: Vec<_> =
+                platform.properties.iter().map(|p| (p.name.clone(), p.value.clone())).collect();
+            let wishes = match known.get(&pairs) {
                 Some(wishes) => Ok(wishes.clone()),
-                None => platform::read(&record.platform, record.digest.function),
+                None => platforms::read(&platform, record.digest.function),
             };
             let channel =
                 Arc::new(watch::Sender::new(OpState { attempt: attempt.0, ..Default::default() }));
-            let mut operation = Operation::new(Arc::clone(&record), channel);
+            let seat = self.crowd.restore(&record);
+            let mut operation = Operation::new(Arc::clone(&record), seat, channel);
             operation._pin = Some(self.store.pin([record.digest, record.input_root]));
             self.logs.register(id);
             if record.joinable {
@@ -261,7 +258,7 @@ impl Core {
             let inputs = roots.iter().map(|digest| Tree { digest: *digest, bytes: 1 }).collect();
             needed.push(Needed { id, action: record.digest, roots });
             let spec = self.spec(&record, Arc::clone(&wishes.needs), inputs, effects);
-            platforms.entry(pairs).or_insert(wishes);
+            known.entry(pairs).or_insert(wishes);
             self.step(Input::Restore { operation: id, spec, attempt: last, held });
         }
         needed

@@ -9,8 +9,9 @@ use hands_sched::{ActionSpec, Input, Needs, Tree};
 use hands_types::{Digest, InvocationId, OperationId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tonic::Status;
 
-use super::{Core, Event, OpState, Operation, RECENT};
+use super::{Core, Event, OpState, Operation, Owner, RECENT};
 use crate::db::{Record, Write};
 use crate::trees::WholeTree;
 
@@ -18,6 +19,9 @@ use crate::trees::WholeTree;
 pub(crate) struct Submission {
     /// With a fresh id, which is used if nothing is joined.
     pub(crate) record: Record,
+    /// The encoded effective platform.
+    pub(crate) platform: Bytes,
+    pub(crate) owner: Owner,
     pub(crate) needs: Arc<Needs>,
     pub(crate) trees: Vec<Tree>,
     pub(crate) inputs: Vec<Arc<WholeTree>>,
@@ -82,6 +86,8 @@ impl Drop for Claim {
 pub(crate) enum SubmitError {
     /// Too much time has passed since the table was asked: ask again.
     Again,
+    /// Nothing more is taken of this client, or of anybody.
+    Full(Status),
 }
 
 /// Action and Command messages that are kept in memory; beyond it they are read again for their lease.
@@ -141,7 +147,12 @@ impl Core {
     fn accept(&mut self, submission: Submission) {
         let record = Arc::new(submission.record);
         let id = record.id;
-        let mut operation = Operation::new(Arc::clone(&record), Arc::new(watch::Sender::default()));
+        let seat = match self.crowd.enter(submission.owner, &record) {
+            Ok(seat) => seat,
+            Err(status) => return answer(submission.reply, Err(SubmitError::Full(status))),
+        };
+        let state = Arc::new(watch::Sender::default());
+        let mut operation = Operation::new(Arc::clone(&record), seat, state);
         operation.effects = submission.effects;
         operation._inputs = submission.inputs;
         if self.message_bytes < MAX_MESSAGES {
@@ -163,7 +174,11 @@ impl Core {
 
         let spec = self.spec(&record, submission.needs, submission.trees, submission.effects);
         let row = self.commit.writes.len();
-        self.commit.writes.push(Write::Insert { record: Arc::clone(&record), lease: None });
+        self.commit.writes.push(Write::Insert {
+            record: Arc::clone(&record),
+            platform: submission.platform,
+            lease: None,
+        });
         if let Some(ticket) = ticket {
             self.commit.then.push(Box::new(move || answer(submission.reply, Ok(ticket))));
         }

@@ -28,8 +28,6 @@ pub(crate) struct Record {
     /// Which history of durations it belongs to.
     pub(crate) shape: i64,
     pub(crate) input_root: Digest,
-    /// The effective platform: the action's, else the command's.
-    pub(crate) platform: reapi::Platform,
     pub(crate) metadata: reapi::RequestMetadata,
     pub(crate) options: v1::ExecuteOptions,
     pub(crate) title: String,
@@ -71,6 +69,8 @@ pub(crate) struct Done {
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
     pub(crate) record: Record,
+    /// The effective platform: the action's, else the command's. Empty once it has ended.
+    pub(crate) platform: reapi::Platform,
     pub(crate) state: State,
     pub(crate) attempt: Attempt,
     pub(crate) worker: Option<WorkerId>,
@@ -99,7 +99,8 @@ impl Record {
 }
 
 pub(crate) const COLUMNS: &str = "id, instance, function, hash, size, state, flags, retained, priority, shape, \
-     input_root, platform, metadata, options, title, created, attempt, worker, worker_name, started, finished, response";
+     input_root, CASE WHEN state < 2 AND platform <> 0 THEN coalesce((SELECT message FROM platforms WHERE \
+     platforms.id = operations.platform), 0) END, metadata, options, title, created, attempt, worker, worker_name, started, finished, response";
 
 pub(crate) const fn function_number(function: DigestFunction) -> i64 {
     match function {
@@ -153,14 +154,16 @@ impl Stored {
             priority: row.get(8)?,
             shape: row.get(9)?,
             input_root,
-            platform: decode(11, &row.get::<_, Vec<u8>>(11)?)?,
             metadata: decode(12, &row.get::<_, Vec<u8>>(12)?)?,
             options: decode(13, &row.get::<_, Vec<u8>>(13)?)?,
             title: row.get(14)?,
             created: row.get(15)?,
         };
         let worker = worker.map(|id| WorkerId(u128::from_be_bytes(id)));
-        Ok(Self { record, state, attempt, worker, done })
+        // One that is named and not there is no blob, and so the row can't be read.
+        let platform: Option<Vec<u8>> = row.get(11)?;
+        let platform = decode(11, &platform.unwrap_or_default())?;
+        Ok(Self { record, platform, state, attempt, worker, done })
     }
 }
 

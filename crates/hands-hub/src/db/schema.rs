@@ -9,7 +9,7 @@ use crate::HubError;
 use crate::sqlite::{self, Format};
 
 /// The format that this version writes: `PRAGMA user_version`.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// Rows and index entries are ordered by time, so that a commit touches the same few pages as the last one.
 const CREATE: &str = "
@@ -25,7 +25,7 @@ CREATE TABLE operations(
     priority INTEGER NOT NULL,
     shape INTEGER NOT NULL,
     input_root TEXT NOT NULL,
-    platform BLOB NOT NULL,
+    platform INTEGER NOT NULL,
     metadata BLOB NOT NULL,
     invocation TEXT NOT NULL,
     options BLOB NOT NULL,
@@ -41,8 +41,18 @@ CREATE TABLE operations(
 ) WITHOUT ROWID;
 CREATE INDEX operations_active ON operations(id) WHERE state < 2;
 CREATE INDEX operations_retained ON operations(finished, hash) WHERE retained = 1;
+CREATE TABLE platforms(id INTEGER PRIMARY KEY, message BLOB NOT NULL UNIQUE);
 CREATE TABLE durations(shape INTEGER PRIMARY KEY, micros INTEGER NOT NULL, seen INTEGER NOT NULL);
 CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
+";
+
+/// From format 1, where each row had its platform: those that have ended need none, and of the others many are alike.
+const PLATFORMS: &str = "
+CREATE TABLE platforms(id INTEGER PRIMARY KEY, message BLOB NOT NULL UNIQUE);
+INSERT INTO platforms(message)
+    SELECT DISTINCT platform FROM operations WHERE state < 2 AND length(platform) > 0;
+UPDATE operations SET platform = coalesce((SELECT id FROM platforms WHERE message = operations.platform), 0)
+    WHERE state < 2;
 ";
 
 const INDEX: &str =
@@ -52,7 +62,8 @@ const INDEX: &str =
 pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
     // Survives a kill of every process at each commit; a power cut may take the last second and never corrupts.
     let settings = "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000;";
-    let connection = sqlite::open(path, &Format { settings, create: CREATE, version: FORMAT })?;
+    let format = Format { settings, create: CREATE, version: FORMAT, migrations: &[PLATFORMS] };
+    let connection = sqlite::open(path, &format)?;
     // Came later. An index is no change of the format: every version keeps it up, and none needs it.
     connection.execute_batch(INDEX).map_err(|source| HubError::Database {
         what: "make an index of",
@@ -70,3 +81,6 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, HubError> {
     connection.busy_timeout(Duration::from_secs(5)).map_err(fail)?;
     Ok(connection)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,10 @@
 //! What is written, and the pruning of what is old.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use hands_proto::reapi;
 use hands_types::{Attempt, OperationId, WorkerId};
 use prost::Message;
@@ -15,7 +17,12 @@ use super::row::{Done, Record, State, function_number};
 #[derive(Debug)]
 pub(crate) enum Write {
     /// A new operation, with the lease that it got at once if it got one.
-    Insert { record: Arc<Record>, lease: Option<(Attempt, WorkerId)> },
+    Insert {
+        record: Arc<Record>,
+        /// The encoded effective platform. Kept once for all that ask for the same, until the last of them has ended.
+        platform: Bytes,
+        lease: Option<(Attempt, WorkerId)>,
+    },
     /// An operation that was answered as it came.
     Answered { record: Arc<Record>, done: Done },
     /// A lease was granted.
@@ -41,7 +48,20 @@ pub(super) struct Writer {
     bytes: u64,
     /// Finished rows since old ones were last looked for.
     fresh: usize,
+    platforms: Platforms,
 }
+
+/// Numbers of platforms that are in the table.
+struct Platforms {
+    known: HashMap<Bytes, i64>,
+    /// Written since those that nobody needs were looked for.
+    fresh: usize,
+}
+
+/// Platforms that are written between two looks for those that nobody needs.
+const MAX_FRESH_PLATFORMS: usize = 256;
+/// Platforms whose numbers are remembered.
+const MAX_KNOWN_PLATFORMS: usize = 1024;
 
 /// Finished rows between two looks for old ones.
 const PRUNE_AFTER: usize = 2000;
@@ -58,18 +78,33 @@ impl Writer {
             [],
             |row| row.get(0),
         )?;
-        let mut writer =
-            Self { connection, bounds, bytes: u64::try_from(bytes).unwrap_or_default(), fresh: 0 };
+        let platforms = Platforms { known: HashMap::new(), fresh: MAX_FRESH_PLATFORMS };
+        let mut writer = Self {
+            connection,
+            bounds,
+            bytes: u64::try_from(bytes).unwrap_or_default(),
+            fresh: 0,
+            platforms,
+        };
         writer.try_prune()?;
         Ok(writer)
     }
 
     /// One transaction.
     pub(super) fn try_commit(&mut self, writes: &[Write]) -> rusqlite::Result<()> {
+        let done = self.commit(writes);
+        if done.is_err() {
+            // What it wrote is not there.
+            self.platforms.known.clear();
+        }
+        done
+    }
+
+    fn commit(&mut self, writes: &[Write]) -> rusqlite::Result<()> {
         let change = self.connection.transaction()?;
         let (mut bytes, mut fresh) = (0, 0);
         for write in writes {
-            if let Some(added) = apply(&change, write)? {
+            if let Some(added) = apply(&change, write, &mut self.platforms)? {
                 bytes += added;
                 fresh += 1;
             }
@@ -81,18 +116,28 @@ impl Writer {
     }
 
     pub(super) const fn wants_pruning(&self) -> bool {
-        self.fresh >= PRUNE_AFTER || self.bytes > self.bounds.bytes
+        self.fresh >= PRUNE_AFTER
+            || self.bytes > self.bounds.bytes
+            || self.platforms.fresh >= MAX_FRESH_PLATFORMS
     }
 
     pub(super) fn prune(&mut self) {
         if let Err(error) = self.try_prune() {
             tracing::warn!(%error, "can't forget old operations");
             self.fresh = 0;
+            self.platforms.fresh = 0;
         }
     }
 
     fn try_prune(&mut self) -> rusqlite::Result<()> {
         self.fresh = 0;
+        if std::mem::take(&mut self.platforms.fresh) >= MAX_FRESH_PLATFORMS {
+            self.connection.execute(
+                "DELETE FROM platforms WHERE id NOT IN (SELECT platform FROM operations WHERE state < 2)",
+                [],
+            )?;
+            self.platforms.known.clear();
+        }
         let age = i64::try_from(self.bounds.age.as_millis()).unwrap_or(i64::MAX);
         let oldest = unix_millis().saturating_sub(age);
         loop {
@@ -125,18 +170,23 @@ fn made_before(millis: i64) -> [u8; 16] {
 }
 
 /// Makes one change. Tells the bytes of a row that is finished by it.
-fn apply(change: &Transaction<'_>, write: &Write) -> rusqlite::Result<Option<u64>> {
+fn apply(
+    change: &Transaction<'_>,
+    write: &Write,
+    platforms: &mut Platforms,
+) -> rusqlite::Result<Option<u64>> {
     match write {
-        Write::Insert { record, lease } => {
+        Write::Insert { record, platform, lease } => {
             insert(
                 change,
                 record,
+                platforms.number(change, platform)?,
                 if lease.is_some() { State::Running } else { State::Queued },
                 *lease,
             )?;
         }
         Write::Answered { record, done } => {
-            insert(change, record, State::Queued, None)?;
+            insert(change, record, 0, State::Queued, None)?;
             return finish(change, record.id, done).map(Some);
         }
         Write::Lease { id, attempt, worker } => {
@@ -184,9 +234,34 @@ fn apply(change: &Transaction<'_>, write: &Write) -> rusqlite::Result<Option<u64
     Ok(None)
 }
 
+impl Platforms {
+    /// The number of a platform; 0 of the empty one.
+    fn number(&mut self, change: &Transaction<'_>, message: &Bytes) -> rusqlite::Result<i64> {
+        if message.is_empty() {
+            return Ok(0);
+        }
+        if let Some(number) = self.known.get(message) {
+            return Ok(*number);
+        }
+        let new = change
+            .prepare_cached("INSERT OR IGNORE INTO platforms(message) VALUES(?1)")?
+            .execute([&**message])?;
+        self.fresh += new;
+        let number = change
+            .prepare_cached("SELECT id FROM platforms WHERE message = ?1")?
+            .query_row([&**message], |row| row.get(0))?;
+        if self.known.len() >= MAX_KNOWN_PLATFORMS {
+            self.known.clear();
+        }
+        self.known.insert(message.clone(), number);
+        Ok(number)
+    }
+}
+
 fn insert(
     change: &Transaction<'_>,
     record: &Record,
+    platform: i64,
     state: State,
     lease: Option<(Attempt, WorkerId)>,
 ) -> rusqlite::Result<()> {
@@ -207,7 +282,7 @@ fn insert(
             record.priority,
             record.shape,
             record.input_root.to_string(),
-            record.platform.encode_to_vec(),
+            platform,
             record.metadata.encode_to_vec(),
             record.metadata.tool_invocation_id,
             record.options.encode_to_vec(),

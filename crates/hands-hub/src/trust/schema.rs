@@ -38,5 +38,5 @@ CREATE TABLE members(
 pub(super) fn open(path: &Path) -> Result<Connection, HubError> {
     // A revocation that was said must survive a power cut; there are few writes.
     let settings = "PRAGMA synchronous = FULL;";
-    sqlite::open(path, &Format { settings, create: CREATE, version: FORMAT })
+    sqlite::open(path, &Format { settings, create: CREATE, version: FORMAT, migrations: &[] })
 }

@@ -1,0 +1,69 @@
+//! A table of an earlier format is brought up to date, and a copy of it stays.
+
+use hands_proto::reapi;
+use hands_types::OperationId;
+use prost::Message as _;
+use rusqlite::{Connection, params};
+
+use crate::db::{Bounds, Db, State};
+
+#[test]
+fn a_table_of_format_1_keeps_what_it_has() {
+    let dir = std::env::temp_dir().join(format!("hands-hub-v1-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("hub.db");
+    let platform = |value: &str| reapi::Platform {
+        properties: vec![reapi::platform::Property { name: "tag".into(), value: value.into() }],
+    };
+    let root = hands_tree::empty(hands_types::DigestFunction::Sha256);
+    {
+        let table = Connection::open(&path).unwrap();
+        table.execute_batch(include_str!("v1.sql")).unwrap();
+        table.pragma_update(None, "user_version", 1).unwrap();
+        let rows = [
+            (1_u128, 0, platform("a")),
+            (2, 1, platform("a")),
+            (3, 0, reapi::Platform::default()),
+            (4, 2, platform("b")),
+        ];
+        for (id, state, platform) in rows {
+            let response = (state == 2).then(|| reapi::ExecuteResponse::default().encode_to_vec());
+            table
+                .execute(
+                    "INSERT INTO operations(id, instance, function, hash, size, state, flags, priority, shape, input_root,
+                         platform, metadata, invocation, options, title, created, finished, response)
+                     VALUES(?1, '', 1, ?2, 1, ?3, 0, 0, 0, ?4, ?5, x'', '', x'', 'make', 1, ?6, ?7)",
+                    params![
+                        id.to_be_bytes(),
+                        [7_u8; 32],
+                        state,
+                        root.to_string(),
+                        platform.encode_to_vec(),
+                        crate::core::unix_millis(),
+                        response
+                    ],
+                )
+                .unwrap();
+        }
+    }
+    let day = std::time::Duration::from_secs(86_400);
+    let db = Db::open(&dir, Bounds { age: day, bytes: 1 << 30, retained: day }).unwrap();
+    let read = |id| db.operation(OperationId(id)).unwrap().unwrap();
+    assert_eq!((read(1).state, read(1).platform), (State::Queued, platform("a")));
+    assert_eq!((read(2).state, read(2).platform), (State::Running, platform("a")));
+    assert_eq!(read(3).platform, reapi::Platform::default());
+    assert_eq!((read(4).state, read(4).platform), (State::Done, reapi::Platform::default()));
+    assert_eq!(read(4).record.title, "make");
+    drop(db);
+    let copy = Connection::open(dir.join("hub.db.v1")).unwrap();
+    let kept: i64 =
+        copy.query_row("SELECT count(*) FROM operations", [], |row| row.get(0)).unwrap();
+    let version: i64 = copy.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!((kept, version), (4, 1));
+    let table = Connection::open(&path).unwrap();
+    let distinct: i64 =
+        table.query_row("SELECT count(*) FROM platforms", [], |row| row.get(0)).unwrap();
+    assert_eq!(distinct, 1);
+    drop((copy, table));
+    std::fs::remove_dir_all(&dir).unwrap();
+}
