@@ -230,17 +230,19 @@ fn a_newer_state_is_refused_in_one_sentence() {
     let home = Home::new().warm();
     assert_eq!(home.run(&["agent", "stop"]).code, 0);
     let table = home.hands_home().join("state/agent/hub/hub.db");
-    let version = |version: u32| {
+    let version = |version: u32| -> u32 {
         let table = rusqlite::Connection::open(&table).unwrap();
+        let before = table.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
         table.pragma_update(None, "user_version", version).unwrap();
+        before
     };
-    version(999);
+    let own = version(999);
     let ended = home.run(&["run", "--", "true"]);
     assert_eq!(ended.code, 125, "{ended:?}");
     assert!(ended.err.contains("hub.db") && ended.err.contains("999"), "{ended:?}");
     assert_eq!(ended.err.lines().filter(|l| l.starts_with("error:")).count(), 1, "{ended:?}");
     // Nothing was lost: with its own version it goes on.
-    version(1);
+    version(own);
     assert_eq!(home.run(&["run", "--", "true"]).code, 0);
 }
 
