@@ -86,7 +86,14 @@ pub(crate) fn identify(
                     })
             }
             Some(Named::Hub) => Err(nobody()),
-            None => Ok(Principal::Certificate(trust.client_roles())),
+            None => {
+                // Nobody can take such a certificate back: its own end is all that bounds it. A member's bounds nothing,
+                // because whoever has its key gets another until the member is removed.
+                if let Some(expires) = certificate.not_after {
+                    trust.ends_at(expires.saturating_mul(1000), connection);
+                }
+                Ok(Principal::Certificate(trust.client_roles()))
+            }
         };
     }
     let refuse = || Status::unauthenticated("this token is not known, has expired or was revoked");
@@ -107,8 +114,11 @@ pub(crate) fn identify(
     };
     let secret = TokenSecret::parse_bearer(token)
         .map_err(|error| Status::unauthenticated(format!("the token is {error}")))?;
+    let (roles, expires) = trust.registry().bearer(&secret).ok_or_else(refuse)?;
+    // Only what is right is noted, and then looked at again: a revocation in between did not find the connection.
     trust.note(Subject::Token(secret.id), connection);
-    let roles = trust.registry().bearer(&secret).ok_or_else(refuse)?;
+    trust.ends_at(expires, connection);
+    trust.registry().bearer_by_id(secret.id).ok_or_else(refuse)?;
     trust.has_shown(secret.id, connection);
     Ok(Principal::Bearer(roles))
 }

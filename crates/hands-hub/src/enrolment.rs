@@ -13,7 +13,7 @@ use hands_types::{MemberId, Roles};
 use tonic::{Request, Response, Status};
 
 use crate::shared::Shared;
-use crate::trust::{Denied, Trust};
+use crate::trust::{Claimed, Denied, Trust};
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -27,9 +27,8 @@ impl Enrolment for EnrolmentService {
     ) -> Result<Response<v1::Membership>, Status> {
         let call = Call::of(&self.0, &request)?;
         let request = request.into_inner();
-        let refuse = || {
-            call.refuse("the token is not known, used up, expired, revoked, or not for this hub")
-        };
+        const WHY: &str = "the token is not known, used up, expired, revoked, or not for this hub";
+        let refuse = || call.refuse(WHY);
         let id: TokenId = request.token_id.as_ref().try_into().map_err(|_| refuse())?;
         let token = call.trust.registry().token(id).ok_or_else(refuse)?;
         let transcript = EnrolTranscript {
@@ -40,7 +39,7 @@ impl Enrolment for EnrolmentService {
             roles: &request.roles,
         };
         if !transcript.verify(&token.public_key, &request.by_token, &request.by_key) {
-            return Err(refuse());
+            return Err(call.bad_signature(Claimed::Token(id), WHY));
         }
         let wanted = roles(&request.roles)?;
         let trust = Arc::clone(&call.trust);
@@ -64,12 +63,13 @@ impl Enrolment for EnrolmentService {
     ) -> Result<Response<v1::Membership>, Status> {
         let call = Call::of(&self.0, &request)?;
         let request = request.into_inner();
-        let refuse = || call.refuse("this node is not a member, or not any more: join again");
+        const WHY: &str = "this node is not a member, or not any more: join again";
+        let refuse = || call.refuse(WHY);
         let id: MemberId = request.member_id.parse().map_err(|_| refuse())?;
         let member = call.trust.registry().member(id).ok_or_else(refuse)?;
         let text = &request.member_id;
         if !verify_renewal(&call.binding, text, &member.public_key, &request.by_key) {
-            return Err(refuse());
+            return Err(call.bad_signature(Claimed::Member(id), WHY));
         }
         let trust = Arc::clone(&call.trust);
         let renewed = crate::task::blocking(move || trust.renew(id)).await??;
@@ -94,18 +94,33 @@ impl Call {
         });
         let (binding, from) = over_tls
             .ok_or_else(|| Status::failed_precondition("joining takes a connection of TLS 1.3"))?;
-        if !trust.budget().allows(from, Instant::now()) {
-            return Err(Status::resource_exhausted(
-                "too many refusals for this address; it may try again in a minute",
-            ));
-        }
         Ok(Self { trust: Arc::clone(trust), binding, from })
     }
 
+    /// Of a call that names nobody, or somebody who is not let in. It cost a look into a table and nothing more.
     fn refuse(&self, why: &str) -> Status {
-        self.trust.budget().spend(self.from, Instant::now());
-        tracing::warn!(from = %self.from, why, "refused to take a node in");
+        self.log(Claimed::Nobody(self.from), why);
         Status::permission_denied(why)
+    }
+
+    /// Of a call whose signature was checked and is not that of the one it names. The words stay the same until there are
+    /// too many.
+    fn bad_signature(&self, claimed: Claimed, why: &str) -> Status {
+        if self.log(claimed, why) {
+            return Status::permission_denied(why);
+        }
+        Status::resource_exhausted(format!("too many bad signatures within a minute: {why}"))
+    }
+
+    /// False when there were too many to write them all down.
+    fn log(&self, claimed: Claimed, why: &str) -> bool {
+        let is_few = self.trust.budget().spend(claimed, Instant::now());
+        if is_few {
+            tracing::warn!(from = %self.from, ?claimed, why, "refused to take a node in");
+        } else {
+            tracing::debug!(from = %self.from, ?claimed, why, "refused to take a node in");
+        }
+        is_few
     }
 }
 

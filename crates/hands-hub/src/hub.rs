@@ -154,6 +154,8 @@ impl Hub {
         if let Some(trust) = &shared.trust {
             let renewing = Arc::clone(trust).keep_fresh(closed.clone());
             crate::task::spawn("hub-certificate", renewing);
+            let ending = Arc::clone(trust).cut_expired(closed.clone());
+            crate::task::spawn("hub-expiry", ending);
         }
         Ok(Self { shared, activity: watched, closed, close: Arc::new(close) })
     }

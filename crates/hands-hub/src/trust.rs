@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use hands_link::trust::{hub_uri, member_uri};
 use hands_link::{ConnectionInfo, HostPort, JoinString, ServerTls, TlsKeys, TokenId, TokenSecret};
 use hands_proto::v1;
-use hands_types::limits::MAX_NAME;
+use hands_types::limits::{MAX_NAME, MAX_TOKEN_LIFE};
 use hands_types::text::{check_name, cut};
 use hands_types::{MemberId, Role, Roles};
 use rustls_pki_types::CertificateDer;
@@ -29,6 +29,7 @@ use crate::pages::{PAGE_BYTES, Page};
 use crate::time::timestamp;
 use authority::{Authority, Leaf};
 use budget::Budget;
+pub(crate) use budget::Claimed;
 use connections::Connections;
 pub(crate) use connections::Subject;
 pub(crate) use registry::{Denied, MemberRow, NewToken, Registry, TokenRow};
@@ -122,6 +123,27 @@ impl Trust {
         self.connections.note(subject, connection);
     }
 
+    /// Has a connection cut when the right ends by which it is used, milliseconds since 1970.
+    pub(crate) fn ends_at(&self, expires: i64, connection: &ConnectionInfo) {
+        self.connections.ends_at(expires, connection);
+    }
+
+    /// Cuts connections whose time is over, until the hub is closed. Calls are looked at when they begin; a stream that
+    /// goes on for hours ends with the right by which it was begun.
+    pub(crate) async fn cut_expired(self: Arc<Self>, mut closed: watch::Receiver<bool>) {
+        /// The clock may be set meanwhile, and the machine may have slept.
+        const LOOK: Duration = Duration::from_secs(60);
+        loop {
+            let wait = self.connections.cut_expired(unix_millis()).unwrap_or(LOOK).min(LOOK);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.connections.sooner() => {}
+                // Its error means that the hub was dropped.
+                _ = closed.wait_for(|closed| *closed) => return,
+            }
+        }
+    }
+
     /// Notes that a token's secret was shown on a connection and is right.
     pub(crate) fn has_shown(&self, id: TokenId, connection: &ConnectionInfo) {
         self.connections.has_shown(id, connection);
@@ -177,6 +199,9 @@ impl Trust {
             (0, true) => BEARER_TTL,
             (seconds, _) => Duration::from_secs(seconds),
         };
+        if ttl > MAX_TOKEN_LIFE {
+            return Err(Status::invalid_argument("a token lives ten years (3650d) at most"));
+        }
         let uses = if request.bearer { 0 } else { request.uses.max(1) };
         let secret = fresh_secret();
         let new = NewToken { secret: &secret, roles, bearer: request.bearer, uses, ttl };

@@ -2,6 +2,7 @@
 
 mod client;
 mod server;
+mod validity;
 
 use std::sync::Arc;
 
@@ -37,14 +38,18 @@ pub struct PeerCertificate {
     pub uris: Vec<String>,
     /// Its key, if that is P-256: the uncompressed point.
     pub p256: Option<Vec<u8>>,
+    /// When it expires, seconds since 1970.
+    pub not_after: Option<i64>,
 }
 
 impl PeerCertificate {
     fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let not_after = validity::not_after(certificate);
         let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
         Some(Self {
             uris: certificate.valid_uri_names().map(str::to_owned).collect(),
             p256: p256_point(&certificate.subject_public_key_info()),
+            not_after,
         })
     }
 }

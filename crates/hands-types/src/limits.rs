@@ -62,3 +62,5 @@ pub const MAX_PLATFORM: usize = 32 << 10;
 pub const MAX_PATH: usize = 4096;
 /// Most patterns among the outputs that one command declares.
 pub const MAX_PATTERNS: usize = 1000;
+/// Longest life of a token.
+pub const MAX_TOKEN_LIFE: Duration = Duration::from_secs(3650 * 24 * 3600);

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use hands_link::{ConnectionId, ConnectionInfo, TokenId};
 use hands_types::MemberId;
+use tokio::sync::Notify;
 
 /// Whose right a request is made by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +18,8 @@ pub(crate) enum Subject {
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     open: Mutex<Open>,
+    /// Told when a connection ends sooner than all that were known.
+    sooner: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -24,6 +28,10 @@ struct Open {
     /// The token that was shown on a connection; none where there were several: then somebody carries the calls of many
     /// over one connection, and it speaks for nobody.
     shown: BTreeMap<ConnectionId, Option<TokenId>>,
+    /// When a right ends by which a connection is used, milliseconds since 1970.
+    ends: BTreeMap<(i64, ConnectionId), ConnectionInfo>,
+    /// Entries of `ends` at which ended connections are looked for.
+    look_at_ends: usize,
     /// Entries at which ended connections are looked for.
     look_at: usize,
 }
@@ -44,6 +52,39 @@ impl Connections {
             let still: BTreeSet<ConnectionId> = by.keys().map(|(_, id)| *id).collect();
             shown.retain(|id, _| still.contains(id));
         }
+    }
+
+    pub(super) fn ends_at(&self, expires: i64, connection: &ConnectionInfo) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = open.ends.first_key_value().is_none_or(|(&(first, _), _)| expires < first);
+        if open.ends.insert((expires, connection.id), connection.clone()).is_some() {
+            return;
+        }
+        if open.ends.len() > open.look_at_ends {
+            open.ends.retain(|_, connection| !connection.is_gone());
+            open.look_at_ends = (open.ends.len() * 2).max(LOOK_AT);
+        }
+        if is_first {
+            self.sooner.notify_one();
+        }
+    }
+
+    /// Waits until something ends sooner than was known.
+    pub(super) async fn sooner(&self) {
+        self.sooner.notified().await;
+    }
+
+    /// Cuts what has ended by now; how long it is until the next one.
+    pub(super) fn cut_expired(&self, now: i64) -> Option<Duration> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(first) = open.ends.first_entry() {
+            let (expires, _) = *first.key();
+            if expires > now {
+                return Some(Duration::from_millis(expires.abs_diff(now)));
+            }
+            first.remove().cut();
+        }
+        None
     }
 
     pub(super) fn has_shown(&self, token: TokenId, connection: &ConnectionInfo) {

@@ -88,12 +88,12 @@ impl Registry {
         self.known().tokens.get(&id).cloned()
     }
 
-    /// The roles of a bearer token, if it is one and in force.
-    pub(crate) fn bearer(&self, secret: &TokenSecret) -> Option<Roles> {
+    /// The roles of a bearer token and when it expires, if it is one and in force.
+    pub(crate) fn bearer(&self, secret: &TokenSecret) -> Option<(Roles, i64)> {
         let known = self.known();
         let token = known.tokens.get(&secret.id)?;
         (token.bearer && token.is_in_force(unix_millis()) && token.hash == secret.hash())
-            .then_some(token.roles)
+            .then_some((token.roles, token.expires))
     }
 
     /// The same for somebody who has shown the secret before.

@@ -11,6 +11,11 @@ use hands_proto::v1::authority_client::AuthorityClient;
 use hands_store::{Store, StoreConfig};
 use hands_types::{Role, Roles};
 use http_body::Frame;
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
+};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tonic::body::Body;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -27,6 +32,11 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn open(leaf_ttl: Duration) -> Self {
+        Self::open_with(leaf_ttl, Vec::new())
+    }
+
+    /// Lets in those with certificates of these authorities, too.
+    fn open_with(leaf_ttl: Duration, client_authorities: Vec<CertificateDer<'static>>) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("hands-door-{}-{n}", std::process::id()));
@@ -40,8 +50,8 @@ impl Gate {
             addresses: vec![address.clone()],
             leaf_ttl,
             public: None,
-            client_authorities: Vec::new(),
-            client_roles: Roles::NONE,
+            client_authorities,
+            client_roles: Roles::NONE.with(Role::Submit),
         };
         let hub = Hub::open_for_others(HubConfig::new(dir.join("hub"), store), trust).unwrap();
         hub.serve(listener.over_tls(&hub.tls().unwrap()));
@@ -67,6 +77,11 @@ impl Gate {
 
     /// Encrypted, and without a certificate: how a foreign client with a token comes.
     async fn stranger(&self) -> Channel {
+        self.comes_with(None).await
+    }
+
+    /// Likewise, with a certificate of another authority.
+    async fn comes_with(&self, identity: Option<hands_link::TlsKeys>) -> Channel {
         let (dir, channel) = self.join("stranger", Role::Read).await;
         drop(channel);
         // What our own library can't be made to do: forget its certificate.
@@ -75,11 +90,14 @@ impl Gate {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(hands_link::pem::certificates(&pem).unwrap().remove(0)).unwrap();
         let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            Some(own) => config.with_client_auth_cert(own.chain, own.key).unwrap(),
+            None => config.with_no_client_auth(),
+        };
         config.alpn_protocols = vec![b"h2".to_vec()];
         let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
         let to = (self.address.host.clone(), self.address.port);
@@ -209,6 +227,67 @@ async fn a_bearer_token_ends_when_it_is_revoked_and_with_its_time() {
         let bytes = std::fs::read(file).unwrap_or_default();
         assert!(!bytes.windows(32).any(|window| window == &raw[9..41]), "a secret on disk");
     }
+}
+
+/// A message that never comes.
+struct Silent;
+
+impl http_body::Body for Silent {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Status>>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_token_by_which_it_was_begun() {
+    let gate = Gate::open(Duration::from_secs(3600));
+    let stranger = gate.stranger().await;
+    let request = v1::CreateTokenRequest {
+        roles: vec!["submit".to_owned()],
+        ttl_s: 2,
+        bearer: true,
+        ..Default::default()
+    };
+    let secret = gate.operator().create_token(request).await.unwrap().into_inner().secret;
+    is_cut_in_time(stranger, Some(&secret)).await;
+
+    // An authority of the operator's own: nobody can take its certificates back.
+    let authority = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let trusted = params.self_signed(&authority).unwrap().der().clone();
+    let gate = Gate::open_with(Duration::from_secs(3600), vec![trusted]);
+    let key = KeyPair::generate().unwrap();
+    let mut leaf = CertificateParams::default();
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    leaf.not_after = date_time_ymd(1970, 1, 1) + now + Duration::from_secs(3);
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = leaf.signed_by(&key, &Issuer::new(params, authority)).unwrap();
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let keys = hands_link::TlsKeys { chain: vec![certificate.der().clone()], key };
+    is_cut_in_time(gate.comes_with(Some(keys)).await, None).await;
+}
+
+/// A stream that would go on for ever ends with a right that has two or three seconds to go.
+async fn is_cut_in_time(channel: Channel, bearer: Option<&str>) {
+    let mut upload = http::Request::post("http://hub/google.bytestream.ByteStream/Write")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    if let Some(bearer) = bearer {
+        upload = upload.header("authorization", format!("Bearer {bearer}"));
+    }
+    let began = std::time::Instant::now();
+    let answer = channel.oneshot(upload.body(Body::new(Silent)).unwrap());
+    let ended = tokio::time::timeout(Duration::from_secs(20), answer).await;
+    let ended = ended.expect("the stream goes on without a right");
+    assert!(ended.is_err(), "{ended:?}");
+    assert!(began.elapsed() > Duration::from_secs(1), "cut before its time");
 }
 
 #[tokio::test(flavor = "multi_thread")]

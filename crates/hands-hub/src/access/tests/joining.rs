@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hands_link::trust::{EnrolTranscript, NodeKey};
+use hands_link::trust::{EnrolTranscript, NodeKey, sign_renewal};
 use hands_link::{Address, Connection, Identity, IdentityError, JoinString, LinkError};
 use hands_proto::v1;
 use hands_proto::v1::enrolment_client::EnrolmentClient;
@@ -135,12 +135,36 @@ async fn what_was_signed_for_one_connection_is_worthless_on_another() {
     assert_eq!(client.enrol(swapped).await.unwrap_err().code(), Code::PermissionDenied);
     client.enrol(request(&binding, "victim")).await.unwrap();
 
-    // Guessing ends after ten refusals, for the right ones too.
+    // Bad signatures are told so when there are many, and the right one comes through all the same.
     for _ in 0..10 {
         client.enrol(request(&other_binding, "victim")).await.unwrap_err();
     }
-    let tired = client.enrol(request(&binding, "victim")).await.unwrap_err();
+    let tired = client.enrol(request(&other_binding, "victim")).await.unwrap_err();
     assert_eq!(tired.code(), Code::ResourceExhausted);
+    client.enrol(request(&binding, "victim")).await.unwrap();
+}
+
+/// What names nobody costs others of its address nothing, nor does a bad signature in the name of one of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_a_stranger_keep_nobody_else_out() {
+    let gate = Gate::open(DAY);
+    let (dir, _) = gate.join("early", Role::Worker).await;
+    let (binding, channel) = bound(&dir).await;
+    let mut client = EnrolmentClient::new(channel);
+    let id = Identity::load(&dir).unwrap().member.to_string();
+    for _ in 0..12 {
+        let empty = client.renew(v1::RenewRequest::default()).await.unwrap_err();
+        assert_eq!(empty.code(), Code::PermissionDenied);
+        let empty = client.enrol(v1::EnrolRequest::default()).await.unwrap_err();
+        assert_eq!(empty.code(), Code::PermissionDenied);
+        let forged = NodeKey::generate().unwrap();
+        let by_key = sign_renewal(&binding, &id, &forged).unwrap().into();
+        client.renew(v1::RenewRequest { member_id: id.clone(), by_key }).await.unwrap_err();
+    }
+    gate.join("later", Role::Worker).await;
+    let key = Identity::load(&dir).unwrap().key;
+    let by_key = sign_renewal(&binding, &id, &key).unwrap().into();
+    client.renew(v1::RenewRequest { member_id: id, by_key }).await.unwrap();
 }
 
 type Session = (mpsc::UnboundedSender<v1::WorkerMessage>, tonic::Streaming<v1::HubMessage>);
