@@ -22,7 +22,7 @@ pub use logins::Logins;
 pub use places::Places;
 pub use settings::{ClusterChoice, Flags, RunDefaults, Settings, WorkerSettings, hidden};
 pub use trust::{Ask, Project, trusted_exposures};
-pub use value::{parse_duration, parse_size};
+pub use value::parse_size;
 
 #[cfg(test)]
 mod tests;

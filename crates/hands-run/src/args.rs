@@ -141,10 +141,10 @@ pub struct ActionArgs {
     pub prop: Vec<KeyValue>,
 
     /// End it after this long, such as 90s, 5m or 1h30m [default: no limit]
-    #[arg(long, value_name = "TIME", value_parser = value::duration, help_heading = "When and how often")]
+    #[arg(long, value_name = "TIME", value_parser = value::timeout, help_heading = "When and how often")]
     pub timeout: Option<Duration>,
     /// Give up when no worker has taken it after this long
-    #[arg(long, value_name = "TIME", value_parser = value::duration, help_heading = "When and how often")]
+    #[arg(long, value_name = "TIME", value_parser = value::timeout, help_heading = "When and how often")]
     pub queue_timeout: Option<Duration>,
     /// Lower numbers run first; may be negative
     #[arg(

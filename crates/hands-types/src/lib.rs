@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod digest;
+pub mod duration;
 pub mod error;
 pub mod id;
 pub mod limits;
@@ -16,6 +17,7 @@ pub mod text;
 pub mod time;
 
 pub use digest::{Digest, DigestFunction};
+pub use duration::parse_duration;
 pub use error::ErrorClass;
 pub use id::{Attempt, InvocationId, MemberId, OperationId, SessionId, WorkerId};
 pub use path::{RelPath, is_output_pattern};

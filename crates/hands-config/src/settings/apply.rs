@@ -3,10 +3,11 @@
 use std::path::{Component, Path, PathBuf};
 
 use hands_link::Address;
+use hands_types::parse_duration;
 
 use super::{Draft, Layer, Settings, engine};
 use crate::file::{Raw, Setting};
-use crate::{ConfigError, parse_duration, parse_size};
+use crate::{ConfigError, parse_size};
 
 impl Settings {
     pub(super) fn apply(
@@ -202,7 +203,7 @@ impl Setting {
 
     fn duration(&self) -> Result<std::time::Duration, ConfigError> {
         let duration = match &self.value {
-            Raw::Integer(text) | Raw::Text(text) => parse_duration(text),
+            Raw::Integer(text) | Raw::Text(text) => parse_duration(text).ok(),
             _ => None,
         };
         duration.ok_or_else(|| self.expected("a duration such as \"90s\" or \"15m\""))

@@ -8,45 +8,17 @@ use std::time::Duration;
 
 /// Reads `500ms`, `90` or `90s`, `5m`, `1h30m`, `2d`. Never zero: nothing can be done in no time.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected a time such as 500ms, 90s, 5m or 1h30m".to_owned();
-    let mut rest = text.trim();
-    let mut total = Duration::ZERO;
-    let mut last = u64::MAX;
-    if rest.is_empty() {
-        return Err(wrong());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
-        rest = &rest[digits..];
-        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let unit = match &rest[..letters] {
-            "ms" => 1,
-            "s" => 1_000,
-            "" if total.is_zero() => 1_000,
-            "m" | "min" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(wrong()),
-        };
-        // Units only shrink, so that 5m5m and 1s1h are typing errors rather than sums.
-        if unit >= last {
-            return Err(wrong());
-        }
-        last = unit;
-        rest = &rest[letters..];
-        let millis = number
-            .checked_mul(unit)
-            .ok_or_else(|| "is longer than any command lives".to_owned())?;
-        total = total.saturating_add(Duration::from_millis(millis));
-    }
-    if total.is_zero() {
-        return Err("must be longer than no time at all".to_owned());
-    }
-    if total > hands_types::limits::MAX_TIMEOUT {
+    let time = hands_types::parse_duration(text)?;
+    if time.is_zero() { Err("must be longer than no time at all".to_owned()) } else { Ok(time) }
+}
+
+/// The same for what a hub bounds: how long a command may run or wait.
+pub fn timeout(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time > hands_types::limits::MAX_TIMEOUT {
         return Err("is longer than the 7 days that a hub accepts".to_owned());
     }
-    Ok(total)
+    Ok(time)
 }
 
 /// Reads a whole number of a type that says which ones there are.

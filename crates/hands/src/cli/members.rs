@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use hands_run::args as front;
 use hands_run::args::value::duration;
 use hands_types::Role;
+use hands_types::limits::MAX_TOKEN_LIFE;
 
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -84,7 +85,7 @@ pub(crate) struct TokenCreateArgs {
     #[arg(long, value_name = "N", conflicts_with = "bearer", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) uses: Option<u32>,
     /// How long it is good, such as 30m or 90d [default: 1h; of a bearer token 30d]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = token_life)]
     pub(crate) ttl: Option<Duration>,
     /// Print a token for the header `authorization: Bearer …` instead, for clients without certificate
     #[arg(long)]
@@ -92,6 +93,15 @@ pub(crate) struct TokenCreateArgs {
     /// One JSON object with the token's id
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A token's life: as long as a hub lets it live.
+fn token_life(text: &str) -> Result<Duration, String> {
+    let life = duration(text)?;
+    if life > MAX_TOKEN_LIFE {
+        return Err("is longer than the ten years (3650d) that a token may live".to_owned());
+    }
+    Ok(life)
 }
 
 #[derive(Args, Debug)]

@@ -254,3 +254,51 @@ fn few_descriptors_do_for_a_command() {
     let ended = ran(command.args(["-c", script, crate::home::HANDS]).output().unwrap());
     assert_eq!((ended.code, ended.out.as_str()), (0, "ran\n"), "{ended:?}");
 }
+
+/// What help gives as an example of a flag's value is taken.
+#[test]
+fn examples_in_help_are_values() {
+    let home = Home::new();
+    let help = |command: &[&str]| home.run(&[command, &["--help"]].concat()).out;
+    let mut commands: Vec<Vec<String>> = vec![Vec::new()];
+    let mut tried = 0;
+    while let Some(command) = commands.pop() {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let text = help(&words);
+        let listed = text.split("\nCommands:\n").nth(1).unwrap_or("");
+        for line in listed.lines().take_while(|line| !line.is_empty()) {
+            let name = line.split_whitespace().next().unwrap_or("help");
+            if name != "help" && line.starts_with("  ") && !line.starts_with("   ") {
+                commands.push([&command[..], &[name.to_owned()]].concat());
+            }
+        }
+        let mut flags: Vec<String> = Vec::new();
+        for line in text.lines() {
+            match flags.last_mut() {
+                Some(flag) if !line.trim_start().starts_with('-') => {
+                    flag.push_str(&format!(" {}", line.trim()));
+                }
+                _ => flags.push(line.trim().to_owned()),
+            }
+        }
+        for flag in flags {
+            let (Some(name), Some((_, examples))) =
+                (flag.split(' ').find(|word| word.starts_with("--")), flag.split_once("such as "))
+            else {
+                continue;
+            };
+            let end = examples.find([')', '[', ';', ':']).unwrap_or(examples.len());
+            for example in examples[..end].split([',', ' ']) {
+                let example = example.trim_end_matches('.');
+                // Words of the sentence around them.
+                if ["", "or", "and", "a"].contains(&example) {
+                    continue;
+                }
+                let asked = home.run(&[&words[..], &[name, example, "--help"]].concat());
+                assert_eq!(asked.code, 0, "{words:?} {name} {example}: {}", asked.err);
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried >= 4, "help has examples; {tried} were found");
+}
