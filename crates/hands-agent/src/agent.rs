@@ -1,42 +1,41 @@
 //! The agent's life: locks, store, hub, worker, sockets, idleness, the end.
 
+mod doors;
 mod embedded;
 #[cfg(target_os = "linux")]
 mod for_others;
 #[cfg(not(target_os = "linux"))]
 #[path = "agent/for_nobody.rs"]
 mod for_others;
+mod lock;
+#[cfg(target_os = "linux")]
+mod removals;
+#[cfg(not(target_os = "linux"))]
+#[path = "agent/removals_untold.rs"]
+mod removals;
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hands_client::protocol;
 use hands_hub::Activity;
-use hands_link::{Address, Listener};
 use hands_proto::v1::HelloReply;
 use hands_proto::v1::agent_server::AgentServer;
-use hands_types::ErrorClass;
 use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
-use crate::error::sentence;
 use crate::service::{AgentService, Ask};
-use crate::snapshot::{SnapshotServer, bind};
+use crate::snapshot::SnapshotServer;
 use crate::stat_cache::StatCache;
 use crate::{AgentConfig, AgentError, Readiness, log};
+use doors::Doors;
 use embedded::Embedded;
 use for_others::ForOthers;
 
-/// How long an agent that is leaving may hold the lock when another starts.
-const PREDECESSOR: Duration = Duration::from_secs(30);
 /// How long requests under way may take when the agent leaves.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How often the stat cache is saved and the log looked at.
@@ -65,7 +64,7 @@ pub fn run(config: AgentConfig, readiness: Readiness) -> Result<(), AgentError> 
 
 /// As [`run`], on the caller's runtime.
 pub async fn serve(config: AgentConfig, readiness: Readiness) -> Result<(), AgentError> {
-    let lock = match lock(&config).await {
+    let lock = match lock::take(&config).await {
         Ok(Some(lock)) => lock,
         // Another agent serves: whoever started this one can use that.
         Ok(None) => {
@@ -80,7 +79,9 @@ pub async fn serve(config: AgentConfig, readiness: Readiness) -> Result<(), Agen
     match Running::start(config).await {
         Ok(mut running) => {
             readiness.ready();
-            tracing::info!(socket = %running.config.socket.display(), "listening");
+            for sentence in &running.config.inherited {
+                tracing::warn!("could not be undone: {sentence}");
+            }
             running.live().await;
             running.leave().await;
             drop(lock);
@@ -94,51 +95,11 @@ pub async fn serve(config: AgentConfig, readiness: Readiness) -> Result<(), Agen
     }
 }
 
-/// Takes the life lock. None when another agent serves already.
-async fn lock(config: &AgentConfig) -> Result<Option<File>, AgentError> {
-    for dir in [&config.state_dir, &config.cache_dir] {
-        hands_link::private_place(dir).map_err(AgentError::Private)?;
-    }
-    for file in [&config.life_lock, &config.socket, &config.snapshot_socket] {
-        make_dir(file.parent().unwrap_or(Path::new("/")))?;
-    }
-    let path = config.life_lock.clone();
-    let failed = |source: io::Error| AgentError::Place { what: "lock", path: path.clone(), source };
-    let file = open_lock(&path).map_err(failed)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => return Ok(Some(file)),
-        Err(Errno::WOULDBLOCK) => {}
-        Err(error) => return Err(failed(error.into())),
-    }
-    if hands_link::dial(&Address::Unix(config.socket.clone())).await.is_ok() {
-        return Ok(None);
-    }
-    // It is on its way out, or was killed and its last threads are still going.
-    let waiting = tokio::task::spawn_blocking(move || {
-        flock(&file, FlockOperation::LockExclusive).map(|()| file)
-    });
-    match tokio::time::timeout(PREDECESSOR, waiting).await {
-        Ok(Ok(Ok(file))) => Ok(Some(file)),
-        Ok(Ok(Err(error))) => Err(failed(error.into())),
-        Ok(Err(error)) => Err(failed(io::Error::other(error))),
-        Err(_) => Err(AgentError::Busy(path)),
-    }
-}
-
 /// Directories that hold a membership.
 fn logins(dir: &Path) -> Vec<std::path::PathBuf> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     paths.filter(|path| hands_link::Identity::is_at(path)).collect()
-}
-
-fn open_lock(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
-}
-
-fn make_dir(path: &Path) -> Result<(), AgentError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| AgentError::Place { what: "make", path: path.to_owned(), source })
 }
 
 struct Running {
@@ -150,8 +111,7 @@ struct Running {
     activity: watch::Receiver<Activity>,
     /// Snapshots under way, and a count of those that were.
     snapshots: watch::Receiver<usize>,
-    stop_serving: watch::Sender<bool>,
-    serving: Vec<tokio::task::JoinHandle<()>>,
+    doors: Doors,
     started: SystemTime,
     last_active: Instant,
 }
@@ -161,37 +121,17 @@ impl Running {
         if let Err(error) = log::keep_bounded(&config.log) {
             tracing::warn!(%error, "the log can't be begun anew");
         }
-        let listen = |message: String, class: ErrorClass| AgentError::Listen { message, class };
         let embedded = Embedded::start(&config).await?;
         let cache = {
             let path = config.cache_dir.join("stat-cache");
             let loading = tokio::task::spawn_blocking(move || StatCache::load(&path));
             Arc::new(loading.await.unwrap_or_else(|_| StatCache::new()))
         };
-        let listener = Listener::bind(&Address::Unix(config.socket.clone()))
-            .map_err(|e| listen(sentence(&e), e.class()))?;
-        let snapshot_listener = bind(&config.snapshot_socket)
-            .map_err(|e| listen(e.to_string(), ErrorClass::Environment))?;
         let (ask, asks) = mpsc::channel(16);
-        let (stop_serving, stopped) = watch::channel(false);
         let (counter, snapshots) = watch::channel(0);
         let server = SnapshotServer::new(embedded.store.clone(), Arc::clone(&cache), counter);
         let routes = embedded.hub.routes().add_service(AgentServer::new(AgentService { ask }));
-        let mut stop = stopped.clone();
-        let grpc = tokio::spawn(async move {
-            let serving = hands_link::server().add_routes(routes).serve_with_incoming_shutdown(
-                listener.incoming(),
-                async move {
-                    // Its error means that the agent has gone without a word: the same.
-                    drop(stop.wait_for(|stop| *stop).await);
-                },
-            );
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "the socket serves no more");
-            }
-        });
-        let snapshot =
-            tokio::spawn(server.serve(snapshot_listener, config.snapshot_socket.clone(), stopped));
+        let doors = Doors::open(&config.sockets, routes, server)?;
         Ok(Self {
             activity: embedded.hub.activity(),
             embedded,
@@ -199,8 +139,7 @@ impl Running {
             cache,
             asks,
             snapshots,
-            stop_serving,
-            serving: vec![grpc, snapshot],
+            doors,
             started: SystemTime::now(),
             last_active: Instant::now(),
             config,
@@ -253,7 +192,9 @@ impl Running {
                     }
                     self.last_active = Instant::now();
                 }
+                () = self.doors.disturbed() => drop(self.doors.mend()),
                 _ = chores.tick() => {
+                    drop(self.doors.mend());
                     self.renew_logins();
                     self.for_others.look(&self.config, &self.embedded.store, true).await;
                     self.chores().await;
@@ -312,12 +253,13 @@ impl Running {
             log: self.config.log.display().to_string(),
             works_for: self.for_others.cluster(),
             works_for_note: self.for_others.note(),
+            inherited: self.config.inherited.clone(),
         }
     }
 
     /// A front-end that is starting an agent holds the lock: it would find this one and lose it.
     fn nobody_is_coming(&self) -> bool {
-        let Ok(file) = open_lock(&self.config.start_lock) else { return true };
+        let Ok(file) = lock::open(&self.config.start_lock) else { return true };
         flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
     }
 
@@ -359,16 +301,11 @@ impl Running {
     /// Lets requests under way end, then closes hub, worker and store.
     async fn leave(mut self) {
         self.asks.close();
-        self.stop_serving.send_replace(true);
+        self.doors.shut();
         self.for_others.stop().await;
         self.embedded.stop_worker().await;
         self.embedded.hub.close().await;
-        let deadline = Instant::now() + FAREWELL;
-        for task in &mut self.serving {
-            if tokio::time::timeout_at(deadline, &mut *task).await.is_err() {
-                task.abort();
-            }
-        }
+        self.doors.end(Instant::now() + FAREWELL).await;
         self.chores().await;
         if let Err(error) = self.embedded.store.flush() {
             tracing::warn!(%error, "the store can't be written down; it is completed at the next start");

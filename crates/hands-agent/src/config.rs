@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hands_client::AgentSockets;
 #[cfg(target_os = "linux")]
 use hands_worker::IsolationChoice;
 
@@ -13,10 +14,9 @@ pub struct AgentConfig {
     pub state_dir: PathBuf,
     /// The stat cache. May be deleted at any time.
     pub cache_dir: PathBuf,
-    /// The gRPC socket. Its directory must be the user's own.
-    pub socket: PathBuf,
-    /// The socket that takes directory handles.
-    pub snapshot_socket: PathBuf,
+    /// Where it listens. One place that can't be used is done without, and tried again. The directories must be the
+    /// user's own.
+    pub sockets: Vec<AgentSockets>,
     /// Held as long as the agent lives.
     pub life_lock: PathBuf,
     /// Held by front-ends while they start an agent; the agent takes it to leave, so that none is lost in between.
@@ -31,6 +31,8 @@ pub struct AgentConfig {
     pub store_quota: Option<u64>,
     /// Acknowledged blobs also survive a power cut.
     pub durable_against_power: bool,
+    /// What it has of the process that started it and could not lay down, sentences; see [`crate::detach`].
+    pub inherited: Vec<String>,
     /// The embedded worker.
     pub worker: AgentWorker,
     /// Where this machine is to be a worker for others too: finds the cluster below `logins` for which. None keeps it
@@ -63,8 +65,8 @@ pub struct AgentWorker {
     pub memory: u64,
     /// Paths of this machine that actions may read.
     pub expose: Vec<PathBuf>,
-    /// The user's `PATH` and home, whose toolchains actions may use; none shows none.
-    pub toolchains: Option<(String, PathBuf)>,
+    /// The user's home, whose toolchains actions may use; none shows none.
+    pub toolchains: Option<PathBuf>,
     /// Tags that actions may ask for.
     pub tags: Vec<String>,
     /// Which isolation level to take.

@@ -21,9 +21,14 @@ pub enum AgentError {
     /// A directory of ours that is not this user's alone and can't be made so.
     #[error("the agent's state can't be kept: {0}")]
     Private(hands_link::PrivateError),
-    /// Another agent has been leaving for too long.
-    #[error("another agent holds {} and does not leave: `hands agent stop --force` ends it", .0.display())]
-    Busy(PathBuf),
+    /// Another agent lives, listens nowhere and does not leave.
+    #[error("another agent ({who}) holds {} and can't be reached: `hands agent stop --force` ends it", lock.display())]
+    Busy {
+        /// Its process, as far as it is known.
+        who: String,
+        /// What it holds.
+        lock: PathBuf,
+    },
     /// The store can't be opened.
     #[error("the agent's store can't be opened: {message}")]
     Store {
@@ -62,7 +67,7 @@ impl AgentError {
     /// Whose error it is.
     pub const fn class(&self) -> ErrorClass {
         match self {
-            Self::Place { .. } | Self::Busy(_) => ErrorClass::Environment,
+            Self::Place { .. } | Self::Busy { .. } => ErrorClass::Environment,
             Self::Private(error) => error.class(),
             Self::Store { class, .. }
             | Self::Hub { class, .. }

@@ -7,15 +7,18 @@ use hands_client::{READY, REFUSED};
 
 use crate::AgentError;
 
-/// Makes this process the agent's: closes every descriptor that was inherited beyond the standard streams, and leaves
-/// the session of the terminal. To be called first thing in `main`.
-pub fn detach() {
+/// Makes this process the agent's and nobody's who started it: descriptors, signals, limits, processors, directory and the
+/// session of the terminal. Returns what could not be undone, as sentences. To be called first thing in `main`.
+pub fn detach() -> Vec<String> {
     #[cfg(target_os = "linux")]
-    hands_sandbox::close_inherited_descriptors();
+    let left = hands_sandbox::start_clean();
+    #[cfg(not(target_os = "linux"))]
+    let left = Vec::new();
     // Fails for a process group's leader only: somebody started the agent by hand, and has its terminal.
     if let Err(error) = rustix::process::setsid() {
         tracing::debug!(%error, "the agent stays in its session");
     }
+    left
 }
 
 /// The front-end's ear: this process's stdout. One line goes there, then it is closed.

@@ -4,11 +4,8 @@ mod embedded;
 mod receive;
 mod remote;
 
-use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -40,17 +37,6 @@ const THREADS: usize = 2;
 /// How often a tree is looked at again that changes while it is read.
 const ROUNDS: usize = 4;
 
-/// Takes the socket's place; called with the life lock held, so that whatever stands there is stale.
-pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
-}
-
 #[derive(Clone)]
 pub(crate) struct SnapshotServer {
     store: Store,
@@ -71,13 +57,8 @@ impl SnapshotServer {
         Self { store, cache, active }
     }
 
-    /// Serves until told to stop; removes the socket then.
-    pub(crate) async fn serve(
-        self,
-        listener: UnixListener,
-        path: PathBuf,
-        mut stop: watch::Receiver<bool>,
-    ) {
+    /// Serves until told to stop.
+    pub(crate) async fn serve(self, listener: UnixListener, mut stop: watch::Receiver<bool>) {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -98,9 +79,6 @@ impl SnapshotServer {
                     tracing::debug!(%error, "a snapshot connection has ended");
                 }
             }));
-        }
-        if let Err(error) = fs::remove_file(&path) {
-            tracing::debug!(%error, "the snapshot socket is gone already");
         }
     }
 

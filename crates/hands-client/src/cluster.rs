@@ -235,7 +235,8 @@ impl Cluster {
         let mut tried = false;
         loop {
             let result = async {
-                let mut socket = SnapshotSocket::connect(&spec.snapshot_socket).await?;
+                let mut socket =
+                    SnapshotSocket::connect(agent::snapshot_socket(spec).await?).await?;
                 socket
                     .take(
                         target,

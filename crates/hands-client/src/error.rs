@@ -39,6 +39,14 @@ pub enum ClientError {
         /// How long we waited.
         waited: Duration,
     },
+    /// An agent lives, and listens nowhere that a front-end could find.
+    #[error("an agent lives ({who}) and can't be reached; it holds {}", lock.display())]
+    AgentUnreachable {
+        /// The process, as far as it is known.
+        who: String,
+        /// The lock that it holds.
+        lock: PathBuf,
+    },
     /// No agent is running, and none was to be started.
     #[error("no agent is running")]
     NoAgent,
@@ -217,6 +225,7 @@ impl ClientError {
             | Self::Transfer { class, .. } => *class,
             Self::AgentStart { .. }
             | Self::AgentSilent { .. }
+            | Self::AgentUnreachable { .. }
             | Self::NoAgent
             | Self::Write { .. }
             | Self::Local { .. } => ErrorClass::Environment,
@@ -243,7 +252,7 @@ impl ClientError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::AgentStart { log, .. } => Some(format!("its log is {}; `hands doctor` tests what this machine can do", log.display())),
-            Self::AgentSilent { .. } => Some("`hands agent stop --force` ends it, whatever state it is in; the next command starts another".to_owned()),
+            Self::AgentSilent { .. } | Self::AgentUnreachable { .. } => Some("`hands agent stop --force` ends it, whatever state it is in; the next command starts another".to_owned()),
             Self::NoAgent => Some("any `hands run` starts one".to_owned()),
             Self::Version { peer: "agent", .. } => {
                 Some("`hands agent stop` ends the running agent (`--force` also when it is busy); the next command starts a fitting one".to_owned())

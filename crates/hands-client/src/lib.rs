@@ -31,7 +31,10 @@ mod stores;
 mod target;
 mod uploader;
 
-pub use agent::{AgentStatus, READY, REFUSED, agent_status, greet_agent, stop_agent};
+pub use agent::{
+    AgentStatus, Holder, READY, REFUSED, agent_holder, agent_status, greet_agent, sign_agent_lock,
+    stop_agent,
+};
 pub use attach::{Attachment, AttachmentInput};
 pub use build_id::{PROTOCOL, build_id, protocol};
 pub use cluster::{Cluster, ClusterKind};
@@ -44,7 +47,7 @@ pub use metadata::{Invocation, TOOL};
 pub use result::{Failure, JobResult, StageSpan, Stages};
 pub use snapshot::{Input, Snapshot, SnapshotSocket};
 pub use spec::{Caching, EncodedJob, JobSpec, Logs};
-pub use target::{AgentSpec, Target};
+pub use target::{AgentSockets, AgentSpec, Target};
 
 /// The messages that appear in this crate's answers.
 pub mod proto {

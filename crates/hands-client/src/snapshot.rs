@@ -99,11 +99,12 @@ pub struct SnapshotSocket {
 impl SnapshotSocket {
     /// Connects to the socket of a running agent.
     pub async fn connect(path: &Path) -> Result<Self, ClientError> {
-        let stream = UnixStream::connect(path).await.map_err(|source| ClientError::Connect {
-            peer: format!("the agent at {}", path.display()),
-            why: source.to_string(),
-            retry: true,
-        })?;
+        let stream =
+            hands_link::connect_unix(path).await.map_err(|source| ClientError::Connect {
+                peer: format!("the agent at {}", path.display()),
+                why: source.to_string(),
+                retry: true,
+            })?;
         Ok(Self { stream })
     }
 

@@ -1,7 +1,7 @@
 //! Where a front-end's work goes.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hands_link::Address;
@@ -24,21 +24,38 @@ pub enum Target {
     },
 }
 
+/// One place at which an agent listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentSockets {
+    /// The gRPC socket.
+    pub agent: PathBuf,
+    /// The socket that takes directory handles.
+    pub snapshot: PathBuf,
+}
+
+impl AgentSockets {
+    /// The sockets in a directory.
+    pub fn at(directory: &Path) -> Self {
+        Self { agent: directory.join("agent.sock"), snapshot: directory.join("snapshot.sock") }
+    }
+}
+
 /// How to reach the user's agent, and how to start one. `hands-config` fills it from the directories' places.
 #[derive(Clone, Debug)]
 pub struct AgentSpec {
-    /// The agent's gRPC socket, `agent.sock`.
-    pub socket: PathBuf,
-    /// The socket that takes directory handles, `snapshot.sock`.
-    pub snapshot_socket: PathBuf,
+    /// Where an agent listens, best first: beside its store, where every front-end finds it whatever its surroundings, and
+    /// among this user's sockets, for a store on a file system that has none.
+    pub sockets: Vec<AgentSockets>,
     /// Held by whoever is starting an agent, so that ten front-ends start one agent and not ten.
     pub start_lock: PathBuf,
-    /// Held by an agent as long as it lives.
+    /// Held by an agent as long as it lives; says which process that is.
     pub life_lock: PathBuf,
     /// Where a started agent's stderr goes. Its directory must exist.
     pub log: PathBuf,
     /// The program to start; front-ends give their own.
     pub program: PathBuf,
+    /// The whole environment that it gets: where its places and settings are, and nothing else of this caller's.
+    pub environment: Vec<(OsString, OsString)>,
     /// Its arguments, such as `agent --serve`.
     pub arguments: Vec<OsString>,
     /// Whether an agent may be started. Without it, a missing agent is [`crate::ClientError::NoAgent`].

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use hands_client::AgentSpec;
+use hands_client::{AgentSockets, AgentSpec};
 
 use crate::{ConfigError, Environment, Logins};
 
@@ -21,6 +21,8 @@ pub struct Places {
     pub cache: PathBuf,
     /// Sockets and locks; 0700, the user's own.
     pub runtime: PathBuf,
+    /// The variables by which this user's agent finds the same places and its settings.
+    pub variables: Vec<(OsString, OsString)>,
 }
 
 impl Places {
@@ -36,6 +38,7 @@ impl Places {
                 state: home.join("state"),
                 cache: home.join("cache"),
                 runtime,
+                variables: variables(environment),
             });
         }
         let base = |variable: &'static str,
@@ -58,6 +61,7 @@ impl Places {
             state: base("XDG_STATE_HOME", ".local/state", "what must survive")?,
             cache: base("XDG_CACHE_HOME", ".cache", "caches")?,
             runtime: runtime(environment)?,
+            variables: variables(environment),
         })
     }
 
@@ -91,9 +95,10 @@ impl Places {
         self.state.join("clusters")
     }
 
-    /// The socket by which a hub's own user reaches it, beside whatever else it listens on.
-    pub fn hub_socket(&self) -> PathBuf {
-        self.runtime.join("hub.sock")
+    /// The sockets by which a hub's own user reaches it, beside whatever else it listens on: beside its state, where the
+    /// user's runtime directory does not matter, and among the user's sockets, in case that file system has none.
+    pub fn hub_sockets(&self) -> [PathBuf; 2] {
+        [self.hub_state(), self.runtime.clone()].map(|directory| directory.join("hub.sock"))
     }
 
     /// The history of `hands shell`.
@@ -103,17 +108,49 @@ impl Places {
 
     /// How front-ends reach the agent and start it: `program` is their own.
     pub fn agent_spec(&self, program: PathBuf) -> AgentSpec {
+        let state = self.agent_state();
         AgentSpec {
-            socket: self.runtime.join("agent.sock"),
-            snapshot_socket: self.runtime.join("snapshot.sock"),
-            start_lock: self.runtime.join("agent.start"),
-            life_lock: self.runtime.join("agent.lock"),
-            log: self.agent_state().join("agent.log"),
+            sockets: [&state, &self.runtime].map(|directory| AgentSockets::at(directory)).into(),
+            start_lock: state.join("agent.start"),
+            life_lock: state.join("agent.lock"),
+            environment: self.variables.clone(),
+            log: state.join("agent.log"),
             program,
             arguments: vec![OsString::from("agent"), OsString::from("run")],
             start: true,
         }
     }
+}
+
+/// What an agent is told of the environment of the one that starts it. Everything else is that caller's own: a `PATH`, a
+/// proxy, a library to be loaded first.
+fn variables(environment: &Environment) -> Vec<(OsString, OsString)> {
+    const PLACES: [&str; 8] = [
+        "HANDS_HOME",
+        "HOME",
+        "XDG_CONFIG_HOME",
+        "XDG_STATE_HOME",
+        "XDG_CACHE_HOME",
+        "XDG_RUNTIME_DIR",
+        // Where the authorities are that this user trusts.
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+    ];
+    // Not where this caller's work goes, nor with which credentials.
+    const SETTINGS: [&str; 6] = [
+        "HANDS_AGENT_",
+        "HANDS_WORKER_",
+        "HANDS_STORE_",
+        "HANDS_ISOLATION",
+        "HANDS_DURABILITY",
+        "HANDS_LOG",
+    ];
+    let is_kept = |name: &OsString| {
+        let is_setting = |start: &&str| name.as_encoded_bytes().starts_with(start.as_bytes());
+        PLACES.iter().any(|place| name == place) || SETTINGS.iter().any(|start| is_setting(&start))
+    };
+    let kept = environment.variables.iter().filter(|(name, _)| is_kept(name));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 fn runtime(environment: &Environment) -> Result<PathBuf, ConfigError> {

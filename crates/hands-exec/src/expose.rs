@@ -65,65 +65,80 @@ const TOOLCHAINS: &[Toolchain] = &[
     Toolchain { bin: ".elan/bin", also: &[".elan"], variable: Some(("ELAN_HOME", ".elan")) },
 ];
 
-/// What a worker shows beyond the host's own directories.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Exposure {
-    /// Directories, shown read-only where they are.
-    pub paths: Vec<ExposedPath>,
-    /// Variables for commands that don't set them: `PATH`, and where the toolchains are.
-    pub default_env: Vec<(String, String)>,
+/// The toolchains of a home: the directories at places where well-known toolchain managers put programs, with what these
+/// need, and never one that holds credentials. What is shown does not depend on anybody's `PATH`: it is the same for all
+/// commands of this user, and each brings a `PATH` of its own ([`toolchain_variables`]). Directories below `/usr` and `/opt`
+/// need no mention.
+pub fn toolchains(home: &Path) -> Vec<ExposedPath> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    if is_home(home) {
+        for toolchain in TOOLCHAINS {
+            for (bin, wild) in places(toolchain, home) {
+                paths.push(bin);
+                paths.extend(toolchain.also.iter().map(|also| home.join(fill(also, &wild))));
+            }
+        }
+    }
+    outermost(paths)
 }
 
-/// The toolchain directories on a user's `PATH`: those below `home` at places where well-known toolchain managers put
-/// them, with what they need, and never one that holds credentials. Directories below `/usr` and `/opt` need no mention.
-/// Whether a directory exists is looked up here; nothing in it is read.
-pub fn toolchains(path_variable: &str, home: &Path) -> Exposure {
-    let mut paths: Vec<PathBuf> = Vec::new();
+/// Variables for a command that its caller does not set: `PATH` with the directories of the caller's own that are among the
+/// [`toolchains`] of its home, and where these toolchains are. None where it has no such directory.
+pub fn toolchain_variables(path_variable: &str, home: &Path) -> Vec<(String, String)> {
     let mut variables: Vec<(String, String)> = Vec::new();
     let mut search: Vec<String> = Vec::new();
-    if home.is_absolute() && home.parent().is_some() {
-        for directory in path_variable.split(':') {
-            let Some((relative, toolchain, wild)) = classify(directory, home) else { continue };
-            if search.iter().any(|d| d == directory) || !Path::new(directory).is_dir() {
-                continue;
-            }
-            search.push(directory.to_owned());
-            paths.push(home.join(relative));
-            paths.extend(toolchain.also.iter().map(|also| home.join(fill(also, &wild))));
-            if let Some((name, at)) = toolchain.variable
-                && home.join(at).is_dir()
-                && variables.iter().all(|(n, _)| n != name)
-            {
-                variables.push((name.to_owned(), home.join(at).display().to_string()));
-            }
+    if !is_home(home) {
+        return variables;
+    }
+    for directory in path_variable.split(':') {
+        let Some(toolchain) = classify(directory, home) else { continue };
+        if search.iter().any(|d| d == directory) || !Path::new(directory).is_dir() {
+            continue;
+        }
+        search.push(directory.to_owned());
+        if let Some((name, at)) = toolchain.variable
+            && home.join(at).is_dir()
+            && variables.iter().all(|(n, _)| n != name)
+        {
+            variables.push((name.to_owned(), home.join(at).display().to_string()));
         }
     }
     if !search.is_empty() {
         search.push(hands_types::platform::FIXED_PATH.to_owned());
         variables.insert(0, ("PATH".to_owned(), search.join(":")));
     }
-    Exposure { paths: outermost(paths), default_env: variables }
+    variables
 }
 
-/// Finds the toolchain to which a directory belongs: its place below the home, and what `*` stands for.
-fn classify<'a>(directory: &'a str, home: &Path) -> Option<(&'a Path, &'static Toolchain, String)> {
+/// Not everybody's: `/` as a home would show what belongs to others.
+fn is_home(path: &Path) -> bool {
+    path.is_absolute() && path.parent().is_some()
+}
+
+/// Where a toolchain's programs are in a home, and what `*` stands for there.
+fn places(toolchain: &Toolchain, home: &Path) -> Vec<(PathBuf, String)> {
+    let Some((before, after)) = toolchain.bin.split_once('*') else {
+        let bin = home.join(toolchain.bin);
+        return if bin.is_dir() { vec![(bin, String::new())] } else { Vec::new() };
+    };
+    let Ok(entries) = std::fs::read_dir(home.join(before)) else { return Vec::new() };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let all = names.map(|name| (home.join(format!("{before}{name}{after}")), name));
+    all.filter(|(bin, _)| bin.is_dir()).collect()
+}
+
+/// Finds the toolchain to which a directory belongs.
+fn classify(directory: &str, home: &Path) -> Option<&'static Toolchain> {
     let relative = Path::new(directory).strip_prefix(home).ok()?;
     let plain = relative.components().all(|c| matches!(c, Component::Normal(_)));
     if !plain || NEVER.iter().any(|never| relative.starts_with(never)) {
         return None;
     }
-    TOOLCHAINS.iter().find_map(|toolchain| {
-        let mut wild = String::new();
+    TOOLCHAINS.iter().find(|toolchain| {
         let mut names = relative.iter();
-        for expected in toolchain.bin.split('/') {
-            let name = names.next()?.to_str()?;
-            if expected == "*" {
-                name.clone_into(&mut wild);
-            } else if expected != name {
-                return None;
-            }
-        }
-        names.next().is_none().then_some((relative, toolchain, wild))
+        let mut expected = toolchain.bin.split('/');
+        expected.all(|part| names.next().is_some_and(|name| part == "*" || name == part))
+            && names.next().is_none()
     })
 }
 

@@ -28,7 +28,7 @@ pub use crate::collect::{
 pub use crate::command::INSIDE_VARIABLE;
 pub use crate::error::ExecError;
 pub use crate::executor::{ExecConfig, Executor};
-pub use crate::expose::{Exposure, toolchains};
+pub use crate::expose::{toolchain_variables, toolchains};
 pub use crate::outcome::{ActionTree, End, Ran, Timings, Usage};
 pub use crate::request::{Command, ExecIo, ExecRequest, InputEvent, Piece, Stream, Terminal};
 pub use hands_sandbox::{

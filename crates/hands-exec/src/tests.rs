@@ -8,7 +8,7 @@ use hands_types::RelPath;
 
 use crate::collect::{Declared, DeclaredKind, OutputSpec};
 use crate::command;
-use crate::expose::toolchains;
+use crate::expose::{toolchain_variables, toolchains};
 use crate::request::{Command, Terminal};
 use hands_tree::Pattern;
 
@@ -115,8 +115,8 @@ fn toolchains_are_shown_and_credentials_never() {
         at("go/bin"),
     ]
     .join(":");
-    let exposure = toolchains(&path, &home);
-    let shown: Vec<&Path> = exposure.paths.iter().map(|p| p.host.as_path()).collect();
+    let all = toolchains(&home);
+    let shown: Vec<&Path> = all.iter().map(|p| p.host.as_path()).collect();
     let expected = [
         home.join(".cargo/bin"),
         home.join(".nvm/versions/node/v20"),
@@ -134,7 +134,11 @@ fn toolchains_are_shown_and_credentials_never() {
     let expected = [("PATH", search), ("RUSTUP_HOME", at(".rustup")), ("PYENV_ROOT", at(".pyenv"))];
     let expected: Vec<(String, String)> =
         expected.into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
-    assert_eq!(exposure.default_env, expected);
-    assert_eq!(toolchains(&path, Path::new("/")), crate::Exposure::default());
+    assert_eq!(toolchain_variables(&path, &home), expected);
+    assert_eq!(toolchain_variables("/usr/bin:/bin", &home), []);
+    assert_eq!(
+        (toolchains(Path::new("/")), toolchain_variables(&path, Path::new("/"))),
+        (Vec::new(), Vec::new())
+    );
     std::fs::remove_dir_all(&home).expect("removed");
 }

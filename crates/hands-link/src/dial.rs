@@ -6,12 +6,13 @@ use std::time::Duration;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
 use crate::connection::{Io, Peer};
+use crate::socket_file::connect_unix;
 use crate::{Address, Connection, Engine, LinkError, engine, member, peer};
 
 // One blob in flight must be able to fill a fast link with a long round trip.
@@ -62,7 +63,7 @@ async fn dial_once(address: &Address) -> Result<Connection, LinkError> {
     let unreachable = |source| LinkError::Unreachable { address: address.clone(), source };
     match address {
         Address::Unix(path) => {
-            let stream = UnixStream::connect(path).await.map_err(unreachable)?;
+            let stream = connect_unix(path).await.map_err(unreachable)?;
             let (uid, pid) = peer::of(&stream).map_err(unreachable)?;
             // Root may serve anybody: it could read what is sent in any case.
             if uid != peer::own_uid() && uid != 0 {

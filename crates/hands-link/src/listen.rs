@@ -38,7 +38,7 @@ pub struct Listener {
 
 #[derive(Debug)]
 enum Source {
-    Unix(UnixListener, #[expect(dead_code, reason = "held for its drop")] SocketFile),
+    Unix(UnixListener, #[expect(dead_code, reason = "held for its drop")] Option<SocketFile>),
     Tcp(TcpListener),
     Tls(TlsSource),
     Pipe(mpsc::Receiver<DuplexStream>),
@@ -50,8 +50,11 @@ impl Listener {
     pub fn bind(address: &Address) -> Result<Self, LinkError> {
         match address {
             Address::Unix(path) => {
-                let (listener, file) = socket_file::bind(path)?;
-                Ok(Self { source: Source::Unix(listener, file), address: Some(address.clone()) })
+                let (listener, file) = socket_file::listen_unix(path)?;
+                Ok(Self {
+                    source: Source::Unix(listener, Some(file)),
+                    address: Some(address.clone()),
+                })
             }
             Address::Member(_) | Address::Engine(_) => Err(LinkError::Listen {
                 address: address.clone(),
@@ -67,6 +70,11 @@ impl Listener {
                 Ok(Self { source: Source::Tcp(listener), address: Some(Address::Tcp(actual)) })
             }
         }
+    }
+
+    /// From a Unix socket that [`crate::listen_unix`] has bound. Whoever keeps its file sees whether it is still there.
+    pub fn from_unix(listener: UnixListener) -> Self {
+        Self { source: Source::Unix(listener, None), address: None }
     }
 
     /// Takes TLS where it is TCP. Handshakes run side by side; what comes out of [`Listener::incoming`] has finished one.

@@ -10,6 +10,8 @@ pub struct Caller {
     pub directory: PathBuf,
     /// The caller's environment.
     pub environment: Vec<(OsString, OsString)>,
+    /// Variables that its commands get where nothing else is said, such as a `PATH` with its toolchains.
+    pub defaults: Vec<(String, String)>,
     /// Where the prompt keeps its history; none to keep none.
     pub history: Option<PathBuf>,
 }

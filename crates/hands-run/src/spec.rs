@@ -37,7 +37,8 @@ pub(crate) fn job(
 }
 
 fn environment(args: &ActionArgs, caller: &Caller) -> Vec<(String, String)> {
-    let mut all = Vec::with_capacity(args.env.len());
+    // Of a variable that stands there twice the last one counts.
+    let mut all = caller.defaults.clone();
     for item in &args.env {
         let value = item.value.as_deref().or_else(|| caller.variable(&item.name));
         if let Some(value) = value {

@@ -29,7 +29,7 @@ struct Batch {
 
 fn caller(directory: &str) -> Caller {
     let environment = vec![("SET".into(), "here".into())];
-    Caller { directory: PathBuf::from(directory), environment, history: None }
+    Caller { directory: PathBuf::from(directory), environment, defaults: Vec::new(), history: None }
 }
 
 fn result(exit_code: i32) -> JobResult {
@@ -105,9 +105,11 @@ fn values_are_read_or_refused() {
     assert_eq!(seconds("90"), Ok(90_000));
     assert_eq!(seconds("1h30m"), Ok(5_400_000));
     assert_eq!(seconds("500ms"), Ok(500));
-    for wrong in ["", "0", "5x", "m", "1s1h", "5m5m", "-3", "8d", "99999999999999999999"] {
+    assert_eq!(seconds("90d"), Ok(90 * 86_400_000));
+    for wrong in ["", "0", "5x", "5 x", "m", "1s1h", "5m5m", "-3", "99999999999999999999"] {
         assert!(seconds(wrong).is_err(), "{wrong}");
     }
+    assert!(value::timeout("7d").is_ok() && value::timeout("8d").is_err());
     let cpu = |text: &str| text.parse::<Cpus>().map(|c| c.to_string());
     assert_eq!(cpu("2"), Ok("2".to_owned()));
     assert_eq!(cpu("0.50"), Ok("0.5".to_owned()));

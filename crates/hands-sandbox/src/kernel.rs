@@ -132,3 +132,12 @@ pub(crate) fn limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
         unsafe { call(libc::SYS_prlimit64, 0, resource as usize, values.as_ptr() as usize, 0, 0) };
     done.map(drop).map_err(error)
 }
+
+/// The hard limit of a resource of this process; `u64::MAX` is none.
+pub(crate) fn hard_limit(resource: u32) -> u64 {
+    let mut values = [0u64, u64::MAX];
+    let to = values.as_mut_ptr() as usize;
+    // SAFETY: points to a local.
+    let _asked = unsafe { call(libc::SYS_prlimit64, 0, resource as usize, 0, to, 0) };
+    values[1]
+}

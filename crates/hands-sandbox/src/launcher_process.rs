@@ -41,6 +41,7 @@ fn own_process() -> io::Result<OwnedFd> {
     rustix::stdio::dup2_stdin(&null)?;
     drop(null);
     spawn::close_all_but(&[sock.as_fd()]);
+    crate::clean::default_signals();
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let _ = rustix::thread::set_name(c"hands-launcher");

@@ -12,11 +12,11 @@
 )]
 
 mod cgroup;
+mod clean;
 mod config;
 mod error;
 mod filter;
 mod ids;
-mod inherited;
 mod kernel;
 mod launcher;
 mod launcher_process;
@@ -32,11 +32,11 @@ mod spawner;
 mod sweep;
 mod wire;
 
+pub use crate::clean::{open_files, processes, start_clean, start_server};
 pub use crate::config::{
     ExposedPath, Isolation, LauncherConfig, Network, Privilege, SlotConfig, default_host_paths,
 };
 pub use crate::error::SandboxError;
-pub use crate::inherited::close_inherited_descriptors;
 pub use crate::launcher::{LAUNCHER_WORD, Launcher, launcher_main};
 pub use crate::outcome::{Marks, Outcome, StartError, Status, Step};
 pub use crate::probe::{LevelReport, Probe, probe};

@@ -20,7 +20,8 @@ use crate::{logging, machine, runtime};
 
 /// Becomes the agent. Whoever started it reads on its stdout whether it serves; everything else goes to its log.
 pub(crate) fn run(environment: &Environment) -> Result<u8, Problem> {
-    hands_agent::detach();
+    let mut inherited = hands_agent::detach();
+    inherited.extend(settings_of_starter(environment));
     let level = match environment.get("HANDS_LOG").and_then(|v| v.to_str()) {
         Some("error") => LogLevel::Error,
         Some("warn") => LogLevel::Warn,
@@ -29,7 +30,7 @@ pub(crate) fn run(environment: &Environment) -> Result<u8, Problem> {
         _ => LogLevel::Info,
     };
     logging::start(&LogArgs { form: LogForm::Text, level });
-    let config = match configure(environment) {
+    let config = match configure(environment, inherited) {
         Ok(config) => config,
         Err(problem) => {
             let line = problem.line().replace('\n', " ");
@@ -44,7 +45,16 @@ pub(crate) fn run(environment: &Environment) -> Result<u8, Problem> {
     Ok(exit::OK)
 }
 
-fn configure(environment: &Environment) -> Result<AgentConfig, Problem> {
+/// Settings that the command which started the agent had in its environment: they hold for all that follow.
+fn settings_of_starter(environment: &Environment) -> Option<String> {
+    let names = environment.variables.keys().filter_map(|name| name.to_str());
+    let names = names.filter(|name| name.starts_with("HANDS_") && *name != "HANDS_HOME");
+    let names: Vec<&str> = names.collect();
+    (!names.is_empty())
+        .then(|| format!("settings of the command that started it: {}", names.join(", ")))
+}
+
+fn configure(environment: &Environment, inherited: Vec<String>) -> Result<AgentConfig, Problem> {
     let places = Places::find(environment)?;
     let settings = Settings::load(&places, environment, &Flags::default())?;
     for warning in &settings.warnings {
@@ -52,21 +62,19 @@ fn configure(environment: &Environment) -> Result<AgentConfig, Problem> {
     }
     let mut expose = settings.worker.expose.clone();
     expose.extend(hands_config::trusted_exposures(&places)?);
-    let AgentSpec { socket, snapshot_socket, start_lock, life_lock, log, .. } =
-        places.agent_spec(this_program()?);
-    let text = |name: &str| environment.get(name).and_then(|v| v.to_str()).map(str::to_owned);
+    let AgentSpec { sockets, start_lock, life_lock, log, .. } = places.agent_spec(this_program()?);
     Ok(AgentConfig {
         state_dir: places.agent_state(),
         cache_dir: places.cache.clone(),
         logins: places.logins_dir(),
-        socket,
-        snapshot_socket,
+        sockets,
         life_lock,
         start_lock,
         log,
         idle: settings.agent_idle,
         store_quota: settings.store_quota,
         durable_against_power: settings.durable_against_power,
+        inherited,
         works_for: settings.works_for_others.then_some(default_login as FindLogin),
         worker: AgentWorker {
             program: launcher_program(),
@@ -74,7 +82,7 @@ fn configure(environment: &Environment) -> Result<AgentConfig, Problem> {
             slots: machine::slots(&settings.worker),
             memory: machine::memory(&settings.worker),
             expose,
-            toolchains: text("PATH").zip(text("HOME").map(PathBuf::from)),
+            toolchains: environment.get("HOME").map(PathBuf::from),
             tags: settings.worker.tags.clone(),
             #[cfg(target_os = "linux")]
             isolation: machine::isolation(&settings.worker, IsolationChoice::Best)?,
@@ -121,6 +129,7 @@ fn in_json(status: &AgentStatus) -> String {
         "log": status.log,
         "works_for": status.works_for,
         "works_for_note": status.works_for_note,
+        "inherited": status.inherited,
     });
     format!("{object}\n")
 }
@@ -151,6 +160,7 @@ fn in_words(status: &AgentStatus) -> String {
         ("state", status.state_dir.clone()),
         ("log", status.log.clone()),
     ];
+    lines.extend(status.inherited.iter().map(|what| ("inherited", what.clone())));
     lines.retain(|(_, text)| !text.is_empty());
     lines.iter().map(|(name, text)| format!("{name:<11}{}\n", hands_run::printable(text))).collect()
 }
@@ -158,10 +168,6 @@ fn in_words(status: &AgentStatus) -> String {
 /// Ends the agent and returns when it has gone.
 pub(crate) fn stop(force: bool, environment: &Environment, out: &Out) -> Result<u8, Problem> {
     let spec = Places::find(environment)?.agent_spec(this_program()?);
-    // Without its socket's directory there never was one, and its locks would have no place.
-    if !spec.life_lock.parent().is_some_and(Path::exists) {
-        return Ok(exit::OK);
-    }
     let stopped = runtime::for_a_person(hands_client::stop_agent(&spec, force))?;
     match stopped {
         Ok(true) => {
@@ -170,10 +176,9 @@ pub(crate) fn stop(force: bool, environment: &Environment, out: &Out) -> Result<
             }
             Ok(exit::OK)
         }
+        // What was wanted is so, and was seen: nobody holds an agent's lock.
         Ok(false) => {
-            if out.watched() || out.is_verbose() {
-                out.note("no agent was running");
-            }
+            out.note("no agent is running");
             Ok(exit::OK)
         }
         Err(error) if matches!(error.class(), ErrorClass::Infra { .. }) => {

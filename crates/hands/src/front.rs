@@ -91,12 +91,36 @@ fn prepare(
         Problem::new(ErrorClass::Environment, "the current directory is gone")
             .hint("change to one that exists")
     })?;
+    let target = settings.target(&places, this_program()?);
     let caller = Caller {
         directory,
+        defaults: toolchain_variables(&target, environment),
         environment: environment.variables.clone().into_iter().collect(),
         history: Some(places.shell_history()),
     };
-    Ok((command, settings.target(&places, this_program()?), caller))
+    Ok((command, target, caller))
+}
+
+/// Where commands run on this machine they find the toolchains of their caller's own `PATH`.
+#[cfg(target_os = "linux")]
+fn toolchain_variables(
+    target: &hands_client::Target,
+    environment: &Environment,
+) -> Vec<(String, String)> {
+    let path = environment.get("PATH").and_then(|path| path.to_str());
+    let home = environment.get("HOME").map(PathBuf::from);
+    match (target, path, home) {
+        (hands_client::Target::Agent(_), Some(path), Some(home)) => {
+            hands_exec::toolchain_variables(path, &home)
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Nothing runs here.
+#[cfg(not(target_os = "linux"))]
+fn toolchain_variables(_: &hands_client::Target, _: &Environment) -> Vec<(String, String)> {
+    Vec::new()
 }
 
 /// What every command can be told on its command line.

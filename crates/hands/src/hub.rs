@@ -9,7 +9,7 @@ use std::path::Path;
 
 use hands_config::{Environment, Flags, Logins, Places, Settings};
 use hands_hub::{Hub, HubConfig, LEAF_TTL, TrustConfig};
-use hands_link::{Address, HostPort, Listener};
+use hands_link::{Address, HostPort, LinkError, Listener};
 use hands_store::{Durability, Store, StoreConfig};
 use hands_types::error::exit;
 use hands_types::{ErrorClass, Role, Roles};
@@ -22,6 +22,8 @@ use crate::{logging, machine, runtime};
 
 /// Serves until SIGTERM or SIGINT; what is queued and running is taken up again by the next start.
 pub(crate) fn run(args: HubArgs, environment: &Environment) -> Result<u8, Problem> {
+    #[cfg(target_os = "linux")]
+    hands_sandbox::start_server();
     logging::start(&args.log);
     let places = Places::find(environment)?;
     let settings = Settings::load(&places, environment, &Flags::default())?;
@@ -42,7 +44,17 @@ pub(crate) fn run(args: HubArgs, environment: &Environment) -> Result<u8, Proble
         // Before anything is opened: a second hub on the same address must not touch the first one's state.
         let mut listeners = Vec::new();
         for place in &wanted {
-            listeners.push((Listener::bind(&place.address)?, place.over_tls));
+            match Listener::bind(&place.address) {
+                Ok(listener) => listeners.push((listener, place.over_tls)),
+                // A file system that can't hold a socket.
+                Err(LinkError::Io { what, path, source }) if place.is_spare => {
+                    tracing::warn!(
+                        "no socket beside the state: can't {what} {}: {source}",
+                        path.display()
+                    );
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         let mut https = Vec::new();
         for address in &args.http {

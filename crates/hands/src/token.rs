@@ -71,9 +71,12 @@ pub(crate) fn hub(global: &GlobalArgs, environment: &Environment) -> Result<Targ
     let places = Places::find(environment)?;
     let settings = Settings::load(&places, environment, &flags(global))?;
     let target = settings.target(&places, this_program()?);
-    let own = places.hub_socket();
+    let own = || {
+        let mut all = places.hub_sockets().into_iter();
+        all.find(|own| hands_link::is_served(own))
+    };
     let is_named = global.cluster.is_some() || environment.get("HANDS_CLUSTER").is_some();
-    if !is_named && std::os::unix::net::UnixStream::connect(&own).is_ok() {
+    if !is_named && let Some(own) = own() {
         return Ok(Target::Hub {
             address: Address::Unix(own),
             instance: String::new(),

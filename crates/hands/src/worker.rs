@@ -24,6 +24,7 @@ use crate::{logging, machine, runtime};
 /// Works until SIGTERM or SIGINT, or until its hub drains it. The first signal lets running actions end, a second one
 /// kills them; the hub runs them again elsewhere.
 pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Problem> {
+    hands_sandbox::start_server();
     logging::start(&args.log);
     let places = Places::find(environment)?;
     let settings = Settings::load(&places, environment, &Flags::default())?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hands_agent::{AgentConfig, AgentWorker, Readiness};
-use hands_client::{AgentSpec, Cluster, Invocation, JobSpec, Target};
+use hands_client::{AgentSockets, AgentSpec, Cluster, Invocation, JobSpec, Target};
 use hands_worker::IsolationChoice;
 
 pub(crate) struct Home {
@@ -43,14 +43,13 @@ impl Home {
     }
 
     pub(crate) fn spec(&self) -> AgentSpec {
-        let run = self.dir.join("run");
         AgentSpec {
-            socket: run.join("agent.sock"),
-            snapshot_socket: run.join("snapshot.sock"),
-            start_lock: run.join("agent.start"),
-            life_lock: run.join("agent.lock"),
+            sockets: sockets(&self.dir),
+            start_lock: self.state().join("agent.start"),
+            life_lock: self.state().join("agent.lock"),
             log: self.state().join("agent.log"),
             program: std::env::current_exe().unwrap(),
+            environment: Vec::new(),
             arguments: vec![
                 "agent-under-test".into(),
                 self.dir.clone().into(),
@@ -101,25 +100,29 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
+/// Beside its store and elsewhere, as front-ends have it.
+fn sockets(dir: &Path) -> Vec<AgentSockets> {
+    [dir.join("state"), dir.join("run")].map(|dir| AgentSockets::at(&dir)).into()
+}
+
 /// The agent itself, in a process of its own.
 pub(crate) fn be_agent(args: &[String]) -> ! {
-    hands_agent::detach();
+    let inherited = hands_agent::detach();
     tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
     let dir = PathBuf::from(&args[0]);
-    let run = dir.join("run");
     let config = AgentConfig {
         state_dir: dir.join("state"),
         cache_dir: dir.join("cache"),
         logins: dir.join("clusters"),
-        socket: run.join("agent.sock"),
-        snapshot_socket: run.join("snapshot.sock"),
-        life_lock: run.join("agent.lock"),
-        start_lock: run.join("agent.start"),
+        sockets: sockets(&dir),
+        life_lock: dir.join("state/agent.lock"),
+        start_lock: dir.join("state/agent.start"),
         log: dir.join("state/agent.log"),
         idle: Duration::from_millis(args[1].parse().unwrap()),
         store_quota: None,
         durable_against_power: false,
         works_for: None,
+        inherited,
         worker: AgentWorker {
             program: "/proc/self/exe".into(),
             name: "embedded".to_owned(),

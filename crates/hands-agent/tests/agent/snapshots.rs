@@ -130,7 +130,7 @@ pub(crate) fn a_snapshot_can_go_to_another_hub() {
     run(async {
         drop(theirs.cluster().await);
         let target = Target::Hub {
-            address: hands_link::Address::Unix(theirs.spec().socket),
+            address: hands_link::Address::Unix(theirs.spec().sockets[0].agent.clone()),
             instance: String::new(),
             patience: Duration::from_secs(5),
             agent: ours.spec(),

@@ -11,7 +11,7 @@ use hands_proto::v1::{HelloReply, HelloRequest, Protocol, StopReply, StopRequest
 use hands_types::ErrorClass;
 use tonic::{Request, Response, Status};
 
-use crate::{AgentSpec, ClientError, Cluster, Invocation, PROTOCOL, Target};
+use crate::{AgentSockets, AgentSpec, ClientError, Cluster, Invocation, PROTOCOL, Target};
 
 /// An agent that says this of itself, and that must never be stopped.
 struct Odd(HelloReply);
@@ -44,12 +44,12 @@ impl Dir {
 
     fn spec(&self) -> AgentSpec {
         AgentSpec {
-            socket: self.0.join("run/agent.sock"),
-            snapshot_socket: self.0.join("run/snapshot.sock"),
+            sockets: vec![AgentSockets::at(&self.0.join("run"))],
             start_lock: self.0.join("run/agent.start"),
             life_lock: self.0.join("run/agent.lock"),
             log: self.0.join("agent.log"),
             program: "/nonexistent/hands".into(),
+            environment: Vec::new(),
             arguments: Vec::new(),
             start: true,
         }
@@ -66,7 +66,7 @@ impl Drop for Dir {
 async fn meet(range: (u32, u32), version: &str, busy: bool) -> Result<Cluster, ClientError> {
     let dir = Dir::new();
     let spec = dir.spec();
-    let listener = Listener::bind(&Address::Unix(spec.socket.clone())).unwrap();
+    let listener = Listener::bind(&Address::Unix(spec.sockets[0].agent.clone())).unwrap();
     let protocol = Protocol {
         low: range.0,
         high: range.1,
@@ -108,8 +108,8 @@ async fn an_agent_without_a_common_version_is_left_alone_and_said_how_to_end() {
 async fn an_agent_that_does_not_answer_is_named_and_given_up_after_thirty_seconds() {
     let dir = Dir::new();
     let spec = dir.spec();
-    std::fs::create_dir(spec.socket.parent().unwrap()).unwrap();
-    let _listener = std::os::unix::net::UnixListener::bind(&spec.socket).unwrap();
+    std::fs::create_dir(spec.sockets[0].agent.parent().unwrap()).unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(&spec.sockets[0].agent).unwrap();
     let began = tokio::time::Instant::now();
     let mut told = Vec::new();
     let invocation = Invocation::new("test").unwrap();

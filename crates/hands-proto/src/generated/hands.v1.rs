@@ -177,6 +177,9 @@ pub struct HelloReply {
     /// Why it does not, though it is configured to; or how it does.
     #[prost(string, tag = "11")]
     pub works_for_note: ::prost::alloc::string::String,
+    /// What it has of the process that started it and could not undo, such as a hard limit: sentences.
+    #[prost(string, repeated, tag = "12")]
+    pub inherited: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for HelloReply {
     const NAME: &'static str = "HelloReply";

@@ -12,6 +12,7 @@ use hands_sandbox_child::{
 };
 
 use super::own_root::OwnRoot;
+use crate::kernel;
 use crate::message::Order;
 
 /// Processes and threads of an action that asks for no other number.
@@ -133,7 +134,7 @@ pub(crate) fn fill(
     ];
     for (limit, (resource, value)) in job.rlimits.iter_mut().zip(wanted) {
         *limit = match value {
-            Some(value) => ResourceLimit { resource, values: [value; 2] },
+            Some(value) => at_most(resource, value),
             None => ResourceLimit { resource: u32::MAX, values: [0; 2] },
         };
     }
@@ -143,8 +144,13 @@ pub(crate) fn fill(
 /// Bounds the processes of the worker's own user, where the action has no other.
 pub(crate) fn limit_processes(job: &mut Job, most: u64) {
     if let Some(limit) = job.rlimits.last_mut() {
-        *limit = ResourceLimit { resource: libc::RLIMIT_NPROC, values: [most; 2] };
+        *limit = at_most(libc::RLIMIT_NPROC, most);
     }
+}
+
+/// A limit of an action, or what this machine's hard one leaves of it: to ask for more is refused.
+fn at_most(resource: u32, value: u64) -> ResourceLimit {
+    ResourceLimit { resource, values: [value.min(kernel::hard_limit(resource)); 2] }
 }
 
 /// Fills in the mounts of levels that have some.

@@ -46,6 +46,9 @@ pub(super) fn overlay() -> Check {
 
 /// What would make a level possible.
 pub(super) fn cure(level: Isolation) -> String {
+    if let Some(limit) = narrow_limit() {
+        return limit;
+    }
     if in_container() {
         return "this is a container that forbids it: run it with `--security-opt seccomp=unconfined \
                 --security-opt apparmor=unconfined --cap-add SYS_ADMIN`, or run hands outside of it"
@@ -63,6 +66,21 @@ pub(super) fn cure(level: Isolation) -> String {
             "see the reason; a disk that is full or read-only is the usual one".to_owned()
         }
     }
+}
+
+/// A hard limit in which little can run: the cause of a failure before any container is.
+fn narrow_limit() -> Option<String> {
+    const FEW_PROCESSES: u64 = 256;
+    const FEW_FILES: u64 = 128;
+    if let Some(most) = hands_sandbox::processes().filter(|most| *most < FEW_PROCESSES) {
+        return Some(format!(
+            "this user may have {most} processes in all: raise the hard limit (`ulimit -Hu`, or nproc in limits.conf)"
+        ));
+    }
+    let most = hands_sandbox::open_files();
+    (most < FEW_FILES).then(|| {
+        format!("a process may have {most} open files: raise the hard limit (`ulimit -Hn`, or nofile in limits.conf)")
+    })
 }
 
 /// Whether this looks like the inside of a container, by the marks that engines leave.

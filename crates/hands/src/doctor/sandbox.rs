@@ -81,9 +81,7 @@ pub(super) fn exposed(environment: &Environment, expose: &[PathBuf]) -> Vec<Chec
         format!("{} and a filtered /etc, read-only", usual.join(" ")),
     ));
     let home = environment.get("HOME").map(PathBuf::from).unwrap_or_default();
-    let path = environment.get("PATH").and_then(|p| p.to_str()).unwrap_or_default();
-    let toolchains = hands_exec::toolchains(path, &home);
-    for path in &toolchains.paths {
+    for path in hands_exec::toolchains(&home) {
         checks.push(Check::note("  toolchain", path.host.display().to_string()));
     }
     for path in expose {

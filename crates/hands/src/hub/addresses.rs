@@ -15,6 +15,8 @@ use crate::problem::Problem;
 pub(super) struct Place {
     pub(super) address: Address,
     pub(super) over_tls: bool,
+    /// Another place like it is there for those who do not find this one.
+    pub(super) is_spare: bool,
 }
 
 /// All places, in the order in which they were named.
@@ -34,15 +36,21 @@ pub(super) fn places(args: &HubArgs, places: &Places) -> Result<Vec<Place>, Prob
             return Err(wrong("is not on the loopback, so it does not go without TLS".to_owned())
                 .hint("leave out --insecure-loopback; the hub makes its own certificates"));
         }
-        found.push(Place { address, over_tls });
+        found.push(Place { address, over_tls, is_spare: false });
     }
     // The hub's own user always has a way in, to make the first token.
+    let [beside, among] = places.hub_sockets();
     let own = match &args.state {
-        Some(state) if !found.is_empty() => state.join("hub.sock"),
-        _ => places.hub_socket(),
+        Some(state) if !found.is_empty() => vec![state.join("hub.sock")],
+        Some(_) => vec![among],
+        None => vec![among, beside],
     };
     if found.iter().all(|place| place.over_tls) {
-        found.push(Place { address: Address::Unix(own), over_tls: false });
+        found.extend(own.into_iter().enumerate().map(|(n, path)| Place {
+            address: Address::Unix(path),
+            over_tls: false,
+            is_spare: n > 0,
+        }));
     }
     Ok(found)
 }

@@ -20,7 +20,7 @@ fn pid(home: &Home) -> u64 {
 
 /// Waits until no agent lives in this home: it holds its lock as long as it does.
 fn until_gone(home: &Home) {
-    let lock = File::open(home.hands_home().join("run/agent.lock")).unwrap();
+    let lock = File::open(home.hands_home().join("state/agent/agent.lock")).unwrap();
     flock(&lock, FlockOperation::LockShared).unwrap();
 }
 

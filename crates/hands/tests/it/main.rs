@@ -17,6 +17,8 @@ mod durability;
 mod engines;
 mod escapes;
 mod eviction;
+#[cfg(target_os = "linux")]
+mod first_caller;
 mod full_disk;
 #[cfg(target_os = "linux")]
 mod full_worker;

@@ -50,11 +50,8 @@ fn worker_config(
         .iter()
         .map(|path| ExposedPath { host: path.clone(), inside: path.clone() })
         .collect();
-    let mut default_env = Vec::new();
-    if let Some((path_variable, home)) = &wanted.toolchains {
-        let found = toolchains(path_variable, home);
-        expose.extend(found.paths);
-        default_env = found.default_env;
+    if let Some(home) = &wanted.toolchains {
+        expose.extend(toolchains(home));
     }
     Ok(WorkerConfig {
         id: worker_id(config)?,
@@ -72,7 +69,8 @@ fn worker_config(
         memory: wanted.memory,
         custom: std::collections::BTreeMap::new(),
         expose,
-        default_env,
+        // Each command brings the `PATH` of its own caller.
+        default_env: Vec::new(),
         tags: wanted.tags.clone(),
         properties: Vec::new(),
         lease: None,
