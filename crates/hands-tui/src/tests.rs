@@ -58,6 +58,7 @@ fn overview(n_workers: u32, n_jobs: u32) -> OverviewReply {
             ..Job::default()
         }],
         now: at(1001),
+        ..OverviewReply::default()
     }
 }
 
