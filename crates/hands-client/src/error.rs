@@ -7,6 +7,8 @@ use std::time::Duration;
 use hands_types::{Digest, ErrorClass};
 use tonic::Code;
 
+use crate::JobStream;
+
 /// An error of this crate. `Display` says what failed and where; [`ClientError::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -109,6 +111,28 @@ pub enum ClientError {
         code: Code,
         /// The message that came with it, made printable.
         message: String,
+    },
+    /// An attempt was lost after some of its output had been handed out, and the next attempt writes something else.
+    #[error(
+        "{bytes} bytes of {} that attempt {first} wrote were passed on before it was lost, and attempt {second} writes something else: what was passed on can't be taken back", name_of(*.stream)
+    )]
+    OtherOutput {
+        /// Which stream.
+        stream: JobStream,
+        /// How much was handed out.
+        bytes: u64,
+        /// The attempt that wrote it.
+        first: u32,
+        /// The attempt that came after it.
+        second: u32,
+    },
+    /// The hub does not know the action any more, which may not be run a second time.
+    #[error(
+        "{peer} does not know the action any more, which may have been run; it may have had effects outside or is not to be run again, so it is not submitted again"
+    )]
+    Forgotten {
+        /// Who answered.
+        peer: String,
     },
     /// Another engine, asked for what only our hubs know.
     #[error("{peer} is not a hub of ours and can't answer {what}")]
@@ -240,7 +264,9 @@ impl ClientError {
             | Self::Lost { .. }
             | Self::NotNow { .. }
             | Self::Never { .. } => ErrorClass::Infra { retry: true },
-            Self::MissingBlob { .. } => ErrorClass::Infra { retry: false },
+            Self::MissingBlob { .. } | Self::OtherOutput { .. } | Self::Forgotten { .. } => {
+                ErrorClass::Infra { retry: false }
+            }
             Self::Protocol { .. } | Self::HostileOutput { .. } => {
                 ErrorClass::Infra { retry: false }
             }
@@ -260,6 +286,7 @@ impl ClientError {
             Self::Version { theirs_high, ours_low, .. } if theirs_high < ours_low => Some("update the hub first, then its clients".to_owned()),
             Self::Version { .. } => Some("update this program to the hub's version".to_owned()),
             Self::Connect { .. } | Self::Unreachable { .. } | Self::Lost { .. } => Some("check that the hub runs and that its address is right, or use `--local`".to_owned()),
+            Self::OtherOutput { .. } => Some("with --json the output of different attempts is kept apart".to_owned()),
             Self::MissingBlob { .. } => Some("it was evicted from the store: run the command again".to_owned()),
             Self::Write { source, .. } | Self::Local { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space there".to_owned())
@@ -371,5 +398,12 @@ pub(crate) fn class_by_name(name: &str) -> ErrorClass {
         "environment" => ErrorClass::Environment,
         "infrastructure" => ErrorClass::Infra { retry: false },
         _ => ErrorClass::Bug,
+    }
+}
+
+const fn name_of(stream: JobStream) -> &'static str {
+    match stream {
+        JobStream::Stdout => "standard output",
+        JobStream::Stderr => "standard error",
     }
 }

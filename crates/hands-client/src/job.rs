@@ -51,15 +51,53 @@ pub enum Event {
         /// The worker's name, printable; empty where the engine does not tell.
         worker: String,
     },
+    /// An attempt was lost with its worker, and the action is run again. Comes for each such attempt, also where it was lost
+    /// before this program looked.
+    Again {
+        /// The attempt that was lost.
+        lost: LostAttempt,
+        /// The number of the attempt that runs now, or brought the result.
+        attempt: u32,
+        /// The worker that has it, printable; may be empty.
+        worker: String,
+        /// Whether something that was handed out comes anew, from its first byte ([`Job::restart`]).
+        anew: bool,
+    },
     /// A piece of a stream; without [`Logs::Live`] there are none.
     Output {
         /// Which stream.
         stream: JobStream,
+        /// The attempt that wrote it; 0 where the engine does not tell.
+        attempt: u32,
         /// The bytes as the action wrote them.
         data: Bytes,
     },
     /// The end. All output has come before.
     Done(Box<JobResult>),
+}
+
+/// An attempt that was lost with its worker, or given up by it. Its command may have been started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostAttempt {
+    /// Its number, from 1.
+    pub attempt: u32,
+    /// The worker's name, printable; may be empty.
+    pub worker: String,
+    /// Why, as a fragment of a sentence, printable; may be empty.
+    pub reason: String,
+    /// It was not lost: the other attempt, which was begun beside it because it took long, has ended first.
+    pub overtaken: bool,
+}
+
+impl From<v1::LostAttempt> for LostAttempt {
+    fn from(lost: v1::LostAttempt) -> Self {
+        Self {
+            attempt: lost.attempt,
+            worker: printable(&lost.worker).into_owned(),
+            reason: printable(&lost.reason).into_owned(),
+            overtaken: false,
+        }
+    }
 }
 
 /// One submitted action.
@@ -75,6 +113,10 @@ pub struct Job {
     waiting: String,
     logs: [Log; 2],
     stage: Stage,
+    /// The attempt that was seen running last, and its worker.
+    running: (u32, String),
+    /// The highest number of an attempt that was told to be lost.
+    told_lost: u32,
     queue: VecDeque<Event>,
     result: Option<Box<JobResult>>,
     ended: bool,
@@ -179,8 +221,11 @@ impl Job {
         action: Option<Digest>,
         operations: Operations,
     ) -> Self {
-        let log = || if submission.logs() == Logs::Live { Log::idle() } else { Log::unwanted() };
-        let logs = [log(), log()];
+        let function = cluster.function();
+        let logs = [JobStream::Stdout, JobStream::Stderr].map(|stream| match submission.logs() {
+            Logs::Live => Log::idle(stream, function),
+            Logs::No => Log::unwanted(stream, function),
+        });
         Self {
             cluster,
             submission,
@@ -191,6 +236,8 @@ impl Job {
             waiting: String::new(),
             logs,
             stage: Stage::Unknown,
+            running: (0, String::new()),
+            told_lost: 0,
             queue: VecDeque::new(),
             result: None,
             ended: false,
@@ -232,12 +279,31 @@ impl Job {
         }
     }
 
+    /// Has a stream begin anew when another attempt writes it: its bytes go where that can be seen, to a terminal or with the
+    /// attempt's number beside them. Any other stream goes on only where the next attempt has written the same so far, and
+    /// ends with [`ClientError::OtherOutput`] else.
+    pub const fn restart(&mut self, stream: JobStream) {
+        let [stdout, stderr] = &mut self.logs;
+        match stream {
+            JobStream::Stdout => stdout.restart(),
+            JobStream::Stderr => stderr.restart(),
+        }
+    }
+
     /// Waits for the end; what comes before is dropped.
-    pub async fn wait(mut self) -> Result<JobResult, ClientError> {
+    pub async fn wait(self) -> Result<JobResult, ClientError> {
+        self.wait_telling(|_| {}).await
+    }
+
+    /// Waits for the end; what comes before is handed to somebody.
+    pub async fn wait_telling(
+        mut self,
+        mut told: impl FnMut(&Event),
+    ) -> Result<JobResult, ClientError> {
         loop {
             match self.next().await? {
                 Some(Event::Done(result)) => return Ok(*result),
-                Some(_) => {}
+                Some(event) => told(&event),
                 None => return Err(self.broken("the operation has ended without a result")),
             }
         }
@@ -290,25 +356,31 @@ impl Job {
 
     fn output(&mut self, stream: JobStream, data: Option<Bytes>) {
         if let Some(data) = data.filter(|d| !d.is_empty()) {
-            self.queue.push_back(Event::Output { stream, data });
+            let [stdout, stderr] = &self.logs;
+            let attempt = match stream {
+                JobStream::Stdout => stdout.attempt(),
+                JobStream::Stderr => stderr.attempt(),
+            };
+            self.queue.push_back(Event::Output { stream, attempt, data });
         }
     }
 
     /// Compares what was shown with what the result says, and shows or fetches the rest.
     fn settle_logs(&mut self) -> Result<(), ClientError> {
         let result = self.result.as_ref().and_then(|r| r.result.as_ref());
+        let attempt = self.running.0;
         for (log, stream) in self.logs.iter_mut().zip([JobStream::Stdout, JobStream::Stderr]) {
             let rest = match (result, stream) {
                 (None, _) => log.settle_without_result(),
                 (Some(r), JobStream::Stdout) => {
-                    log.settle(&self.cluster, &r.stdout_raw, r.stdout_digest.as_ref())?
+                    log.settle(&self.cluster, &r.stdout_raw, r.stdout_digest.as_ref(), attempt)?
                 }
                 (Some(r), JobStream::Stderr) => {
-                    log.settle(&self.cluster, &r.stderr_raw, r.stderr_digest.as_ref())?
+                    log.settle(&self.cluster, &r.stderr_raw, r.stderr_digest.as_ref(), attempt)?
                 }
             };
-            if let Some(data) = rest {
-                self.queue.push_back(Event::Output { stream, data });
+            if let Some(data) = rest.filter(|data| !data.is_empty()) {
+                self.queue.push_back(Event::Output { stream, attempt: log.attempt(), data });
             }
         }
         Ok(())
@@ -321,9 +393,7 @@ impl Job {
         let streams = metadata.as_ref().map(|metadata| {
             (metadata.stdout_stream_name.clone(), metadata.stderr_stream_name.clone())
         });
-        if let Some(metadata) = metadata {
-            self.take_metadata(metadata);
-        }
+        let about = metadata.map(|metadata| self.take_metadata(metadata)).unwrap_or_default();
         if !operation.done {
             return Ok(());
         }
@@ -355,11 +425,19 @@ impl Job {
             self.operations = Operations::reopen(&self.cluster, &self.submission, None, None);
             return Ok(());
         }
-        if let (None, false, Some((stdout, stderr))) = (&result.result, foreign, streams) {
-            // What it wrote before it ended so has no other name.
-            let [out, err] = &mut self.logs;
-            out.open(&self.cluster, &stdout);
-            err.open(&self.cluster, &stderr);
+        match (&result.result, streams) {
+            (None, Some((stdout, stderr))) if !foreign => {
+                // What it wrote before it ended so has no other name.
+                let [out, err] = &mut self.logs;
+                out.open_left(&self.cluster, &stdout, about.attempt);
+                err.open_left(&self.cluster, &stderr, about.attempt);
+            }
+            (Some(_), _) if about.attempt > 0 => {
+                self.turn_to(about.attempt, &result.worker(), result.lost(), true, |log| {
+                    log.turn_to(about.attempt)
+                });
+            }
+            _ => {}
         }
         self.result = Some(Box::new(result));
         Ok(())
@@ -380,36 +458,73 @@ impl Job {
         self.id = id;
     }
 
-    fn take_metadata(&mut self, metadata: ExecuteOperationMetadata) {
+    /// Says which attempts were lost before this one, and turns the streams to it.
+    fn turn_to(
+        &mut self,
+        attempt: u32,
+        worker: &str,
+        mut lost: Vec<LostAttempt>,
+        has_result: bool,
+        mut turn: impl FnMut(&mut Log) -> bool,
+    ) {
+        let (before, its_worker) =
+            std::mem::replace(&mut self.running, (attempt, worker.to_owned()));
+        lost.retain(|lost| lost.attempt > self.told_lost && lost.attempt != attempt);
+        let at = self.queue.len();
+        let anew = self.logs.iter_mut().fold(false, |anew, log| turn(log) | anew);
+        if lost.is_empty() && before > self.told_lost && before != attempt {
+            // Otherwise a hub tells what was lost; one that was started again may not know.
+            let overtaken = has_result;
+            if anew || (before < attempt && !has_result) {
+                let (worker, reason) = (its_worker, String::new());
+                lost.push(LostAttempt { attempt: before, worker, reason, overtaken });
+            }
+        }
+        for (i, lost) in lost.into_iter().enumerate() {
+            self.told_lost = lost.attempt;
+            let again = Event::Again { lost, attempt, worker: worker.to_owned(), anew };
+            self.queue.insert(at + i, again);
+        }
+    }
+
+    /// Gives what a hub of ours says beside the times.
+    fn take_metadata(&mut self, metadata: ExecuteOperationMetadata) -> v1::Job {
         let stage = Stage::try_from(metadata.stage).unwrap_or(Stage::Unknown);
         if self.action.is_none() {
             self.action =
                 metadata.action_digest.and_then(|d| d.to_digest(self.cluster.function()).ok());
         }
         let partial = metadata.partial_execution_metadata.unwrap_or_default();
-        // Our hub says beside the times why it waits.
-        let waiting = partial
+        // Our hub says beside the times why it waits, and which attempt this is.
+        let about = partial
             .auxiliary_metadata
             .iter()
             .find_map(|any| hands_proto::unpack::<v1::Job>(any).ok());
-        if let Some(waiting) =
-            waiting.map(|job| job.waiting).filter(|reason| *reason != self.waiting)
-        {
-            if !waiting.is_empty() {
-                self.queue.push_back(Event::Waiting { reason: printable(&waiting).into_owned() });
+        if let Some(about) = about.as_ref().filter(|about| about.waiting != self.waiting) {
+            if !about.waiting.is_empty() {
+                let reason = printable(&about.waiting).into_owned();
+                self.queue.push_back(Event::Waiting { reason });
             }
-            self.waiting = waiting;
+            self.waiting.clone_from(&about.waiting);
         }
-        if stage == Stage::Executing && self.stage != Stage::Executing {
-            let worker = partial.worker;
-            self.queue.push_back(Event::Started { worker: printable(&worker).into_owned() });
-        }
+        let about = about.unwrap_or_default();
+        let executing = stage == Stage::Executing;
+        let is_new = executing && (self.stage, self.running.0) != (stage, about.attempt);
         self.stage = stage;
-        if stage == Stage::Executing {
-            let [stdout, stderr] = &mut self.logs;
-            stdout.open(&self.cluster, &metadata.stdout_stream_name);
-            stderr.open(&self.cluster, &metadata.stderr_stream_name);
+        if executing {
+            let worker = printable(&partial.worker).into_owned();
+            let cluster = self.cluster.clone();
+            let mut names =
+                [&metadata.stdout_stream_name, &metadata.stderr_stream_name].into_iter();
+            let lost = about.lost.iter().cloned().map(LostAttempt::from).collect();
+            self.turn_to(about.attempt, &worker, lost, false, |log| {
+                names.next().is_some_and(|name| log.open(&cluster, name, about.attempt))
+            });
+            if is_new {
+                self.queue.push_back(Event::Started { worker });
+            }
         }
+        about
     }
 
     fn broken(&self, why: &str) -> ClientError {

@@ -42,7 +42,7 @@ pub use error::ClientError;
 pub use fetch::{Fetched, WrittenOutput};
 pub use hands_types::text::printable;
 pub use ids::{new_invocation_id, random_u128};
-pub use job::{Event, Job, JobStream};
+pub use job::{Event, Job, JobStream, LostAttempt};
 pub use metadata::{Invocation, TOOL};
 pub use result::{Failure, JobResult, StageSpan, Stages};
 pub use snapshot::{Input, Snapshot, SnapshotSocket};
@@ -56,8 +56,8 @@ pub mod proto {
     pub use hands_proto::reapi::{ActionResult, ExecutedActionMetadata};
     pub use hands_proto::v1::{
         CreateTokenReply, CreateTokenRequest, ExecuteOptions, HelloReply, InfoReply,
-        Invocation as InvocationInfo, Job, JobState, ListRequest, Member, OverviewReply,
-        SnapshotProgress, StoreUsage, Terminal, Token, Usage, WorkerInfo,
+        Invocation as InvocationInfo, Job, JobState, ListRequest, LostAttempt, Member,
+        OverviewReply, SnapshotProgress, StoreUsage, Terminal, Token, Usage, WorkerInfo,
     };
 }
 

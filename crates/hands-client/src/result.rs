@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use hands_proto::reapi::{ActionResult, ExecuteResponse, ExecutedActionMetadata};
 use hands_proto::rpc::PreconditionFailure;
-use hands_proto::v1::Usage;
+use hands_proto::v1::{LostAttempts, Usage};
 use hands_types::{Digest, ErrorClass, is_output_pattern};
 use prost_types::Timestamp;
 use tonic::Code;
 
 use crate::error::class_of_code;
-use crate::printable;
+use crate::{LostAttempt, printable};
 pub use timeline::StageSpan;
 
 /// How an action ended: with a result, or with a failure, or (a deadline) with both.
@@ -157,6 +157,17 @@ impl JobResult {
     /// What the attempt used, from our own workers.
     pub fn usage(&self) -> Option<Usage> {
         self.metadata()?.auxiliary_metadata.iter().find_map(|any| hands_proto::unpack(any).ok())
+    }
+
+    /// The attempts that were lost before this one, oldest first. None for a result that was recorded before: what happened
+    /// then is no concern of this job's.
+    pub fn lost(&self) -> Vec<LostAttempt> {
+        let metadata = self.metadata().filter(|_| !self.cached);
+        let lost = metadata
+            .into_iter()
+            .flat_map(|metadata| &metadata.auxiliary_metadata)
+            .find_map(|any| hands_proto::unpack::<LostAttempts>(any).ok());
+        lost.into_iter().flat_map(|all| all.lost).map(LostAttempt::from).collect()
     }
 
     /// How long the command itself ran.

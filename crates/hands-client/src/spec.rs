@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hands_proto::reapi::{self, command::EnvironmentVariable};
 use hands_proto::v1::{ExecuteOptions, Terminal};
+use hands_types::platform::property;
 use hands_types::{Digest, DigestFunction, Platform, RelPath, limits};
 use prost::Message;
 
@@ -39,8 +40,9 @@ pub struct JobSpec {
     pub stdin: bool,
     /// Run on a terminal of this size.
     pub terminal: Option<Terminal>,
-    /// How often an action with effects may be run again after its worker was lost.
-    pub retry: u32,
+    /// How often it may be run again after its worker was lost; 0 is never. None is twice, and never for an action that may
+    /// have had effects outside: with the worker's network, a terminal or standard input.
+    pub retry: Option<u32>,
     /// How long it may wait for a worker that could take it; None is the hub's default.
     pub queue_timeout: Option<Duration>,
     /// For people, in lists: the command as it was typed.
@@ -91,13 +93,20 @@ impl JobSpec {
             detach: false,
             stdin: false,
             terminal: None,
-            retry: 0,
+            retry: None,
             queue_timeout: None,
             title: String::new(),
             mnemonic: String::new(),
             target: String::new(),
             patience: Some(limits::ORPHAN),
         }
+    }
+
+    /// Whether it may be run again after it was lost once.
+    pub(crate) fn reruns(&self) -> bool {
+        let host_network = self.platform.all(property::NETWORK).any(|network| network == "host");
+        let effects = host_network || self.terminal.is_some() || self.stdin;
+        self.retry.map_or(!effects, |most| most > 0)
     }
 
     /// What REAPI can't say about it.

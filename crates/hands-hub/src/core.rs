@@ -27,6 +27,7 @@ mod crowd;
 mod effects;
 mod finish;
 mod left;
+mod lost;
 mod operation;
 mod overview;
 mod restore;
@@ -37,7 +38,7 @@ mod waiters;
 
 pub(crate) use crowd::Owner;
 pub(crate) use finish::see_more;
-pub(crate) use operation::{InputRoute, OpState, Operation, Stage};
+pub(crate) use operation::{InputRoute, OpState, Operation, Second, Stage};
 pub(crate) use sessions::{Opened, Session, SessionOut, ToWorker};
 pub(crate) use submit::{Claim, Submission, SubmitError, Ticket};
 
@@ -136,9 +137,13 @@ impl CoreHandle {
     }
 }
 
-/// Events that may queue before their senders wait.
+/// How often the core looks at its clock while anybody has a lease.
+const BEAT: Duration = Duration::from_millis(500);
+/// A core that has not run for so long was away. Well below the shortest lease.
+const LATE: Duration = Duration::from_secs(2);
 /// Operations under way from which on commits may wait for company. One person's few commands stay below.
 const CROWD: usize = 4;
+/// Events that may queue before their senders wait.
 const QUEUE: usize = 1024;
 /// How long an ended operation is kept in memory: longer than any handler takes from its look at the table to the core.
 pub(crate) const RECENT: Duration = Duration::from_secs(5);
@@ -156,6 +161,8 @@ pub(crate) struct Core {
     ledger: Arc<Ledger>,
     sched: Scheduler,
     started: Instant,
+    /// When this turn of the task began, on the clock that leases use: the same for all that it brings.
+    time: Time,
     /// By id, which is by age: lists begin with the newest.
     operations: BTreeMap<OperationId, Operation>,
     /// Operations that an equal Execute joins.
@@ -238,6 +245,7 @@ impl Core {
             history: parts.history,
             ledger: parts.ledger,
             started: Instant::now(),
+            time: Time::default(),
             operations: BTreeMap::new(),
             keys: HashMap::new(),
             recent: HashMap::new(),
@@ -267,9 +275,36 @@ impl Core {
         Ok(handle)
     }
 
-    /// Now, on the clock that leases use.
-    fn now(&self) -> Time {
-        Time::default().after(self.started.elapsed())
+    /// Now, on the clock that leases use: the monotonic one, which stands still while the machine sleeps.
+    const fn now(&self) -> Time {
+        self.time
+    }
+
+    /// Begins a turn. A hub that slept longer than it meant to was stopped, or its machine did not let it run: what workers
+    /// and clients have said meanwhile it has not read yet, so that nobody's time has run out.
+    fn wake(&mut self, beats: bool) {
+        let now = Time::default().after(self.started.elapsed());
+        let away = now.since(self.time);
+        self.time = now;
+        if !beats || away < LATE {
+            return;
+        }
+        tracing::warn!(?away, "the hub did not run for a while: its workers have a new term");
+        self.orphans = std::mem::take(&mut self.orphans)
+            .into_iter()
+            .map(|(due, id)| (due.after(away), id))
+            .collect();
+        for (due, id) in &self.orphans {
+            if let Some(operation) = self.operations.get_mut(id) {
+                operation.orphan_due = Some(*due);
+            }
+        }
+        self.step(Input::Late { by: away });
+    }
+
+    /// Whether there is anything that is lost when its time runs out, so that the hub must know of its own pauses.
+    fn has_terms(&self) -> bool {
+        !self.sessions.is_empty() || !self.operations.is_empty()
     }
 
     fn handle(&mut self, event: Event) {
@@ -380,7 +415,10 @@ async fn run(
 ) {
     let mut table_ended = std::pin::pin!(core.db.ended());
     loop {
-        let due = core.next_deadline().map(|due| core.started + due.since(Time::default()));
+        let beats = core.has_terms();
+        let beat = beats.then(|| core.now().after(BEAT));
+        let due = [core.next_deadline(), beat].into_iter().flatten().min();
+        let due = due.map(|due| core.started + due.since(Time::default()));
         let timer = async {
             match due {
                 Some(due) => tokio::time::sleep_until(due).await,
@@ -389,18 +427,20 @@ async fn run(
         };
         let event = tokio::select! {
             biased;
-            event = urgent.recv() => event,
-            event = requests.recv() => event,
+            event = urgent.recv() => Some(event),
+            event = requests.recv() => Some(event),
             // Nothing can be promised without it. The hub ends, and the next one goes on from what is written.
             () = &mut table_ended => {
                 tracing::error!("the hub's table has gone, so the hub ends");
                 return;
             }
-            () = timer => {
-                core.tick();
-                core.flush();
-                continue;
-            }
+            () = timer => None,
+        };
+        core.wake(beats);
+        let Some(event) = event else {
+            core.tick();
+            core.flush();
+            continue;
         };
         match event {
             // The hub and all of its services are gone.

@@ -6,6 +6,7 @@ use futures_util::stream;
 use hands_link::{ConnectionId, ConnectionInfo, Peer};
 use hands_proto::longrunning::{Operation, operation};
 use hands_proto::{pack, reapi, v1};
+use hands_reapi::LogName;
 use tokio::sync::watch;
 
 use crate::access::Principal;
@@ -136,8 +137,8 @@ struct Follower {
     waiter: Waiter,
     inline: Inline,
     leaves_by_goodbye: bool,
-    /// What the client was told last.
-    told: Option<(Stage, Option<Arc<str>>)>,
+    /// What the client was told last: with the attempt's number, and how many were lost.
+    told: Option<(Stage, Option<Arc<str>>, u32, usize)>,
     ended: bool,
 }
 
@@ -158,7 +159,8 @@ impl Follower {
             if let Some(sentence) = trouble {
                 state.waiting = Some(sentence.into());
             }
-            let now = Some((state.stage, state.waiting.clone()));
+            let now =
+                Some((state.stage, state.waiting.clone(), told_attempt(&state), state.lost.len()));
             if self.told != now {
                 self.told = now;
                 return Some(operation_of(&self.record, &state));
@@ -179,6 +181,11 @@ impl Follower {
     }
 }
 
+/// The attempt's number as clients are told it: what waits has none yet, or none any more.
+fn told_attempt(state: &OpState) -> u32 {
+    if state.stage == Stage::Queued { 0 } else { state.attempt }
+}
+
 /// An operation that has not ended, as clients see it.
 pub(crate) fn operation_of(record: &Record, state: &OpState) -> Operation {
     let stage = match state.stage {
@@ -186,7 +193,8 @@ pub(crate) fn operation_of(record: &Record, state: &OpState) -> Operation {
         Stage::Executing => reapi::execution_stage::Value::Executing,
         Stage::Completed => reapi::execution_stage::Value::Completed,
     };
-    let mut metadata = metadata(record, stage);
+    let attempt = told_attempt(state);
+    let mut metadata = metadata(record, stage, attempt);
     let mut partial = reapi::ExecutedActionMetadata {
         queued_timestamp: Some(timestamp(record.created)),
         ..Default::default()
@@ -194,12 +202,14 @@ pub(crate) fn operation_of(record: &Record, state: &OpState) -> Operation {
     if let Some(worker) = &state.worker {
         worker.as_ref().clone_into(&mut partial.worker);
     }
-    if let Some(waiting) = &state.waiting {
+    if record.ours || state.waiting.is_some() {
         // What our own clients show; foreign ones skip what they don't know.
         partial.auxiliary_metadata.push(pack(&v1::Job {
             id: record.id.to_string(),
             state: v1::JobState::Queued.into(),
-            waiting: waiting.as_ref().to_owned(),
+            waiting: state.waiting.as_deref().unwrap_or_default().to_owned(),
+            attempt,
+            lost: state.lost.to_vec(),
             ..Default::default()
         }));
     }
@@ -214,7 +224,19 @@ pub(crate) fn ended_operation(
     done: &Done,
     inline: &Inline,
 ) -> Operation {
-    let metadata = metadata(record, reapi::execution_stage::Value::Completed);
+    let mut metadata = metadata(record, reapi::execution_stage::Value::Completed, done.attempt.0);
+    if record.ours {
+        let job = v1::Job {
+            id: record.id.to_string(),
+            state: v1::JobState::Done.into(),
+            attempt: done.attempt.0,
+            ..Default::default()
+        };
+        metadata.partial_execution_metadata = Some(reapi::ExecutedActionMetadata {
+            auxiliary_metadata: vec![pack(&job)],
+            ..Default::default()
+        });
+    }
     let response = if inline.is_empty() {
         pack(&*done.response)
     } else {
@@ -246,13 +268,20 @@ fn name(record: &Record) -> String {
     format!("operations/{}", record.id)
 }
 
+/// A stream belongs to an attempt. Before the first one it has a name that fits the first attempt that writes.
 fn metadata(
     record: &Record,
     stage: reapi::execution_stage::Value,
+    attempt: u32,
 ) -> reapi::ExecuteOperationMetadata {
     let stream = |stream: Stream| {
-        let slash = if record.instance.is_empty() { "" } else { "/" };
-        format!("{}{slash}logs/{}/{}", record.instance, record.id, stream.name())
+        LogName {
+            instance: record.instance.as_ref().to_owned(),
+            operation: record.id.to_string(),
+            attempt: (attempt > 0).then_some(attempt),
+            stderr: stream == Stream::Stderr,
+        }
+        .to_string()
     };
     let has_stderr = record.options.terminal.is_none();
     reapi::ExecuteOperationMetadata {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hands_proto::v1::jobs_server::Jobs;
@@ -294,9 +295,21 @@ async fn pass_on(
         v1::attach_message::Kind::Signal(signal) => vec![v1::input::Kind::Signal(signal)],
     };
     for piece in pieces {
-        let input = v1::Input { id: Some(route.id.clone()), kind: Some(piece) };
+        let offset = match &piece {
+            v1::input::Kind::Data(data) => {
+                route.sent.any.store(true, Ordering::SeqCst);
+                route.sent.bytes.fetch_add(data.len() as u64, Ordering::SeqCst)
+            }
+            v1::input::Kind::Eof(_) => {
+                route.sent.any.store(true, Ordering::SeqCst);
+                route.sent.bytes.load(Ordering::SeqCst)
+            }
+            v1::input::Kind::Resize(_) | v1::input::Kind::Signal(_) => 0,
+        };
+        let input = v1::Input { id: Some(route.id.clone()), offset, kind: Some(piece) };
         let message = v1::HubMessage { kind: Some(v1::hub_message::Kind::Input(input)) };
-        // A worker that is gone takes its input with it; the action is lost or comes back with the worker.
+        // A worker that is gone takes its input with it; the action is lost, or comes back with the worker, which finds that
+        // a piece is missing.
         if route.out.send(message).await.is_err() {
             break;
         }
@@ -388,10 +401,13 @@ pub(crate) fn job_of(record: &Record, done: Option<&Done>) -> v1::Job {
         // Who reads this is there already.
         let message = message.strip_suffix(&crate::core::see_more(record.id)).unwrap_or(message);
         job.message = cut(message.trim_end(), MAX_SAID).into_owned();
-        job.usage =
-            result.and_then(|result| result.execution_metadata.as_ref()).and_then(|metadata| {
-                metadata.auxiliary_metadata.iter().find_map(|any| unpack::<v1::Usage>(any).ok())
-            });
+        let metadata = result.and_then(|result| result.execution_metadata.as_ref());
+        let beside = metadata.map_or(&[][..], |metadata| &metadata.auxiliary_metadata);
+        job.usage = beside.iter().find_map(|any| unpack::<v1::Usage>(any).ok());
+        if !record.cached {
+            let lost = beside.iter().find_map(|any| unpack::<v1::LostAttempts>(any).ok());
+            job.lost = lost.unwrap_or_default().lost;
+        }
     }
     job
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use futures_util::stream;
 use hands_reapi::{LogName, LogSource, LogStream};
+use hands_types::Attempt;
 use hands_types::limits::CHUNK;
 use tonic::Status;
 
-use crate::logs::Stream;
+use crate::logs::{LogError, Stream};
 use crate::shared::{Shared, table_status};
 
 /// Log streams by name.
@@ -21,18 +22,20 @@ impl LogSource for Logs {
         let stream = if name.stderr { Stream::Stderr } else { Stream::Stdout };
         let not_found = || Status::not_found(format!("no log {name}"));
         let id = name.operation.parse().map_err(|_| not_found())?;
-        if let Some(reader) = hub.logs.reader(id, stream, offset) {
+        let attempt = name.attempt.map(Attempt);
+        if let Some(reader) = hub.logs.reader(id, attempt, stream, offset) {
+            let reader = reader.map_err(|e| status(&e))?;
             return Ok(Box::pin(stream::unfold(reader, |mut reader| async move {
                 let piece = reader.next().await?;
-                Some((
-                    piece.map_err(|e| Status::internal(format!("a spool can't be read: {e}"))),
-                    reader,
-                ))
+                Some((piece.map_err(|e| status(&e)), reader))
             })));
         }
         // It was forgotten only after its row was durable and its stream a blob.
         let stored = hub.db.operation(id).map_err(|e| table_status(&e))?.ok_or_else(not_found)?;
         let done = stored.done.ok_or_else(not_found)?;
+        if let Some(attempt) = attempt.filter(|attempt| *attempt != done.attempt) {
+            return Err(status(&LogError::Lost { attempt }));
+        }
         let digest = match (&done.response.result, stream) {
             (Some(result), Stream::Stdout) => result.stdout_digest.clone(),
             (Some(result), Stream::Stderr) => result.stderr_digest.clone(),
@@ -68,5 +71,14 @@ impl LogSource for Logs {
             let next = piece.as_ref().map_or(u64::MAX, |piece| at + piece.len() as u64);
             Some((piece, (blob, next)))
         })))
+    }
+}
+
+/// ABORTED: the same read again does not help, the action's next attempt does.
+fn status(error: &LogError) -> Status {
+    match error {
+        LogError::Lost { .. } => Status::aborted(error.to_string()),
+        LogError::Unnamed { .. } => Status::failed_precondition(error.to_string()),
+        LogError::Io(_) => Status::internal(error.to_string()),
     }
 }

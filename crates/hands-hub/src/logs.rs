@@ -1,7 +1,7 @@
 //! The output streams of all running actions, and how they are read: from any offset, by any number of readers, live.
 //!
-//! A reader follows the action and not the attempt: when an attempt is lost with its worker, the reader waits until the
-//! next one's stream is as long as what it has read, and goes on from there.
+//! A reader belongs to one attempt from the first byte that it was given: an offset means nothing in another attempt's
+//! stream. When the attempt is lost, the read ends with an error. A reader that was given nothing yet goes on to the next.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,7 +15,7 @@ use hands_types::{Attempt, OperationId, WorkerId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::db::Record;
-use crate::spool::Spool;
+use crate::spool::{End, Spool};
 
 /// Which of an action's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,10 +62,14 @@ impl AttemptLog {
         }
     }
 
-    /// No more comes: readers need not wait for this attempt.
-    pub(crate) fn end(&self) {
-        self.stdout.end();
-        self.stderr.end();
+    /// Whether more comes, and if not, why: readers need not wait for this attempt.
+    fn set_end(&self, end: Option<End>) {
+        self.stdout.set_end(end);
+        self.stderr.set_end(end);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.stdout.mark().end == Some(End::Lost)
     }
 
     fn is_empty(&self) -> bool {
@@ -102,12 +106,32 @@ enum OperationLog {
 #[derive(Debug)]
 struct Going {
     attempts: Vec<Arc<AttemptLog>>,
+    /// The oldest that is not lost: where readers begin that name no attempt.
     current: watch::Sender<Current>,
 }
 
 impl Going {
     fn new() -> Self {
         Self { attempts: Vec::new(), current: watch::Sender::new(None) }
+    }
+
+    /// The one attempt that there ever was, or that ever wrote anything.
+    fn only(&self) -> Option<Arc<AttemptLog>> {
+        let current = self.current.borrow().clone()?;
+        let others = self.attempts.iter().filter(|log| log.attempt != current.attempt);
+        let all_known = usize::try_from(current.attempt.0) == Ok(self.attempts.len());
+        (all_known && others.into_iter().all(|log| log.is_empty())).then_some(current)
+    }
+
+    fn choose(&self) {
+        let alive = self.attempts.iter().filter(|log| !log.is_lost());
+        let oldest = alive.min_by_key(|log| log.attempt).cloned();
+        self.current.send_if_modified(|current| {
+            let same =
+                current.as_ref().map(|log| log.attempt) == oldest.as_ref().map(|log| log.attempt);
+            *current = oldest;
+            !same
+        });
     }
 }
 
@@ -128,8 +152,8 @@ impl Logs {
         self.lock().entry(id).or_insert_with(|| OperationLog::Going(Going::new()));
     }
 
-    /// The streams of an attempt, which becomes the one that readers follow if it is the latest. With `resumed` a hub
-    /// before this one may have left files of it.
+    /// The streams of an attempt; one that was lost is not, if its worker brings it back. With `resumed` a hub before this
+    /// one may have left files of it.
     pub(crate) fn attempt(
         &self,
         record: &Arc<Record>,
@@ -144,7 +168,10 @@ impl Logs {
             return Err(io::Error::other("the action has ended"));
         };
         if let Some(log) = operation.attempts.iter().find(|log| log.attempt == attempt) {
-            return Ok(Arc::clone(log));
+            let log = Arc::clone(log);
+            log.set_end(None);
+            operation.choose();
+            return Ok(log);
         }
         let spool = |stream| {
             let path = self.dir.join(format!("{id}.{}.{stream}", attempt.0));
@@ -162,11 +189,19 @@ impl Logs {
             stdout: spool("1")?,
             stderr: spool("2")?,
         });
-        if operation.attempts.iter().all(|other| other.attempt < attempt) {
-            operation.current.send_replace(Some(Arc::clone(&log)));
-        }
         operation.attempts.push(Arc::clone(&log));
+        operation.choose();
         Ok(log)
+    }
+
+    /// An attempt was lost: whoever was given something of it is told so.
+    pub(crate) fn lost(&self, id: OperationId, attempt: Attempt) {
+        if let Some(OperationLog::Going(operation)) = self.lock().get(&id)
+            && let Some(log) = operation.attempts.iter().find(|log| log.attempt == attempt)
+        {
+            log.set_end(Some(End::Lost));
+            operation.choose();
+        }
     }
 
     /// The streams of an attempt that was granted; none for any other.
@@ -189,14 +224,13 @@ impl Logs {
     ) -> Option<Arc<AttemptLog>> {
         let mut operations = self.lock();
         let Some(OperationLog::Going(operation)) = operations.remove(&id) else { return None };
-        for log in &operation.attempts {
-            log.end();
-            if Some(log.attempt) == accepted {
-                operation.current.send_replace(Some(Arc::clone(log)));
-            }
-        }
         let of_attempt = |log: &&Arc<AttemptLog>| accepted.is_none_or(|it| log.attempt == it);
         let last = operation.attempts.iter().filter(of_attempt).max_by_key(|log| log.attempt);
+        for log in &operation.attempts {
+            let is_last = last.is_some_and(|last| Arc::ptr_eq(last, log));
+            log.set_end(Some(if is_last { End::Whole } else { End::Lost }));
+        }
+        operation.current.send_replace(last.cloned());
         let left = last.filter(|log| !has_result && !log.is_empty()).cloned();
         if let Some(left) = &left {
             operations.insert(id, OperationLog::Left(Arc::clone(left)));
@@ -245,14 +279,41 @@ impl Logs {
         Ok(())
     }
 
-    /// A reader of an action whose streams are here; none if there is no such action.
-    pub(crate) fn reader(&self, id: OperationId, stream: Stream, offset: u64) -> Option<LogReader> {
-        let current = match self.lock().get(&id)? {
-            OperationLog::Going(operation) => operation.current.subscribe(),
-            // Without its sender it says that nothing follows.
-            OperationLog::Left(log) => watch::channel(Some(Arc::clone(log))).1,
+    /// A reader of an action whose streams are here; none if there is no such action. Without an attempt's number it
+    /// takes the one that is there when the first byte is.
+    pub(crate) fn reader(
+        &self,
+        id: OperationId,
+        attempt: Option<Attempt>,
+        stream: Stream,
+        offset: u64,
+    ) -> Option<Result<LogReader, LogError>> {
+        let (current, found) = match self.lock().get(&id)? {
+            OperationLog::Going(operation) => {
+                let current = operation.current.subscribe();
+                let found = match attempt {
+                    Some(attempt) => {
+                        let found = operation.attempts.iter().find(|log| log.attempt == attempt);
+                        Some(found.cloned().ok_or(LogError::Lost { attempt }))
+                    }
+                    None if offset == 0 => None,
+                    None => Some(operation.only().ok_or(LogError::Unnamed { offset })),
+                };
+                (current, found)
+            }
+            OperationLog::Left(log) => {
+                let lost = attempt.filter(|attempt| log.attempt != *attempt);
+                let found = lost
+                    .map_or_else(|| Ok(Arc::clone(log)), |it| Err(LogError::Lost { attempt: it }));
+                // Without its sender it says that nothing follows.
+                (watch::channel(None).1, Some(found))
+            }
         };
-        Some(LogReader { current, stream, offset })
+        let bound = match found.transpose() {
+            Ok(bound) => bound,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(Ok(LogReader { current, bound, stream, offset, failed: false }))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<OperationId, OperationLog>> {
@@ -260,19 +321,46 @@ impl Logs {
     }
 }
 
-/// Reads one stream of an action until the action has ended.
+/// Why a stream can't be read, or not any further.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LogError {
+    #[error("attempt {} was lost, and what it wrote ends here: another attempt has streams of its own", attempt.0)]
+    Lost { attempt: Attempt },
+    #[error("there was more than one attempt: a read from byte {offset} on has to name one")]
+    Unnamed { offset: u64 },
+    #[error("a spool can't be read: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Reads one stream of an action until the action, or the attempt that it belongs to, has ended.
 #[derive(Debug)]
 pub(crate) struct LogReader {
     current: watch::Receiver<Current>,
+    /// The attempt that it belongs to.
+    bound: Option<Arc<AttemptLog>>,
     stream: Stream,
     offset: u64,
+    failed: bool,
 }
 
 impl LogReader {
-    /// The next piece, as soon as there is one; none after the end.
-    pub(crate) async fn next(&mut self) -> Option<io::Result<Bytes>> {
+    /// The next piece, as soon as there is one; none after the end or an error.
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, LogError>> {
+        if self.failed {
+            return None;
+        }
+        let piece = self.piece().await;
+        self.failed = matches!(piece, Some(Err(_)));
+        piece
+    }
+
+    async fn piece(&mut self) -> Option<Result<Bytes, LogError>> {
         loop {
-            let log = self.current.borrow_and_update().clone();
+            let is_bound = self.bound.is_some();
+            let log = match &self.bound {
+                Some(log) => Some(Arc::clone(log)),
+                None => self.current.borrow_and_update().clone(),
+            };
             let Some(log) = log else {
                 // Queued: no attempt yet. The sender goes when the action has ended.
                 self.current.changed().await.ok()?;
@@ -286,18 +374,25 @@ impl LogReader {
                 if let Ok(piece) = &piece {
                     self.offset += piece.len() as u64;
                 }
-                return Some(piece);
+                self.bound = Some(log);
+                return Some(piece.map_err(LogError::Io));
             }
-            if seen.ended {
-                self.current.changed().await.ok()?;
-                continue;
+            match seen.end {
+                Some(End::Whole) => return None,
+                Some(End::Lost) if is_bound => {
+                    return Some(Err(LogError::Lost { attempt: log.attempt }));
+                }
+                Some(End::Lost) => {
+                    self.current.changed().await.ok()?;
+                    continue;
+                }
+                None => {}
             }
             tokio::select! {
                 // Its error means that the spool's last owner is gone, which ours forbids.
                 _grown = mark.changed() => {}
-                next = self.current.changed() => if next.is_err() && spool.mark() == seen {
-                    return None;
-                },
+                // Its error means that the action has ended, which the mark says, too.
+                Ok(()) = self.current.changed(), if !is_bound => {}
             }
         }
     }

@@ -18,7 +18,16 @@ use tokio::sync::watch;
 pub(crate) struct Mark {
     pub(crate) length: u64,
     /// Nothing follows in this attempt.
-    pub(crate) ended: bool,
+    pub(crate) end: Option<End>,
+}
+
+/// Why nothing follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The action has ended with this attempt.
+    Whole,
+    /// The attempt was lost, or another one's result was taken.
+    Lost,
 }
 
 /// One output stream of one attempt.
@@ -77,7 +86,7 @@ impl Spool {
             }
             Err(error) => return Err(error),
         };
-        let mark = watch::Sender::new(Mark { length, ended: false });
+        let mark = watch::Sender::new(Mark { length, end: None });
         Ok(Self { path, memory, limit, content: Mutex::new(content), mark })
     }
 
@@ -113,9 +122,9 @@ impl Spool {
         Ok(end)
     }
 
-    /// Says that nothing follows.
-    pub(crate) fn end(&self) {
-        self.mark.send_if_modified(|mark| !std::mem::replace(&mut mark.ended, true));
+    /// Says whether anything follows.
+    pub(crate) fn set_end(&self, end: Option<End>) {
+        self.mark.send_if_modified(|mark| std::mem::replace(&mut mark.end, end) != end);
     }
 
     /// Up to `most` bytes from an offset on; fewer, or none, at the end.

@@ -39,7 +39,7 @@ pub use host::{HostPort, ParseHostError};
 pub use identity::{Identity, write as write_private};
 pub use join::{JoinString, ParseJoinError, TokenId, TokenSecret};
 pub use listen::{Incoming, Listener, server};
-pub use member::{keep_fresh, renew_if_due};
+pub use member::{Mute, keep_fresh, renew_if_due};
 pub use private::{PrivateError, private_directory, private_place};
 pub use socket_file::{SocketFile, connect_unix, is_served, listen_unix};
 pub use tls::{PeerCertificate, ServerTls, TlsError, TlsKeys, TlsPeer};

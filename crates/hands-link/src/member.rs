@@ -1,6 +1,7 @@
 //! Dialing as a member: the certificate is renewed when it is due, all of the hub's addresses are tried, and whoever
 //! answers must hold the cluster's key.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -164,17 +165,39 @@ async fn dial_one<'a>(
     address: &'a HostPort,
     tls: &ClientTls,
 ) -> (&'a HostPort, io::Result<Connection>) {
-    let tried = tokio::time::timeout(PATIENCE, open(address, tls)).await;
-    (address, tried.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
+    let mut is_connected = false;
+    let tried = tokio::time::timeout(PATIENCE, open(address, tls, &mut is_connected)).await;
+    let silent = |_| match is_connected {
+        true => Err(io::Error::new(io::ErrorKind::TimedOut, Mute)),
+        false => Err(io::ErrorKind::TimedOut.into()),
+    };
+    (address, tried.unwrap_or_else(silent))
 }
 
-async fn open(address: &HostPort, tls: &ClientTls) -> io::Result<Connection> {
+async fn open(
+    address: &HostPort,
+    tls: &ClientTls,
+    is_connected: &mut bool,
+) -> io::Result<Connection> {
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
+    *is_connected = true;
     stream.set_nodelay(true)?;
     let to = stream.peer_addr()?;
     let stream = tls.connect(stream).await?;
     Ok(Connection::new(Io::Tls(Box::new(tokio_rustls::TlsStream::Client(stream))), Peer::Tcp(to)))
 }
+
+/// Its machine takes a connection to the hub, and the hub says nothing: its process stands still.
+#[derive(Debug)]
+pub struct Mute;
+
+impl fmt::Display for Mute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it takes the connection and says nothing")
+    }
+}
+
+impl std::error::Error for Mute {}
 
 fn failure(address: &HostPort, cluster: &str, source: io::Error) -> LinkError {
     use rustls::{CertificateError, Error};

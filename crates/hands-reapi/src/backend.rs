@@ -42,13 +42,16 @@ pub trait LogSource: Send + Sync + 'static {
     async fn read(&self, name: &LogName, offset: u64) -> Result<LogStream, Status>;
 }
 
-/// The name of a log: `{instance}/logs/{operation}/stdout` or `…/stderr`.
+/// The name of a log: `{instance}/logs/{operation}/{attempt}/stdout` or `…/stderr`. Without the attempt's number: of the
+/// attempt that writes when it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogName {
     /// May hold slashes, may be empty.
     pub instance: String,
     /// The operation's id, without `operations/`.
     pub operation: String,
+    /// Which attempt's: from 1.
+    pub attempt: Option<u32>,
     /// Whether it is standard error.
     pub stderr: bool,
 }
@@ -57,11 +60,14 @@ impl LogName {
     /// Reads a resource name; none if it is not a log's.
     pub fn parse(name: &str) -> Option<Self> {
         let (rest, stream) = name.rsplit_once('/')?;
-        let (rest, operation) = rest.rsplit_once('/')?;
-        let instance = match rest.strip_suffix("logs")? {
-            "" => "",
-            instance => instance.strip_suffix('/')?,
+        let (rest, last) = rest.rsplit_once('/')?;
+        let (rest, operation, attempt) = match (rest.rsplit_once('/'), last.parse()) {
+            (Some((before, operation)), Ok(attempt)) if instance_of(before).is_some() => {
+                (before, operation, Some(attempt))
+            }
+            _ => (rest, last, None),
         };
+        let instance = instance_of(rest)?;
         let stderr = match stream {
             "stdout" => false,
             "stderr" => true,
@@ -70,6 +76,7 @@ impl LogName {
         (!operation.is_empty()).then(|| Self {
             instance: instance.to_owned(),
             operation: operation.to_owned(),
+            attempt,
             stderr,
         })
     }
@@ -80,6 +87,18 @@ impl fmt::Display for LogName {
         if !self.instance.is_empty() {
             write!(f, "{}/", self.instance)?;
         }
-        write!(f, "logs/{}/{}", self.operation, if self.stderr { "stderr" } else { "stdout" })
+        write!(f, "logs/{}/", self.operation)?;
+        if let Some(attempt) = self.attempt {
+            write!(f, "{attempt}/")?;
+        }
+        f.write_str(if self.stderr { "stderr" } else { "stdout" })
+    }
+}
+
+/// What stands before `logs`; none if that does not stand there.
+fn instance_of(rest: &str) -> Option<&str> {
+    match rest.strip_suffix("logs")? {
+        "" => Some(""),
+        instance => instance.strip_suffix('/'),
     }
 }

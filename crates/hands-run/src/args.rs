@@ -157,17 +157,16 @@ pub struct ActionArgs {
         help_heading = "When and how often"
     )]
     pub priority: i32,
-    /// Run it again, up to N times, if its worker is lost midway
+    /// Run it again, up to N times, if its worker is lost midway; 0 is never, more than 2 is 2 [default: 2, or 0
+    /// with --network host, --tty or --stdin, for it may have had effects]
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 0,
-        hide_default_value = true,
         allow_negative_numbers = true,
         value_parser = value::whole::<u32>,
         help_heading = "When and how often"
     )]
-    pub retry: u32,
+    pub retry: Option<u32>,
     /// Take the result from the cache if it is there, and keep it there
     #[arg(long, help_heading = "When and how often")]
     pub cache: bool,

@@ -37,7 +37,7 @@ pub(crate) fn check(args: &ActionArgs, kind: ClusterKind, peer: &str) -> Result<
         ("--tag", !tag.is_empty()),
         ("--cpu", cpu.is_some()),
         ("--memory", memory.is_some()),
-        ("--retry", *retry > 0),
+        ("--retry", retry.is_some()),
         ("--queue-timeout", queue_timeout.is_some()),
     ];
     let lacks = |what: &str, instead: &str| {

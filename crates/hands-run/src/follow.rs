@@ -1,14 +1,14 @@
 //! One job on one screen: its streams as they come, why it waits, and what Ctrl-C does.
 
-use std::io;
-
 use hands_client::{
-    Attachment, AttachmentInput, Cluster, ClusterKind, Event, Job, JobResult, JobStream,
+    Attachment, AttachmentInput, ClientError, Cluster, ClusterKind, Event, Job, JobResult,
+    JobStream,
 };
 use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::again;
 use crate::error::RunError;
 use crate::out::{Out, StdoutError};
 use crate::signals::{Caught, Signals};
@@ -37,16 +37,28 @@ pub(crate) async fn follow(
     out: &Out,
     stdin: bool,
 ) -> Result<Ended, RunError> {
+    if streams.is_some() {
+        Streams::restart_on_terminals(job);
+    }
     let mut pump: Option<StdinPump> = None;
     let mut cancelled = None;
     let mut last_reason = String::new();
     loop {
         let event = tokio::select! {
-            event = job.next() => event?,
-            source = unreadable(&mut pump) => {
+            event = job.next() => match event {
+                Ok(event) => event,
+                Err(error) => {
+                    if matches!(error, ClientError::OtherOutput { .. }) {
+                        // What it writes has nowhere to go; what came of the request nobody needs to know.
+                        drop(job.cancel().await);
+                    }
+                    return Err(error.into());
+                }
+            },
+            error = unreadable(&mut pump) => {
                 // It would go on with half of its input, and might end well. What came of the request nobody needs to know.
                 drop(job.cancel().await);
-                return Err(RunError::Read { path: "standard input".into(), source });
+                return Err(error);
             }
             caught = signals.next() => {
                 if cancelled.is_some() || job.id().is_empty() {
@@ -87,7 +99,13 @@ pub(crate) async fn follow(
                     out.note(&format!("running on {worker}"));
                 }
             }
-            Some(Event::Output { stream, data }) => match (&mut streams, stream) {
+            Some(event @ Event::Again { .. }) => {
+                if let Some(streams) = &mut streams {
+                    streams.end_line().await;
+                }
+                out.always(&again::sentence(&event).unwrap_or_default());
+            }
+            Some(Event::Output { stream, data, .. }) => match (&mut streams, stream) {
                 (Some(streams), JobStream::Stdout) => {
                     if let Err(error) = streams.stdout(&data).await {
                         // Its output has nowhere to go; what came of the request nobody needs to know.
@@ -107,8 +125,8 @@ pub(crate) async fn follow(
     }
 }
 
-/// Returns when our stdin could not be read. Its end is none, nor is an action that takes no more.
-async fn unreadable(pump: &mut Option<StdinPump>) -> io::Error {
+/// Returns when our stdin could not be read or sent. Its end is none, nor is an action that takes no more.
+async fn unreadable(pump: &mut Option<StdinPump>) -> RunError {
     if let Some(pump) = pump
         && let Some(failed) = &mut pump.failed
     {
@@ -125,35 +143,44 @@ async fn unreadable(pump: &mut Option<StdinPump>) -> io::Error {
 #[derive(Debug)]
 struct StdinPump {
     task: JoinHandle<()>,
-    /// Why it stopped reading before the end.
-    failed: Option<oneshot::Receiver<io::Error>>,
+    /// Why not all of it went to the action.
+    failed: Option<oneshot::Receiver<RunError>>,
 }
 
 impl StdinPump {
-    fn start(attachment: Attachment) -> Self {
+    fn start(mut attachment: Attachment) -> Self {
         let (say, failed) = oneshot::channel();
-        let task = tokio::spawn(async move {
-            let mut stdin = tokio::io::stdin();
-            let mut buffer = bytes::BytesMut::with_capacity(STDIN_PIECE);
-            loop {
-                buffer.reserve(STDIN_PIECE);
-                match stdin.read_buf(&mut buffer).await {
-                    Ok(0) => break,
-                    Err(error) => {
-                        // Whoever does not hear it has left the action.
-                        drop(say.send(error));
-                        return;
-                    }
-                    Ok(_) => {
-                        let data = buffer.split().freeze();
-                        if !attachment.send(AttachmentInput::Data(data)).await {
+        let task =
+            tokio::spawn(async move {
+                let mut stdin = tokio::io::stdin();
+                let mut buffer = bytes::BytesMut::with_capacity(STDIN_PIECE);
+                loop {
+                    buffer.reserve(STDIN_PIECE);
+                    match stdin.read_buf(&mut buffer).await {
+                        Ok(0) => break,
+                        Err(error) => {
+                            // Whoever does not hear it has left the action.
+                            drop(say.send(RunError::Read {
+                                path: "standard input".into(),
+                                source: error,
+                            }));
                             return;
+                        }
+                        Ok(_) => {
+                            let data = buffer.split().freeze();
+                            if !attachment.send(AttachmentInput::Data(data)).await {
+                                break;
+                            }
                         }
                     }
                 }
-            }
-            attachment.send(AttachmentInput::Eof).await;
-        });
+                // Where the action takes no more, its end is a good one. Else it would wait for the rest for ever.
+                if !attachment.send(AttachmentInput::Eof).await
+                    && let Err(error) = attachment.ended().await
+                {
+                    drop(say.send(error.into()));
+                }
+            });
         Self { task, failed: Some(failed) }
     }
 }

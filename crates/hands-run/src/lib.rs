@@ -5,6 +5,7 @@
 //! `Out` alone. Everything here ends with the command that the person typed.
 #![forbid(unsafe_code)]
 
+mod again;
 pub mod args;
 mod batch;
 mod caller;

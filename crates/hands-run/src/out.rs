@@ -90,6 +90,11 @@ impl Out {
         }
     }
 
+    /// One line that is said even when quiet: what was done may have been done twice.
+    pub(crate) fn always(&self, text: &str) {
+        self.line("33", "again", text);
+    }
+
     /// Why nothing happens yet.
     pub(crate) fn waiting(&self, reason: &str) {
         if !self.quiet {

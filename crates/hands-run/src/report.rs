@@ -34,6 +34,12 @@ pub(crate) fn result(result: &JobResult, verdict: &Verdict, title: &str) -> Map<
     if let Some(usage) = result.usage() {
         map.insert("isolation".into(), json!(usage.isolation));
         map.insert("attempt".into(), json!(usage.attempt));
+        let lost: Vec<Value> = result
+            .lost()
+            .into_iter()
+            .map(|lost| json!({ "attempt": lost.attempt, "worker": lost.worker, "reason": lost.reason }))
+            .collect();
+        put(&mut map, "lost", Some(lost).filter(|lost| !lost.is_empty()));
         map.insert("user_s".into(), json!(seconds(usage.user_us)));
         map.insert("system_s".into(), json!(seconds(usage.system_us)));
         map.insert("peak_memory".into(), json!(usage.peak_memory));

@@ -56,6 +56,17 @@ pub enum Effect {
         /// Whether its command was started, as far as anybody can know: it may have had effects.
         started: bool,
     },
+    /// The lease is void, and another lease of the same operation goes on: it was given a second worker as a straggler.
+    Lost {
+        /// The operation.
+        operation: OperationId,
+        /// The lease that was lost.
+        attempt: Attempt,
+        /// Why.
+        reason: RequeueReason,
+        /// Whether its command was started, as far as anybody can know.
+        started: bool,
+    },
     /// This attempt's result is the operation's one result. Acknowledge it to the worker when it is durable. The core
     /// has forgotten the operation.
     Accept {

@@ -91,6 +91,13 @@ pub enum Input {
         /// Why.
         reason: RejectReason,
     },
+    /// The hub itself was away for so long: its process stood still, or its machine did not let it run. What workers said
+    /// meanwhile has not been heard yet, so that nobody's silence counts. To be said before anything else is once it is
+    /// back.
+    Late {
+        /// How long.
+        by: Duration,
+    },
     /// Time has passed; see [`Scheduler::next_deadline`](crate::Scheduler::next_deadline).
     Tick,
 }

@@ -35,6 +35,7 @@ impl Scheduler {
             attempt,
             started: None,
             active,
+            brought: false,
             recalled: false,
             straggles: None,
         };
@@ -178,7 +179,9 @@ impl Scheduler {
     pub(crate) fn straggles_at(&mut self, at: OperationAt, started: Time) -> Option<Time> {
         let (factor, least) = (self.config.straggler_factor, self.config.straggler_min);
         let op = &self.operations[at];
-        if !op.cacheable || factor == 0 || op.expected == u32::MAX {
+        // A second attempt beside the first is one more, too.
+        let rerun = self.classes.classes[op.class].rerun;
+        if !op.cacheable || !rerun || factor == 0 || op.expected == u32::MAX {
             return None;
         }
         let usual = std::time::Duration::from_millis(op.expected.into()).saturating_mul(factor);
@@ -256,7 +259,10 @@ impl Scheduler {
         }
         let Some((at, i)) = self.find_lease(session_at, id, attempt) else { return };
         let op = &mut self.operations[at];
-        let started = op.leases[i].started.is_some();
+        let lease = &op.leases[i];
+        // A lease that its worker brought along may have been started long ago. Who hands it back as recalled or because
+        // of a drain says that it was not; who was unable may have been so afterwards.
+        let started = lease.started.is_some() || (lease.brought && unable.is_some());
         if let Some(last) = unable {
             op.rejected += 1;
             let times = op.rejected;
@@ -286,12 +292,13 @@ impl Scheduler {
             op.past.push(Past { worker, attempt: lease.attempt, blamed: loss.blamed });
         }
         op.lost += u32::from(loss.blamed);
-        if !op.leases.is_empty() {
-            return;
-        }
         let (operation, lost) = (op.id, op.lost);
         let rerun = self.classes.classes[op.class].rerun;
         let Loss { reason, started, blamed: _ } = loss;
+        if !self.operations[at].leases.is_empty() {
+            out.push(Effect::Lost { operation, attempt: lease.attempt, reason, started });
+            return;
+        }
         if started && !rerun {
             let why = match reason {
                 RequeueReason::HandedBack { reason: RejectReason::Unable(why), .. } => Some(why),

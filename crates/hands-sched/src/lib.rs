@@ -25,6 +25,7 @@ mod effect;
 mod explain;
 mod id_table;
 mod input;
+mod late;
 mod leases;
 mod needs;
 mod offer;

@@ -98,6 +98,7 @@ impl Scheduler {
             attempt: held.attempt,
             started: None,
             active: false,
+            brought: false,
             recalled: false,
             straggles: None,
         });

@@ -101,6 +101,7 @@ impl Scheduler {
             Input::Rejected { session, operation, attempt, reason } => {
                 self.rejected(now, session, operation, attempt, reason, out);
             }
+            Input::Late { by } => self.late(now, by),
             Input::Tick => {}
         }
         self.expire(now, out);

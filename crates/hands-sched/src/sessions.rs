@@ -111,7 +111,7 @@ impl Scheduler {
         self.attach(
             at,
             new,
-            Lease { holder, attempt, started, active, recalled: false, straggles },
+            Lease { holder, attempt, started, active, brought: true, recalled: false, straggles },
         );
         true
     }

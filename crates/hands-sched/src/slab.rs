@@ -35,6 +35,10 @@ impl<T> Slab<T> {
         (0..).zip(&self.places).filter_map(|(at, place)| Some((at, place.as_ref()?)))
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().flatten()
+    }
+
     pub(crate) const fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }

@@ -51,6 +51,8 @@ pub(crate) struct Lease {
     pub(crate) started: Option<Time>,
     /// Whether its resources are charged; if not, it was handed out ahead.
     pub(crate) active: bool,
+    /// Whether its worker brought it into a later session than the one that it was granted in.
+    pub(crate) brought: bool,
     pub(crate) recalled: bool,
     /// When it becomes a straggler, while that timer runs.
     pub(crate) straggles: Option<Time>,

@@ -4,6 +4,7 @@
 //! worker has its tens digit: s11 and s12 are sessions of w1), `i` invocation.
 
 mod choice;
+mod late;
 mod offers;
 mod table;
 mod workers;
@@ -130,6 +131,7 @@ fn input(words: &[&str]) -> Input {
             };
             Input::Rejected { session: session(), operation: about().0, attempt: about().1, reason }
         }
+        "late" => Input::Late { by: Duration::from_secs(number(words[1])) },
         "tick" => Input::Tick,
         other => panic!("unknown verb {other}"),
     }
@@ -165,6 +167,9 @@ fn show(effect: &Effect) -> String {
                 RequeueReason::HandedBack { .. } => "handed back",
             };
             format!("requeued o{}#{} {reason}", operation.0, attempt.0)
+        }
+        Effect::Lost { operation, attempt, reason: _, started: _ } => {
+            format!("lost o{}#{}", operation.0, attempt.0)
         }
         Effect::Fail { operation, reason } => format!("fail o{}: {reason}", operation.0),
         Effect::Cancelled { operation } => format!("cancelled o{}", operation.0),

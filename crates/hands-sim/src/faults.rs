@@ -27,6 +27,8 @@ pub(crate) struct Faults {
     pub(crate) unable: u64,
     /// An operation kills each worker that starts it.
     pub(crate) poison: u64,
+    /// Number of times that the hub stands still and goes on.
+    pub(crate) n_hub_pauses: u64,
 }
 
 impl Faults {
@@ -43,6 +45,7 @@ impl Faults {
         evicted: 0,
         unable: 0,
         poison: 0,
+        n_hub_pauses: 0,
     };
 
     pub(crate) fn draw(rng: &mut Rng) -> Self {
@@ -60,6 +63,7 @@ impl Faults {
             evicted: some(300, 100),
             unable: some(300, 60),
             poison: some(200, 60),
+            n_hub_pauses: some(300, 3),
         }
     }
 
@@ -69,6 +73,7 @@ impl Faults {
             && self.stall == 0
             && self.kill_worker == 0
             && self.n_hub_kills == 0
+            && self.n_hub_pauses == 0
             && self.poison == 0
     }
 }
@@ -105,11 +110,13 @@ pub enum Bug {
     DropsCancels,
     /// The hub keeps a session open that the scheduler has given up.
     KeepsDeadSessions,
+    /// The hub does not tell the scheduler that it stood still.
+    IgnoresPauses,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::AcceptsRefused,
         Self::ForgetsLeases,
         Self::ForgetsQueue,
@@ -124,5 +131,6 @@ impl Bug {
         Self::ForgetsOnReconnect,
         Self::DropsCancels,
         Self::KeepsDeadSessions,
+        Self::IgnoresPauses,
     ];
 }

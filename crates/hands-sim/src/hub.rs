@@ -11,6 +11,7 @@ use hands_types::{Attempt, InvocationId, OperationId, SessionId, Time, WorkerId}
 
 use crate::audit::{Audit, End, Verdict};
 use crate::faults::Bug;
+use crate::pause::Pause;
 use crate::work::SECOND;
 use crate::world::{Event, World};
 
@@ -20,7 +21,8 @@ pub(crate) const LEASE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(crate) sched: Option<Scheduler>,
-    life: u64,
+    pub(crate) life: u64,
+    pub(crate) pause: Pause,
     tick_at: Option<u64>,
     table: BTreeMap<OperationId, Row>,
     durable: BTreeSet<OperationId>,
@@ -39,11 +41,20 @@ impl Hub {
         Self {
             sched: Some(Scheduler::new(SchedulerConfig::standard())),
             life: 0,
+            pause: Pause::default(),
             tick_at: None,
             table: BTreeMap::new(),
             durable: BTreeSet::new(),
             cancelled_at: BTreeMap::new(),
         }
+    }
+
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.pause.is_on()
+    }
+
+    pub(crate) fn keep(&mut self, event: Event) {
+        self.pause.keep(event);
     }
 }
 
@@ -92,7 +103,8 @@ impl World {
             _ => None,
         };
         let Some(sched) = &mut self.hub.sched else { return Ok(()) };
-        if sched.next_deadline().is_some_and(|Time(due)| due + SECOND < self.now) {
+        let is_back = self.hub.pause.ended == Some(self.now);
+        if !is_back && sched.next_deadline().is_some_and(|Time(due)| due + SECOND < self.now) {
             return Err("the hub slept through a deadline".to_owned());
         }
         let mut out = Vec::new();
@@ -168,13 +180,15 @@ impl World {
             Effect::Recall { session, operation, attempt } => {
                 self.tell(session, WorkerInput::Recall { lease: LeaseId { operation, attempt } });
             }
-            Effect::Requeued { operation, attempt, .. } => {
+            Effect::Requeued { operation, attempt, ref reason, .. } => {
+                self.check_requeued(reason)?;
                 self.outcome.n_requeued += 1;
                 self.audit.voided(operation, attempt);
                 if let Some(row) = self.hub.table.get_mut(&operation) {
                     row.held = None;
                 }
             }
+            Effect::Lost { operation, attempt, .. } => self.audit.voided(operation, attempt),
             Effect::Accept { session, operation, attempt } => {
                 self.accept(session, operation, attempt)?;
             }
@@ -303,6 +317,11 @@ impl World {
         self.outcome.n_restarts += 1;
         self.hub.life += 1;
         self.hub.tick_at = None;
+        // What waited is for the next one, or for nobody.
+        let waiting = self.hub.pause.end();
+        for event in waiting {
+            self.after(0, event);
+        }
         for conn in 0..self.conns.len() {
             if !std::mem::replace(&mut self.conns[conn].broken, true) {
                 self.after(0, Event::WorkerLosesConn { conn });

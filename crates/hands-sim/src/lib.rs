@@ -11,6 +11,7 @@
 mod audit;
 mod faults;
 mod hub;
+mod pause;
 mod rng;
 mod work;
 mod worker;

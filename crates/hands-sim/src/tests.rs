@@ -31,6 +31,7 @@ fn many_seeds() {
                 sum.n_refused += outcome.n_refused;
                 sum.n_adopted += outcome.n_adopted;
                 sum.n_restarts += outcome.n_restarts;
+                sum.n_pauses += outcome.n_pauses;
             }
             Err(message) => {
                 let log = Log::default();
@@ -52,6 +53,7 @@ fn many_seeds() {
         assert!(
             sum.n_requeued > n && sum.n_refused > 0 && sum.n_adopted > n && sum.n_restarts > n / 4
         );
+        assert!(sum.n_pauses > n / 8);
     }
 }
 

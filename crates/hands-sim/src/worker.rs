@@ -31,7 +31,7 @@ pub(crate) struct Worker {
     pub(crate) alive: bool,
     /// Counts starts, so that what belongs to a killed process is recognized.
     process: u64,
-    conn: Option<usize>,
+    pub(crate) conn: Option<usize>,
     /// Commands that exist.
     running: BTreeSet<LeaseId>,
     tick_at: Option<u64>,

@@ -7,11 +7,11 @@ use std::rc::Rc;
 use hands_sched::Input as HubInput;
 use hands_slots::Input as WorkerInput;
 use hands_slots::LeaseId;
-use hands_types::{OperationId, SessionId};
+use hands_types::{OperationId, SessionId, WorkerId};
 
 use crate::audit::{Audit, Verdict};
 use crate::faults::{Bug, Faults};
-use crate::hub::Hub;
+use crate::hub::{Hub, LEASE};
 use crate::rng::Rng;
 use crate::work::{self, SECOND, Work};
 use crate::worker::{Answer, Worker};
@@ -36,6 +36,8 @@ pub struct Outcome {
     pub n_adopted: u64,
     /// Hub restarts.
     pub n_restarts: u64,
+    /// Times that the hub stood still and went on.
+    pub n_pauses: u64,
 }
 
 /// Where a history writes what happens. Shared, so that it survives a panic of a core.
@@ -60,6 +62,8 @@ pub(crate) enum Event {
     Drain { worker: usize },
     KillHub,
     StartHub,
+    PauseHub,
+    ResumeHub { life: u64 },
 }
 
 /// One connection: ordered each way, until it breaks.
@@ -69,6 +73,7 @@ pub(crate) struct Conn {
     pub(crate) process: u64,
     pub(crate) session: SessionId,
     pub(crate) broken: bool,
+    opened: u64,
     to_hub_at: u64,
     to_worker_at: u64,
 }
@@ -79,6 +84,8 @@ pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) rng: Rng,
     pub(crate) faults: Faults,
+    /// The rates of this history's first minute.
+    pub(crate) drawn: Faults,
     /// Whether this history has no faults that disturb the share-out.
     pub(crate) calm: bool,
     pub(crate) bug: Option<Bug>,
@@ -113,6 +120,7 @@ impl World {
             now: 0,
             rng,
             faults,
+            drawn: faults,
             calm: faults.calm(),
             bug,
             workers: machines
@@ -143,6 +151,10 @@ impl World {
         for _ in 0..faults.n_hub_kills {
             let at = world.rng.below(CALM_AFTER);
             world.after(at, Event::KillHub);
+        }
+        for _ in 0..faults.n_hub_pauses {
+            let at = world.rng.below(CALM_AFTER);
+            world.after(at, Event::PauseHub);
         }
         for _ in 0..faults.n_drains {
             let (at, worker) =
@@ -179,7 +191,11 @@ impl World {
         Err("all workers are gone".to_owned())
     }
 
-    fn perform(&mut self, event: Event) -> Verdict {
+    pub(crate) fn perform(&mut self, event: Event) -> Verdict {
+        if self.hub.is_paused() && is_for_hub(&event) {
+            self.hub.keep(event);
+            return Ok(());
+        }
         match event {
             Event::Submit { work } => self.hub_submit(work),
             Event::Cancel { work } => self.hub_cancel(work),
@@ -212,6 +228,11 @@ impl World {
                 Ok(())
             }
             Event::StartHub => self.start_hub(),
+            Event::PauseHub => {
+                self.pause_hub();
+                Ok(())
+            }
+            Event::ResumeHub { life } => self.resume_hub(life),
         }
     }
 
@@ -232,7 +253,8 @@ impl World {
     }
 
     fn last_fault(&self) -> u64 {
-        if self.faults.n_hub_kills > 0 || self.faults.n_drains > 0 { CALM_AFTER } else { 0 }
+        let Faults { n_hub_kills, n_hub_pauses, n_drains, .. } = self.faults;
+        if n_hub_kills + n_hub_pauses + n_drains > 0 { CALM_AFTER } else { 0 }
     }
 
     fn at_end(&mut self) -> Verdict {
@@ -252,8 +274,16 @@ impl World {
 
     pub(crate) fn new_conn(&mut self, worker: usize, process: u64) -> usize {
         let session = SessionId(1_000_000 + self.conns.len() as u128);
-        let (to_hub_at, to_worker_at) = (self.now, self.now);
-        self.conns.push(Conn { worker, process, session, broken: false, to_hub_at, to_worker_at });
+        let now = self.now;
+        self.conns.push(Conn {
+            worker,
+            process,
+            session,
+            broken: false,
+            opened: now,
+            to_hub_at: now,
+            to_worker_at: now,
+        });
         self.conns.len() - 1
     }
 
@@ -301,6 +331,14 @@ impl World {
         }
     }
 
+    /// Whether a worker lives and has had a connection that is whole for longer than a lease.
+    pub(crate) fn is_connected(&self, worker: WorkerId) -> bool {
+        let lease = u64::try_from(LEASE.as_micros()).unwrap_or(u64::MAX);
+        let is_whole = |conn: &Conn| !conn.broken && conn.opened + lease < self.now;
+        let found = self.workers.iter().find(|it| it.id == worker && it.alive);
+        found.and_then(|it| it.conn).is_some_and(|conn| is_whole(&self.conns[conn]))
+    }
+
     pub(crate) fn conn_of(&self, session: SessionId) -> Option<usize> {
         self.conns.iter().position(|conn| conn.session == session)
     }
@@ -309,5 +347,29 @@ impl World {
         if let Some(log) = &self.log {
             log.borrow_mut().push(format!("{:>12} {}", self.now, text(self)));
         }
+    }
+}
+
+/// Whether only a hub that runs could notice it.
+const fn is_for_hub(event: &Event) -> bool {
+    match event {
+        Event::Submit { .. }
+        | Event::Cancel { .. }
+        | Event::ToHub { .. }
+        | Event::HubLosesConn { .. }
+        | Event::HubTick { .. } => true,
+        Event::ToWorker { .. }
+        | Event::WorkerLosesConn { .. }
+        | Event::Connect { .. }
+        | Event::Heartbeat { .. }
+        | Event::WorkerTick { .. }
+        | Event::Answer { .. }
+        | Event::KillWorker { .. }
+        | Event::StartWorker { .. }
+        | Event::Drain { .. }
+        | Event::KillHub
+        | Event::StartHub
+        | Event::PauseHub
+        | Event::ResumeHub { .. } => false,
     }
 }

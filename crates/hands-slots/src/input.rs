@@ -37,7 +37,7 @@ pub enum Input {
     Welcomed,
     /// The session was lost. Work goes on; what may not outlive its lease ends when that has run out.
     SessionLost,
-    /// No hub is there: its machine says that nobody listens. What does not run gives nothing to others, and when it runs
+    /// No hub is there: its machine says that nobody listens, or who listens stands still. What does not run gives nothing to others, and when it runs
     /// again it grants the leases that it knows anew; so they live on.
     HubAbsent,
     /// The hub grants a lease. Only meaningful in a session.
@@ -99,6 +99,12 @@ pub enum Input {
     },
     /// Take nothing new, hand back what was not started, finish the rest.
     Drain,
+    /// The worker itself was away for so long: its process stood still, or its machine did not let it run. It could not
+    /// have found its hub meanwhile, which knows what it has given to others. To be said before anything else is.
+    Late {
+        /// How long.
+        by: Duration,
+    },
     /// Time has passed; see [`Slots::next_deadline`](crate::Slots::next_deadline).
     Tick,
 }

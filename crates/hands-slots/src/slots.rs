@@ -142,6 +142,11 @@ impl Slots {
             Input::Acknowledged { lease } => self.acknowledged(lease, out),
             Input::Refused { lease } => self.cancel(lease, out),
             Input::Drain => self.start_drain(out),
+            Input::Late { by } => {
+                if let Contact::Lost { until, .. } = &mut self.contact {
+                    *until = until.after(by);
+                }
+            }
             Input::Tick => {}
         }
         self.expire(now, out);

@@ -53,6 +53,7 @@ fn input(words: &[&str]) -> Input {
         "ack" => Input::Acknowledged { lease: about() },
         "refused" => Input::Refused { lease: about() },
         "drain" => Input::Drain,
+        "late" => Input::Late { by: Duration::from_secs(words[1].parse().unwrap()) },
         "tick" => Input::Tick,
         other => panic!("unknown verb {other}"),
     }
@@ -261,6 +262,26 @@ fn leases_do_not_run_out_while_no_hub_is_there() {
          26 held o1#1 resumes true
          27 kill o1#1
          29 held  resumes false",
+    );
+}
+
+#[test]
+fn a_worker_that_was_away_itself_ends_nothing_for_that() {
+    check(
+        "0 open
+         0 welcome
+         0 lease o1#1
+         1 fetched o1#1
+         2 lost
+         60 late 55
+         60 held
+         66 tick
+         67 tick",
+        "0 fetch o1#1
+         1 run o1#1 in 0
+         1 started o1#1
+         60 held o1#1 resumes true
+         67 kill o1#1",
     );
 }
 

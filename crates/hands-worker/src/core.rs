@@ -30,6 +30,10 @@ use crate::run::{RunEnd, lock};
 
 /// How often the machine is looked at for a change of what actions see of it.
 const LOOK: Duration = Duration::from_secs(30);
+/// How often a worker with leases looks at its clock.
+const BEAT: Duration = Duration::from_millis(500);
+/// A worker that has not run for so long was stopped, or its machine did not let it run.
+const LATE: Duration = Duration::from_secs(2);
 /// Input roots and layers that are announced.
 const HOLDS: usize = 64;
 
@@ -50,6 +54,14 @@ pub(crate) enum Order {
     Drain(oneshot::Sender<()>),
     /// End now.
     Stop,
+}
+
+/// What began a turn.
+enum Woken {
+    Order(Option<Order>),
+    Event(Event),
+    Link(LinkEvent),
+    Tick,
 }
 
 pub(crate) struct Core {
@@ -144,16 +156,27 @@ impl Core {
         mut orders: mpsc::Receiver<Order>,
     ) {
         while !self.done {
-            let deadline = self.next_deadline();
-            tokio::select! {
+            let (turn, beats) = (Instant::now(), !self.attempts.is_empty());
+            let beat = beats.then(|| turn + BEAT);
+            let deadline = self.next_deadline().into_iter().chain(beat).min();
+            let woken = tokio::select! {
                 biased;
-                order = orders.recv() => match order {
-                    Some(order) => self.obey(order),
-                    None => self.done = true,
-                },
-                Some(event) = events.recv() => self.event(event),
-                event = self.link.next() => self.link_event(event),
-                () = sleep_until(deadline) => self.tick(),
+                order = orders.recv() => Woken::Order(order),
+                Some(event) = events.recv() => Woken::Event(event),
+                event = self.link.next() => Woken::Link(event),
+                () = sleep_until(deadline) => Woken::Tick,
+            };
+            let away = turn.elapsed();
+            if beats && away >= LATE {
+                tracing::warn!(?away, "this worker did not run for a while");
+                self.inputs.push_back(Input::Late { by: away });
+            }
+            match woken {
+                Woken::Order(Some(order)) => self.obey(order),
+                Woken::Order(None) => self.done = true,
+                Woken::Event(event) => self.event(event),
+                Woken::Link(event) => self.link_event(event),
+                Woken::Tick => self.tick(),
             }
             self.settle();
         }

@@ -187,13 +187,15 @@ fn words(status: &Status) -> String {
     words
 }
 
-/// Whether there is no hub, rather than no way to it: the machine itself has refused the connection.
+/// Whether there is no hub that runs, rather than no way to it: its machine has refused the connection, or has taken it
+/// for a process that stands still.
 pub(crate) fn nobody_listens(status: &Status) -> bool {
     let mut cause = std::error::Error::source(status);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<std::io::Error>() {
             use std::io::ErrorKind::{ConnectionRefused, NotFound};
-            return matches!(error.kind(), ConnectionRefused | NotFound);
+            let is_mute = error.get_ref().is_some_and(|inner| inner.is::<hands_link::Mute>());
+            return is_mute || matches!(error.kind(), ConnectionRefused | NotFound);
         }
         cause = error.source();
     }

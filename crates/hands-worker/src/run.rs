@@ -40,12 +40,15 @@ pub(crate) enum RunEnd {
 pub(crate) struct Feed {
     state: Mutex<FeedState>,
     changed: Notify,
+    of_terminal: bool,
 }
 
 #[derive(Debug)]
 struct FeedState {
     spool: Spool,
     read: u64,
+    /// Bytes that came in all.
+    received: u64,
     at_end: bool,
     /// Sizes and signals do not wait behind data.
     urgent: VecDeque<InputEvent>,
@@ -53,17 +56,31 @@ struct FeedState {
 }
 
 impl Feed {
-    pub(crate) fn new(directory: &Path) -> Self {
+    pub(crate) fn new(directory: &Path, of_terminal: bool) -> Self {
         let spool = Spool::new(directory, DigestFunction::Sha256);
-        let state =
-            FeedState { spool, read: 0, at_end: false, urgent: VecDeque::new(), failed: None };
-        Self { state: Mutex::new(state), changed: Notify::new() }
+        let state = FeedState {
+            spool,
+            read: 0,
+            received: 0,
+            at_end: false,
+            urgent: VecDeque::new(),
+            failed: None,
+        };
+        Self { state: Mutex::new(state), changed: Notify::new(), of_terminal }
     }
 
-    /// Takes an event from the hub.
-    pub(crate) fn push(&self, kind: v1::input::Kind) {
+    /// Takes an event from the hub. `offset` is how much of standard input went before it, as far as that is counted.
+    pub(crate) fn push(&self, kind: v1::input::Kind, offset: u64) {
         let mut state = lock(&self.state);
+        // Several people may type at one terminal: what is missing there they see.
+        let is_missing = offset > state.received && !self.of_terminal;
         match kind {
+            v1::input::Kind::Data(_) | v1::input::Kind::Eof(_) if is_missing => {
+                state.failed = Some(
+                    "a connection was lost, and some of the action's standard input with it"
+                        .to_owned(),
+                );
+            }
             v1::input::Kind::Data(bytes) => {
                 if state.spool.length() + bytes.len() as u64 > MAX_STREAM {
                     state.failed = Some(format!(
@@ -73,6 +90,8 @@ impl Feed {
                 } else if let Err(error) = state.spool.append(&bytes) {
                     state.failed =
                         Some(format!("the worker can't keep the action's input: {error}"));
+                } else {
+                    state.received += bytes.len() as u64;
                 }
             }
             v1::input::Kind::Eof(_) => state.at_end = true,

@@ -21,13 +21,14 @@ async fn collect(job: &mut Job) -> (Vec<u8>, Vec<u8>, JobResult) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     loop {
         match job.next().await.unwrap().expect("a result comes last") {
-            Event::Output { stream: JobStream::Stdout, data } => out.extend(data),
-            Event::Output { stream: JobStream::Stderr, data } => err.extend(data),
+            Event::Output { stream: JobStream::Stdout, data, .. } => out.extend(data),
+            Event::Output { stream: JobStream::Stderr, data, .. } => err.extend(data),
             Event::Done(result) => {
                 assert!(job.next().await.unwrap().is_none());
                 return (out, err, *result);
             }
             Event::Queued { .. } | Event::Waiting { .. } | Event::Started { .. } => {}
+            Event::Again { .. } => panic!("it was run again"),
         }
     }
 }
@@ -45,6 +46,7 @@ pub(crate) fn both_streams_come_live_and_whole() {
                 Event::Output { data, .. } => seen.extend(data),
                 Event::Done(result) => panic!("{result:?}"),
                 Event::Queued { .. } | Event::Waiting { .. } | Event::Started { .. } => {}
+                Event::Again { .. } => panic!("it was run again"),
             }
         }
         job.cancel().await.unwrap();

@@ -1,4 +1,7 @@
 //! One of a job's streams: live while it runs, and what is left of it when the result is there.
+//!
+//! A stream belongs to one attempt. When that is lost, the next one's stream is read from its first byte: shown anew where
+//! that can be done, and else compared with what was handed out, which can't be taken back.
 
 use std::fmt;
 
@@ -7,15 +10,34 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hands_proto::bytestream::ReadResponse;
 use hands_proto::reapi;
-use tonic::{Status, Streaming};
+use hands_tree::Hasher;
+use hands_types::{Digest, DigestFunction};
+use tonic::{Code, Status, Streaming};
 
+use super::JobStream;
 use crate::blob::{blob_name, read_stream};
 use crate::{ClientError, Cluster};
 
 pub(super) struct Log {
+    stream: JobStream,
     state: State,
-    /// Bytes handed out so far: where a stream that broke is taken up again.
-    shown: u64,
+    /// Whose bytes these are; 0 where nobody tells.
+    attempt: u32,
+    /// Bytes of that attempt received so far: where a stream that broke is taken up again.
+    received: u64,
+    /// What was handed out so far.
+    shown: Hasher,
+    /// What was handed out came from an earlier attempt, and this one has not come as far yet.
+    compared: Option<Compared>,
+    /// Whether its reader can begin anew with another attempt.
+    restarts: bool,
+}
+
+struct Compared {
+    /// The attempt that was shown.
+    first: u32,
+    shown: Digest,
+    so_far: Hasher,
 }
 
 enum State {
@@ -38,27 +60,84 @@ enum Source {
 }
 
 impl Log {
-    pub(super) const fn idle() -> Self {
-        Self { state: State::Idle, shown: 0 }
+    pub(super) fn idle(stream: JobStream, function: DigestFunction) -> Self {
+        Self {
+            stream,
+            state: State::Idle,
+            attempt: 0,
+            received: 0,
+            shown: Hasher::new(function),
+            compared: None,
+            restarts: false,
+        }
     }
 
-    pub(super) const fn unwanted() -> Self {
-        Self { state: State::Settled, shown: 0 }
+    pub(super) fn unwanted(stream: JobStream, function: DigestFunction) -> Self {
+        Self { state: State::Settled, ..Self::idle(stream, function) }
     }
 
     pub(super) const fn is_settled(&self) -> bool {
         matches!(self.state, State::Settled)
     }
 
-    /// Begins to read the live stream, unless that has happened.
-    pub(super) fn open(&mut self, cluster: &Cluster, name: &str) {
+    /// Has the stream of another attempt be handed out from its beginning, instead of compared with what was.
+    pub(super) const fn restart(&mut self) {
+        self.restarts = true;
+    }
+
+    /// Whose bytes come next.
+    pub(super) const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Begins to read the live stream of an attempt, unless that has happened. Tells whether something that was shown is
+    /// now shown anew.
+    pub(super) fn open(&mut self, cluster: &Cluster, name: &str, attempt: u32) -> bool {
+        let anew = self.turn_to(attempt);
         if matches!(self.state, State::Idle) && !name.is_empty() {
             self.read(cluster, name.to_owned(), Source::Live);
         }
+        anew
+    }
+
+    /// Begins to read what an attempt left that has no result. What another one was shown of stays as it is: the action has
+    /// failed, and nobody takes its output for whole.
+    pub(super) fn open_left(&mut self, cluster: &Cluster, name: &str, attempt: u32) {
+        let is_other = self.attempt != 0 && attempt != 0 && attempt != self.attempt;
+        if is_other && self.shown.size() > 0 && !self.restarts {
+            self.state = State::Settled;
+        } else {
+            self.open(cluster, name, attempt);
+        }
+    }
+
+    /// What comes from now on is this attempt's.
+    pub(super) fn turn_to(&mut self, attempt: u32) -> bool {
+        if self.is_settled() || attempt == 0 || attempt == self.attempt {
+            return false;
+        }
+        let first = std::mem::replace(&mut self.attempt, attempt);
+        if first == 0 && self.received == 0 {
+            return false;
+        }
+        self.state = State::Idle;
+        self.received = 0;
+        let function = self.shown.clone().finish().function;
+        let was_shown = self.shown.size() > 0;
+        if self.restarts || !was_shown {
+            self.shown = Hasher::new(function);
+            self.compared = None;
+            return was_shown;
+        }
+        // Where a third attempt follows a second that had not come so far, what was shown is still the first one's.
+        let first = self.compared.take().map_or(first, |compared| compared.first);
+        let shown = self.shown.clone().finish();
+        self.compared = Some(Compared { first, shown, so_far: Hasher::new(function) });
+        false
     }
 
     fn read(&mut self, cluster: &Cluster, name: String, source: Source) {
-        let (cluster, offset) = (cluster.clone(), self.shown);
+        let (cluster, offset) = (cluster.clone(), self.received);
         self.state = State::Opening(
             async move { read_stream(&cluster, name, offset).await }.boxed(),
             source,
@@ -84,10 +163,7 @@ impl Log {
             State::Open(stream, source) => (stream.message().await, *source),
         };
         match result {
-            Ok(Some(piece)) => {
-                self.shown += piece.data.len() as u64;
-                Ok(Some(piece.data))
-            }
+            Ok(Some(piece)) => self.take(piece.data),
             Ok(None) => {
                 self.state = State::Ended;
                 Ok(None)
@@ -98,28 +174,65 @@ impl Log {
                     return Err(error);
                 }
                 tracing::debug!(%error, "a live stream broke");
-                self.state = if error.is_lost_connection() { State::Idle } else { State::Absent };
+                // ABORTED: the attempt was lost, and the operation's next message names another.
+                let is_lost = status.code() == Code::Aborted && self.attempt > 0;
+                let comes_back = error.is_lost_connection() || is_lost;
+                self.state = if comes_back { State::Idle } else { State::Absent };
                 Ok(None)
             }
         }
     }
 
-    /// The result is there: hands out what came with it, lets a live stream run to its end, or fetches the rest.
+    /// Takes a piece, and gives what of it is to be handed out.
+    fn take(&mut self, mut piece: Bytes) -> Result<Option<Bytes>, ClientError> {
+        self.received += piece.len() as u64;
+        if let Some(compared) = &mut self.compared {
+            let left = compared.shown.size - compared.so_far.size();
+            let known =
+                piece.split_to(usize::try_from(left).unwrap_or(usize::MAX).min(piece.len()));
+            compared.so_far.update(&known);
+            if compared.so_far.size() == compared.shown.size {
+                if compared.so_far.clone().finish() != compared.shown {
+                    return Err(self.differs());
+                }
+                self.compared = None;
+            }
+        }
+        self.shown.update(&piece);
+        Ok(Some(piece))
+    }
+
+    fn differs(&self) -> ClientError {
+        ClientError::OtherOutput {
+            stream: self.stream,
+            bytes: self.shown.size(),
+            first: self.compared.as_ref().map_or(0, |compared| compared.first),
+            second: self.attempt,
+        }
+    }
+
+    /// The result is there, by this attempt: hands out what came with it, lets a live stream run to its end, or fetches
+    /// the rest.
     pub(super) fn settle(
         &mut self,
         cluster: &Cluster,
         raw: &Bytes,
         digest: Option<&reapi::Digest>,
+        attempt: u32,
     ) -> Result<Option<Bytes>, ClientError> {
+        self.turn_to(attempt);
         let size = digest.map_or(raw.len() as u64, |d| u64::try_from(d.size_bytes).unwrap_or(0));
         match &self.state {
             State::Settled => {}
-            _ if self.shown >= size => self.state = State::Settled,
+            _ if self.compared.as_ref().is_some_and(|compared| size < compared.shown.size) => {
+                return Err(self.differs());
+            }
+            _ if self.received >= size => self.state = State::Settled,
             _ if raw.len() as u64 == size => {
-                let from = usize::try_from(self.shown).unwrap_or(usize::MAX).min(raw.len());
-                self.shown = size;
+                let from = usize::try_from(self.received).unwrap_or(usize::MAX).min(raw.len());
+                let rest = self.take(raw.slice(from..));
                 self.state = State::Settled;
-                return Ok(Some(raw.slice(from..)));
+                return rest;
             }
             State::Opening(..) | State::Open(..) => {}
             State::Ended | State::Idle | State::Absent => {
@@ -160,6 +273,10 @@ impl fmt::Debug for Log {
             State::Opening(..) => "Opening",
             State::Open(..) => "Open",
         };
-        f.debug_struct("Log").field("state", &state).field("shown", &self.shown).finish()
+        f.debug_struct("Log")
+            .field("state", &state)
+            .field("attempt", &self.attempt)
+            .field("received", &self.received)
+            .finish_non_exhaustive()
     }
 }

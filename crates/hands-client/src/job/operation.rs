@@ -171,8 +171,12 @@ async fn open_after(
         };
         let error = cluster.failed("Execute", &status);
         match &*submission {
-            // A hub that started afresh does not know the operation; the digest makes it the same submission.
-            Submission::Execute { .. } if id.is_some() && status.code() == Code::NotFound => {
+            // A hub that started afresh does not know the operation; the digest makes it the same submission. What became
+            // of it nobody knows.
+            Submission::Execute { spec, .. } if id.is_some() && status.code() == Code::NotFound => {
+                if !spec.reruns() {
+                    return Err(ClientError::Forgotten { peer: cluster.peer().to_owned() });
+                }
                 id = None;
             }
             Submission::Execute { encoded, .. } if !sent_again && is_missing(&status, encoded) => {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hands_proto::{reapi, v1};
-use hands_sched::{Effect, FailReason, Input, RequeueReason};
+use hands_sched::{Effect, Input};
 use hands_types::{Attempt, OperationId, SessionId};
 use prost::Message;
 use tonic::Status;
 
 use super::sessions::attempt_id;
-use super::{Core, OpState, Stage};
+use super::{Core, OpState, Second};
 use crate::action;
 use crate::db::Write;
 use crate::time::timestamp;
@@ -45,13 +45,19 @@ impl Core {
             Effect::Requeued { operation, attempt, reason, started } => {
                 self.requeued(operation, attempt, &reason, started);
             }
+            Effect::Lost { operation, attempt, reason, started } => {
+                self.lost_one_of_two(operation, attempt, &reason, started);
+            }
             Effect::Accept { session, operation, attempt } => {
                 self.accepted(session, operation, attempt);
             }
             Effect::Refuse { session, operation, attempt } => {
                 self.refuse(session, operation, attempt, "this attempt is not wanted any more");
             }
-            Effect::Fail { operation, reason } => self.fail(operation, failure(&reason)),
+            Effect::Fail { operation, reason } => {
+                let status = self.failure(operation, &reason);
+                self.fail(operation, status);
+            }
             Effect::Cancelled { operation } => {
                 self.fail(operation, Status::cancelled("the action was cancelled"));
             }
@@ -87,13 +93,18 @@ impl Core {
                 .cancel(id, Status::internal(format!("can't spool the action's output: {error}")));
         }
         if let Some(operation) = self.operations.get_mut(&id) {
-            operation.attempt = Some(attempt);
+            if operation.attempt.is_some() {
+                let worker = worker_name;
+                operation.second = Some(Second { attempt, worker, started: None });
+            } else {
+                operation.attempt = Some(attempt);
+                self.publish(id, |state| {
+                    state.waiting = None;
+                    state.worker = Some(worker_name);
+                    state.attempt = attempt.0;
+                });
+            }
         }
-        self.publish(id, |state| {
-            state.waiting = None;
-            state.worker = Some(worker_name);
-            state.attempt = attempt.0;
-        });
         self.commit.writes.push(Write::Lease { id, attempt, worker });
         let lease = v1::Lease {
             id: Some(attempt_id(id, attempt)),
@@ -131,38 +142,6 @@ impl Core {
         Ok((action_bytes, read(command)?))
     }
 
-    fn requeued(
-        &mut self,
-        id: OperationId,
-        attempt: Attempt,
-        reason: &RequeueReason,
-        started: bool,
-    ) {
-        tracing::info!(operation = %id, attempt = attempt.0, ?reason, "an action is queued again");
-        self.commit.writes.push(Write::Requeue { id });
-        let Some(operation) = self.operations.get_mut(&id) else { return };
-        operation.attempt = None;
-        if let Some(input) = &operation.input {
-            input.send_replace(None);
-        }
-        operation.lost += u32::from(started);
-        self.ledger.requeued(started);
-        let retries_used =
-            started && operation.effects && operation.lost > operation.record.options.retry;
-        self.publish(id, |state| {
-            state.stage = Stage::Queued;
-            state.worker = None;
-            state.started = None;
-        });
-        if retries_used {
-            let text = format!(
-                "attempt {} was lost with its worker and may have had effects outside; no retries are left",
-                attempt.0
-            );
-            self.cancel(id, Status::failed_precondition(text));
-        }
-    }
-
     pub(super) fn refuse(
         &mut self,
         session: SessionId,
@@ -190,17 +169,5 @@ impl Core {
         if let Some(operation) = self.operations.get(&id) {
             operation.state.send_modify(change);
         }
-    }
-}
-
-/// What a client is told. Never UNAVAILABLE: Bazel ends the whole build by that.
-fn failure(reason: &FailReason) -> Status {
-    let text = reason.to_string();
-    match reason {
-        FailReason::Poisonous { .. }
-        | FailReason::NoWorker { .. }
-        | FailReason::NotRerunnable { .. }
-        | FailReason::Rejected { .. } => Status::failed_precondition(text),
-        FailReason::TooManyClasses { .. } => Status::resource_exhausted(text),
     }
 }

@@ -121,6 +121,7 @@ impl Core {
         }
 
         let before = operation.state.borrow().clone();
+        tell_lost(&mut response, &before.lost);
         let done = Done {
             retained: record.salted && is_final(&response),
             response: Arc::new(response),
@@ -214,6 +215,18 @@ impl Core {
         let took =
             Duration::from_micros(u64::try_from(micros(to) - micros(from)).unwrap_or_default());
         self.commit.writes.extend(self.history.learn(record.shape, took));
+    }
+}
+
+/// Adds the attempts that were lost before this result came.
+fn tell_lost(response: &mut reapi::ExecuteResponse, lost: &[v1::LostAttempt]) {
+    if !lost.is_empty()
+        && let Some(result) = &mut response.result
+    {
+        let metadata = result.execution_metadata.get_or_insert_default();
+        metadata
+            .auxiliary_metadata
+            .push(hands_proto::pack(&v1::LostAttempts { lost: lost.to_vec() }));
     }
 }
 

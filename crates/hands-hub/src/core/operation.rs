@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use bytes::Bytes;
 use hands_link::ConnectionId;
@@ -11,6 +12,7 @@ use hands_types::{Attempt, Time};
 use tokio::sync::{mpsc, watch};
 
 use super::crowd::Seat;
+use super::sessions::attempt_id;
 use crate::db::{Done, Record};
 use crate::trees::WholeTree;
 
@@ -31,6 +33,8 @@ pub(crate) struct OpState {
     pub(crate) waiting: Option<Arc<str>>,
     pub(crate) worker: Option<Arc<str>>,
     pub(crate) attempt: u32,
+    /// Attempts that may have been started and were lost, oldest first.
+    pub(crate) lost: Arc<[v1::LostAttempt]>,
     /// When its command was started, milliseconds since 1970.
     pub(crate) started: Option<i64>,
     pub(crate) done: Option<Done>,
@@ -41,6 +45,24 @@ pub(crate) struct OpState {
 pub(crate) struct InputRoute {
     pub(crate) id: v1::AttemptId,
     pub(crate) out: mpsc::Sender<v1::HubMessage>,
+    pub(crate) sent: Arc<InputSent>,
+}
+
+/// What was sent of an action's standard input. No other attempt can have it.
+#[derive(Debug, Default)]
+pub(crate) struct InputSent {
+    /// Set before anything is sent.
+    pub(crate) any: AtomicBool,
+    pub(crate) bytes: AtomicU64,
+}
+
+/// A lease that is out beside the one that people are told of.
+#[derive(Debug)]
+pub(crate) struct Second {
+    pub(crate) attempt: Attempt,
+    pub(crate) worker: Arc<str>,
+    /// When its command was started, milliseconds since 1970.
+    pub(crate) started: Option<i64>,
 }
 
 /// One operation that has not ended.
@@ -59,12 +81,15 @@ pub(crate) struct Operation {
     pub(crate) orphan_due: Option<Time>,
     /// What it ends with, where that was decided before the scheduler was told.
     pub(crate) verdict: Option<tonic::Status>,
-    /// The lease that is out, for lists.
+    /// The lease that is out and that people are told of.
     pub(crate) attempt: Option<Attempt>,
     /// Its place among all that have not ended.
     pub(crate) seat: Seat,
+    /// Another one: the action was started on a second worker because it takes long.
+    pub(crate) second: Option<Second>,
     /// For those who attach; only where the action takes input.
     pub(crate) input: Option<watch::Sender<Option<InputRoute>>>,
+    pub(crate) input_sent: Arc<InputSent>,
     /// Keep what it needs in the store.
     pub(crate) _inputs: Vec<Arc<WholeTree>>,
     pub(crate) _pin: Option<Pin>,
@@ -84,9 +109,25 @@ impl Operation {
             verdict: None,
             attempt: None,
             seat,
+            second: None,
             input: takes_input.then(|| watch::Sender::new(None)),
+            input_sent: Arc::default(),
             _inputs: Vec::new(),
             _pin: None,
+        }
+    }
+
+    /// Whether it may be run again, if it is lost only once.
+    pub(crate) fn reruns(&self) -> bool {
+        self.record.options.retry.map_or(!self.effects, |most| most > 0)
+    }
+
+    /// Has input go to an attempt.
+    pub(crate) fn route_input(&self, attempt: Attempt, out: &mpsc::Sender<v1::HubMessage>) {
+        if let Some(input) = &self.input {
+            let id = attempt_id(self.record.id, attempt);
+            let sent = Arc::clone(&self.input_sent);
+            input.send_replace(Some(InputRoute { id, out: out.clone(), sent }));
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hands_proto::reapi;
 use hands_sched::{Held, Input, Tree};
@@ -244,6 +245,8 @@ impl Core {
                         tracing::error!(%error, operation = %id, "can't open the spool of a running action");
                     }
                     operation.attempt = Some(attempt);
+                    // The table does not tell.
+                    operation.input_sent.any.store(record.options.stdin, Ordering::SeqCst);
                     Some(Held { worker, attempt, lease: self.config.lease })
                 }
                 (State::Queued | State::Running | State::Done, _) => None,
@@ -251,13 +254,13 @@ impl Core {
             // The table does not tell which of the earlier ones were started.
             operation.lost = attempt.0.saturating_sub(u32::from(held.is_some()));
             let last = (attempt.0 > 0).then_some(attempt);
-            let effects = operation.effects;
+            let rerun = operation.reruns();
             self.operations.insert(id, operation);
             let roots: Vec<Digest> =
                 [record.input_root].into_iter().chain(wishes.layers.iter().copied()).collect();
             let inputs = roots.iter().map(|digest| Tree { digest: *digest, bytes: 1 }).collect();
             needed.push(Needed { id, action: record.digest, roots });
-            let spec = self.spec(&record, Arc::clone(&wishes.needs), inputs, effects);
+            let spec = self.spec(&record, Arc::clone(&wishes.needs), inputs, rerun);
             known.entry(pairs).or_insert(wishes);
             self.step(Input::Restore { operation: id, spec, attempt: last, held });
         }

@@ -11,7 +11,7 @@ use hands_types::limits::MAX_SLOTS;
 use hands_types::{Attempt, OperationId, Resources, SessionId, WorkerId};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Core, Heard, InputRoute, Stage, unix_millis};
+use super::{Core, Heard, InputRoute, Second, Stage, unix_millis};
 use crate::db::Write;
 
 /// What goes to a worker.
@@ -184,13 +184,15 @@ impl Core {
                 tracing::error!(%error, operation = %id, "can't open the spool of an action");
             }
         }
-        operation.attempt = Some(attempt);
-        if let Some(input) = &operation.input {
-            let route = InputRoute { id: attempt_id(id, attempt), out: known.out.input.clone() };
-            input.send_replace(Some(route));
-        }
         self.commit.writes.push(Write::Lease { id, attempt, worker: known.worker });
         let name = Arc::clone(&known.name);
+        if operation.attempt.is_some_and(|current| current != attempt) {
+            // Whether it has started is not said again; most have.
+            operation.second = Some(Second { attempt, worker: name, started: Some(unix_millis()) });
+            return;
+        }
+        operation.attempt = Some(attempt);
+        operation.route_input(attempt, &known.out.input);
         self.publish(id, |state| {
             // Whether it has started is not said again; most have.
             state.stage = Stage::Executing;
@@ -226,14 +228,14 @@ impl Core {
     fn attempt_started(&mut self, session: SessionId, id: OperationId, attempt: Attempt) {
         self.step(Input::Started { session, operation: id, attempt });
         let Some(known) = self.sessions.get(&session) else { return };
-        let Some(operation) = self.operations.get(&id) else { return };
+        let Some(operation) = self.operations.get_mut(&id) else { return };
         if operation.attempt != Some(attempt) {
+            if let Some(second) = operation.second.as_mut().filter(|it| it.attempt == attempt) {
+                second.started = Some(unix_millis());
+            }
             return;
         }
-        if let Some(input) = &operation.input {
-            let route = InputRoute { id: attempt_id(id, attempt), out: known.out.input.clone() };
-            input.send_replace(Some(route));
-        }
+        operation.route_input(attempt, &known.out.input);
         self.publish(id, |state| {
             state.stage = Stage::Executing;
             state.started = Some(unix_millis());

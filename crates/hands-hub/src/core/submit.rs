@@ -131,9 +131,17 @@ impl Core {
 
     fn join(&mut self, id: OperationId, submission: Submission) {
         let Some(operation) = self.operations.get_mut(&id) else { return };
-        if submission.record.options.detach && !operation.record.options.detach {
+        let (ours, theirs) = (&operation.record.options, &submission.record.options);
+        let detach = ours.detach || theirs.detach;
+        // Who wants it run again least often decides.
+        let retry = match (ours.retry, theirs.retry) {
+            (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
+            (ours, theirs) => ours.or(theirs),
+        };
+        if (detach, retry) != (ours.detach, ours.retry) {
             let mut record = Record::clone(&operation.record);
-            record.options.detach = true;
+            record.options.detach = detach;
+            record.options.retry = retry;
             operation.record = Arc::new(record);
             self.commit.writes.push(Write::Options { record: Arc::clone(&operation.record) });
         }
@@ -172,7 +180,8 @@ impl Core {
         self.logs.register(id);
         let ticket = self.add_waiter(id, submission.connection);
 
-        let spec = self.spec(&record, submission.needs, submission.trees, submission.effects);
+        let rerun = self.operations.get(&id).is_none_or(Operation::reruns);
+        let spec = self.spec(&record, submission.needs, submission.trees, rerun);
         let row = self.commit.writes.len();
         self.commit.writes.push(Write::Insert {
             record: Arc::clone(&record),
@@ -210,7 +219,7 @@ impl Core {
         record: &Record,
         needs: Arc<Needs>,
         inputs: Vec<Tree>,
-        effects: bool,
+        rerun: bool,
     ) -> ActionSpec {
         let queue_timeout = match record.options.queue_timeout_ms {
             0 if record.ours => self.config.queue_timeout,
@@ -224,7 +233,7 @@ impl Core {
             expected: self.history.expected(record.shape),
             inputs,
             cacheable: record.cacheable,
-            rerun: !effects || record.options.retry > 0,
+            rerun,
             queue_timeout: Some(queue_timeout),
         }
     }

@@ -33,6 +33,7 @@ impl Core {
         let state = operation.state.borrow();
         let executing = state.stage == Stage::Executing;
         job.attempt = state.attempt;
+        job.lost = state.lost.to_vec();
         job.started = state.started.map(timestamp);
         // The worker itself may have gone.
         let name = state.worker.clone();

@@ -70,30 +70,54 @@ async fn two_readers_follow_a_stream_and_it_stays_readable() {
 }
 
 #[tokio::test]
-async fn a_reader_goes_on_with_the_next_attempt() {
+async fn a_reader_belongs_to_the_attempt_that_it_was_given_something_of() {
     let world = World::new();
     let clock = Clock::stop();
     let client = world.client();
     let following = client.execute(world.salted("x")).await.unwrap();
-    let name = metadata(&following.first).stdout_stream_name;
-    let mut reader = client.read(&name, 0).await.unwrap();
+    let names = metadata(&following.first);
+    // Without an attempt: there is none yet.
+    let mut out = client.read(&names.stdout_stream_name, 0).await.unwrap();
+    let mut errors = client.read(&names.stderr_stream_name, 0).await.unwrap();
     let mut first = world.worker("first").await;
     let lease = first.lease().await;
     first.started(&lease).await;
-    first.output(&lease, 1, 0, b"same ").await;
-    assert_eq!(read_to(&mut reader, 5).await, b"same ");
+    first.output(&lease, 1, 0, b"4f21").await;
+    assert_eq!(read_to(&mut out, 4).await, b"4f21");
     drop(first);
     let mut activity = world.hub.activity();
     clock.pass(hands_types::limits::LEASE).await;
     soon("the lease's end", activity.wait_for(|activity| activity.running == 0)).await.unwrap();
+    // It was given something, so that it can't go on; and not with an end either that looks like the action's.
+    assert_eq!(soon("its end", out.message()).await.unwrap_err().code(), Code::Aborted);
     let mut second = world.worker("second").await;
     let lease = second.lease().await;
     second.started(&lease).await;
-    second.output(&lease, 1, 0, b"same start").await;
-    second.finish(&lease, 0, b"same start").await;
+    second.output(&lease, 1, 0, b"90ab and more").await;
+    second.output(&lease, 2, 0, b"err").await;
+    assert_eq!(read_to(&mut errors, 3).await, b"err", "it was given nothing of the first");
+    let refused = async |name: &str, offset| match client.read(name, offset).await {
+        Ok(mut stream) => soon("the refusal", stream.message()).await.unwrap_err().code(),
+        Err(status) => status.code(),
+    };
+    let id = names.stdout_stream_name.split('/').rev().nth(1).unwrap().to_owned();
+    let of = |attempt: u32| names.stdout_stream_name.replace(&id, &format!("{id}/{attempt}"));
+    assert_eq!(refused(&names.stdout_stream_name, 4).await, Code::FailedPrecondition);
+    assert_eq!(refused(&of(1), 4).await, Code::Aborted);
+    let mut named = client.read(&of(2), 4).await.unwrap();
+    second
+        .report(&lease, |finished| {
+            finished.stdout_size = 13;
+            finished.stderr_size = 3;
+        })
+        .await;
     second.acknowledged(&lease).await;
-    assert_eq!(read_end(&mut reader).await, b"start");
-    following.response().await;
+    assert_eq!(read_end(&mut named).await, b" and more");
+    let response = following.response().await;
+    assert_eq!(response.result.unwrap().stdout_raw, "90ab and more");
+    // The same from the blob.
+    assert_eq!(refused(&of(1), 0).await, Code::Aborted);
+    assert_eq!(read_end(&mut client.read(&of(2), 9).await.unwrap()).await, b"more");
 }
 
 /// Cancelled while it was queued again after a loss, cancelled while it ran, failed by its worker without a result: what was

@@ -173,7 +173,7 @@ async fn an_action_with_effects_is_run_again_only_if_asked_for() {
     assert!(response.status.unwrap().message.contains("effects"));
 
     let mut options = ours();
-    options.retry = 1;
+    options.retry = Some(1);
     let twice = client.execute_with(digest("twice"), |_| {}, Some(options)).await.unwrap();
     assert_eq!(lose("b").await, 1);
     assert_eq!(lose("c").await, 2);

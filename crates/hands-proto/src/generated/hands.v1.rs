@@ -36,9 +36,10 @@ pub struct ExecuteOptions {
     pub stdin: bool,
     #[prost(message, optional, tag = "3")]
     pub terminal: ::core::option::Option<Terminal>,
-    /// How often an action may be run again after its worker was lost although it may have had effects.
-    #[prost(uint32, tag = "4")]
-    pub retry: u32,
+    /// How often the action may be run again after its worker was lost; 0 is never. Absent: twice, and never where it may
+    /// have had effects outside (host network, terminal, standard input).
+    #[prost(uint32, optional, tag = "4")]
+    pub retry: ::core::option::Option<u32>,
     /// How long the action may wait for a worker that could take it; 0 is the hub's default.
     #[prost(uint64, tag = "5")]
     pub queue_timeout_ms: u64,
@@ -111,6 +112,45 @@ impl ::prost::Name for Usage {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/hands.v1.Usage".into()
+    }
+}
+/// An attempt that was lost with its worker, or given up by it, and whose command may have been started.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LostAttempt {
+    #[prost(uint32, tag = "1")]
+    pub attempt: u32,
+    /// The worker's name.
+    #[prost(string, tag = "2")]
+    pub worker: ::prost::alloc::string::String,
+    /// Why it was lost, as a fragment of a sentence.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+impl ::prost::Name for LostAttempt {
+    const NAME: &'static str = "LostAttempt";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.LostAttempt".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.LostAttempt".into()
+    }
+}
+/// The attempts that were lost before the one that brought the result. The hub adds it to
+/// ExecutedActionMetadata.auxiliary_metadata where there are any.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LostAttempts {
+    #[prost(message, repeated, tag = "1")]
+    pub lost: ::prost::alloc::vec::Vec<LostAttempt>,
+}
+impl ::prost::Name for LostAttempts {
+    const NAME: &'static str = "LostAttempts";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.LostAttempts".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.LostAttempts".into()
     }
 }
 /// What a client pushed under a URI (Remote Asset API), as the hub keeps it.
@@ -1234,6 +1274,10 @@ impl ::prost::Name for Drain {
 pub struct Input {
     #[prost(message, optional, tag = "1")]
     pub id: ::core::option::Option<AttemptId>,
+    /// Bytes of standard input that went before this piece or this end: where the worker has fewer, some were lost with a
+    /// connection. 0 where that is not counted.
+    #[prost(uint64, tag = "6")]
+    pub offset: u64,
     #[prost(oneof = "input::Kind", tags = "2, 3, 4, 5")]
     pub kind: ::core::option::Option<input::Kind>,
 }
@@ -1675,6 +1719,9 @@ pub struct Job {
     pub priority: i32,
     #[prost(bool, tag = "23")]
     pub has_terminal: bool,
+    /// Attempts before this one that may have been started and were lost.
+    #[prost(message, repeated, tag = "24")]
+    pub lost: ::prost::alloc::vec::Vec<LostAttempt>,
 }
 impl ::prost::Name for Job {
     const NAME: &'static str = "Job";

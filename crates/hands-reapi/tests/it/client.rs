@@ -162,7 +162,12 @@ async fn a_file_that_changed_is_the_users_to_know() {
 async fn logs_and_action_results_are_within_reach() {
     let hub = Hub::start().await;
     let client = client(&hub);
-    let name = LogName { instance: "a/b".to_owned(), operation: "01h".to_owned(), stderr: true };
+    let name = LogName {
+        instance: "a/b".to_owned(),
+        operation: "01h".to_owned(),
+        attempt: Some(2),
+        stderr: true,
+    };
     let mut log = client.read_log(&name, 2).await.unwrap();
     let mut text = Vec::new();
     while let Some(piece) = log.next().await {

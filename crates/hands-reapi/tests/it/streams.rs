@@ -277,7 +277,7 @@ async fn names_are_read_from_the_right_and_bad_ones_are_refused() {
 #[tokio::test]
 async fn logs_are_read_by_name() {
     let hub = Hub::start().await;
-    for name in ["logs/01h/stdout", "a/logs/b/logs/01h/stderr"] {
+    for name in ["logs/01h/stdout", "logs/01h/1/stdout", "a/logs/b/logs/01h/12/stderr"] {
         assert_eq!(hub.read(name, 0, 0).await.unwrap(), name.as_bytes());
         assert_eq!(hub.read(name, 2, 5).await.unwrap(), &name.as_bytes()[2..7]);
     }

@@ -38,6 +38,7 @@ struct Line {
     cpu: Option<TextOrNumber>,
     memory: Option<TextOrNumber>,
     priority: Option<i32>,
+    retry: Option<u32>,
     cache: Option<bool>,
 }
 
@@ -147,6 +148,7 @@ pub(crate) fn task(number: usize, line: &str, action: &ActionArgs) -> Result<Tas
         own.memory = Some(memory.text().parse::<MemorySize>().map_err(|why| at("memory", why))?);
     }
     own.priority = parsed.priority.unwrap_or(own.priority);
+    own.retry = parsed.retry.or(own.retry);
     own.cache = parsed.cache.unwrap_or(own.cache);
     Ok(Task { number, id: parsed.id, title: one_line(&title), argv, action: Some(Box::new(own)) })
 }

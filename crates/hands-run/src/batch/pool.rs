@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use hands_client::{Cluster, Job, JobResult, JobSpec, JobStream, Logs};
+use hands_client::{Cluster, Event, Job, JobResult, JobSpec, JobStream, Logs};
 use hands_types::Digest;
 use tokio::sync::OnceCell;
 
@@ -17,7 +17,7 @@ use crate::error::RunError;
 use crate::front_end::FrontEnd;
 use crate::trace::Trace;
 use crate::verdict::Verdict;
-use crate::{engine, hints, run, spec, verdict};
+use crate::{again, engine, hints, run, spec, verdict};
 
 type Root = Rc<OnceCell<Option<Digest>>>;
 
@@ -77,11 +77,16 @@ impl<'a> Pool<'a> {
         job.logs = Logs::No;
         let (argv, outputs) = (job.argv.clone(), job.outputs.clone());
         let mut flight = self.trace.action(&task.title);
-        let mut result = self.submit(job.clone()).await?.wait().await?;
+        let tell = |event: &Event| {
+            if let Some(sentence) = again::sentence(event) {
+                self.front.out.always(&format!("command {}: {sentence}", task.number));
+            }
+        };
+        let mut result = self.submit(job.clone()).await?.wait_telling(tell).await?;
         if run::lacks_inputs(&result) {
             self.forget(&action.input, root);
             job.input_root = self.root(&action.input).await?;
-            result = self.submit(job).await?.wait().await?;
+            result = self.submit(job).await?.wait_telling(tell).await?;
         }
         flight.has_result(&result);
         let mut verdict = verdict::of(&result, &outputs);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use hands_client::proto::{Job, JobState, WorkerInfo};
+use hands_client::proto::{Job, JobState, LostAttempt, WorkerInfo};
 use serde_json::{Map, Value, json};
 
 use crate::batch::short_time;
@@ -72,6 +72,10 @@ pub(crate) fn job_json(job: &Job) -> Value {
     map.insert("detached".into(), json!(job.detached));
     map.insert("priority".into(), json!(job.priority));
     map.insert("attempt".into(), json!(job.attempt));
+    if !job.lost.is_empty() {
+        let lost = |it: &LostAttempt| json!({ "attempt": it.attempt, "worker": it.worker, "reason": it.reason });
+        map.insert("lost".into(), job.lost.iter().map(lost).collect());
+    }
     let texts = [
         ("waiting", &job.waiting),
         ("worker", &job.worker),

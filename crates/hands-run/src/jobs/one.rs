@@ -20,7 +20,7 @@ use crate::signals::Signals;
 use crate::streams::Streams;
 use crate::terminal::session;
 use crate::trace::{Trace, traced};
-use crate::{report, run, verdict};
+use crate::{again, report, run, verdict};
 
 /// How long a running action's stream is silent before what it has so far counts as printed.
 const SILENCE: Duration = Duration::from_millis(250);
@@ -95,6 +95,10 @@ async fn try_status(args: &JobArgs, front: &FrontEnd) -> Result<u8, RunError> {
     if job.attempt > 1 {
         lines.push(("attempt", job.attempt.to_string()));
     }
+    for lost in &job.lost {
+        let text = format!("attempt {} on {}: {}", lost.attempt, lost.worker, lost.reason);
+        lines.push(("lost", text));
+    }
     if job.detached {
         lines.push(("detached", "yes".to_owned()));
     }
@@ -159,6 +163,13 @@ async fn try_logs(args: &LogsArgs, front: &FrontEnd) -> Result<u8, RunError> {
     };
     let mut printer = LogPrinter { streams: Streams::new(), json: args.json };
     let mut job: Job = cluster.follow(&known.id, Logs::Live).await?;
+    if args.json {
+        // Each line says whose it is.
+        job.restart(JobStream::Stdout);
+        job.restart(JobStream::Stderr);
+    } else {
+        Streams::restart_on_terminals(&mut job);
+    }
     let so_far = known.state() != JobState::Done && !args.follow;
     loop {
         let event = if so_far {
@@ -172,8 +183,12 @@ async fn try_logs(args: &LogsArgs, front: &FrontEnd) -> Result<u8, RunError> {
             job.next().await?
         };
         match event {
-            Some(Event::Output { stream, data }) if wants(stream) => {
-                printer.print(stream, &data).await?;
+            Some(Event::Output { stream, attempt, data }) if wants(stream) => {
+                printer.print(stream, attempt, &data).await?;
+            }
+            Some(event @ Event::Again { .. }) => {
+                printer.streams.end_line().await;
+                front.out.always(&again::sentence(&event).unwrap_or_default());
             }
             Some(_) => {}
             None => break,
@@ -188,7 +203,12 @@ struct LogPrinter {
 }
 
 impl LogPrinter {
-    async fn print(&mut self, stream: JobStream, data: &[u8]) -> Result<(), RunError> {
+    async fn print(
+        &mut self,
+        stream: JobStream,
+        attempt: u32,
+        data: &[u8],
+    ) -> Result<(), RunError> {
         if data.is_empty() {
             return Ok(());
         }
@@ -199,6 +219,7 @@ impl LogPrinter {
         if self.json {
             let mut map = Map::new();
             map.insert("stream".into(), json!(name));
+            map.insert("attempt".into(), json!(attempt));
             report::stream(&mut map, "data", data);
             let line = format!("{}\n", Value::from(map));
             return Ok(self.streams.stdout(line.as_bytes()).await?);
@@ -222,8 +243,13 @@ async fn try_wait(args: &WaitArgs, front: &FrontEnd, trace: &Trace) -> Result<u8
         let title = known.title.clone();
         let mut flight = trace.watched(&title);
         let job = cluster.follow(id, Logs::No).await?;
+        let tell = |event: &Event| {
+            if let Some(sentence) = again::sentence(event) {
+                front.out.always(&sentence);
+            }
+        };
         let result = tokio::select! {
-            result = front.telling(&cluster, job.wait()) => result?,
+            result = front.telling(&cluster, job.wait_telling(tell)) => result?,
             // Whoever waits only watches: the action goes on without them.
             caught = signals.next() => return Ok(caught.exit_code()),
         };

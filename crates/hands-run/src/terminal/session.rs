@@ -4,12 +4,13 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use hands_client::proto::Terminal;
-use hands_client::{Attachment, AttachmentInput, Cluster, Event, Job};
+use hands_client::{Attachment, AttachmentInput, Cluster, Event, Job, JobStream};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::again;
 use crate::caller::Caller;
 use crate::error::RunError;
 use crate::follow::Ended;
@@ -49,6 +50,9 @@ pub(crate) async fn run(
     signals: &mut Signals,
     out: &Out,
 ) -> Result<Ended, RunError> {
+    // Whatever is a terminal and whatever not: a person sits here.
+    job.restart(JobStream::Stdout);
+    job.restart(JobStream::Stderr);
     let id = job.accepted().await?;
     let mut resized = signal(SignalKind::window_change()).map_err(RunError::Terminal)?;
     let raw = RawMode::enter().map_err(RunError::Terminal)?;
@@ -75,6 +79,9 @@ pub(crate) async fn run(
                         out.waiting(&reason);
                         last_reason = reason;
                     }
+                }
+                Ok(Some(event @ Event::Again { .. })) => {
+                    out.always(&again::sentence(&event).unwrap_or_default());
                 }
                 Ok(Some(Event::Done(result))) => break Ok(Ended::Done(result, None)),
                 Ok(Some(Event::Queued { .. } | Event::Started { .. })) => {}

@@ -71,7 +71,7 @@ impl Core {
                     .and_then(|lease| self.attempts.get(&lease))
                     .and_then(|attempt| attempt.feed.as_ref());
                 if let (Some(feed), Some(kind)) = (feed, input.kind) {
-                    feed.push(kind);
+                    feed.push(kind, input.offset);
                 }
             }
             hub_message::Kind::Drain(drain) => {
@@ -161,8 +161,11 @@ impl Core {
         let function = plan.as_ref().map_or(DigestFunction::Sha256, |p| p.function);
         let streams =
             Streams::new(attempt_id(lease), &self.state_dir, function, self.session.clone());
-        let feed =
-            plan.as_ref().is_ok_and(|p| p.stdin).then(|| Arc::new(Feed::new(&self.state_dir)));
+        let feed = plan
+            .as_ref()
+            .ok()
+            .filter(|plan| plan.stdin)
+            .map(|plan| Arc::new(Feed::new(&self.state_dir, plan.terminal.is_some())));
         self.attempts.insert(lease, Attempt::new(plan, streams, feed));
         self.inputs.push_back(Input::Lease { lease, terms });
     }

@@ -40,8 +40,11 @@ async fn resume(tally: &mut Tally) {
     // The hub has "fir" only, and does not want the other.
     session.welcome(vec![(kept_id.clone(), [3, 0])]);
     let data = v1::input::Kind::Data("go\n".into());
-    session
-        .send(hub_message::Kind::Input(v1::Input { id: Some(kept_id.clone()), kind: Some(data) }));
+    session.send(hub_message::Kind::Input(v1::Input {
+        id: Some(kept_id.clone()),
+        kind: Some(data),
+        ..Default::default()
+    }));
     let ended = session.finish(&kept_id).await;
     let good = ended.out == "st\nsecond\n" && ended.err == "third\n" && ended.exit() == Some(9);
     tally.check("output from the hub's offset on", good, ended.note());
@@ -116,8 +119,11 @@ async fn recall(tally: &mut Tally) {
         back.id.as_ref() == Some(&waits_id) && back.cause() == v1::HandBackCause::LeaseRecalled;
     tally.check("what waits comes back as recalled", good, &back);
     let data = v1::input::Kind::Data("go\n".into());
-    session
-        .send(hub_message::Kind::Input(v1::Input { id: Some(runs_id.clone()), kind: Some(data) }));
+    session.send(hub_message::Kind::Input(v1::Input {
+        id: Some(runs_id.clone()),
+        kind: Some(data),
+        ..Default::default()
+    }));
     let ended = session.finish(&runs_id).await;
     tally.check("what runs is finished", ended.out == "done\n", ended.note());
     session.break_off();
@@ -165,8 +171,11 @@ async fn drain(tally: &mut Tally) {
     tally.check("what was not started comes back", back == Some(third_id), &back);
     for id in [&first_id, &second_id] {
         let data = v1::input::Kind::Data("go\n".into());
-        session
-            .send(hub_message::Kind::Input(v1::Input { id: Some(id.clone()), kind: Some(data) }));
+        session.send(hub_message::Kind::Input(v1::Input {
+            id: Some(id.clone()),
+            kind: Some(data),
+            ..Default::default()
+        }));
         let ended = session.finish(id).await;
         tally.check("what runs is finished", ended.out == "done\n", ended.note());
     }

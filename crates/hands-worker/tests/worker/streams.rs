@@ -78,5 +78,9 @@ pub(crate) async fn run(tally: &mut Tally) {
 }
 
 fn send(session: &crate::hub::Session, id: &v1::AttemptId, kind: input::Kind) {
-    session.send(hub_message::Kind::Input(v1::Input { id: Some(id.clone()), kind: Some(kind) }));
+    session.send(hub_message::Kind::Input(v1::Input {
+        id: Some(id.clone()),
+        kind: Some(kind),
+        ..Default::default()
+    }));
 }

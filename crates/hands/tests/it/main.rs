@@ -42,6 +42,7 @@ mod marks;
 mod mistakes;
 mod observability;
 mod operators;
+mod pauses;
 mod processes;
 mod promises;
 mod resources;
@@ -50,6 +51,8 @@ mod scheduling;
 mod server;
 mod signals;
 mod small_disk;
+#[cfg(target_os = "linux")]
+mod splices;
 mod strangers;
 mod surroundings;
 mod terminal;

@@ -1,0 +1,149 @@
+//! Attempts that are lost: who is told, and whether the action may be run again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hands_proto::v1;
+use hands_sched::{FailReason, RejectReason, RequeueReason};
+use hands_types::{Attempt, OperationId, WorkerId};
+use tonic::Status;
+
+use super::{Core, Stage};
+use crate::db::Write;
+
+impl Core {
+    /// The operation has no lease any more and waits for the next.
+    pub(super) fn requeued(
+        &mut self,
+        id: OperationId,
+        attempt: Attempt,
+        reason: &RequeueReason,
+        started: bool,
+    ) {
+        tracing::info!(operation = %id, attempt = attempt.0, ?reason, "an action is queued again");
+        self.commit.writes.push(Write::Requeue { id });
+        self.logs.lost(id, attempt);
+        let lost = started.then(|| self.lost_attempt(id, attempt, reason));
+        let Some(operation) = self.operations.get_mut(&id) else { return };
+        operation.attempt = None;
+        operation.second = None;
+        if let Some(input) = &operation.input {
+            input.send_replace(None);
+        }
+        operation.lost += u32::from(started);
+        self.ledger.requeued(started);
+        let forbidden = match operation.record.options.retry {
+            _ if !started => None,
+            // At a terminal people see where they are.
+            _ if operation.record.options.terminal.is_none()
+                && operation.input_sent.any.load(Ordering::SeqCst) =>
+            {
+                Some("it had been sent standard input, which can't be sent a second time")
+            }
+            Some(most) if operation.lost > most => Some("no retries are left"),
+            None if operation.effects => Some("it may have had effects outside"),
+            Some(_) | None => None,
+        };
+        if let (Some(why), Some(lost)) = (forbidden, &lost) {
+            let text = format!("{}, and is not run again: {why}", sentence(lost));
+            return self.cancel(id, Status::failed_precondition(text));
+        }
+        self.publish(id, |state| {
+            state.stage = Stage::Queued;
+            state.worker = None;
+            state.started = None;
+            state.lost = with(&state.lost, lost);
+        });
+    }
+
+    /// One of the two leases of a straggler is void. If people were told of that one, they are told of the other now.
+    pub(super) fn lost_one_of_two(
+        &mut self,
+        id: OperationId,
+        attempt: Attempt,
+        reason: &RequeueReason,
+        started: bool,
+    ) {
+        tracing::info!(operation = %id, attempt = attempt.0, ?reason, "one of two attempts was lost");
+        self.logs.lost(id, attempt);
+        let lost = started.then(|| self.lost_attempt(id, attempt, reason));
+        let Some(operation) = self.operations.get_mut(&id) else { return };
+        if operation.attempt != Some(attempt) {
+            operation.second = None;
+            return;
+        }
+        let Some(other) = operation.second.take() else { return };
+        operation.attempt = Some(other.attempt);
+        self.publish(id, |state| {
+            state.stage = if other.started.is_some() { Stage::Executing } else { Stage::Queued };
+            state.started = other.started;
+            state.worker = Some(other.worker);
+            state.attempt = other.attempt.0;
+            state.lost = with(&state.lost, lost);
+        });
+    }
+
+    /// What is told of an attempt that is lost now.
+    fn lost_attempt(
+        &self,
+        id: OperationId,
+        attempt: Attempt,
+        reason: &RequeueReason,
+    ) -> v1::LostAttempt {
+        let (worker, why) = match reason {
+            RequeueReason::LeaseExpired { worker } => (worker, "it gave no sign of life"),
+            RequeueReason::NotHeld { worker } => (worker, "it was started again"),
+            RequeueReason::HandedBack { worker, reason } => match reason {
+                RejectReason::Unable(why) => (worker, why.as_str()),
+                RejectReason::Draining | RejectReason::Recalled => (worker, "it handed it back"),
+            },
+        };
+        let worker = self.name_of(id, attempt, *worker).as_ref().to_owned();
+        v1::LostAttempt { attempt: attempt.0, worker, reason: why.to_owned() }
+    }
+
+    /// The name of the worker that had an attempt. Its session may have ended long ago.
+    fn name_of(&self, id: OperationId, attempt: Attempt, worker: WorkerId) -> Arc<str> {
+        let known = self.operations.get(&id).and_then(|operation| {
+            let of_current = operation.attempt == Some(attempt);
+            of_current.then(|| operation.state.borrow().worker.clone()).flatten()
+        });
+        known.unwrap_or_else(|| self.worker_name(worker))
+    }
+
+    /// What a client is told. Never UNAVAILABLE: Bazel ends the whole build by that.
+    pub(super) fn failure(&self, id: OperationId, reason: &FailReason) -> Status {
+        let text = reason.to_string();
+        match reason {
+            FailReason::NotRerunnable { attempt, worker, why }
+                if self
+                    .operations
+                    .get(&id)
+                    .is_some_and(|it| it.record.options.retry == Some(0)) =>
+            {
+                let worker = self.name_of(id, *attempt, *worker);
+                let why = why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+                Status::failed_precondition(format!(
+                    "attempt {} was lost with its worker {worker}{why} and is not run again, as `--retry 0` says",
+                    attempt.0
+                ))
+            }
+            FailReason::Poisonous { .. }
+            | FailReason::NoWorker { .. }
+            | FailReason::NotRerunnable { .. }
+            | FailReason::Rejected { .. } => Status::failed_precondition(text),
+            FailReason::TooManyClasses { .. } => Status::resource_exhausted(text),
+        }
+    }
+}
+
+fn sentence(lost: &v1::LostAttempt) -> String {
+    format!("attempt {} was lost with its worker {}", lost.attempt, lost.worker)
+}
+
+fn with(before: &Arc<[v1::LostAttempt]>, lost: Option<v1::LostAttempt>) -> Arc<[v1::LostAttempt]> {
+    match lost {
+        Some(lost) => before.iter().cloned().chain([lost]).collect(),
+        None => Arc::clone(before),
+    }
+}

@@ -1,0 +1,22 @@
+//! What is said when an action is run again. Always: it may have done something twice.
+
+use hands_client::{Event, LostAttempt};
+
+/// The sentence for an event; none for any other event.
+pub(crate) fn sentence(event: &Event) -> Option<String> {
+    let Event::Again { lost, attempt, worker, anew } = event else { return None };
+    let LostAttempt { attempt: first, worker: whose, reason, overtaken } = lost;
+    let on = |worker: &str| if worker.is_empty() { String::new() } else { format!(" on {worker}") };
+    let what = if *overtaken {
+        format!("attempt {first}{} was overtaken; the result is attempt {attempt}'s", on(whose))
+    } else {
+        let whose = if whose.is_empty() { String::new() } else { format!(" {whose}") };
+        let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+        format!(
+            "attempt {first} was lost with its worker{whose}{why}; it is run again, attempt {attempt}{}",
+            on(worker)
+        )
+    };
+    let then = if *anew { "; its output begins anew" } else { "" };
+    Some(format!("{what}{then}"))
+}
