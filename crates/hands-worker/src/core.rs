@@ -59,7 +59,7 @@ pub(crate) enum Order {
 /// What began a turn.
 enum Woken {
     Order(Option<Order>),
-    Event(Event),
+    Event(Box<Event>),
     Link(LinkEvent),
     Tick,
 }
@@ -162,7 +162,7 @@ impl Core {
             let woken = tokio::select! {
                 biased;
                 order = orders.recv() => Woken::Order(order),
-                Some(event) = events.recv() => Woken::Event(event),
+                Some(event) = events.recv() => Woken::Event(Box::new(event)),
                 event = self.link.next() => Woken::Link(event),
                 () = sleep_until(deadline) => Woken::Tick,
             };
@@ -174,7 +174,7 @@ impl Core {
             match woken {
                 Woken::Order(Some(order)) => self.obey(order),
                 Woken::Order(None) => self.done = true,
-                Woken::Event(event) => self.event(event),
+                Woken::Event(event) => self.event(*event),
                 Woken::Link(event) => self.link_event(event),
                 Woken::Tick => self.tick(),
             }
