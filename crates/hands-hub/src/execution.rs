@@ -256,7 +256,6 @@ fn failed(digest: Digest, status: &Status) -> OperationStream {
         metadata: Some(pack(&metadata)),
         done: true,
         result: Some(operation::Result::Response(pack(&response))),
-        ..Default::default()
     };
     Box::pin(tokio_stream::once(Ok(operation)))
 }
