@@ -276,7 +276,8 @@ fn examples_in_help_are_values() {
         for line in text.lines() {
             match flags.last_mut() {
                 Some(flag) if !line.trim_start().starts_with('-') => {
-                    flag.push_str(&format!(" {}", line.trim()));
+                    flag.push(' ');
+                    flag.push_str(line.trim());
                 }
                 _ => flags.push(line.trim().to_owned()),
             }
