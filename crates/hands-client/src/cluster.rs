@@ -13,9 +13,9 @@ use hands_proto::reapi::capabilities_client::CapabilitiesClient;
 use hands_proto::reapi::{GetCapabilitiesRequest, ServerCapabilities};
 use hands_proto::v1::jobs_client::JobsClient;
 use hands_proto::v1::{
-    DrainWorkerRequest, GetRequest, HelloReply, InfoReply, InfoRequest, Job as JobInfo, JobState,
-    ListRequest, ListWorkersRequest, OverviewReply, OverviewRequest, Property, SnapshotProgress,
-    WorkerInfo,
+    CloseOutputRequest, DrainWorkerRequest, GetRequest, HelloReply, InfoReply, InfoRequest,
+    Job as JobInfo, JobState, ListRequest, ListWorkersRequest, OverviewReply, OverviewRequest,
+    Property, SnapshotProgress, WorkerInfo,
 };
 use hands_reapi::Channel;
 use hands_types::{DigestFunction, Platform, RelPath};
@@ -28,8 +28,8 @@ use crate::retry::{Backoff, Contact};
 use crate::snapshot::SnapshotSocket;
 use crate::uploader::Uploader;
 use crate::{
-    AgentSpec, ClientError, Fetched, Input, Invocation, JobResult, Snapshot, Target, agent, fetch,
-    metadata,
+    AgentSpec, ClientError, Fetched, Input, Invocation, JobResult, JobStream, Snapshot, Target,
+    agent, fetch, metadata,
 };
 
 /// A connection over which actions are submitted and asked about. Cheap to clone; all clones share it.
@@ -348,6 +348,21 @@ impl Cluster {
         let request = CancelOperationRequest { name: self.operation_name(id) };
         self.answer("the request to cancel", client.cancel_operation(self.request(request)).await)
             .map(drop)
+    }
+
+    pub(crate) async fn close_output(
+        &self,
+        id: &str,
+        stream: JobStream,
+    ) -> Result<(), ClientError> {
+        let request = CloseOutputRequest {
+            operation: id.to_owned(),
+            stdout: stream == JobStream::Stdout,
+            stderr: stream == JobStream::Stderr,
+        };
+        let mut client = JobsClient::new(self.channel());
+        let reply = client.close_output(self.request(request)).await;
+        self.answer("the request to close a stream", reply).map(drop)
     }
 
     /// The workers that are connected.

@@ -328,6 +328,26 @@ impl Job {
         self.cluster.cancel_exactly(&self.id).await
     }
 
+    /// Whether the action has ended: what comes from here on is what it wrote before.
+    pub fn has_result(&self) -> bool {
+        self.result.is_some() || self.ended
+    }
+
+    /// Tells the running action that nobody reads this stream any more: its next write there meets SIGPIPE. False where that
+    /// can't be told: it does not run, it is cacheable or detached, others wait for it too, or its engine has no such call.
+    pub async fn close_output(&self, stream: JobStream) -> bool {
+        if self.id.is_empty() || self.cluster.kind() == ClusterKind::Engine {
+            return false;
+        }
+        match self.cluster.close_output(&self.id, stream).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(%error, "a stream can't be closed");
+                false
+            }
+        }
+    }
+
     async fn step(&mut self) -> Result<Event, ClientError> {
         loop {
             if self.result.is_some() {

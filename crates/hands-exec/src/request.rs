@@ -105,6 +105,9 @@ pub enum InputEvent {
     Resize(u16, u16),
     /// A signal for the terminal's foreground process group. Nothing without a terminal.
     Signal(i32),
+    /// Nobody reads this stream any more: its pipe is closed, and the action's next write there meets SIGPIPE. Nothing on
+    /// a terminal.
+    Close(Stream),
 }
 
 /// The channels of one run.
@@ -113,6 +116,6 @@ pub struct ExecIo {
     /// Takes what the action writes. While it is full the action's pipe fills and its writes block; that is the
     /// back-pressure. When its receiver is gone the action is killed.
     pub output: mpsc::Sender<Piece>,
-    /// Feeds the action. A closed channel is the end of standard input.
+    /// What happens to the action from outside. A closed channel is the end of standard input.
     pub input: Option<mpsc::Receiver<InputEvent>>,
 }

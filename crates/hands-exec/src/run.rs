@@ -49,7 +49,7 @@ pub(crate) async fn run(
     if !outcome.dirty {
         held.put(warm);
     }
-    Ok(conclude(outcome, killed_for, tree_needs_slot.then_some(held)))
+    Ok(conclude(outcome, killed_for, streams.closed, tree_needs_slot.then_some(held)))
 }
 
 /// Why we killed the action.
@@ -64,6 +64,17 @@ struct Streams {
     /// One for a terminal.
     outputs: Vec<ReadEnd>,
     feeder: Option<Feeder>,
+    /// One was closed while the action ran.
+    closed: bool,
+}
+
+impl Streams {
+    /// Closes our end of a pipe that nobody reads any more. What has been in it is lost, as in any pipe.
+    fn close(&mut self, stream: Stream) {
+        let before = self.outputs.len();
+        self.outputs.retain(|end| end.stream != stream || !end.is_pipe);
+        self.closed |= self.outputs.len() < before;
+    }
 }
 
 /// Moves bytes both ways until the action is over and all that it wrote is handed on.
@@ -131,7 +142,9 @@ async fn follow(
                 if event.is_none() {
                     input = None;
                 }
-                if let Some(feeder) = &mut streams.feeder {
+                if let Some(InputEvent::Close(stream)) = event {
+                    streams.close(stream);
+                } else if let Some(feeder) = &mut streams.feeder {
                     feeder.take(event).map_err(ExecError::system("feed the action"))?;
                 }
             }
@@ -199,7 +212,7 @@ async fn readable(end: Option<&ReadEnd>) -> std::io::Result<()> {
 }
 
 fn has_room(feeder: Option<&Feeder>) -> bool {
-    feeder.is_some_and(Feeder::has_room)
+    feeder.is_none_or(Feeder::has_room)
 }
 
 async fn writable(feeder: Option<&Feeder>) -> std::io::Result<()> {
@@ -231,7 +244,7 @@ impl Ends {
                     let feeder = Feeder::new(master.try_clone()?, true)?;
                     let outputs = vec![ReadEnd::new(Stream::Stdout, master, false)?];
                     Ok::<_, std::io::Error>(Self {
-                        ours: Streams { outputs, feeder: Some(feeder) },
+                        ours: Streams { outputs, feeder: Some(feeder), closed: false },
                         theirs: Stdio::Tty { slave },
                     })
                 };
@@ -257,7 +270,7 @@ impl Ends {
             ReadEnd::new(Stream::Stderr, err_read, true)?,
         ];
         Ok(Self {
-            ours: Streams { outputs, feeder },
+            ours: Streams { outputs, feeder, closed: false },
             theirs: Stdio::Pipes { stdin, stdout, stderr },
         })
     }
@@ -296,6 +309,7 @@ impl Ends {
 fn conclude(
     outcome: Outcome,
     killed_for: Option<KilledFor>,
+    output_closed: bool,
     slot: Option<crate::pool::HeldSlot>,
 ) -> Ran {
     let clock = Clock::now();
@@ -330,6 +344,7 @@ fn conclude(
         },
         oom_killed: outcome.oom_killed,
         network_attempted: outcome.network_attempted,
+        output_closed,
         tree: outcome.tree.map(|root| ActionTree { root, slot }),
     }
 }
@@ -343,6 +358,7 @@ fn never_started() -> Ran {
         usage: Usage::default(),
         oom_killed: false,
         network_attempted: false,
+        output_closed: false,
         tree: None,
     }
 }

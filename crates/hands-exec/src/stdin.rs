@@ -56,6 +56,7 @@ impl Feeder {
             // A terminal whose user is gone stays open: what runs in it may still have something to say.
             None if self.is_terminal => {}
             Some(InputEvent::Eof) | None => self.at_end = true,
+            Some(InputEvent::Close(_)) => {}
             Some(InputEvent::Resize(rows, columns)) => {
                 if let Some(fd) = self.fd.as_ref().filter(|_| self.is_terminal) {
                     terminal::resize(fd.get_ref(), rows, columns)?;

@@ -23,7 +23,7 @@ const COPIED: usize = 16 << 10;
 pub(crate) struct ReadEnd {
     pub(crate) stream: Stream,
     fd: AsyncFd<OwnedFd>,
-    is_pipe: bool,
+    pub(crate) is_pipe: bool,
     grown: bool,
     /// Nothing more will come.
     pub(crate) ended: bool,

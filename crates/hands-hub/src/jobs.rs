@@ -200,6 +200,27 @@ impl Jobs for JobsService {
         Ok(Response::new(v1::AttachReply {}))
     }
 
+    async fn close_output(
+        &self,
+        request: Request<v1::CloseOutputRequest>,
+    ) -> Result<Response<v1::CloseOutputReply>, Status> {
+        let request = request.into_inner();
+        let id = find(&self.0, &request.operation).await?;
+        let Some(route) = self.0.ask(move |core| core.sole_reader_of(id)).await? else {
+            return Err(Status::failed_precondition(format!(
+                "the action {id} does not run, or others may want what it writes"
+            )));
+        };
+        let closed = [
+            request.stdout.then_some(v1::input::Kind::StdoutClosed(true)),
+            request.stderr.then_some(v1::input::Kind::StderrClosed(true)),
+        ];
+        for kind in closed.into_iter().flatten() {
+            send(&route, kind, 0).await;
+        }
+        Ok(Response::new(v1::CloseOutputReply {}))
+    }
+
     async fn drain_worker(
         &self,
         request: Request<v1::DrainWorkerRequest>,
@@ -304,17 +325,24 @@ async fn pass_on(
                 route.sent.any.store(true, Ordering::SeqCst);
                 route.sent.bytes.load(Ordering::SeqCst)
             }
-            v1::input::Kind::Resize(_) | v1::input::Kind::Signal(_) => 0,
+            v1::input::Kind::Resize(_)
+            | v1::input::Kind::Signal(_)
+            | v1::input::Kind::StdoutClosed(_)
+            | v1::input::Kind::StderrClosed(_) => 0,
         };
-        let input = v1::Input { id: Some(route.id.clone()), offset, kind: Some(piece) };
-        let message = v1::HubMessage { kind: Some(v1::hub_message::Kind::Input(input)) };
-        // A worker that is gone takes its input with it; the action is lost, or comes back with the worker, which finds that
-        // a piece is missing.
-        if route.out.send(message).await.is_err() {
+        if !send(&route, piece, offset).await {
             break;
         }
     }
     true
+}
+
+/// Says something to a running attempt. A worker that is gone takes it along; the action is lost, or comes back with the
+/// worker, which finds that a piece is missing.
+async fn send(route: &InputRoute, kind: v1::input::Kind, offset: u64) -> bool {
+    let input = v1::Input { id: Some(route.id.clone()), offset, kind: Some(kind) };
+    let message = v1::HubMessage { kind: Some(v1::hub_message::Kind::Input(input)) };
+    route.out.send(message).await.is_ok()
 }
 
 /// An id, or the one that a prefix fits.

@@ -29,7 +29,7 @@ pub(crate) struct Attempt {
     pub(crate) plan: Result<Arc<Plan>, String>,
     pub(crate) times: Times,
     pub(crate) streams: Arc<Mutex<Streams>>,
-    pub(crate) feed: Option<Arc<Feed>>,
+    pub(crate) feed: Arc<Feed>,
     pub(crate) prepared: Option<Prepared>,
     /// Kills the running command.
     pub(crate) cancel: Option<oneshot::Sender<()>>,
@@ -43,11 +43,7 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    pub(crate) fn new(
-        plan: Result<Arc<Plan>, String>,
-        streams: Streams,
-        feed: Option<Arc<Feed>>,
-    ) -> Self {
+    pub(crate) fn new(plan: Result<Arc<Plan>, String>, streams: Streams, feed: Arc<Feed>) -> Self {
         Self {
             plan,
             times: Times::starting(SystemTime::now()),

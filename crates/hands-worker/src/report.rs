@@ -313,6 +313,7 @@ pub(crate) fn metadata(
         network_attempted: ran.network_attempted,
         signal: signal(&ran.end),
         staging_us: u64::try_from(staging.as_micros()).unwrap_or(u64::MAX),
+        output_closed: ran.output_closed,
     });
     reapi::ExecutedActionMetadata {
         worker: worker.to_owned(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use hands_exec::{ExecError, ExecIo, ExecRequest, Executor, InputEvent, Ran};
+use hands_exec::{ExecError, ExecIo, ExecRequest, Executor, InputEvent, Ran, Stream};
 use hands_proto::v1;
 use hands_types::DigestFunction;
 use hands_types::limits::MAX_STREAM;
@@ -50,7 +50,7 @@ struct FeedState {
     /// Bytes that came in all.
     received: u64,
     at_end: bool,
-    /// Sizes and signals do not wait behind data.
+    /// Sizes, signals and closed streams do not wait behind data.
     urgent: VecDeque<InputEvent>,
     failed: Option<String>,
 }
@@ -100,6 +100,12 @@ impl Feed {
                 state.urgent.push_back(InputEvent::Resize(short(size.rows), short(size.columns)));
             }
             v1::input::Kind::Signal(number) => state.urgent.push_back(InputEvent::Signal(number)),
+            v1::input::Kind::StdoutClosed(_) => {
+                state.urgent.push_back(InputEvent::Close(Stream::Stdout));
+            }
+            v1::input::Kind::StderrClosed(_) => {
+                state.urgent.push_back(InputEvent::Close(Stream::Stderr));
+            }
         }
         drop(state);
         self.changed.notify_one();
@@ -140,30 +146,22 @@ pub(crate) async fn run(
     executor: Executor,
     request: ExecRequest,
     streams: Arc<Mutex<Streams>>,
-    feed: Option<Arc<Feed>>,
+    feed: Arc<Feed>,
     state_dir: Arc<Path>,
     cancel: oneshot::Receiver<()>,
 ) -> RunEnd {
     let (output, mut pieces) = mpsc::channel(PIECES);
-    let (input, events) = match &feed {
-        Some(_) => {
-            let (sender, receiver) = mpsc::channel(4);
-            (Some(sender), Some(receiver))
-        }
-        None => (None, None),
-    };
+    let (input, events) = mpsc::channel(4);
     let cancelled = async {
         // A dropped sender is a worker that ends.
         let _either = cancel.await;
     };
-    let running = executor.run(request, ExecIo { output, input: events }, cancelled);
+    let running = executor.run(request, ExecIo { output, input: Some(events) }, cancelled);
     let mut running = std::pin::pin!(running);
     let mut spool_error = None;
     let mut next = None;
     let ended = loop {
-        if next.is_none()
-            && let Some(feed) = &feed
-        {
+        if next.is_none() {
             match feed.next(&state_dir) {
                 Ok(event) => next = event,
                 // Dropping the run kills the action.
@@ -185,12 +183,12 @@ pub(crate) async fn run(
                 }
             }
             ended = &mut running => break ended,
-            permit = reserve(input.as_ref()), if next.is_some() => {
-                if let (Some(permit), Some(event)) = (permit, next.take()) {
+            permit = reserve(&input), if next.is_some() => {
+                if let Some(event) = next.take() {
                     permit.send(event);
                 }
             }
-            () = changed(feed.as_deref()), if next.is_none() => {}
+            () = feed.changed.notified(), if next.is_none() => {}
         }
     };
     while let Ok(piece) = pieces.try_recv() {
@@ -207,21 +205,11 @@ pub(crate) async fn run(
     }
 }
 
-async fn reserve(input: Option<&mpsc::Sender<InputEvent>>) -> Option<mpsc::Permit<'_, InputEvent>> {
-    match input {
-        Some(input) => match input.reserve().await {
-            Ok(permit) => Some(permit),
-            // The action takes no input any more; it ends by itself.
-            Err(_) => std::future::pending().await,
-        },
-        None => std::future::pending().await,
-    }
-}
-
-async fn changed(feed: Option<&Feed>) {
-    match feed {
-        Some(feed) => feed.changed.notified().await,
-        None => std::future::pending().await,
+async fn reserve(input: &mpsc::Sender<InputEvent>) -> mpsc::Permit<'_, InputEvent> {
+    match input.reserve().await {
+        Ok(permit) => permit,
+        // The action takes no input any more; it ends by itself.
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -77,6 +77,7 @@ pub(super) const METHODS: &[Method] = &[
     open("/hands.v1.Enrolment/Enrol"),
     open("/hands.v1.Enrolment/Renew"),
     of("/hands.v1.Jobs/Attach", SUBMIT),
+    of("/hands.v1.Jobs/CloseOutput", SUBMIT),
     of("/hands.v1.Jobs/DrainWorker", ADMIN),
     of("/hands.v1.Jobs/Get", READ),
     of("/hands.v1.Jobs/Info", READ),

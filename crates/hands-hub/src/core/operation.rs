@@ -87,6 +87,8 @@ pub(crate) struct Operation {
     pub(crate) seat: Seat,
     /// Another one: the action was started on a second worker because it takes long.
     pub(crate) second: Option<Second>,
+    /// To the attempt that runs, or did last.
+    pub(crate) route: Option<InputRoute>,
     /// For those who attach; only where the action takes input.
     pub(crate) input: Option<watch::Sender<Option<InputRoute>>>,
     pub(crate) input_sent: Arc<InputSent>,
@@ -110,6 +112,7 @@ impl Operation {
             attempt: None,
             seat,
             second: None,
+            route: None,
             input: takes_input.then(|| watch::Sender::new(None)),
             input_sent: Arc::default(),
             _inputs: Vec::new(),
@@ -122,13 +125,15 @@ impl Operation {
         self.record.options.retry.map_or(!self.effects, |most| most > 0)
     }
 
-    /// Has input go to an attempt.
-    pub(crate) fn route_input(&self, attempt: Attempt, out: &mpsc::Sender<v1::HubMessage>) {
+    /// Has input, and what else is said to the action, go to an attempt.
+    pub(crate) fn route_input(&mut self, attempt: Attempt, out: &mpsc::Sender<v1::HubMessage>) {
+        let id = attempt_id(self.record.id, attempt);
+        let sent = Arc::clone(&self.input_sent);
+        let route = InputRoute { id, out: out.clone(), sent };
         if let Some(input) = &self.input {
-            let id = attempt_id(self.record.id, attempt);
-            let sent = Arc::clone(&self.input_sent);
-            input.send_replace(Some(InputRoute { id, out: out.clone(), sent }));
+            input.send_replace(Some(route.clone()));
         }
+        self.route = Some(route);
     }
 
     /// Whether it stays although nobody waits.

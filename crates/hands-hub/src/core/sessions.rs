@@ -272,6 +272,14 @@ impl Core {
     pub(crate) fn input_of(&self, id: OperationId) -> Option<watch::Receiver<Option<InputRoute>>> {
         Some(self.operations.get(&id)?.input.as_ref()?.subscribe())
     }
+
+    /// The way to an attempt whose output one client alone reads; none if it does not run, or others may want its result.
+    pub(crate) fn sole_reader_of(&self, id: OperationId) -> Option<InputRoute> {
+        let operation = self.operations.get(&id)?;
+        let record = &operation.record;
+        let is_shared = record.cacheable || record.options.detach || operation.waiters.len() > 1;
+        operation.route.clone().filter(|_| !is_shared)
+    }
 }
 
 pub(super) fn offer(hello: &v1::Hello) -> Offer {

@@ -161,3 +161,36 @@ async fn input_reaches_the_running_action() {
         soon("the refusal", client.jobs().attach(ReceiverStream::new(messages))).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
 }
+
+#[tokio::test]
+async fn a_stream_is_closed_where_one_alone_reads_it() {
+    let world = World::new();
+    let client = world.client();
+    let mut worker = world.worker("w").await;
+    let following = client.execute_with(world.salted("x"), |_| {}, Some(ours())).await.unwrap();
+    let id = following.id();
+    let close = async |stdout, stderr| {
+        let request = v1::CloseOutputRequest { operation: id.clone(), stdout, stderr };
+        client.jobs().close_output(request).await.map(drop).map_err(|status| status.code())
+    };
+    // Before it runs there is nobody to tell.
+    assert_eq!(close(true, false).await, Err(Code::FailedPrecondition));
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    client.job_until(&id, |job| job.state() == v1::JobState::Running).await;
+    while close(true, true).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    for closed in [v1::input::Kind::StdoutClosed(true), v1::input::Kind::StderrClosed(true)] {
+        let Ok(Some(FromHub::Input(input))) = worker.hear().await else { panic!("no {closed:?}") };
+        assert_eq!((input.id, input.kind), (lease.id.clone(), Some(closed)));
+    }
+    // Somebody else may want all of it.
+    let other = client.wait(following.name()).await.unwrap();
+    assert_eq!(close(true, false).await, Err(Code::FailedPrecondition));
+    worker.finish(&lease, 141, b"").await;
+    worker.acknowledged(&lease).await;
+    following.response().await;
+    other.response().await;
+    assert_eq!(close(true, false).await, Err(Code::FailedPrecondition));
+}

@@ -103,6 +103,9 @@ pub struct Usage {
     /// From the slot's being given to the command's start: the input root, the sandbox. Microseconds.
     #[prost(uint64, tag = "9")]
     pub staging_us: u64,
+    /// Its standard output or error was closed while it ran, because its reader had gone.
+    #[prost(bool, tag = "10")]
+    pub output_closed: bool,
 }
 impl ::prost::Name for Usage {
     const NAME: &'static str = "Usage";
@@ -1269,7 +1272,7 @@ impl ::prost::Name for Drain {
         "/hands.v1.Drain".into()
     }
 }
-/// Standard input and terminal events for a running attempt.
+/// Standard input and terminal events for a running attempt, and what became of its readers.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Input {
     #[prost(message, optional, tag = "1")]
@@ -1278,7 +1281,7 @@ pub struct Input {
     /// connection. 0 where that is not counted.
     #[prost(uint64, tag = "6")]
     pub offset: u64,
-    #[prost(oneof = "input::Kind", tags = "2, 3, 4, 5")]
+    #[prost(oneof = "input::Kind", tags = "2, 3, 4, 5, 7, 8")]
     pub kind: ::core::option::Option<input::Kind>,
 }
 /// Nested message and enum types in `Input`.
@@ -1295,6 +1298,12 @@ pub mod input {
         /// Signal number for the foreground process group.
         #[prost(int32, tag = "5")]
         Signal(i32),
+        /// Nobody reads its standard output any more: it is closed. Nothing on a terminal.
+        #[prost(bool, tag = "7")]
+        StdoutClosed(bool),
+        /// The same of its standard error.
+        #[prost(bool, tag = "8")]
+        StderrClosed(bool),
     }
 }
 impl ::prost::Name for Input {
@@ -1995,6 +2004,38 @@ impl ::prost::Name for AttachReply {
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CloseOutputRequest {
+    /// The operation's id.
+    #[prost(string, tag = "1")]
+    pub operation: ::prost::alloc::string::String,
+    #[prost(bool, tag = "2")]
+    pub stdout: bool,
+    #[prost(bool, tag = "3")]
+    pub stderr: bool,
+}
+impl ::prost::Name for CloseOutputRequest {
+    const NAME: &'static str = "CloseOutputRequest";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.CloseOutputRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.CloseOutputRequest".into()
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CloseOutputReply {}
+impl ::prost::Name for CloseOutputReply {
+    const NAME: &'static str = "CloseOutputReply";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.CloseOutputReply".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.CloseOutputReply".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DrainWorkerRequest {
     #[prost(string, tag = "1")]
     pub worker: ::prost::alloc::string::String,
@@ -2224,6 +2265,22 @@ pub mod jobs_client {
             req.extensions_mut().insert(GrpcMethod::new("hands.v1.Jobs", "Attach"));
             self.inner.client_streaming(req, path, codec).await
         }
+        /// Closes a running action's standard output or error, as a reader who leaves closes a pipe: its next write there meets
+        /// SIGPIPE. FAILED_PRECONDITION where it does not run now, or where others may want its result: it is cacheable or
+        /// detached.
+        pub async fn close_output(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CloseOutputRequest>,
+        ) -> std::result::Result<tonic::Response<super::CloseOutputReply>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/hands.v1.Jobs/CloseOutput");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("hands.v1.Jobs", "CloseOutput"));
+            self.inner.unary(req, path, codec).await
+        }
         /// No new leases to this worker; it ends when its last action has.
         pub async fn drain_worker(
             &mut self,
@@ -2283,6 +2340,13 @@ pub mod jobs_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::AttachMessage>>,
         ) -> std::result::Result<tonic::Response<super::AttachReply>, tonic::Status>;
+        /// Closes a running action's standard output or error, as a reader who leaves closes a pipe: its next write there meets
+        /// SIGPIPE. FAILED_PRECONDITION where it does not run now, or where others may want its result: it is cacheable or
+        /// detached.
+        async fn close_output(
+            &self,
+            request: tonic::Request<super::CloseOutputRequest>,
+        ) -> std::result::Result<tonic::Response<super::CloseOutputReply>, tonic::Status>;
         /// No new leases to this worker; it ends when its last action has.
         async fn drain_worker(
             &self,
@@ -2581,6 +2645,44 @@ pub mod jobs_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/hands.v1.Jobs/CloseOutput" => {
+                    #[allow(non_camel_case_types)]
+                    struct CloseOutputSvc<T: Jobs>(pub Arc<T>);
+                    impl<T: Jobs> tonic::server::UnaryService<super::CloseOutputRequest> for CloseOutputSvc<T> {
+                        type Response = super::CloseOutputReply;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CloseOutputRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut =
+                                async move { <T as Jobs>::close_output(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CloseOutputSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

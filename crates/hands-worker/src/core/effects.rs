@@ -132,7 +132,7 @@ impl Core {
             self.executor.clone(),
             request(plan, prepared),
             Arc::clone(&attempt.streams),
-            attempt.feed.clone(),
+            Arc::clone(&attempt.feed),
             Arc::clone(&self.state_dir),
             cancelled,
         );

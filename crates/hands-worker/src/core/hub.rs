@@ -67,11 +67,10 @@ impl Core {
                 self.streamed(lease, result);
             }
             hub_message::Kind::Input(input) => {
-                let feed = lease_id(input.id.as_ref())
-                    .and_then(|lease| self.attempts.get(&lease))
-                    .and_then(|attempt| attempt.feed.as_ref());
-                if let (Some(feed), Some(kind)) = (feed, input.kind) {
-                    feed.push(kind, input.offset);
+                let attempt =
+                    lease_id(input.id.as_ref()).and_then(|lease| self.attempts.get(&lease));
+                if let (Some(attempt), Some(kind)) = (attempt, input.kind) {
+                    attempt.feed.push(kind, input.offset);
                 }
             }
             hub_message::Kind::Drain(drain) => {
@@ -161,11 +160,8 @@ impl Core {
         let function = plan.as_ref().map_or(DigestFunction::Sha256, |p| p.function);
         let streams =
             Streams::new(attempt_id(lease), &self.state_dir, function, self.session.clone());
-        let feed = plan
-            .as_ref()
-            .ok()
-            .filter(|plan| plan.stdin)
-            .map(|plan| Arc::new(Feed::new(&self.state_dir, plan.terminal.is_some())));
+        let of_terminal = plan.as_ref().is_ok_and(|plan| plan.terminal.is_some());
+        let feed = Arc::new(Feed::new(&self.state_dir, of_terminal));
         self.attempts.insert(lease, Attempt::new(plan, streams, feed));
         self.inputs.push_back(Input::Lease { lease, terms });
     }
