@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use hands_types::limits::MIN_MEMORY;
 use hands_types::platform::property;
 use hands_types::{Platform, Resources};
 
@@ -59,14 +60,22 @@ impl Needs {
                     needs.resources.cpu_millis = parse_cpu(value)
                         .ok_or_else(|| bad("a number of cpus such as 2 or 0.5 or 500m"))?;
                 }
-                property::MEMORY | "EstimatedMemory" => {
+                property::MEMORY => {
                     needs.resources.memory = parse_bytes(value)
+                        .filter(|bytes| *bytes == 0 || *bytes >= MIN_MEMORY)
+                        .ok_or_else(|| {
+                            bad("a number of bytes such as 2G or 512M, at least 4M: less can't hold the start of a command")
+                        })?;
+                }
+                "EstimatedMemory" => {
+                    let bytes = parse_bytes(value)
                         .ok_or_else(|| bad("a number of bytes such as 2G or 512M"))?;
+                    needs.resources.memory = estimated(bytes);
                 }
                 "memory_kb" => {
                     let kib: u64 = value.parse().map_err(|_| bad("a whole number of KiB"))?;
-                    needs.resources.memory =
-                        kib.checked_mul(1024).ok_or_else(|| bad("less than 2^54 KiB"))?;
+                    let bytes = kib.checked_mul(1024).ok_or_else(|| bad("less than 2^54 KiB"))?;
+                    needs.resources.memory = estimated(bytes);
                 }
                 _ => {
                     let counter = name.strip_prefix("resources:");
@@ -173,6 +182,11 @@ fn fixed(name: &str) -> bool {
             | property::ISOLATION
             | property::PRIVILEGE
     )
+}
+
+/// An estimate is no promise to stay below it: one that can't hold the start of a command is raised.
+fn estimated(bytes: u64) -> u64 {
+    if bytes == 0 { 0 } else { bytes.max(MIN_MEMORY) }
 }
 
 /// `2`, `0.5` or `500m`, as thousandths; at least one, at most a million cpus.

@@ -76,4 +76,6 @@ pub mod exit {
     pub const CANNOT_EXECUTE: u8 = 126;
     /// The command does not exist, as a shell says it.
     pub const NOT_FOUND: u8 = 127;
+    /// Whoever read our standard output or error has gone, as a shell says it of a program that SIGPIPE ended.
+    pub const SIGPIPE: u8 = 141;
 }

@@ -36,6 +36,9 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const STORE_QUOTA: u64 = 20 << 30;
 /// Most layers of an action's own root. Their names have to fit the one page of options that a mount takes.
 pub const MAX_ROOT_LAYERS: usize = 128;
+/// Least memory that an action may be limited to, bytes. The kernel's own accounts of a process, its stacks and page tables
+/// take one to two MiB before the command does anything: at 1 MiB none starts, at 2 MiB some do.
+pub const MIN_MEMORY: u64 = 4 << 20;
 /// Disk space that always stays free, bytes.
 pub const DISK_RESERVE: u64 = 2 << 30;
 /// Longest name of a worker, a property, its value, a counter, an instance or an invocation, bytes.

@@ -3,6 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use hands_link::Address;
+use hands_types::limits::{MAX_TIMEOUT, MIN_MEMORY};
 use hands_types::parse_duration;
 
 use super::{Draft, Layer, Settings, engine};
@@ -40,7 +41,13 @@ impl Settings {
             "jobs" => self.jobs = Some(s.number(1, 100_000)?),
             "run.input" => self.run.input = inputs(s, layer, file)?,
             "run.env" => self.run.env = s.texts(None)?,
-            "run.timeout" => self.run.timeout = Some(s.duration()?),
+            "run.timeout" => {
+                let timeout = s.duration()?;
+                if timeout.is_zero() || timeout > MAX_TIMEOUT {
+                    return Err(s.expected("a time such as \"90s\" or \"15m\", and at most \"7d\""));
+                }
+                self.run.timeout = Some(timeout);
+            }
             "run.cpu" => self.run.cpu = Some(s.number(1, 4096)?),
             "run.memory" => self.run.memory = Some(s.size()?),
             "run.network" => self.run.network = Some(s.one_of(&["none", "loopback", "host"])?),
@@ -198,7 +205,9 @@ impl Setting {
             Raw::Integer(text) | Raw::Text(text) => parse_size(text),
             _ => None,
         };
-        size.ok_or_else(|| self.expected("a size such as \"512M\" or \"20G\""))
+        // As a rule the unit was forgotten.
+        size.filter(|size| *size >= MIN_MEMORY)
+            .ok_or_else(|| self.expected("a size such as \"512M\" or \"20G\", and at least \"4M\""))
     }
 
     fn duration(&self) -> Result<std::time::Duration, ConfigError> {

@@ -6,6 +6,8 @@ use std::num::{IntErrorKind, ParseIntError};
 use std::str::FromStr;
 use std::time::Duration;
 
+use hands_types::limits::MIN_MEMORY;
+
 /// Reads `500ms`, `90` or `90s`, `5m`, `1h30m`, `2d`. Never zero: nothing can be done in no time.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let time = hands_types::parse_duration(text)?;
@@ -144,7 +146,18 @@ impl fmt::Display for Cpus {
     }
 }
 
-/// An amount of memory.
+/// What is said of a size that can't hold anything: as a rule its unit was forgotten.
+fn too_little(bytes: u64) -> String {
+    let least = format!("the least is {}M", MIN_MEMORY >> 20);
+    match bytes {
+        1 => format!("1 byte: did you mean 1G? {least}"),
+        2..=64 => format!("{bytes} bytes: did you mean {bytes}G? {least}"),
+        65..=65_536 => format!("{bytes} bytes: did you mean {bytes}M? {least}"),
+        _ => format!("{bytes} bytes: {least}"),
+    }
+}
+
+/// An amount of memory, or of disk: at least [`MIN_MEMORY`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemorySize {
     /// Bytes.
@@ -167,8 +180,9 @@ impl FromStr for MemorySize {
             _ => return Err(wrong()),
         };
         match number.checked_mul(1 << shift) {
+            Some(bytes @ MIN_MEMORY..) => Ok(Self { bytes }),
             Some(0) => Err("must be more than 0".to_owned()),
-            Some(bytes) => Ok(Self { bytes }),
+            Some(bytes) => Err(too_little(bytes)),
             None => Err(wrong()),
         }
     }

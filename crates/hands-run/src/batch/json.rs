@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hands_types::limits::MAX_TIMEOUT;
 use serde::Deserialize;
 
 use crate::args::value::{self, Cpus, EnvItem, MemorySize};
@@ -126,11 +127,13 @@ pub(crate) fn task(number: usize, line: &str, action: &ActionArgs) -> Result<Tas
             own.timeout = Some(value::duration(&text).map_err(|why| at("timeout", why))?);
         }
         Some(Time::Seconds(s)) => {
-            let time = Duration::try_from_secs_f64(s).ok().filter(|t| !t.is_zero());
-            own.timeout =
-                Some(time.ok_or_else(|| {
-                    at("timeout", "must be a positive number of seconds".to_owned())
-                })?);
+            let time = Duration::try_from_secs_f64(s)
+                .ok()
+                .filter(|time| *time >= Duration::from_millis(1) && *time <= MAX_TIMEOUT);
+            own.timeout = Some(time.ok_or_else(|| {
+                let why = "must be a number of seconds from 0.001 to 604800 (7 days)";
+                at("timeout", why.to_owned())
+            })?);
         }
     }
     if let Some(network) = parsed.network {
