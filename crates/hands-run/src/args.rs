@@ -133,7 +133,7 @@ pub struct ActionArgs {
     /// Cpus to reserve [default: 1]
     #[arg(long, value_name = "N", help_heading = "Where it runs")]
     pub cpu: Option<Cpus>,
-    /// Memory to reserve and never to exceed, such as 512M or 4G
+    /// Memory to reserve and never to exceed, such as 512M or 4G [least: 4M]
     #[arg(long, value_name = "SIZE", help_heading = "Where it runs")]
     pub memory: Option<MemorySize>,
     /// Any other platform property that a worker must offer [repeatable]
@@ -213,7 +213,8 @@ Examples:
 
 Exit code: the command's own, 128 + N if signal N ended it, 127 if it does not
 exist, 126 if it can't be executed, 125 if hands could not run it, 1 if it
-succeeded but a declared output is missing.";
+succeeded but a declared output is missing, 141 if what it wrote could not be
+shown because the reader had gone, as in `hands run -- CMD | head`.";
 
 /// Runs many commands on the cluster.
 #[derive(Args, Clone, Debug)]
@@ -270,7 +271,8 @@ A template of one word, or with an operator of the shell among its words, is a
 shell command, in which arguments are quoted; any other is run word by word.
 Without `:::` the arguments are the lines of standard input.
 
-Exit code: 0 if all commands succeeded, 1 if any failed, 125 if any was not run.";
+Exit code: 0 if all commands succeeded, 1 if any failed, 125 if any was not run,
+141 if the reader of what they print left before the end.";
 
 /// A prompt whose lines run on the cluster.
 #[derive(Args, Clone, Debug)]
@@ -344,6 +346,7 @@ pub struct WaitArgs {
 
 /// Follows an action as if it had been run here.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = ATTACH_MEANS)]
 pub struct AttachArgs {
     /// The action's id, or its first characters
     #[arg(value_name = "ID")]
@@ -352,6 +355,12 @@ pub struct AttachArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub trace: Option<PathBuf>,
 }
+
+const ATTACH_MEANS: &str = "\
+Ctrl-C leaves the action, which goes on; `hands cancel ID` ends it. One that was
+not detached goes on while somebody else waits for it.
+
+Exit code: the command's own, as of `hands run`; 130 after Ctrl-C.";
 
 /// Brings an action's outputs here.
 #[derive(Args, Clone, Debug)]

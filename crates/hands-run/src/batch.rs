@@ -72,7 +72,7 @@ async fn try_batch(args: BatchArgs, front: &FrontEnd, trace: &Trace) -> Result<u
         args: &args,
         trace,
         log,
-        streams: Streams::new(),
+        streams: Streams::default(),
         began: Instant::now(),
         progress: Progress {
             total: tasks.len(),
@@ -162,9 +162,14 @@ impl Run<'_> {
             tokio::select! {
                 finished = running.next() => {
                     let Some((task, outcome)) = finished else { return Ok(None) };
-                    let end = match self.finish(task, outcome).await {
-                        Ok(end) => end,
-                        Err(error) => {
+                    // Whoever reads what we print may have stopped for good.
+                    let end = match signals.unless(self.finish(task, outcome)).await {
+                        Ok(Ok(end)) => end,
+                        Err(caught) => {
+                            leave(running, cluster, front, signals).await;
+                            return Ok(Some(caught.exit_code()));
+                        }
+                        Ok(Err(error)) => {
                             self.end_line_of_stderr();
                             leave(running, cluster, front, signals).await;
                             return Err(error);
@@ -207,26 +212,11 @@ impl Run<'_> {
                 return Ok(End::NotRun);
             }
         };
-        let Outcome { result, verdict, stdout, stderr, argv, started } = &outcome;
+        let Outcome { result, verdict, stdout, stderr, argv, .. } = &outcome;
         match verdict.end {
             End::Succeeded => self.progress.succeeded += 1,
             End::Failed => self.progress.failed += 1,
             End::Cancelled | End::NotRun => self.progress.not_run += 1,
-        }
-        if let (Some(log), End::Succeeded | End::Failed) = (&mut self.log, verdict.end) {
-            // GNU parallel's way: who dies by a signal has no exit value.
-            let signal = result.signal().unwrap_or_default();
-            let exit = if signal == 0 { u32::from(verdict.code) } else { 0 };
-            log.append(&Entry {
-                number: task.number,
-                host: &result.worker(),
-                started: *started,
-                runtime: result.execution_time().unwrap_or_default(),
-                received: u64::try_from(stdout.len()).unwrap_or(u64::MAX),
-                exit,
-                signal,
-                command: &task.title,
-            })?;
         }
         if self.args.json {
             let mut map = report::result(result, verdict, &task.title);
@@ -237,9 +227,11 @@ impl Run<'_> {
             report::stream(&mut map, "stdout", stdout);
             report::stream(&mut map, "stderr", stderr);
             self.line(&serde_json::Value::from(map).to_string()).await?;
+            self.log(task, &outcome)?;
             return Ok(verdict.end);
         }
         self.streams(stdout, stderr).await?;
+        self.log(task, &outcome)?;
         if verdict.end != End::Succeeded {
             let why =
                 verdict.sentence.clone().unwrap_or_else(|| format!("exit code {}", verdict.code));
@@ -259,6 +251,27 @@ impl Run<'_> {
             }
         }
         Ok(verdict.end)
+    }
+
+    /// Records that a command has finished: once what it wrote was taken, so that no later run leaves it out unseen.
+    fn log(&mut self, task: &Task, outcome: &Outcome) -> Result<(), RunError> {
+        let Outcome { result, verdict, stdout, started, .. } = outcome;
+        let (Some(log), End::Succeeded | End::Failed) = (&mut self.log, verdict.end) else {
+            return Ok(());
+        };
+        // GNU parallel's way: who dies by a signal has no exit value.
+        let signal = result.signal().unwrap_or_default();
+        let exit = if signal == 0 { u32::from(verdict.code) } else { 0 };
+        log.append(&Entry {
+            number: task.number,
+            host: &result.worker(),
+            started: *started,
+            runtime: result.execution_time().unwrap_or_default(),
+            received: u64::try_from(stdout.len()).unwrap_or(u64::MAX),
+            exit,
+            signal,
+            command: &task.title,
+        })
     }
 
     async fn not_run(&mut self, task: &Task, error: &RunError) -> Result<(), RunError> {
@@ -303,7 +316,7 @@ impl Run<'_> {
         }
         if let Some(last) = stderr.last() {
             self.end_line_of_stderr();
-            self.streams.stderr(stderr).await;
+            self.streams.stderr(stderr).await?;
             self.torn[1] = *last != b'\n';
         }
         Ok(())

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use hands_client::{Cluster, ClusterKind, JobSpec};
 use hands_types::{RelPath, is_output_pattern};
-use tokio::io::AsyncReadExt as _;
 
 use crate::args::{ActionArgs, RunArgs};
 use crate::error::RunError;
+use crate::stdio::read_stdin;
 
 /// Where standard input lies in the action's working directory.
 const STDIN: &str = ".hands-stdin";
@@ -81,14 +81,12 @@ impl StdinFile {
         let failed = |source| RunError::Read { path: this.path.clone(), source };
         let mut file = this.create().map_err(failed)?;
         let unreadable = |source| RunError::System { what: "can't read standard input", source };
-        let mut stdin = tokio::io::stdin();
-        let mut piece = vec![0; 64 << 10];
         loop {
-            let n = stdin.read(&mut piece).await.map_err(unreadable)?;
-            if n == 0 {
+            let piece = read_stdin(64 << 10).await.map_err(unreadable)?;
+            if piece.is_empty() {
                 return Ok(this);
             }
-            file.write_all(&piece[..n]).map_err(failed)?;
+            file.write_all(&piece).map_err(failed)?;
         }
     }
 

@@ -123,7 +123,7 @@ impl RunError {
     /// Exit code: of a front-end that passes codes through, or of any other command.
     pub fn exit_code(&self, passes_through: bool) -> u8 {
         match self {
-            Self::Closed => exit::OK,
+            Self::Closed => exit::SIGPIPE,
             _ if passes_through && self.class() != ErrorClass::Bug => exit::NOT_RUN,
             _ => self.class().exit_code(),
         }

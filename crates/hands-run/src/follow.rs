@@ -1,41 +1,70 @@
 //! One job on one screen: its streams as they come, why it waits, and what Ctrl-C does.
 
+use std::time::Duration;
+
 use hands_client::{
     Attachment, AttachmentInput, ClientError, Cluster, ClusterKind, Event, Job, JobResult,
     JobStream,
 };
-use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::again;
 use crate::error::RunError;
 use crate::out::{Out, StdoutError};
 use crate::signals::{Caught, Signals};
+use crate::stdio::read_stdin;
 use crate::streams::Streams;
 
 /// How much of our stdin goes in one message.
 const STDIN_PIECE: usize = 64 << 10;
+/// How long a reader of our streams may take nothing, after the action was cancelled, before the rest is not shown to it.
+const STUCK: Duration = Duration::from_secs(1);
 
 /// How a job's showing ended.
 #[derive(Debug)]
 pub(crate) enum Ended {
     /// With its result. If it was we who cancelled it, by this signal.
     Done(Box<JobResult>, Option<Caught>),
-    /// We left before the end: a second signal, one before the hub had the action, or an engine that does not cancel.
+    /// We left before the end: a second signal, one before the hub had the action, or an engine that does not cancel; whoever
+    /// only watches leaves at the first.
     Left(Caught),
-    /// Whoever read our stdout has gone. The action was cancelled, as SIGPIPE ends a program that runs here.
+    /// Whoever read our streams has gone, and we only watched, or can't tell the action.
     Closed,
 }
 
+/// Whose the action is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// We submitted it: what ends us ends it.
+    Ours,
+    /// Somebody submitted it before: we only watch.
+    Watched,
+}
+
+/// How a job is shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    pub(crate) whose: Whose,
+    /// Our stdin is sent along.
+    pub(crate) stdin: bool,
+    /// It has outputs that are wanted, whoever reads its streams.
+    pub(crate) has_outputs: bool,
+}
+
 /// Shows a job until it ends. `streams` is none when its output is not to be shown.
+///
+/// Where the reader of a stream of ours has gone, the action's own is closed, so that it meets SIGPIPE as it would here,
+/// and goes on or not as it would here; what it declared comes back all the same. Where that can't be told (an engine of
+/// others; an action that others may want) it goes on if it has outputs, and else is cancelled.
 pub(crate) async fn follow(
     cluster: &Cluster,
     job: &mut Job,
     mut streams: Option<&mut Streams>,
     signals: &mut Signals,
     out: &Out,
-    stdin: bool,
+    manner: Manner,
 ) -> Result<Ended, RunError> {
     if streams.is_some() {
         Streams::restart_on_terminals(job);
@@ -44,8 +73,23 @@ pub(crate) async fn follow(
     let mut cancelled = None;
     let mut last_reason = String::new();
     loop {
+        let is_writing = streams.as_ref().is_some_and(|streams| streams.is_busy());
         let event = tokio::select! {
-            event = job.next() => match event {
+            written = written(&mut streams, cancelled.is_some()), if is_writing => {
+                if let Err((stream, error)) = written {
+                    let given_up = unwritten(stream, error, job, streams.as_deref_mut(), manner);
+                    match signals.unless(given_up).await {
+                        Ok(None) => {
+                            // Nothing of it is shown any more: another attempt's may begin where it likes.
+                            job.restart(stream);
+                        }
+                        Ok(Some(ended)) => return ended,
+                        Err(caught) => return Ok(Ended::Left(caught)),
+                    }
+                }
+                continue;
+            }
+            event = job.next(), if !is_writing => match event {
                 Ok(event) => event,
                 Err(error) => {
                     if matches!(error, ClientError::OtherOutput { .. }) {
@@ -61,27 +105,28 @@ pub(crate) async fn follow(
                 return Err(error);
             }
             caught = signals.next() => {
-                if cancelled.is_some() || job.id().is_empty() {
+                if cancelled.is_some() || job.id().is_empty() || manner.whose == Whose::Watched {
                     return Ok(Ended::Left(caught));
                 }
                 cancelled = Some(caught);
-                tokio::select! {
-                    answer = job.cancel() => if let Err(error) = answer {
+                match signals.unless(job.cancel()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
                         out.warning(&format!("the request to cancel failed: {error}"));
                         // Not every engine cancels, and what goes on there is nothing to wait for. A hub does: an action that
                         // has just ended can't be cancelled any more, and its end follows.
                         if cluster.kind() == ClusterKind::Engine {
                             return Ok(Ended::Left(caught));
                         }
-                    },
-                    again = signals.next() => return Ok(Ended::Left(again)),
+                    }
+                    Err(again) => return Ok(Ended::Left(again)),
                 }
                 continue;
             }
         };
         match event {
             Some(Event::Queued { id }) => {
-                if stdin && pump.is_none() {
+                if manner.stdin && pump.is_none() {
                     pump = Some(StdinPump::start(cluster.attach(&id)));
                 }
                 if out.is_verbose() {
@@ -98,6 +143,14 @@ pub(crate) async fn follow(
                 if out.is_verbose() && !worker.is_empty() {
                     out.note(&format!("running on {worker}"));
                 }
+                // A new attempt does not know what the last one was told.
+                if let Some(streams) = &streams {
+                    for stream in streams.cut_ones().filter(|_| manner.whose == Whose::Ours) {
+                        if let Err(caught) = signals.unless(job.close_output(stream)).await {
+                            return Ok(Ended::Left(caught));
+                        }
+                    }
+                }
             }
             Some(event @ Event::Again { .. }) => {
                 if let Some(streams) = &mut streams {
@@ -105,24 +158,64 @@ pub(crate) async fn follow(
                 }
                 out.always(&again::sentence(&event).unwrap_or_default());
             }
-            Some(Event::Output { stream, data, .. }) => match (&mut streams, stream) {
-                (Some(streams), JobStream::Stdout) => {
-                    if let Err(error) = streams.stdout(&data).await {
-                        // Its output has nowhere to go; what came of the request nobody needs to know.
-                        drop(job.cancel().await);
-                        return match error {
-                            StdoutError::Closed => Ok(Ended::Closed),
-                            StdoutError::Write(source) => Err(RunError::Stdout(source)),
-                        };
-                    }
+            Some(Event::Output { stream, data, .. }) => {
+                if let Some(streams) = &mut streams {
+                    streams.begin(stream, data);
                 }
-                (Some(streams), JobStream::Stderr) => streams.stderr(&data).await,
-                (None, _) => {}
-            },
+            }
             Some(Event::Done(result)) => return Ok(Ended::Done(result, cancelled)),
             None => return Err(RunError::Bug("a job was followed past its end")),
         }
     }
+}
+
+/// Waits for the write that is under way. For an action that was cancelled it does not wait long: whoever reads may have
+/// stopped for good, and no end would come.
+async fn written(
+    streams: &mut Option<&mut Streams>,
+    is_cancelled: bool,
+) -> Result<(), (JobStream, StdoutError)> {
+    let Some(streams) = streams else { return Ok(()) };
+    if !is_cancelled {
+        return streams.written().await;
+    }
+    match timeout(STUCK, streams.written()).await {
+        Ok(written) => written,
+        Err(_) => {
+            streams.give_up();
+            Ok(())
+        }
+    }
+}
+
+/// What becomes of a job one of whose streams can't be shown; none if it is followed on.
+async fn unwritten(
+    stream: JobStream,
+    error: StdoutError,
+    job: &Job,
+    streams: Option<&mut Streams>,
+    manner: Manner,
+) -> Option<Result<Ended, RunError>> {
+    let is_ours = manner.whose == Whose::Ours;
+    match error {
+        StdoutError::Closed if !is_ours => return Some(Ok(Ended::Closed)),
+        StdoutError::Closed => {}
+        StdoutError::Write(source) => {
+            if is_ours {
+                // What came of the request nobody needs to know.
+                drop(job.cancel().await);
+            }
+            return Some(Err(RunError::Stdout(source)));
+        }
+    }
+    if let Some(streams) = streams {
+        streams.cut(stream);
+    }
+    if job.has_result() || job.close_output(stream).await || manner.has_outputs {
+        return None;
+    }
+    // A hub cancels, or the action has just ended: its end follows. Another engine may not.
+    job.cancel().await.is_err().then_some(Ok(Ended::Closed))
 }
 
 /// Returns when our stdin could not be read or sent. Its end is none, nor is an action that takes no more.
@@ -150,37 +243,29 @@ struct StdinPump {
 impl StdinPump {
     fn start(mut attachment: Attachment) -> Self {
         let (say, failed) = oneshot::channel();
-        let task =
-            tokio::spawn(async move {
-                let mut stdin = tokio::io::stdin();
-                let mut buffer = bytes::BytesMut::with_capacity(STDIN_PIECE);
-                loop {
-                    buffer.reserve(STDIN_PIECE);
-                    match stdin.read_buf(&mut buffer).await {
-                        Ok(0) => break,
-                        Err(error) => {
-                            // Whoever does not hear it has left the action.
-                            drop(say.send(RunError::Read {
-                                path: "standard input".into(),
-                                source: error,
-                            }));
-                            return;
-                        }
-                        Ok(_) => {
-                            let data = buffer.split().freeze();
-                            if !attachment.send(AttachmentInput::Data(data)).await {
-                                break;
-                            }
+        let task = tokio::spawn(async move {
+            loop {
+                match read_stdin(STDIN_PIECE).await {
+                    Ok(piece) if piece.is_empty() => break,
+                    Err(source) => {
+                        // Whoever does not hear it has left the action.
+                        drop(say.send(RunError::Read { path: "standard input".into(), source }));
+                        return;
+                    }
+                    Ok(piece) => {
+                        if !attachment.send(AttachmentInput::Data(piece.into())).await {
+                            break;
                         }
                     }
                 }
-                // Where the action takes no more, its end is a good one. Else it would wait for the rest for ever.
-                if !attachment.send(AttachmentInput::Eof).await
-                    && let Err(error) = attachment.ended().await
-                {
-                    drop(say.send(error.into()));
-                }
-            });
+            }
+            // Where the action takes no more, its end is a good one. Else it would wait for the rest for ever.
+            if !attachment.send(AttachmentInput::Eof).await
+                && let Err(error) = attachment.ended().await
+            {
+                drop(say.send(error.into()));
+            }
+        });
         Self { task, failed: Some(failed) }
     }
 }

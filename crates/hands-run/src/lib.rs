@@ -24,6 +24,7 @@ mod run;
 mod shell;
 mod signals;
 mod spec;
+mod stdio;
 mod streams;
 mod table;
 pub mod terminal;
@@ -40,8 +41,9 @@ pub use front_end::{FrontEnd, bytes};
 /// Foreign text, safe to print.
 pub use hands_client::printable;
 pub use jobs::{attach, cancel, drain, fetch, logs, ps, status, wait, why, workers};
-pub use out::{Out, StdoutError};
+pub use out::{Out, StdoutError, print_raw};
 pub use quote::shell_quoted;
 pub use run::run;
 pub use shell::shell;
+pub use stdio::Stdin;
 pub use table::Table;

@@ -5,10 +5,17 @@
 //! since nobody is left to be told.
 
 use std::cell::Cell;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use crate::args::{ColorWhen, GlobalArgs};
+use crate::stdio::{Target, write_all};
 use hands_client::printable;
+
+/// Writes to standard output, or to standard error, before there is an [`Out`]: help, and what is wrong with arguments.
+pub fn print_raw(to_stderr: bool, text: &str) -> Result<(), StdoutError> {
+    let target = if to_stderr { Target::Stderr } else { Target::Stdout };
+    Ok(write_all(target, text.as_bytes())?)
+}
 
 /// Why standard output does not take what we have.
 #[derive(Debug)]
@@ -137,8 +144,7 @@ impl Out {
     /// Bytes of an action's stderr, or a line of ours that is whole already.
     pub(crate) fn to_stderr(&self, bytes: &[u8]) {
         self.wipe_bar();
-        let mut err = io::stderr().lock();
-        if err.write_all(bytes).and_then(|()| err.flush()).is_err() {
+        if write_all(Target::Stderr, bytes).is_err() {
             // Nobody is left to be told.
         }
     }
@@ -152,27 +158,22 @@ impl Out {
 
     /// Draws the progress bar in place of the last one; a person must be watching.
     pub(crate) fn draw_bar(&self, text: &str) {
-        let mut err = io::stderr().lock();
-        if write!(err, "\r{text}\x1b[K").and_then(|()| err.flush()).is_ok() {
+        if write_all(Target::Stderr, format!("\r{text}\x1b[K").as_bytes()).is_ok() {
             self.bar.set(true);
         }
     }
 
     /// Takes the progress bar away.
     pub(crate) fn wipe_bar(&self) {
-        if self.bar.replace(false) {
-            let mut err = io::stderr().lock();
-            if write!(err, "\r\x1b[K").and_then(|()| err.flush()).is_err() {
-                // Nobody is left to be told.
-            }
+        if self.bar.replace(false) && write_all(Target::Stderr, b"\r\x1b[K").is_err() {
+            // Nobody is left to be told.
         }
     }
 
     /// Data. Nothing is kept back: what was printed is there even if we are killed next.
     pub fn data(&self, bytes: &[u8]) -> Result<(), StdoutError> {
         self.wipe_bar();
-        let mut out = io::stdout().lock();
-        Ok(out.write_all(bytes).and_then(|()| out.flush())?)
+        Ok(write_all(Target::Stdout, bytes)?)
     }
 
     /// A line of data.

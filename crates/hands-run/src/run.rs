@@ -11,10 +11,10 @@ use hands_types::error::exit;
 use crate::args::{RunArgs, value};
 use crate::engine::{self, StdinFile};
 use crate::error::RunError;
-use crate::follow::{Ended, follow};
+use crate::follow::{Ended, Manner, Whose, follow};
 use crate::front_end::FrontEnd;
 use crate::quote::shell_quoted;
-use crate::signals::Signals;
+use crate::signals::{Caught, Signals};
 use crate::streams::Streams;
 use crate::terminal::session;
 use crate::trace::{Trace, traced};
@@ -44,7 +44,10 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
                     .to_owned(),
             ));
         }
-        argv = script::read(argv.split_off(1)).await?;
+        argv = match signals.unless(script::read(argv.split_off(1))).await {
+            Ok(argv) => argv?,
+            Err(caught) => return Ok(caught.exit_code()),
+        };
     }
     spec::warn_of_unset(&args.action, &front.caller, &front.out);
     let mut spec = spec::job(&args.action, argv, title, None, &front.caller)?;
@@ -59,14 +62,15 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
     let (argv, outputs, title) = (spec.argv.clone(), spec.outputs.clone(), spec.title.clone());
 
     let connecting = trace.span("connecting", front.connect("run"));
-    let cluster = tokio::select! {
-        cluster = connecting => cluster?,
-        caught = signals.next() => return Ok(caught.exit_code()),
+    let cluster = match signals.unless(connecting).await {
+        Ok(cluster) => cluster?,
+        Err(caught) => return Ok(caught.exit_code()),
     };
     engine::check_run(&args, cluster.kind(), cluster.peer())?;
     let takes_live_input = cluster.kind() != ClusterKind::Engine;
     let mut stdin = None;
     let mut sent_again = false;
+    let mut streams = Streams::default();
     let (job, mut flight, ended) = loop {
         let submitting = async {
             if args.stdin && !takes_live_input && stdin.is_none() {
@@ -96,22 +100,29 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
                 id = front.telling(&cluster, job.accepted()) => id?,
                 caught = signals.next() => return Ok(caught.exit_code()),
             };
-            if args.json {
-                let object = serde_json::json!({ "id": id, "command": title });
-                front.out.data_line(&object.to_string())?;
+            let line = if args.json {
+                serde_json::json!({ "id": id, "command": title }).to_string()
             } else {
-                front.out.data_line(&id)?;
+                id.clone()
+            };
+            if let Err(error) = front.out.data_line(&line).map_err(RunError::from) {
+                error.print(&front.out);
+                front.out.hint(&format!("action {id} runs; `hands cancel {id}` ends it"));
+                return Ok(error.exit_code(true));
             }
             return Ok(exit::OK);
         }
         let ended = if args.tty {
-            let session = session::run(&cluster, &mut job, &mut signals, &front.out);
+            let session = session::run(&cluster, &mut job, &mut signals, &front.out, Whose::Ours);
             front.telling(&cluster, session).await?
         } else {
-            let mut streams = Streams::new();
             let show = (!args.json).then_some(&mut streams);
-            let live = args.stdin && takes_live_input;
-            let following = follow(&cluster, &mut job, show, &mut signals, &front.out, live);
+            let manner = Manner {
+                whose: Whose::Ours,
+                stdin: args.stdin && takes_live_input,
+                has_outputs: !outputs.is_empty(),
+            };
+            let following = follow(&cluster, &mut job, show, &mut signals, &front.out, manner);
             front.telling(&cluster, following).await?
         };
         match &ended {
@@ -130,28 +141,42 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
             }
             return Ok(caught.exit_code());
         }
-        Ended::Closed => return Ok(exit::OK),
+        Ended::Closed => return Ok(exit::SIGPIPE),
     };
     flight.has_result(&result);
     let mut verdict = verdict::of(&result, &outputs);
+    if streams.is_cut() {
+        verdict.was_cut_short(&result);
+    }
     if let (Some(caught), End::Cancelled | End::NotRun) = (cancelled, verdict.end) {
         verdict.code = caught.exit_code();
         verdict.sentence = None;
     }
-    settle(&cluster, &result, &mut verdict, front).await?;
+    if let Some(caught) =
+        settle_unless(&mut signals, &cluster, &result, &mut verdict, front).await?
+    {
+        return Ok(caught.exit_code());
+    }
     flight.ends(&verdict);
     for sentence in hints::not_kept(&args.action, &result) {
         front.out.warning(&sentence);
     }
     if args.json {
-        let mut map = report::result(&result, &verdict, &title);
-        report::stream(&mut map, "stdout", &cluster.stream_of(&result, JobStream::Stdout).await?);
-        report::stream(&mut map, "stderr", &cluster.stream_of(&result, JobStream::Stderr).await?);
-        front.out.data_line(&serde_json::Value::from(map).to_string())?;
-        return Ok(verdict.code);
+        let printing = async {
+            let mut map = report::result(&result, &verdict, &title);
+            let (stdout, stderr) = (JobStream::Stdout, JobStream::Stderr);
+            report::stream(&mut map, "stdout", &cluster.stream_of(&result, stdout).await?);
+            report::stream(&mut map, "stderr", &cluster.stream_of(&result, stderr).await?);
+            let line = format!("{}\n", serde_json::Value::from(map));
+            Ok::<_, RunError>(streams.stdout(line.as_bytes()).await?)
+        };
+        return match signals.unless(printing).await {
+            Ok(printed) => printed.map(|()| verdict.code),
+            Err(caught) => Ok(caught.exit_code()),
+        };
     }
     tell(front, &result, &verdict);
-    if verdict.end == End::Failed && !args.tty {
+    if verdict.end == End::Failed && !args.tty && !streams.is_cut() {
         for hint in hints::for_failure(&argv, &args.action, &result, &front.caller) {
             front.out.hint(&hint);
         }
@@ -163,6 +188,26 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
 /// disk. Sent once more, they are there again.
 pub(crate) fn lacks_inputs(result: &JobResult) -> bool {
     result.failure.as_ref().is_some_and(|failure| !failure.missing.is_empty())
+}
+
+/// Puts a result's outputs in place, unless a signal comes first: then what is half written is taken away again.
+pub(crate) async fn settle_unless(
+    signals: &mut Signals,
+    cluster: &Cluster,
+    result: &JobResult,
+    verdict: &mut Verdict,
+    front: &FrontEnd,
+) -> Result<Option<Caught>, RunError> {
+    match signals.unless(settle(cluster, result, verdict, front)).await {
+        Ok(settled) => settled.map(|()| None),
+        Err(caught) => {
+            let id = &result.id;
+            front.out.note(&format!(
+                "not all outputs are here; `hands fetch {id}` brings them once more"
+            ));
+            Ok(Some(caught))
+        }
+    }
 }
 
 /// Puts a result's outputs in place.

@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use crate::args::ShellArgs;
 use crate::batch::shell_argv;
 use crate::error::RunError;
-use crate::follow::{Ended, follow};
+use crate::follow::{Ended, Manner, Whose, follow};
 use crate::front_end::FrontEnd;
 use crate::signals::Signals;
 use crate::streams::Streams;
@@ -36,7 +36,10 @@ pub async fn shell(args: ShellArgs, front: &FrontEnd) -> u8 {
 async fn try_shell(args: &ShellArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, RunError> {
     let mut signals = Signals::listen().map_err(RunError::Terminal)?;
     spec::warn_of_unset(&args.action, &front.caller, &front.out);
-    let cluster = trace.span("connecting", front.connect("shell")).await?;
+    let cluster = match signals.unless(trace.span("connecting", front.connect("shell"))).await {
+        Ok(cluster) => cluster?,
+        Err(caught) => return Ok(caught.exit_code()),
+    };
     engine::check(&args.action, cluster.kind(), cluster.peer())?;
     let mut reader = LineReader::new(front.caller.history.clone())?;
     let interactive = reader.is_terminal();
@@ -99,6 +102,8 @@ impl<'a> Meaning<'a> {
         let mut words = line.split_whitespace();
         match (words.next(), words.next(), words.next()) {
             (None, ..) => Self::Nothing,
+            // Several lines that were pasted as one are a script, whatever the first of them says.
+            _ if line.contains('\n') => Self::Run(line),
             (Some(word), ..) if word.starts_with('#') => Self::Nothing,
             (Some("exit" | "quit" | "logout"), None, None) => Self::Leave(None),
             (Some("exit"), Some(code), None) => {
@@ -137,8 +142,10 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
     if let Some(note) = job.note() {
         front.out.warning(note);
     }
-    let mut streams = Streams::new();
-    let following = follow(cluster, &mut job, Some(&mut streams), signals, &front.out, false);
+    let mut streams = Streams::default();
+    let manner =
+        Manner { whose: Whose::Ours, stdin: false, has_outputs: !args.action.output.is_empty() };
+    let following = follow(cluster, &mut job, Some(&mut streams), signals, &front.out, manner);
     let (result, cancelled) = match front.telling(cluster, following).await? {
         Ended::Done(result, cancelled) => (result, cancelled),
         Ended::Left(caught) => return Ok(caught.exit_code()),
@@ -150,8 +157,14 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
         verdict.code = caught.exit_code();
         verdict.sentence = None;
     }
-    run::settle(cluster, &result, &mut verdict, front).await?;
+    let settled = run::settle_unless(signals, cluster, &result, &mut verdict, front).await?;
+    if let Some(caught) = settled {
+        return Ok(caught.exit_code());
+    }
     flight.ends(&verdict);
+    if streams.is_cut() {
+        return Err(RunError::Closed);
+    }
     if interactive {
         run::tell(front, &result, &verdict);
     } else if verdict.code != 0 {

@@ -1,5 +1,9 @@
 //! What people and systems do to a front-end: Ctrl-C, SIGTERM, SIGHUP.
+//!
+//! A signal that was ignored when this program was started stays ignored: `nohup`, and a shell that puts a program in its
+//! background, mean that.
 
+use std::fs;
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
@@ -28,38 +32,56 @@ impl Caught {
     }
 }
 
-/// Listens for all of them, from its making on: their default effect, which is to end us at once, is off.
+/// Listens for all of them that are not ignored, from its making on: their default effect, which is to end us at once, is
+/// off.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
+    heard: Vec<(Signal, Caught)>,
 }
 
 impl Signals {
     pub(crate) fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+        let ignored = ignored();
+        let mut heard = Vec::new();
+        for (kind, caught) in [
+            (SignalKind::interrupt(), Caught::Interrupt),
+            (SignalKind::terminate(), Caught::Terminate),
+            (SignalKind::hangup(), Caught::Hangup),
+        ] {
+            if ignored >> (kind.as_raw_value() - 1) & 1 == 0 {
+                heard.push((signal(kind)?, caught));
+            }
+        }
+        Ok(Self { heard })
+    }
+
+    /// Does something, unless one of them comes first. The work is dropped then.
+    pub(crate) async fn unless<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Caught> {
+        tokio::select! {
+            biased;
+            caught = self.next() => Err(caught),
+            done = work => Ok(done),
+        }
     }
 
     /// The next one. Losing this future loses no signal.
     pub(crate) async fn next(&mut self) -> Caught {
         poll_fn(|context| {
-            let all = [
-                (&mut self.interrupt, Caught::Interrupt),
-                (&mut self.terminate, Caught::Terminate),
-                (&mut self.hangup, Caught::Hangup),
-            ];
-            for (signal, caught) in all {
+            for (signal, caught) in &mut self.heard {
                 if signal.poll_recv(context).is_ready() {
-                    return Poll::Ready(caught);
+                    return Poll::Ready(*caught);
                 }
             }
             Poll::Pending
         })
         .await
     }
+}
+
+/// The signals that are ignored, one bit each. Only Linux tells it without a call that Rust has no safe form of; elsewhere
+/// none is known to be.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
 }

@@ -44,6 +44,24 @@ impl End {
     }
 }
 
+impl Verdict {
+    /// Some of what the command wrote was not shown, because its reader had gone. It ends in silence, as a program that
+    /// SIGPIPE ends here; and what was not shown is no success, unless the command itself met the closed stream and had its
+    /// own idea of it.
+    pub(crate) fn was_cut_short(&mut self, result: &JobResult) {
+        let met_it = result.usage().is_some_and(|usage| usage.output_closed);
+        match self.end {
+            End::Succeeded if !met_it => self.code = exit::SIGPIPE,
+            End::Cancelled => {
+                self.code = exit::SIGPIPE;
+                self.sentence = None;
+            }
+            End::Failed if self.code == exit::SIGPIPE => self.sentence = None,
+            End::Succeeded | End::Failed | End::NotRun => {}
+        }
+    }
+}
+
 /// Judges a result; `declared` are the outputs that the caller asked for.
 pub(crate) fn of(result: &JobResult, declared: &[String]) -> Verdict {
     let message = Some(result.message.clone()).filter(|m| !m.is_empty());

@@ -22,7 +22,7 @@ pub(crate) fn read(argument: &str) -> Result<Option<JoinString>, Problem> {
     let wrong = |why: String| Problem::new(ErrorClass::User, why);
     let (text, is_private) = if argument == "-" {
         let mut text = String::new();
-        let read = std::io::stdin().take(MAX_FILE).read_to_string(&mut text);
+        let read = hands_run::Stdin.take(MAX_FILE).read_to_string(&mut text);
         read.map_err(|error| wrong(format!("no join string on standard input: {error}")))?;
         (text, true)
     } else if let Some(file) = argument.strip_prefix('@') {
@@ -51,7 +51,7 @@ pub(crate) fn read_token(argument: &str) -> Result<String, Problem> {
     let wrong = |why: String| Problem::new(ErrorClass::User, why);
     let text = if argument == "-" {
         let mut text = String::new();
-        let read = std::io::stdin().take(MAX_FILE).read_to_string(&mut text);
+        let read = hands_run::Stdin.take(MAX_FILE).read_to_string(&mut text);
         read.map_err(|error| wrong(format!("no token on standard input: {error}")))?;
         text
     } else if let Some(file) = argument.strip_prefix('@') {

@@ -25,11 +25,12 @@ mod trust;
 #[cfg(target_os = "linux")]
 mod worker;
 
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Parser;
 use hands_config::Environment;
-use hands_run::Out;
+use hands_run::{Out, StdoutError};
 use hands_types::error::exit;
 
 use cli::{AgentCommand, Cli, Command, WorkersArgs};
@@ -50,7 +51,7 @@ fn dispatch() -> u8 {
     let environment = Environment::of_process();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, environment.get("NO_COLOR").is_some()),
     };
     let no_color = environment.get("NO_COLOR").is_some();
     let out = Out::new(&cli.global, no_color);
@@ -93,11 +94,19 @@ fn dispatch() -> u8 {
 }
 
 /// Prints help where it was asked for, or what is wrong with the arguments.
-fn usage(error: &clap::Error) -> u8 {
-    // Printing fails only when nobody reads it.
-    drop(error.print());
-    if !error.use_stderr() {
-        return exit::OK;
+fn usage(error: &clap::Error, no_color: bool) -> u8 {
+    let to_stderr = error.use_stderr();
+    let is_terminal =
+        if to_stderr { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
+    let text = error.render();
+    let text = if is_terminal && !no_color { text.ansi().to_string() } else { text.to_string() };
+    let printed = hands_run::print_raw(to_stderr, &text);
+    if !to_stderr {
+        return match printed {
+            Ok(()) => exit::OK,
+            Err(StdoutError::Closed) => exit::SIGPIPE,
+            Err(StdoutError::Write(_)) => exit::CLUSTER,
+        };
     }
     if passes_through(std::env::args_os().skip(1)) { exit::NOT_RUN } else { exit::USAGE }
 }

@@ -66,7 +66,7 @@ impl Problem {
 /// How a command ends whose answer could not be printed: in silence where nobody reads it any more.
 pub(crate) fn unprinted(error: StdoutError) -> Result<u8, Problem> {
     match error {
-        StdoutError::Closed => Ok(exit::OK),
+        StdoutError::Closed => Ok(exit::SIGPIPE),
         StdoutError::Write(_) => {
             let error = RunError::from(error);
             Err(Problem::of(&error, error.class()))

@@ -93,6 +93,7 @@ fn each_role_may_call_what_the_documentation_says() {
         "Operations/CancelOperation",
         "Operations/DeleteOperation",
         "Jobs/Attach",
+        "Jobs/CloseOutput",
     ];
     let cache = ["ActionCache/UpdateActionResult", "Push/PushBlob", "Push/PushDirectory"];
     let admin = [

@@ -9,6 +9,7 @@ use crate::args::{ActionArgs, BatchArgs};
 use crate::batch::{json, template};
 use crate::error::RunError;
 use crate::quote::shell_quoted;
+use crate::stdio::Stdin;
 
 /// One command of a batch.
 #[derive(Clone, Debug)]
@@ -83,7 +84,7 @@ pub(crate) fn parse(name: &str, text: &str, action: &ActionArgs) -> Result<Vec<T
 fn read(file: &Path) -> Result<String, RunError> {
     let mut bytes = Vec::new();
     let done = if file == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut bytes)
+        Stdin.read_to_end(&mut bytes)
     } else {
         std::fs::File::open(file).and_then(|mut f| f.read_to_end(&mut bytes))
     };

@@ -6,6 +6,7 @@ use hands_client::proto::{Job, JobState, LostAttempt, WorkerInfo};
 use serde_json::{Map, Value, json};
 
 use crate::batch::short_time;
+use crate::verdict::End;
 
 /// Seconds and nanoseconds since 1970, as the protocol has them.
 pub(crate) type Timestamp = (i64, i32);
@@ -23,13 +24,35 @@ pub(crate) fn state(job: &Job) -> String {
     match job.state() {
         JobState::Queued => "queued".to_owned(),
         JobState::Running => "running".to_owned(),
-        JobState::Done => match (&job.status, job.exit_code) {
-            (Some(status), _) if status.code == 1 => "cancelled".to_owned(),
-            (Some(status), _) if status.code != 0 => "error".to_owned(),
-            (_, 0) => "done".to_owned(),
-            (_, code) => format!("exit {code}"),
+        JobState::Done => match end(job) {
+            (End::Succeeded, _) => "done".to_owned(),
+            (End::Failed, _) if job.status.as_ref().is_some_and(|s| s.code == DEADLINE) => {
+                "timeout".to_owned()
+            }
+            (End::Failed, code) => format!("exit {}", code.unwrap_or_default()),
+            (End::Cancelled, _) => "cancelled".to_owned(),
+            (End::NotRun, _) => "error".to_owned(),
         },
         JobState::Unspecified => "unknown".to_owned(),
+    }
+}
+
+/// `google.rpc.Code.CANCELLED`.
+const CANCELLED: i32 = 1;
+/// `google.rpc.Code.DEADLINE_EXCEEDED`.
+const DEADLINE: i32 = 4;
+
+/// How an action that is over ended: in the words of `hands run --json`, and with the exit code where a command ran.
+fn end(job: &Job) -> (End, Option<i32>) {
+    match job.status.as_ref().map_or(0, |status| status.code) {
+        0 if job.exit_code == 0 => (End::Succeeded, Some(0)),
+        0 => (End::Failed, Some(job.exit_code)),
+        CANCELLED => (End::Cancelled, None),
+        // Its own time limit ended it: what it used is known of a command that ran.
+        DEADLINE if job.usage.is_some() => {
+            (End::Failed, Some(if job.exit_code == 0 { 128 + 9 } else { job.exit_code }))
+        }
+        _ => (End::NotRun, None),
     }
 }
 
@@ -103,7 +126,11 @@ pub(crate) fn job_json(job: &Job) -> Value {
         }
     }
     if job.state() == JobState::Done {
-        map.insert("exit_code".into(), json!(job.exit_code));
+        let (end, exit_code) = end(job);
+        map.insert("end".into(), json!(end.name()));
+        if let Some(code) = exit_code {
+            map.insert("exit_code".into(), json!(code));
+        }
         map.insert("cached".into(), json!(job.cached));
         if let Some(status) = job.status.as_ref().filter(|s| s.code != 0) {
             map.insert("error".into(), json!({ "code": status.code, "message": status.message }));
@@ -115,6 +142,9 @@ pub(crate) fn job_json(job: &Job) -> Value {
         map.insert("system_us".into(), json!(usage.system_us));
         map.insert("peak_memory".into(), json!(usage.peak_memory));
         map.insert("oom_killed".into(), json!(usage.oom_killed));
+        if usage.signal != 0 {
+            map.insert("signal".into(), json!(usage.signal));
+        }
         map.insert("network_attempted".into(), json!(usage.network_attempted));
     }
     map.into()

@@ -11,7 +11,7 @@ use tokio::time::{Duration, timeout};
 
 use crate::args::{AttachArgs, FetchArgs, JobArgs, LogsArgs, WaitArgs};
 use crate::error::RunError;
-use crate::follow::{Ended, follow};
+use crate::follow::{Ended, Manner, Whose, follow};
 use crate::front_end::{FrontEnd, bytes};
 use crate::jobs::describe::{at, job_json, rfc3339, state, time};
 use crate::jobs::list::ended;
@@ -161,7 +161,7 @@ async fn try_logs(args: &LogsArgs, front: &FrontEnd) -> Result<u8, RunError> {
         JobStream::Stdout => !args.stderr,
         JobStream::Stderr => !args.stdout,
     };
-    let mut printer = LogPrinter { streams: Streams::new(), json: args.json };
+    let mut printer = LogPrinter { streams: Streams::default(), json: args.json };
     let mut job: Job = cluster.follow(&known.id, Logs::Live).await?;
     if args.json {
         // Each line says whose it is.
@@ -226,17 +226,23 @@ impl LogPrinter {
         }
         match stream {
             JobStream::Stdout => Ok(self.streams.stdout(data).await?),
-            JobStream::Stderr => {
-                self.streams.stderr(data).await;
-                Ok(())
-            }
+            JobStream::Stderr => Ok(self.streams.stderr(data).await?),
         }
     }
 }
 
 async fn try_wait(args: &WaitArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, RunError> {
     let mut signals = Signals::listen().map_err(RunError::Terminal)?;
+    // Whoever waits only watches: the actions go on without them.
+    match signals.unless(wait_for_all(args, front, trace)).await {
+        Ok(code) => code,
+        Err(caught) => Ok(caught.exit_code()),
+    }
+}
+
+async fn wait_for_all(args: &WaitArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, RunError> {
     let cluster = trace.span("connecting", front.connect("wait")).await?;
+    let mut streams = Streams::default();
     let mut code = exit::OK;
     for id in &args.id {
         let known = cluster.get(id).await?;
@@ -248,17 +254,13 @@ async fn try_wait(args: &WaitArgs, front: &FrontEnd, trace: &Trace) -> Result<u8
                 front.out.always(&sentence);
             }
         };
-        let result = tokio::select! {
-            result = front.telling(&cluster, job.wait_telling(tell)) => result?,
-            // Whoever waits only watches: the action goes on without them.
-            caught = signals.next() => return Ok(caught.exit_code()),
-        };
+        let result = front.telling(&cluster, job.wait_telling(tell)).await?;
         flight.has_result(&result);
         let verdict = verdict::of(&result, &declared(&cluster, &known, &result).await?);
         flight.ends(&verdict);
         if args.json {
             let map = report::result(&result, &verdict, &title);
-            front.out.data_line(&Value::from(map).to_string())?;
+            streams.stdout(format!("{}\n", Value::from(map)).as_bytes()).await?;
         } else {
             run::tell(front, &result, &verdict);
         }
@@ -271,38 +273,75 @@ async fn try_wait(args: &WaitArgs, front: &FrontEnd, trace: &Trace) -> Result<u8
 
 async fn try_attach(args: &AttachArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, RunError> {
     let mut signals = Signals::listen().map_err(RunError::Terminal)?;
-    let cluster = trace.span("connecting", front.connect("attach")).await?;
-    let known = cluster.get(&args.id).await?;
+    let finding = async {
+        let cluster = trace.span("connecting", front.connect("attach")).await?;
+        let known = cluster.get(&args.id).await?;
+        let job = cluster.follow(&known.id, Logs::Live).await?;
+        Ok::<_, RunError>((cluster, known, job))
+    };
+    let (cluster, known, mut job) = match signals.unless(finding).await {
+        Ok(found) => found?,
+        Err(caught) => return Ok(caught.exit_code()),
+    };
     let mut flight = trace.watched(&known.title);
-    let mut job = cluster.follow(&known.id, Logs::Live).await?;
-    let ended = if known.has_terminal && known.state() != JobState::Done {
+    let is_done = known.state() == JobState::Done;
+    let ended = if known.has_terminal && !is_done {
         // A session that somebody else began: it needs a terminal here, too.
         session::terminal(&front.caller)?;
-        let session = session::run(&cluster, &mut job, &mut signals, &front.out);
+        let session = session::run(&cluster, &mut job, &mut signals, &front.out, Whose::Watched);
         front.telling(&cluster, session).await?
     } else {
-        let mut streams = Streams::new();
+        let mut streams = Streams::default();
         let shown = Some(&mut streams);
-        let following = follow(&cluster, &mut job, shown, &mut signals, &front.out, false);
+        let manner = Manner { whose: Whose::Watched, stdin: false, has_outputs: false };
+        let following = follow(&cluster, &mut job, shown, &mut signals, &front.out, manner);
         front.telling(&cluster, following).await?
     };
-    let (result, cancelled) = match ended {
-        Ended::Done(result, cancelled) => (result, cancelled),
-        Ended::Left(caught) => return Ok(caught.exit_code()),
-        Ended::Closed => return Ok(exit::OK),
+    let result = match ended {
+        Ended::Done(result, _) => result,
+        Ended::Left(caught) => {
+            if !is_done {
+                front.out.note(&left(&known));
+            }
+            return Ok(caught.exit_code());
+        }
+        Ended::Closed => return Ok(exit::SIGPIPE),
     };
     flight.has_result(&result);
-    let mut verdict = verdict::of(&result, &declared(&cluster, &known, &result).await?);
-    if let (Some(caught), verdict::End::Cancelled) = (cancelled, verdict.end) {
-        verdict.code = caught.exit_code();
-        verdict.sentence = None;
-    }
+    let judging = declared(&cluster, &known, &result);
+    let verdict = match signals.unless(judging).await {
+        Ok(declared) => verdict::of(&result, &declared?),
+        Err(caught) => return Ok(caught.exit_code()),
+    };
     flight.ends(&verdict);
     run::tell(front, &result, &verdict);
     Ok(verdict.code)
 }
 
+/// What is said to somebody who has watched an action and leaves it.
+fn left(known: &proto::Job) -> String {
+    let id = &known.id;
+    if known.detached {
+        format!(
+            "left action {id}, which goes on: `hands attach {id}` comes back, `hands cancel {id}` ends it"
+        )
+    } else {
+        format!(
+            "left action {id}, which goes on while somebody else waits for it; `hands cancel {id}` ends it"
+        )
+    }
+}
+
 async fn try_fetch(args: &FetchArgs, front: &FrontEnd) -> Result<u8, RunError> {
+    // Without them a signal would end us at once, and what is half written would stay.
+    let mut signals = Signals::listen().map_err(RunError::Terminal)?;
+    match signals.unless(fetch_all(args, front)).await {
+        Ok(code) => code,
+        Err(caught) => Ok(caught.exit_code()),
+    }
+}
+
+async fn fetch_all(args: &FetchArgs, front: &FrontEnd) -> Result<u8, RunError> {
     let cluster = front.connect("fetch").await?;
     let known = cluster.get(&args.id).await?;
     if known.state() != JobState::Done {

@@ -1,8 +1,11 @@
 //! `hands run -`: a script from standard input.
 
-use tokio::io::AsyncReadExt;
+use std::io::Read;
+
+use tokio::task::spawn_blocking;
 
 use crate::error::RunError;
+use crate::stdio::Stdin;
 
 /// The kernel's limit for one argument is 128 KiB, its NUL included.
 const LONGEST: usize = (128 << 10) - 1;
@@ -12,9 +15,12 @@ const WITH_INTERPRETER: &str =
 
 /// Reads the script and makes the command that runs it with these arguments.
 pub(crate) async fn read(arguments: Vec<String>) -> Result<Vec<String>, RunError> {
-    let mut bytes = Vec::new();
-    let read = tokio::io::stdin().read_to_end(&mut bytes).await;
-    read.map_err(|source| RunError::Read { path: "standard input".into(), source })?;
+    let reading = spawn_blocking(|| {
+        let mut bytes = Vec::new();
+        Stdin.read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let read = reading.await.map_err(|_| RunError::Bug("reading standard input panicked"))?;
+    let bytes = read.map_err(|source| RunError::Read { path: "standard input".into(), source })?;
     let script = String::from_utf8(bytes)
         .map_err(|_| RunError::Usage("the script is not UTF-8".to_owned()))?;
     command(script, arguments)

@@ -1,13 +1,14 @@
 //! Where the prompt's lines come from: a line editor on a terminal, plain lines elsewhere.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::PathBuf;
 
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
-use rustyline::{Config, Editor};
+use rustyline::{Behavior, Config, Editor};
 
 use crate::error::RunError;
+use crate::stdio::{self, Stdin};
 
 /// Lines that the history keeps.
 const HISTORY: usize = 1000;
@@ -25,20 +26,23 @@ pub(crate) enum Typed {
 /// Reads lines. Blocks; belongs on a thread that may.
 pub(crate) enum LineReader {
     Terminal { editor: Box<Editor<(), FileHistory>>, history: Option<PathBuf> },
-    Plain,
+    Plain(BufReader<Stdin>),
 }
 
 impl LineReader {
     /// A line editor where stdin and stdout are a terminal. A history that can't be read begins empty.
     pub(crate) fn new(history: Option<PathBuf>) -> Result<Self, RunError> {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-            return Ok(Self::Plain);
+            return Ok(Self::Plain(BufReader::new(Stdin)));
         }
         let config = Config::builder().max_history_size(HISTORY).map_err(terminal)?;
         let config =
             config.history_ignore_space(true).history_ignore_dups(true).map_err(terminal)?;
-        let mut editor =
-            Editor::with_config(config.auto_add_history(true).build()).map_err(terminal)?;
+        // The editor takes "not now" for an error; the terminal opened anew does not say it.
+        let behavior =
+            if stdio::is_non_blocking() { Behavior::PreferTerm } else { Behavior::Stdio };
+        let config = config.behavior(behavior).auto_add_history(true);
+        let mut editor = Editor::with_config(config.build()).map_err(terminal)?;
         if let Some(file) = &history
             && let Err(ReadlineError::Io(error)) = editor.load_history(file)
             && error.kind() != io::ErrorKind::NotFound
@@ -55,9 +59,9 @@ impl LineReader {
     /// The next line, without its end.
     pub(crate) fn read(&mut self, prompt: &str) -> Result<Typed, RunError> {
         match self {
-            Self::Plain => {
+            Self::Plain(input) => {
                 let mut line = String::new();
-                let read = io::stdin().lock().read_line(&mut line);
+                let read = input.read_line(&mut line);
                 let length = read
                     .map_err(|source| RunError::Read { path: "standard input".into(), source })?;
                 if length == 0 {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use hands_client::proto::Terminal;
 use hands_client::{Attachment, AttachmentInput, Cluster, Event, Job, JobStream};
-use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -13,9 +12,10 @@ use tokio::task::JoinSet;
 use crate::again;
 use crate::caller::Caller;
 use crate::error::RunError;
-use crate::follow::Ended;
+use crate::follow::{Ended, Whose};
 use crate::out::Out;
 use crate::signals::{Caught, Signals};
+use crate::stdio::read_stdin;
 use crate::streams::Streams;
 use crate::terminal::escapes::Escapes;
 use crate::terminal::{RawMode, size};
@@ -49,6 +49,7 @@ pub(crate) async fn run(
     job: &mut Job,
     signals: &mut Signals,
     out: &Out,
+    whose: Whose,
 ) -> Result<Ended, RunError> {
     // Whatever is a terminal and whatever not: a person sits here.
     job.restart(JobStream::Stdout);
@@ -62,7 +63,7 @@ pub(crate) async fn run(
     let mut tasks = JoinSet::new();
     tasks.spawn(read_keys(inputs.clone(), to_us));
     tasks.spawn(send_keys(cluster.attach(&id), from_keys));
-    let mut streams = Streams::new();
+    let mut streams = Streams::default();
     let mut last_reason = String::new();
     // The size may have changed since it was sent with the action.
     send_size(&inputs);
@@ -98,7 +99,7 @@ pub(crate) async fn run(
     };
     out.set_raw(false);
     drop(raw);
-    if matches!(ended, Ok(Ended::Left(_) | Ended::Closed)) {
+    if matches!(ended, Ok(Ended::Left(_) | Ended::Closed)) && whose == Whose::Ours {
         out.note("session ended");
         if tokio::time::timeout(FAREWELL, job.cancel()).await.is_err() {
             out.warning(
@@ -122,19 +123,17 @@ async fn read_keys(
     inputs: mpsc::UnboundedSender<AttachmentInput>,
     to_us: mpsc::Sender<FromPerson>,
 ) {
-    let mut stdin = tokio::io::stdin();
     let mut escapes = Escapes::new();
-    let mut buffer = [0; 4096];
     loop {
-        let length = match stdin.read(&mut buffer).await {
-            Ok(0) | Err(_) => {
+        let keys = match read_stdin(4096).await {
+            Ok(keys) if !keys.is_empty() => keys,
+            Ok(_) | Err(_) => {
                 // The terminal has gone; a hangup follows.
                 drop(inputs.send(AttachmentInput::Eof));
                 return;
             }
-            Ok(length) => length,
         };
-        let typed = escapes.typed(&buffer[..length]);
+        let typed = escapes.typed(&keys);
         if !typed.bytes.is_empty() {
             drop(inputs.send(AttachmentInput::Data(typed.bytes.into())));
         }

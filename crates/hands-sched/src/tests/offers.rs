@@ -99,16 +99,24 @@ fn platforms_are_read_and_bad_ones_refused() {
     assert_eq!(names, ["ISA", "Pool"]);
     // What other engines call resources.
     let theirs = [
-        ([("cpu_count", "3"), ("memory_kb", "1024")], (3000, 1 << 20)),
+        ([("cpu_count", "3"), ("memory_kb", "8192")], (3000, 8 << 20)),
+        // An estimate that no command can keep is raised to the least that works.
+        ([("cpu_count", "3"), ("memory_kb", "1024")], (3000, 4 << 20)),
         ([("EstimatedCPU", "500m"), ("EstimatedMemory", "1G")], (500, 1 << 30)),
     ];
     for (pairs, (cpu, memory)) in theirs {
         let resources = read(&pairs).unwrap().resources;
         assert_eq!((resources.cpu_millis, resources.memory), (cpu, memory), "{pairs:?}");
     }
-    for (name, value) in
-        [("cpu", "many"), ("cpu", "0"), ("cpu", "1."), ("memory", "2X"), ("memory", "99999999T")]
-    {
+    for (name, value) in [
+        ("cpu", "many"),
+        ("cpu", "0"),
+        ("cpu", "1."),
+        ("memory", "2X"),
+        ("memory", "99999999T"),
+        ("memory", "4"),
+        ("memory", "4095K"),
+    ] {
         assert_eq!(read(&[(name, value)]).unwrap_err().value, value);
     }
 }

@@ -45,11 +45,14 @@ mod operators;
 mod pauses;
 mod processes;
 mod promises;
+mod prompts;
+mod readers;
 mod resources;
 mod run;
 mod scheduling;
 mod server;
 mod signals;
+mod sizes;
 mod small_disk;
 #[cfg(target_os = "linux")]
 mod splices;

@@ -111,7 +111,7 @@ fn a_reader_who_leaves_ends_everything_in_silence() {
                   \"$0\" batch -- 'yes {} | head -100000' ::: 1 2 3 | head -1 >/dev/null; echo ${PIPESTATUS[0]}; \
                   \"$0\" ps -a --json | head -c 1 >/dev/null; echo ${PIPESTATUS[0]}";
     let ended = ran(shell.args(["-c", script, crate::home::HANDS]).output().unwrap());
-    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("y\n0\n0\n0\n", ""));
+    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("y\n141\n141\n141\n", ""));
     assert_eq!(home.run(&["ps"]).out, "");
 }
 
