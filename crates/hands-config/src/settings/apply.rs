@@ -43,7 +43,7 @@ impl Settings {
             "run.env" => self.run.env = s.texts(None)?,
             "run.timeout" => {
                 let timeout = s.duration()?;
-                if timeout > MAX_TIMEOUT {
+                if timeout.is_zero() || timeout > MAX_TIMEOUT {
                     return Err(s.expected("a time such as \"90s\" or \"15m\", and at most \"7d\""));
                 }
                 self.run.timeout = Some(timeout);
