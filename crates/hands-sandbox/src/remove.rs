@@ -9,32 +9,102 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-/// Deeper trees are not removed by recursion: that would need as many descriptors.
-const MAX_DEPTH: usize = 512;
+#[cfg(test)]
+mod tests;
+
+/// Levels that are gone down, each with two descriptors. What is nested deeper is moved up first.
+const MAX_DEPTH: usize = 200;
 
 /// Removes the directory and all below it; one that does not exist is fine.
 pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
-    match remove_at(CWD, path.as_os_str(), 0) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(e) => Err(e.into()),
+    match rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+        Err(e) => return Err(e.into()),
     }
+    let directory = open(CWD, path.as_os_str())?;
+    // Removing needs the right to write the directory, which its owner may have taken away.
+    let _ = rustix::fs::fchmod(&directory, Mode::RWXU);
+    empty(directory.as_fd())?;
+    Ok(rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR)?)
 }
 
 /// Removes all that is in a directory, but not the directory.
 pub(crate) fn empty(directory: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(empty_at(directory, 0)?)
+    let mut removal = Removal { top: directory, moved: 0 };
+    loop {
+        let before = removal.moved;
+        removal.empty(directory, 0)?;
+        if removal.moved == before {
+            return Ok(());
+        }
+    }
 }
 
-fn remove_at(parent: BorrowedFd<'_>, name: &OsStr, depth: usize) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-        done => return done,
+struct Removal<'a> {
+    top: BorrowedFd<'a>,
+    /// Directories that were moved up to it.
+    moved: u64,
+}
+
+impl Removal<'_> {
+    fn empty(&mut self, directory: BorrowedFd<'_>, depth: usize) -> Result<(), Errno> {
+        for entry in Dir::read_from(directory)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let is_directory = match entry.file_type() {
+                FileType::Directory => true,
+                FileType::Unknown => {
+                    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+                }
+                _ => false,
+            };
+            if is_directory {
+                self.directory(directory, name, depth)?;
+            } else {
+                rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
+            }
+        }
+        Ok(())
     }
-    let directory = open(parent, name)?;
-    // Removing needs the right to write the directory, which its owner may have taken away.
-    let _ = rustix::fs::fchmod(&directory, Mode::RWXU);
-    empty_at(directory.as_fd(), depth + 1)?;
-    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+
+    fn directory(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &OsStr,
+        depth: usize,
+    ) -> Result<(), Errno> {
+        match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+            done => return done,
+        }
+        if depth == MAX_DEPTH {
+            return self.move_up(parent, name);
+        }
+        let directory = open(parent, name)?;
+        // Removing needs the right to write the directory, which its owner may have taken away.
+        let _ = rustix::fs::fchmod(&directory, Mode::RWXU);
+        self.empty(directory.as_fd(), depth + 1)?;
+        rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+    }
+
+    fn move_up(&mut self, parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+        // A directory that gets another parent is written to. A refusal shows at the move.
+        let _ = rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty());
+        loop {
+            let to = format!(".hands-deep-{}", self.moved);
+            self.moved += 1;
+            match rustix::fs::renameat(parent, name, self.top, &to) {
+                // A name that the action had chosen, too.
+                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
+                moved => return moved,
+            }
+        }
+    }
 }
 
 fn open(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
@@ -46,31 +116,4 @@ fn open(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
         }
         opened => opened,
     }
-}
-
-fn empty_at(directory: BorrowedFd<'_>, depth: usize) -> Result<(), Errno> {
-    if depth > MAX_DEPTH {
-        return Err(Errno::LOOP);
-    }
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name == "." || name == ".." {
-            continue;
-        }
-        let is_directory = match entry.file_type() {
-            FileType::Directory => true,
-            FileType::Unknown => {
-                let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-                FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-            }
-            _ => false,
-        };
-        if is_directory {
-            remove_at(directory, name, depth)?;
-        } else {
-            rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
-        }
-    }
-    Ok(())
 }
