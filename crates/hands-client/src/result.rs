@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use hands_proto::reapi::{ActionResult, ExecuteResponse, ExecutedActionMetadata};
 use hands_proto::rpc::PreconditionFailure;
-use hands_proto::v1::{LostAttempts, Usage};
+use hands_proto::v1::{LeftOut, LostAttempts, Usage};
+use hands_types::text::NOT_ALL_OUTPUTS;
 use hands_types::{Digest, ErrorClass, is_output_pattern};
 use prost_types::Timestamp;
 use tonic::Code;
@@ -32,6 +33,8 @@ pub struct JobResult {
     pub message: String,
     /// What another engine adds to a result, printable: as a rule, where to see more of it.
     pub remark: String,
+    /// What stood among the outputs and could not be brought; the result brings all others. Printable.
+    pub left_out: LeftOut,
 }
 
 /// How long each stage of an execution took, by the clocks of hub and worker.
@@ -98,11 +101,40 @@ impl JobResult {
             cached: response.cached_result,
             message,
             remark,
+            left_out: LeftOut::default(),
         };
         if foreign {
             this.tell_deadline(timeout);
         }
+        this.take_left_out();
         this
+    }
+
+    /// Where a worker tells what it left out, its status says the same in words, for clients that know only those.
+    fn take_left_out(&mut self) {
+        const SHOWN: usize = 100;
+        let Some(metadata) = self.metadata() else { return };
+        let told = metadata.auxiliary_metadata.iter();
+        let Some(mut left_out) =
+            told.filter_map(|any| hands_proto::unpack::<LeftOut>(any).ok()).next()
+        else {
+            return;
+        };
+        left_out.entries.truncate(SHOWN);
+        for entry in &mut left_out.entries {
+            entry.path = printable(&entry.path).into_owned();
+            entry.why = printable(&entry.why).into_owned();
+        }
+        left_out.total = left_out.total.max(left_out.entries.len() as u64);
+        if self.failure.as_ref().is_some_and(|f| f.code == Code::InvalidArgument) {
+            self.failure = None;
+        }
+        // It is told by the list.
+        if let Some(at) = self.message.find(NOT_ALL_OUTPUTS) {
+            self.message.truncate(at);
+            self.message.truncate(self.message.trim_end_matches(['\n', ';', ' ']).len());
+        }
+        self.left_out = left_out;
     }
 
     /// Tells an action's own deadline in our words. An engine's may be no more than how a connection within it ended. And where
@@ -228,13 +260,15 @@ impl JobResult {
         files.chain(directories).chain(links)
     }
 
-    /// Those of the declared outputs that the result does not bring. A glob is never missing: it may match nothing.
+    /// Those of the declared outputs that the result does not bring and does not name as left out. A glob is never missing:
+    /// it may match nothing.
     pub fn missing_outputs<'a>(&self, declared: &'a [String]) -> Vec<&'a str> {
         declared
             .iter()
             .map(String::as_str)
             .filter(|path| !is_output_pattern(path))
             .filter(|path| !self.output_paths().any(|there| same_path(there, path)))
+            .filter(|path| !self.left_out.entries.iter().any(|e| same_path(&e.path, path)))
             .collect()
     }
 }

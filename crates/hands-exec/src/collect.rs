@@ -1,16 +1,20 @@
 //! What an action left: the declared outputs, read from a hostile tree.
 
 mod globs;
+mod left_out;
+mod locate;
 mod open;
 mod walk;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
-use hands_tree::{BadPattern, BuiltDirectory, Directory, Pattern};
+use hands_tree::{Astray, BadPattern, BuiltDirectory, Directory, Pattern};
 use hands_types::{Digest, DigestFunction, ErrorClass, RelPath};
 
+pub use left_out::{LeftOut, LeftOutEntry};
+pub use locate::Places;
 use open::{Found, Node};
 
 /// What a command declares as its outputs.
@@ -20,6 +24,9 @@ pub struct OutputSpec {
     pub declared: Vec<Declared>,
     /// Where their paths start.
     pub working_directory: RelPath,
+    /// The absolute path at which the action sees its input root, where that is known: absolute links to below it stay
+    /// inside.
+    pub root_at: Option<String>,
 }
 
 /// One declared output.
@@ -95,6 +102,15 @@ pub enum OutputKind {
     },
 }
 
+/// What was collected.
+#[derive(Debug, Default)]
+pub struct Collection {
+    /// The outputs that are there, in the order of their declaration.
+    pub items: Vec<OutputItem>,
+    /// What is there and can't be brought.
+    pub left_out: LeftOut,
+}
+
 /// Why outputs could not be collected.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
@@ -109,10 +125,26 @@ pub enum CollectError {
     /// A declared pattern that is none.
     #[error(transparent)]
     BadPattern(#[from] BadPattern),
+    /// The directory in which an output stands is none, or is not inside the input root.
+    #[error("the output `{}` has no place in the input root: {why}", path.escape_debug())]
+    NoPlace {
+        /// The output as declared.
+        path: String,
+        /// What is in the way.
+        why: Astray,
+    },
+    /// The working directory is none, or is not inside the input root.
+    #[error("the working directory `{path}` is none of the input root: {why}")]
+    WorkingDirectory {
+        /// The working directory.
+        path: RelPath,
+        /// What is in the way.
+        why: Astray,
+    },
     /// Something that can't be an output stands in an output's place.
     #[error("the output `{}` {why}", path.escape_debug())]
     NotAnOutput {
-        /// Where, relative to the working directory; what is not UTF-8 is replaced.
+        /// Where, relative to the working directory; bytes that are not UTF-8 as `\\xNN`.
         path: String,
         /// What it is instead, as the rest of the sentence.
         why: &'static str,
@@ -156,6 +188,8 @@ impl CollectError {
         match self {
             Self::BadPath { .. }
             | Self::BadPattern(_)
+            | Self::NoPlace { .. }
+            | Self::WorkingDirectory { .. }
             | Self::NotAnOutput { .. }
             | Self::TooMuch { .. } => ErrorClass::User,
             // The action chooses the modes of its files.
@@ -168,129 +202,136 @@ impl CollectError {
     }
 }
 
-impl OutputSpec {
-    /// The directories in which outputs stand: they must exist before the command runs, and the outputs themselves not
-    /// (REAPI v2, `Command.output_paths`). The working directory itself is not among them.
-    pub fn parents(&self) -> Result<BTreeSet<RelPath>, CollectError> {
-        let mut parents = BTreeSet::new();
-        for declared in &self.declared {
-            let parent = if declared.kind == DeclaredKind::Glob {
-                let pattern = Pattern::new(&declared.path)?;
-                let fixed: Vec<&str> = pattern.fixed_parents().collect();
-                self.resolve(&fixed.join("/"))?
-            } else {
-                let path = self.resolve(&declared.path)?;
-                let names: Vec<&str> = path.names().collect();
-                let above = names.len().saturating_sub(1);
-                self.rel(&declared.path, &names[..above].join("/"))?
-            };
-            if parent != self.working_directory && !parent.as_str().is_empty() {
-                parents.insert(parent);
-            }
+impl CollectError {
+    /// Whether it is about one entry of an action's tree, so that all others can still be brought.
+    fn concerns_one_entry(&self) -> bool {
+        match self {
+            Self::NoPlace { .. } | Self::NotAnOutput { .. } | Self::TooMuch { .. } => true,
+            Self::Read { source, .. } => source.kind() == std::io::ErrorKind::PermissionDenied,
+            Self::BadPath { .. }
+            | Self::BadPattern(_)
+            | Self::WorkingDirectory { .. }
+            | Self::Store { .. }
+            | Self::Cancelled => false,
         }
-        Ok(parents)
-    }
-
-    fn resolve(&self, path: &str) -> Result<RelPath, CollectError> {
-        let bad = |why: String| CollectError::BadPath { path: path.to_owned(), why };
-        if path.starts_with('/') {
-            return Err(bad("it is absolute".to_owned()));
-        }
-        let joined = format!("{}/{path}", self.working_directory.as_str());
-        RelPath::normalized(joined.trim_start_matches('/')).map_err(|e| bad(e.why.to_owned()))
-    }
-
-    fn rel(&self, declared: &str, path: &str) -> Result<RelPath, CollectError> {
-        RelPath::new(path)
-            .map_err(|e| CollectError::BadPath { path: declared.to_owned(), why: e.why.to_owned() })
     }
 }
 
-/// Collects the declared outputs from the tree that an action left, in the order of their declaration. What is not
-/// there is left out; that is no error (REAPI v2). Blocks on the disk.
+/// Collects the declared outputs from the tree that an action left. What is not there is missing; that is no error
+/// (REAPI v2). What is there and can't be an output is left out and named. Blocks on the disk.
 ///
-/// The tree is taken as hostile although nothing in it runs any more: no link is followed, nothing is opened but
+/// The tree is taken as hostile although nothing in it runs any more: no link leads out of it, nothing is opened but
 /// regular files and directories, and depth, count and sizes are bounded.
 pub fn collect(
     tree: impl AsFd,
     spec: &OutputSpec,
     store: &mut dyn OutputStore,
-) -> Result<Vec<OutputItem>, CollectError> {
-    let mut items = Vec::new();
-    let mut seen = BTreeSet::new();
+) -> Result<Collection, CollectError> {
+    let mut collector =
+        Collector { store, collection: Collection::default(), seen: BTreeSet::new() };
+    let located = locate::Located::new(tree.as_fd(), spec);
+    // Buck2's compatible mode lists a path as file and as directory: then it may be either.
+    let mut kinds: BTreeMap<&str, DeclaredKind> = BTreeMap::new();
+    for declared in &spec.declared {
+        let kind = kinds.entry(&declared.path).or_insert(declared.kind);
+        if *kind != declared.kind {
+            *kind = DeclaredKind::Any;
+        }
+    }
     for declared in &spec.declared {
         if declared.kind == DeclaredKind::Glob {
             // A client that knows no patterns may well have a star in a name.
-            if let Ok(path) = spec.resolve(&declared.path)
-                && let Ok(Some(found)) = open::open(tree.as_fd(), path.as_str(), &declared.path)
-            {
-                if seen.insert(declared.path.clone()) {
-                    items.extend(collect_one(found, &declared.path, DeclaredKind::Any, store)?);
-                }
+            if let Ok(Some(found)) = located.output(&declared.path) {
+                collector.take(found, &declared.path, DeclaredKind::Any, declared.kind)?;
                 continue;
             }
             let pattern = Pattern::new(&declared.path)?;
-            for (path, found) in globs::expand(tree.as_fd(), &spec.working_directory, &pattern)? {
+            let left_out = &mut collector.collection.left_out;
+            let matches = globs::expand(&located, &pattern, &declared.path, left_out)?;
+            for path in &matches.paths {
                 // Two patterns may match the same, or what was declared by its name.
-                if seen.insert(path.clone()) {
-                    items.extend(collect_one(found, &path, DeclaredKind::Glob, store)?);
+                match matches.open(path) {
+                    Ok(Some(found)) => {
+                        collector.take(found, path, DeclaredKind::Any, DeclaredKind::Glob)?;
+                    }
+                    Ok(None) => {}
+                    Err(error) => collector.collection.left_out.note(error)?,
                 }
             }
             continue;
         }
-        let path = spec.resolve(&declared.path)?;
-        // Buck2's compatible mode lists a path as file and as directory: then it may be either.
-        let twice =
-            spec.declared.iter().any(|d| d.path == declared.path && d.kind != declared.kind);
-        let kind = if twice { DeclaredKind::Any } else { declared.kind };
-        if seen.insert(declared.path.clone())
-            && let Some(found) = open::open(tree.as_fd(), path.as_str(), &declared.path)?
-        {
-            let item = collect_one(found, &declared.path, kind, store)?;
-            items.extend(item.map(|item| OutputItem { declared: declared.kind, ..item }));
+        let kind = kinds.get(declared.path.as_str()).copied().unwrap_or(declared.kind);
+        match located.output(&declared.path) {
+            Ok(Some(found)) => collector.take(found, &declared.path, kind, declared.kind)?,
+            Ok(None) => {}
+            Err(error) => collector.collection.left_out.note(error)?,
         }
     }
-    Ok(items)
+    Ok(collector.collection)
 }
 
-fn collect_one(
-    found: Found,
-    path: &str,
-    declared: DeclaredKind,
-    store: &mut dyn OutputStore,
-) -> Result<Option<OutputItem>, CollectError> {
-    let not = |why| Err(CollectError::NotAnOutput { path: path.to_owned(), why });
-    if store.is_cancelled() {
-        return Err(CollectError::Cancelled);
+struct Collector<'a> {
+    store: &'a mut dyn OutputStore,
+    collection: Collection,
+    seen: BTreeSet<String>,
+}
+
+impl Collector<'_> {
+    /// Collects one output, unless it was before.
+    fn take(
+        &mut self,
+        found: Found,
+        path: &str,
+        wanted: DeclaredKind,
+        declared: DeclaredKind,
+    ) -> Result<(), CollectError> {
+        if !self.seen.insert(path.to_owned()) {
+            return Ok(());
+        }
+        match self.collect_one(found, path, wanted) {
+            Ok(kind) => {
+                let item = OutputItem { path: path.to_owned(), declared, kind };
+                self.collection.items.push(item);
+                Ok(())
+            }
+            Err(error) => self.collection.left_out.note(error),
+        }
     }
-    let kind = match found.node {
-        Node::File { executable } => {
-            if declared == DeclaredKind::Directory {
-                return not("was declared as a directory and is a file");
+
+    fn collect_one(
+        &mut self,
+        found: Found,
+        path: &str,
+        wanted: DeclaredKind,
+    ) -> Result<OutputKind, CollectError> {
+        let not = |why| Err(CollectError::NotAnOutput { path: path.to_owned(), why });
+        if self.store.is_cancelled() {
+            return Err(CollectError::Cancelled);
+        }
+        match found.node {
+            Node::File { .. } if wanted == DeclaredKind::Directory => {
+                not("was declared as a directory and is a file")
             }
-            OutputKind::File {
-                digest: store_file(found.open_file(path)?, path, store)?,
+            Node::File { executable } => Ok(OutputKind::File {
+                digest: store_file(found.open_file(path)?, path, self.store)?,
                 executable,
+            }),
+            Node::Symlink => Ok(OutputKind::Symlink { target: found.target(path)? }),
+            Node::Directory if wanted == DeclaredKind::File => {
+                not("was declared as a file and is a directory")
             }
-        }
-        Node::Symlink => OutputKind::Symlink { target: found.target(path)? },
-        Node::Directory => {
-            if declared == DeclaredKind::File {
-                return not("was declared as a file and is a directory");
+            Node::Directory => {
+                let directory = found.open_directory(path)?;
+                drop(found);
+                let left_out = &mut self.collection.left_out;
+                let directories = walk::walk(directory, path, self.store, left_out)?;
+                Ok(OutputKind::Directory { directories })
             }
-            let directory = found.open_directory(path)?;
-            OutputKind::Directory { directories: walk::walk(directory.as_fd(), path, store)? }
+            Node::Other(why) => not(why),
         }
-        Node::Other(why) => return not(why),
-    };
-    Ok(Some(OutputItem { path: path.to_owned(), declared, kind }))
+    }
 }
 
 fn store_file(file: File, path: &str, store: &mut dyn OutputStore) -> Result<Digest, CollectError> {
     store.file(path, file).map_err(|source| CollectError::Store { path: path.to_owned(), source })
-}
-
-/// Duplicates a handle, so that it can be kept beside others.
-fn duplicate(fd: BorrowedFd<'_>, path: &str) -> Result<std::os::fd::OwnedFd, CollectError> {
-    fd.try_clone_to_owned().map_err(|source| CollectError::Read { path: path.to_owned(), source })
 }

@@ -23,7 +23,8 @@ mod terminal;
 mod watch;
 
 pub use crate::collect::{
-    CollectError, Declared, DeclaredKind, OutputItem, OutputKind, OutputSpec, OutputStore, collect,
+    CollectError, Collection, Declared, DeclaredKind, LeftOut, LeftOutEntry, OutputItem,
+    OutputKind, OutputSpec, OutputStore, Places, collect,
 };
 pub use crate::command::INSIDE_VARIABLE;
 pub use crate::error::ExecError;

@@ -4,6 +4,7 @@ mod collecting;
 
 use std::path::Path;
 
+use hands_tree::There;
 use hands_types::RelPath;
 
 use crate::collect::{Declared, DeclaredKind, OutputSpec};
@@ -58,15 +59,50 @@ fn parents_of_outputs_are_made_and_outputs_are_not() {
             declared("", DeclaredKind::Directory),
         ],
         working_directory: RelPath::new("w").expect("a path"),
+        root_at: None,
     };
     let parents = spec.parents().expect("good paths");
-    let parents: Vec<&str> = parents.iter().map(RelPath::as_str).collect();
-    assert_eq!(parents, ["beside", "w/a/b", "w/gen"]);
+    assert_eq!(Vec::from_iter(&parents), ["../beside", "a/b", "gen"]);
+    // What the inputs have: `gen` leads to where another output is made, and `a` is there.
+    let mut look = |path: &str| {
+        Ok::<_, ()>(match path {
+            "w" | "w/a" => There::Directory,
+            "w/gen" => There::Symlink { target: "a/b".to_owned() },
+            _ => There::Nothing,
+        })
+    };
+    let places = spec.places(&parents, &mut look).expect("looked").expect("places");
+    let missing: Vec<&str> = places.missing.iter().map(RelPath::as_str).collect();
+    assert_eq!(missing, ["beside", "w/a/b"]);
 
     for bad in ["/abs", "../../out", "a\0b"] {
         let spec = OutputSpec { declared: vec![declared(bad, DeclaredKind::Any)], ..spec.clone() };
         let error = spec.parents().expect_err("a bad path").to_string();
         assert!(error.contains(&bad.escape_debug().to_string()), "{error}");
+    }
+    let mut look = |path: &str| {
+        Ok::<_, ()>(match path {
+            "w/a" => There::Other,
+            "w/gen" => There::Symlink { target: "/etc".to_owned() },
+            _ => There::Directory,
+        })
+    };
+    for (path, words) in [
+        (
+            "a/b/c.o",
+            "the output `a/b/c.o` has no place in the input root: `w/a` is not a directory",
+        ),
+        (
+            "gen/*.h",
+            "the output `gen/*.h` has no place in the input root: `w/gen` is a symbolic link to `/etc`",
+        ),
+    ] {
+        let kind = if path.contains('*') { DeclaredKind::Glob } else { DeclaredKind::Any };
+        let spec = OutputSpec { declared: vec![declared(path, kind)], ..spec.clone() };
+        let parents = spec.parents().expect("good paths");
+        let error = spec.places(&parents, &mut look).expect("looked").expect_err("no place");
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(error.class(), hands_types::ErrorClass::User);
     }
 }
 

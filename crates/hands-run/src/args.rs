@@ -213,8 +213,9 @@ Examples:
 
 Exit code: the command's own, 128 + N if signal N ended it, 127 if it does not
 exist, 126 if it can't be executed, 125 if hands could not run it, 1 if it
-succeeded but a declared output is missing, 141 if what it wrote could not be
-shown because the reader had gone, as in `hands run -- CMD | head`.";
+succeeded but a declared output is missing or could not be brought whole, 141
+if what it wrote could not be shown because the reader had gone, as in
+`hands run -- CMD | head`.";
 
 /// Runs many commands on the cluster.
 #[derive(Args, Clone, Debug)]

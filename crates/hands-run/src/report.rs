@@ -19,6 +19,13 @@ pub(crate) fn result(result: &JobResult, verdict: &Verdict, title: &str) -> Map<
     put(&mut map, "remark", Some(&result.remark).filter(|remark| !remark.is_empty()));
     put(&mut map, "error_class", result.failure.as_ref().map(|f| f.class().name()));
     put(&mut map, "missing_outputs", (!verdict.missing.is_empty()).then_some(&verdict.missing));
+    if result.left_out.total > 0 {
+        let entries = result.left_out.entries.iter();
+        let entries: Vec<Value> =
+            entries.map(|e| json!({ "path": e.path, "why": e.why })).collect();
+        map.insert("left_out".into(), Value::from(entries));
+        map.insert("left_out_total".into(), json!(result.left_out.total));
+    }
     put(&mut map, "cached", Some(result.cached));
     put(&mut map, "worker", Some(result.worker()).filter(|w| !w.is_empty()));
     put(&mut map, "signal", result.signal());

@@ -239,6 +239,9 @@ pub(crate) async fn settle(
 /// Says what the exit code alone does not.
 pub(crate) fn tell(front: &FrontEnd, result: &JobResult, verdict: &Verdict) {
     let out = &front.out;
+    for line in verdict::left_out(result) {
+        out.warning(&line);
+    }
     if let Some(sentence) = &verdict.sentence {
         out.error(sentence);
     }

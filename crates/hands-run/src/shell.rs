@@ -168,6 +168,9 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
     if interactive {
         run::tell(front, &result, &verdict);
     } else if verdict.code != 0 {
+        for line in verdict::left_out(&result) {
+            front.out.warning(&line);
+        }
         front.out.note(
             &verdict.sentence.clone().unwrap_or_else(|| format!("exit code {}", verdict.code)),
         );

@@ -41,6 +41,7 @@ fn result(exit_code: i32) -> JobResult {
         cached: false,
         message: String::new(),
         remark: String::new(),
+        left_out: Default::default(),
     }
 }
 

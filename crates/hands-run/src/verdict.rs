@@ -6,6 +6,9 @@ use hands_types::error::exit;
 /// `google.rpc.Code.CANCELLED`.
 const CANCELLED: i32 = 1;
 
+/// Entries that were left out which are named on a terminal.
+const LEFT_OUT_SHOWN: usize = 20;
+
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
@@ -62,6 +65,32 @@ impl Verdict {
     }
 }
 
+fn lacks_missing(missing: &[String]) -> Option<String> {
+    let [first, rest @ ..] = missing else { return None };
+    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+    Some(format!("its output {}{more} is missing", printable(first)))
+}
+
+fn lacks_left_out(result: &JobResult) -> Option<String> {
+    match result.left_out.total {
+        0 => None,
+        1 => Some("an entry of its outputs could not be brought".to_owned()),
+        n => Some(format!("{n} entries of its outputs could not be brought")),
+    }
+}
+
+/// What was left out of the outputs, a line for each entry as far as they are named.
+pub(crate) fn left_out(result: &JobResult) -> Vec<String> {
+    let named = result.left_out.entries.iter().take(LEFT_OUT_SHOWN);
+    let mut lines: Vec<String> =
+        named.map(|entry| format!("left out: the output `{}` {}", entry.path, entry.why)).collect();
+    let more = result.left_out.total.saturating_sub(lines.len() as u64);
+    if more > 0 {
+        lines.push(format!("left out: {more} more"));
+    }
+    lines
+}
+
 /// Judges a result; `declared` are the outputs that the caller asked for.
 pub(crate) fn of(result: &JobResult, declared: &[String]) -> Verdict {
     let message = Some(result.message.clone()).filter(|m| !m.is_empty());
@@ -71,16 +100,13 @@ pub(crate) fn of(result: &JobResult, declared: &[String]) -> Verdict {
         } else {
             Vec::new()
         };
-        if let [first, rest @ ..] = missing.as_slice() {
-            let more =
-                if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+        let lacks = [lacks_missing(&missing), lacks_left_out(result)];
+        let lacks: Vec<String> = lacks.into_iter().flatten().collect();
+        if code == 0 && !lacks.is_empty() {
             return Verdict {
                 code: exit::FAILED,
                 end: End::Failed,
-                sentence: Some(format!(
-                    "the command succeeded, but its output {}{more} is missing",
-                    printable(first)
-                )),
+                sentence: Some(format!("the command succeeded, but {}", lacks.join(", and "))),
                 missing,
             };
         }

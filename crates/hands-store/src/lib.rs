@@ -29,6 +29,7 @@ mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod index;
+mod look;
 mod maintain;
 mod materialize;
 mod pack;

@@ -33,7 +33,7 @@ pub struct Staged {
     tree: Arc<Tree>,
     lowers: Vec<PathBuf>,
     // Kept so that the store is not closed under a running action.
-    _store: Store,
+    store: Store,
 }
 
 impl Staged {
@@ -41,6 +41,11 @@ impl Staged {
     /// overlay. One is a whole tree; of two the first is what differs from the second.
     pub fn lowers(&self) -> &[PathBuf] {
         &self.lowers
+    }
+
+    /// The directory that they are relative to.
+    pub(crate) fn root(&self) -> &Path {
+        &self.store.inner.trees.dir
     }
 
     /// The digest of the tree's root directory.
@@ -101,7 +106,7 @@ impl Stager {
             .chain(&tree.base)
             .map(|tree| tree.id.to_string().into())
             .collect();
-        Staged { tree, lowers, _store: self.store.clone() }
+        Staged { tree, lowers, store: self.store.clone() }
     }
 }
 

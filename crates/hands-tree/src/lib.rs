@@ -9,6 +9,7 @@ pub mod build;
 pub mod diff;
 pub mod directory;
 pub mod hash;
+pub mod links;
 pub mod lru;
 pub mod pattern;
 
@@ -16,6 +17,7 @@ pub use build::{BuildError, BuiltDirectory, Entry, Leaf, build};
 pub use diff::{Change, ChangeKind, DiffError, diff};
 pub use directory::{Directory, DirectoryNode, FileNode, InvalidDirectory, Node, SymlinkNode};
 pub use hash::{Hasher, empty, hash};
+pub use links::{Astray, Real, There, follow};
 pub use lru::Lru;
 pub use pattern::{BadPattern, Pattern};
 

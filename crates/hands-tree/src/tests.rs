@@ -209,3 +209,75 @@ fn lru_agrees_with_a_naive_model() {
         assert_eq!(lru.len(), model.len());
     }
 }
+
+#[test]
+fn links_are_followed_inside_the_tree_only() {
+    // Paths that end in `/` are directories; `a -> b` is a link; the rest are files.
+    let tree = [
+        "real/",
+        "real/deep/",
+        "file",
+        "out -> real",
+        "deep -> out/deep",
+        "up -> real/../real/./deep",
+        "away -> ../x",
+        "abs -> /etc",
+        "inside -> /top/real",
+        "beside -> /topless/real",
+        "none -> nowhere",
+        "to_file -> file",
+        "a -> b",
+        "b -> a",
+        "self -> self",
+        "real/back -> ../out",
+    ];
+    let mut look = |path: &str| {
+        let found = tree.iter().find_map(|entry| match entry.split_once(" -> ") {
+            Some((name, target)) if name == path => {
+                Some(There::Symlink { target: target.to_owned() })
+            }
+            Some(_) => None,
+            None if entry.strip_suffix('/') == Some(path) => Some(There::Directory),
+            None => (*entry == path).then_some(There::Other),
+        });
+        Ok::<_, ()>(found.unwrap_or(There::Nothing))
+    };
+    let mut lead = |from: &str, path: &str| {
+        let from = RelPath::new(from).unwrap();
+        match follow(&from, path, Some("/top/"), &mut look).unwrap() {
+            Ok(Real { path, is_there }) => format!("{path} {is_there}"),
+            Err(astray) => astray.to_string(),
+        }
+    };
+    for (path, to) in [
+        ("", ". true"),
+        ("real/deep", "real/deep true"),
+        ("new/er", "new/er false"),
+        ("new/../real", "real true"),
+        ("out", "real true"),
+        ("out/x/y", "real/x/y false"),
+        ("deep/new", "real/deep/new false"),
+        ("up", "real/deep true"),
+        ("inside/deep", "real/deep true"),
+        ("real/back/back/deep", "real/deep true"),
+        ("out/..", ". true"),
+    ] {
+        assert_eq!(lead("", path), to, "{path}");
+    }
+    assert_eq!(lead("real/deep", "../x"), "real/x false");
+    for (path, words) in [
+        ("away/x", "`away` is a symbolic link to `../x`, which is outside"),
+        ("abs", "`abs` is a symbolic link to `/etc`, which is outside"),
+        ("beside", "`beside` is a symbolic link to `/topless/real`, which is outside"),
+        ("none/x", "`none` is a symbolic link to `nowhere`, where there is nothing"),
+        ("a/x", "is a symbolic link that leads back to itself"),
+        ("self", "`self` is a symbolic link that leads back to itself"),
+        ("file/x", "`file` is not a directory"),
+        ("to_file", "`file` is not a directory"),
+        ("../x", "it leaves the input root"),
+        ("out/../../x", "it leaves the input root"),
+    ] {
+        let said = lead("", path);
+        assert!(said.contains(words), "{path}: {said}");
+    }
+}

@@ -5,6 +5,9 @@ use std::fmt;
 
 use crate::limits::MAX_NAME;
 
+/// What a worker says of outputs that it left out, before their names: clients that know the list of them leave it out.
+pub const NOT_ALL_OUTPUTS: &str = "not all outputs could be brought";
+
 /// The text with control characters, and those that turn the direction of writing round, as escapes.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_harmful) {

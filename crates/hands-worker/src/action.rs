@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hands_exec::{
-    Command, Declared, DeclaredKind, InputRoot, Network, OutputSpec, Privilege, ROOT_INSIDE,
-    Terminal,
+    Command, Declared, DeclaredKind, InputRoot, Isolation, Network, OutputSpec, Privilege,
+    ROOT_INSIDE, Terminal,
 };
 use hands_proto::{function_from_proto, reapi, v1};
 use hands_sched::Needs;
@@ -78,7 +78,7 @@ pub(crate) fn terms(plan: Result<&Plan, &String>, lease: &v1::Lease) -> LeaseTer
 }
 
 /// Reads a lease. The hub has checked all of this before; an error is told as INVALID_ARGUMENT.
-pub(crate) fn read(lease: &v1::Lease) -> Result<Plan, String> {
+pub(crate) fn read(lease: &v1::Lease, isolation: Isolation) -> Result<Plan, String> {
     let function = function_from_proto(lease.digest_function).map_err(|e| e.to_string())?;
     let action = reapi::Action::decode(lease.action.clone())
         .map_err(|e| format!("the action can't be read: {e}"))?;
@@ -96,6 +96,7 @@ pub(crate) fn read(lease: &v1::Lease) -> Result<Plan, String> {
     let working_directory = RelPath::normalized(&command.working_directory)
         .map_err(|e| format!("the working directory: {e}"))?;
     let (declared, legacy) = declared(&command);
+    let root_at = root_at(&platform)?;
     let terminal = options.terminal.map(|t| Terminal {
         rows: u16::try_from(t.rows).unwrap_or(u16::MAX),
         columns: u16::try_from(t.columns).unwrap_or(u16::MAX),
@@ -108,8 +109,14 @@ pub(crate) fn read(lease: &v1::Lease) -> Result<Plan, String> {
         layers: Layers::read(&platform, function).map_err(|e| e.to_string())?,
         forms: forms(&command),
         legacy,
-        outputs: OutputSpec { declared, working_directory: working_directory.clone() },
-        root_at: root_at(&platform)?,
+        outputs: OutputSpec {
+            declared,
+            working_directory: working_directory.clone(),
+            // At `process` the input root is elsewhere, and nobody knows where before there is a slot.
+            root_at: (isolation != Isolation::Process)
+                .then(|| root_at.to_string_lossy().into_owned()),
+        },
+        root_at,
         network: match platform.get(property::NETWORK) {
             Some("none") => Network::None,
             Some("host") => Network::Host,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use hands_exec::{ActionTree, Ran};
+use hands_exec::{ActionTree, LeftOut, Ran};
 use hands_proto::{reapi, v1};
 use hands_reapi::{Blob, BlobError, Source};
 use hands_store::Pin;
@@ -107,13 +107,23 @@ pub(crate) fn dispose(tree: Option<ActionTree>) {
     }
 }
 
+/// Outputs that are where the hub can read them.
+#[derive(Debug)]
+pub(crate) struct Uploaded {
+    /// The part of the result that names them.
+    pub(crate) result: reapi::ActionResult,
+    pub(crate) left_out: LeftOut,
+    /// Keeps them in our own store.
+    pub(crate) pin: Pin,
+}
+
 /// Collects the outputs and uploads what the hub misses.
 pub(crate) async fn upload(
     fetcher: &Fetcher,
     plan: Arc<Plan>,
     tree: ActionTree,
     cancelled: Arc<AtomicBool>,
-) -> Result<(reapi::ActionResult, Pin), Conclusion> {
+) -> Result<Uploaded, Conclusion> {
     let store = fetcher.store().clone();
     let for_thread = Arc::clone(&plan);
     let (gathered, result) = oneshot::channel();
@@ -123,12 +133,12 @@ pub(crate) async fn upload(
         // Here and afterwards, because it may take a while.
         drop(tree);
     });
-    let Collected { result, digests, pin } = result
+    let Collected { result, left_out, digests, pin } = result
         .await
         .map_err(|_| Conclusion::internal("collecting the outputs panicked"))?
         .map_err(|e| Conclusion::of_collect(&e))?;
     if fetcher.same_store() || digests.is_empty() {
-        return Ok((result, pin));
+        return Ok(Uploaded { result, left_out, pin });
     }
     let client = fetcher.blobs(&plan);
     let store = fetcher.store();
@@ -139,7 +149,7 @@ pub(crate) async fn upload(
             .map(|digest| Blob { digest: *digest, source: Source::Stored(store.clone()) })
             .collect();
         match client.upload_missing(blobs).await {
-            Ok(_) => return Ok((result, pin)),
+            Ok(_) => return Ok(Uploaded { result, left_out, pin }),
             // The hub is away: the lease says how long that may last.
             Err(error) if error.class() == (ErrorClass::Infra { retry: true }) => {
                 tracing::debug!(%error, "could not upload outputs; trying again");

@@ -9,16 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hands_exec::{Executor, Isolation};
-use hands_proto::{reapi, v1};
+use hands_proto::v1;
 use hands_slots::{Effect, Input, LeaseId, Slots, SlotsConfig, Stage};
-use hands_store::Pin;
 use hands_tree::Lru;
 use hands_types::limits::HEARTBEAT;
 use hands_types::{Digest, Resources, Time};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Uploaded};
 use crate::config::WorkerConfig;
 use crate::fetch::{Fetcher, Prepared};
 use crate::host_root::{self, HostRoot};
@@ -42,7 +41,7 @@ const HOLDS: usize = 64;
 pub(crate) enum Event {
     Fetched(LeaseId, Result<Prepared, Conclusion>),
     Ran(LeaseId, RunEnd),
-    Uploaded(LeaseId, Box<Result<(reapi::ActionResult, Pin), Conclusion>>),
+    Uploaded(LeaseId, Box<Result<Uploaded, Conclusion>>),
     /// What actions see of this machine, computed again.
     HostRoot(HostRoot),
 }

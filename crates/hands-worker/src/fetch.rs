@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use hands_exec::Layer;
+use hands_exec::{CollectError, Layer};
 use hands_reapi::{BlobClient, BlobError};
 use hands_store::{StageError, Staged, Stager, Store};
 use hands_tree::{Entry, Leaf, Lru};
-use hands_types::{Digest, DigestFunction, ErrorClass, RelPath};
+use hands_types::{Digest, ErrorClass, RelPath};
 use tonic::transport::Channel;
 
 use crate::action::Plan;
@@ -31,9 +31,12 @@ pub(crate) struct Fetcher {
     hub: Channel,
     same_store: bool,
     compress: bool,
-    /// Digests of the trees of empty directories in which outputs are made, by their paths.
-    seeds: Mutex<Lru<(DigestFunction, BTreeSet<RelPath>), Digest>>,
+    /// What must be made for outputs in an input root.
+    seeds: Mutex<Lru<SeedKey, Option<Digest>>>,
 }
+
+/// An input root, and the working directory and the directories of outputs that a command names in it.
+type SeedKey = (Digest, RelPath, BTreeSet<String>, Option<String>);
 
 /// An action's trees on disk. They stay there as long as this lives.
 #[derive(Clone, Debug)]
@@ -85,7 +88,7 @@ impl Fetcher {
             missing.dedup();
             return Err(Conclusion::missing(&missing));
         }
-        let seed = self.seed(plan).await?;
+        let seed = self.seed(plan, &staged[0]).await?;
         assemble(plan, staged, seed)
     }
 
@@ -96,12 +99,12 @@ impl Fetcher {
         for digest in plan.layers.digests() {
             staged.push(self.stager.ready(&digest).filter(whole)?);
         }
-        let parents = plan.outputs.parents().ok()?;
-        let seed = if parents.is_empty() {
-            None
-        } else {
-            let root = lock(&self.seeds).get(&(plan.function, parents)).copied()?;
-            Some(self.stager.ready(&root).filter(whole)?)
+        let seed = match seed_key(plan).ok()? {
+            None => None,
+            Some(key) => match lock(&self.seeds).get(&key).copied()? {
+                None => None,
+                Some(root) => Some(self.stager.ready(&root).filter(whole)?),
+            },
         };
         assemble(plan, staged, seed).ok()
     }
@@ -166,24 +169,49 @@ impl Fetcher {
         }
     }
 
-    /// The directories in which outputs are made, which must exist before the command runs (REAPI v2). Staged as a tree of
-    /// empty directories; the same few sets come again and again.
-    async fn seed(&self, plan: &Plan) -> Result<Option<Staged>, Conclusion> {
-        if plan.outputs.declared.is_empty() {
+    /// The directories in which outputs are made, which must exist before the command runs (REAPI v2), where the inputs have
+    /// them not. Staged as a tree of empty directories; the same few sets come again and again.
+    async fn seed(&self, plan: &Plan, inputs: &Staged) -> Result<Option<Staged>, Conclusion> {
+        let Some(key) = seed_key(plan).map_err(|e| Conclusion::invalid(&e))? else {
             return Ok(None);
-        }
-        let parents = plan.outputs.parents().map_err(|e| Conclusion::invalid(&e))?;
-        if parents.is_empty() {
-            return Ok(None);
-        }
-        let key = (plan.function, parents);
+        };
         let known = lock(&self.seeds).get(&key).copied();
-        if let Some(root) = known
-            && let Some(ready) = self.stager.ready(&root).filter(|t| t.lowers().len() == 1)
-        {
-            return Ok(Some(ready));
+        match known {
+            Some(None) => return Ok(None),
+            Some(Some(root)) => {
+                if let Some(ready) = self.stager.ready(&root).filter(|t| t.lowers().len() == 1) {
+                    return Ok(Some(ready));
+                }
+            }
+            None => {}
         }
-        let entries = key.1.iter().map(|path| Entry { path: path.clone(), leaf: Leaf::Directory });
+        let (outputs, inputs, parents) = (plan.outputs.clone(), inputs.clone(), key.2.clone());
+        let places = tokio::task::spawn_blocking(move || {
+            outputs.places(&parents, &mut |path| inputs.look(path))
+        });
+        let places = places
+            .await
+            .map_err(|_| Conclusion::internal("looking for the places of outputs panicked"))?
+            .map_err(|e| Conclusion::of_store(&e))?
+            .map_err(|e| Conclusion::invalid(&e))?;
+        let seed = if places.missing.is_empty() {
+            None
+        } else {
+            self.make_seed(plan, places.missing).await?
+        };
+        let mut seeds = lock(&self.seeds);
+        seeds.insert(key, seed.as_ref().map(|tree| *tree.root_digest()), 1);
+        seeds.shrink(SEEDS);
+        drop(seeds);
+        Ok(seed)
+    }
+
+    async fn make_seed(
+        &self,
+        plan: &Plan,
+        missing: BTreeSet<RelPath>,
+    ) -> Result<Option<Staged>, Conclusion> {
+        let entries = missing.into_iter().map(|path| Entry { path, leaf: Leaf::Directory });
         let built = hands_tree::build(plan.function, entries, encode_directory)
             .map_err(|e| Conclusion::invalid(&e))?;
         let Some(root) = built.last().map(|directory| directory.digest) else { return Ok(None) };
@@ -192,16 +220,20 @@ impl Fetcher {
             stored.map_err(|e| Conclusion::of_store(&e))?;
         }
         match self.stage(&root, true).await? {
-            Ok(tree) => {
-                let mut seeds = lock(&self.seeds);
-                seeds.insert(key, root, 1);
-                seeds.shrink(SEEDS);
-                Ok(Some(tree))
-            }
+            Ok(tree) => Ok(Some(tree)),
             Err(StageError::Store(error)) => Err(Conclusion::of_store(&error)),
             Err(error) => Err(Conclusion::internal(&error.to_string())),
         }
     }
+}
+
+/// What tells the seed of an action; none where there is nothing to look for.
+fn seed_key(plan: &Plan) -> Result<Option<SeedKey>, CollectError> {
+    let outputs = &plan.outputs;
+    let parents = outputs.parents()?;
+    let wd = outputs.working_directory.clone();
+    let plain = parents.is_empty() && wd.as_str().is_empty();
+    Ok((!plain).then(|| (plan.input_root, wd, parents, outputs.root_at.clone())))
 }
 
 /// Puts an action's directories in order: `staged` is the input root and then the layers.

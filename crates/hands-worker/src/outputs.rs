@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use hands_exec::{
-    ActionTree, CollectError, DeclaredKind, OutputItem, OutputKind, OutputStore, collect,
+    ActionTree, CollectError, DeclaredKind, LeftOut, OutputItem, OutputKind, OutputStore, collect,
 };
 use hands_proto::reapi;
 use hands_store::{Pin, Store};
@@ -22,6 +22,8 @@ use crate::action::{DirectoryForms, Plan};
 pub(crate) struct Collected {
     /// The part of the result that names outputs; the rest is empty.
     pub(crate) result: reapi::ActionResult,
+    /// What could not be collected.
+    pub(crate) left_out: LeftOut,
     /// All blobs that it refers to.
     pub(crate) digests: Vec<Digest>,
     /// Keeps them in the store.
@@ -42,12 +44,13 @@ pub(crate) fn gather(
         pin: store.pin([]),
         cancelled: Arc::clone(cancelled),
     };
-    let items = collect(tree, &plan.outputs, &mut sink)?;
+    let collected = collect(tree, &plan.outputs, &mut sink)?;
     let mut result = reapi::ActionResult::default();
-    for item in items {
+    for item in collected.items {
         add(&mut result, item, plan, &mut sink)?;
     }
-    Ok(Collected { result, digests: sink.digests, pin: sink.pin })
+    let left_out = collected.left_out;
+    Ok(Collected { result, left_out, digests: sink.digests, pin: sink.pin })
 }
 
 struct Sink<'a> {

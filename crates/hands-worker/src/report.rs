@@ -3,11 +3,12 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use hands_exec::{CollectError, End, ExecError, Isolation, Ran, Stream};
+use hands_exec::{CollectError, End, ExecError, Isolation, LeftOut, Ran, Stream};
 use hands_proto::{pack, reapi, rpc, v1};
 use hands_reapi::BlobError;
 use hands_store::StoreError;
 use hands_types::limits::{INLINE_STREAM, MAX_STREAM};
+use hands_types::text::NOT_ALL_OUTPUTS;
 use hands_types::{Attempt, Digest, ErrorClass, error::exit};
 
 use crate::action::Plan;
@@ -18,6 +19,9 @@ const DEADLINE_EXCEEDED: i32 = 4;
 const RESOURCE_EXHAUSTED: i32 = 8;
 const FAILED_PRECONDITION: i32 = 9;
 const INTERNAL: i32 = 13;
+
+/// Entries that were left out of the outputs which a status names in words.
+const SAID_OF_LEFT_OUT: usize = 5;
 
 /// Why there is no result, or not a whole one.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -98,6 +102,24 @@ impl Conclusion {
         Self::by_class(error.class(), with_causes(error), is_out_of_descriptors(error))
     }
 
+    /// What to say where not all outputs could be brought; none if they were.
+    pub(crate) fn of_left_out(left_out: &LeftOut) -> Option<Self> {
+        if left_out.total == 0 {
+            return None;
+        }
+        let mut words: Vec<String> = left_out
+            .entries
+            .iter()
+            .take(SAID_OF_LEFT_OUT)
+            .map(|entry| format!("the output `{}` {}", entry.path, entry.why))
+            .collect();
+        let more = left_out.total.saturating_sub(words.len() as u64);
+        if more > 0 {
+            words.push(format!("{more} more"));
+        }
+        Some(Self::new(INVALID_ARGUMENT, format!("{NOT_ALL_OUTPUTS}: {}", words.join("; ")), false))
+    }
+
     /// The spool of a stream can't be written.
     pub(crate) fn of_spool(error: &std::io::Error) -> Self {
         Self::exhausted(format!("the worker can't keep the action's output: {error}"))
@@ -147,6 +169,16 @@ pub(crate) struct Ending {
     pub(crate) line: Option<String>,
     /// For people.
     pub(crate) hint: String,
+}
+
+/// What was left out of the outputs, for clients that know the message.
+pub(crate) fn left_out(left_out: &LeftOut) -> Option<prost_types::Any> {
+    let entries = left_out
+        .entries
+        .iter()
+        .map(|entry| v1::left_out::Entry { path: entry.path.clone(), why: entry.why.clone() });
+    let message = v1::LeftOut { entries: entries.collect(), total: left_out.total };
+    (left_out.total > 0).then(|| pack(&message))
 }
 
 /// Reads how an action ended.

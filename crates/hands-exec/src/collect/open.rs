@@ -8,7 +8,10 @@ use hands_types::limits::MAX_BLOB;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{CollectError, duplicate};
+use super::CollectError;
+
+/// What is said of a path with a link in it.
+pub(crate) const BEHIND_LINK: &str = "lies behind a symbolic link, which is not followed";
 
 /// Something in the tree, held by a handle that can neither read nor write.
 #[derive(Debug)]
@@ -43,10 +46,7 @@ pub(crate) fn open(
         Ok(handle) => handle,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(Errno::LOOP) => {
-            return Err(CollectError::NotAnOutput {
-                path: shown.to_owned(),
-                why: "lies behind a symbolic link, which is not followed",
-            });
+            return Err(CollectError::NotAnOutput { path: shown.to_owned(), why: BEHIND_LINK });
         }
         Err(errno) => return Err(read_error(shown)(errno)),
     };
@@ -126,6 +126,11 @@ fn open_beneath(directory: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<
             result => return result,
         }
     }
+}
+
+/// Duplicates a handle, so that it can be kept beside others.
+fn duplicate(fd: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, CollectError> {
+    fd.try_clone_to_owned().map_err(|source| CollectError::Read { path: path.to_owned(), source })
 }
 
 fn open_by_names(directory: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {

@@ -43,20 +43,34 @@ impl Tree {
         &self,
         declared: &[(&str, DeclaredKind)],
     ) -> Result<(Vec<OutputItem>, Memory), CollectError> {
+        let (items, left_out, memory) = self.collect_at("", declared)?;
+        assert_eq!(left_out, "");
+        Ok((items, memory))
+    }
+
+    /// With what was left out, in lines.
+    fn collect_at(
+        &self,
+        working_directory: &str,
+        declared: &[(&str, DeclaredKind)],
+    ) -> Result<(Vec<OutputItem>, String, Memory), CollectError> {
         let declared = declared
             .iter()
             .map(|(path, kind)| Declared { path: (*path).to_owned(), kind: *kind })
             .collect();
-        let spec = OutputSpec { declared, working_directory: RelPath::default() };
+        let working_directory = RelPath::new(working_directory).expect("a path");
+        let root_at = Some("/inside".to_owned());
+        let spec = OutputSpec { declared, working_directory, root_at };
         let mut memory = Memory::default();
-        collect(self.root(), &spec, &mut memory).map(|items| (items, memory))
+        let collected = collect(self.root(), &spec, &mut memory)?;
+        let lines = collected.left_out.entries.iter().map(|e| format!("`{}` {}\n", e.path, e.why));
+        Ok((collected.items, lines.collect(), memory))
     }
 
-    fn fails(&self, path: &str, kind: DeclaredKind, words: &str) {
-        let error = self.collect(&[(path, kind)]).expect_err("no output");
-        let text = error.to_string();
-        assert!(text.contains(words), "{text}");
-        assert_eq!(error.class(), hands_types::ErrorClass::User, "{text}");
+    /// It is left out, and is all that is.
+    fn leaves_out(&self, path: &str, kind: DeclaredKind, words: &str) {
+        let (_, left_out, _) = self.collect_at("", &[(path, kind)]).expect("the others");
+        assert!(left_out.contains(words) && left_out.lines().count() == 1, "{left_out}");
     }
 }
 
@@ -164,8 +178,8 @@ fn declared_kinds_are_kept_to() {
     let tree = Tree::new();
     tree.file("f", "");
     tree.file("d/f", "");
-    tree.fails("f", DeclaredKind::Directory, "`f` was declared as a directory and is a file");
-    tree.fails("d", DeclaredKind::File, "`d` was declared as a file and is a directory");
+    tree.leaves_out("f", DeclaredKind::Directory, "`f` was declared as a directory and is a file");
+    tree.leaves_out("d", DeclaredKind::File, "`d` was declared as a file and is a directory");
     // Buck2 in its compatible mode.
     let both = [
         ("f", DeclaredKind::File),
@@ -192,20 +206,22 @@ fn hostile_trees_neither_block_nor_lead_elsewhere() {
     make("fifo", rustix::fs::FileType::Fifo);
     make("d/pipe", rustix::fs::FileType::Fifo);
     make("socket", rustix::fs::FileType::Socket);
-    tree.fails("fifo", DeclaredKind::Any, "`fifo` is a named pipe");
-    tree.fails("d", DeclaredKind::Any, "`d/pipe` is a named pipe");
-    tree.fails("d/*", DeclaredKind::Glob, "`d/pipe` is a named pipe");
-    tree.fails("socket", DeclaredKind::Any, "`socket` is a socket");
-    tree.fails("out/key", DeclaredKind::Any, "`out/key` lies behind a symbolic link");
-    tree.fails("proc/environ", DeclaredKind::Any, "symbolic link");
-    tree.fails("../x", DeclaredKind::Any, "leaves the input root");
-    // The link itself is an output; a pattern does not go through it.
+    tree.leaves_out("fifo", DeclaredKind::Any, "`fifo` is a named pipe");
+    tree.leaves_out("d", DeclaredKind::Any, "`d/pipe` is a named pipe");
+    tree.leaves_out("d/*", DeclaredKind::Glob, "`d/pipe` is a named pipe");
+    tree.leaves_out("socket", DeclaredKind::Any, "`socket` is a socket");
+    tree.leaves_out(
+        "out/key",
+        DeclaredKind::Any,
+        "`out/key` has no place in the input root: `out` is a symbolic link",
+    );
+    tree.leaves_out("proc/environ", DeclaredKind::Any, "symbolic link");
+    let error = tree.collect(&[("../x", DeclaredKind::Any)]).expect_err("no output");
+    assert!(error.to_string().contains("leaves the input root"), "{error}");
+    tree.leaves_out("out/*", DeclaredKind::Glob, "`out/*` has no place in the input root");
+    // The link itself is an output; a wildcard does not go through it.
     let (items, memory) = tree
-        .collect(&[
-            ("out", DeclaredKind::Any),
-            ("out/*", DeclaredKind::Glob),
-            ("**/key", DeclaredKind::Glob),
-        ])
+        .collect(&[("out", DeclaredKind::Any), ("**/key", DeclaredKind::Glob)])
         .expect("a link");
     assert_eq!(paths(&items), ["out"]);
     assert!(memory.blobs.is_empty(), "nothing of another's was read");
@@ -217,21 +233,97 @@ fn names_and_targets_that_are_not_utf8_are_named() {
     fs::create_dir(tree.0.join("d")).expect("a directory");
     File::create(tree.0.join("d").join(OsStr::from_bytes(b"bad\xff"))).expect("a file");
     symlink(Path::new(OsStr::from_bytes(b"x\xfe")), tree.0.join("link")).expect("a link");
-    tree.fails("d", DeclaredKind::Any, "`d/bad\u{fffd}` has a name that is not UTF-8");
-    tree.fails("link", DeclaredKind::Any, "`link` is a symbolic link whose target is not UTF-8");
+    tree.leaves_out("d", DeclaredKind::Any, "`d/bad\\xff` has a name that is not UTF-8");
+    tree.leaves_out(
+        "link",
+        DeclaredKind::Any,
+        "`link` is a symbolic link whose target is not UTF-8",
+    );
+}
+
+/// Nests `deep` directories of this name, with a file in each tenth.
+fn nest(tree: &Tree, name: &str, deep: usize) {
+    let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let mut here = std::os::fd::OwnedFd::from(tree.root());
+    for level in 0..deep {
+        rustix::fs::mkdirat(&here, name, 0o755.into()).expect("a directory");
+        here = rustix::fs::openat(&here, name, flags, rustix::fs::Mode::empty()).expect("open");
+        if level % 10 == 0 {
+            let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
+            rustix::fs::openat(&here, "f", flags, 0o644.into()).expect("a file");
+        }
+    }
 }
 
 #[test]
-fn depth_is_bounded() {
+fn what_is_nested_is_brought_as_deep_as_its_path_is_one() {
     let tree = Tree::new();
-    let mut here = std::os::fd::OwnedFd::from(File::open(&tree.0).expect("the root"));
-    for _ in 0..300 {
-        rustix::fs::mkdirat(&here, "dd", 0o755.into()).expect("a directory");
-        let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-        here = rustix::fs::openat(&here, "dd", flags, rustix::fs::Mode::empty()).expect("open");
+    nest(&tree, "d", 2500);
+    let (items, left_out, _) =
+        tree.collect_at("", &[("d", DeclaredKind::Any)]).expect("what is not too deep");
+    let OutputKind::Directory { directories } = &items[0].kind else { panic!("{:?}", items[0]) };
+    // 4,095 bytes hold 2,048 names of one letter.
+    assert_eq!(directories.len(), 2048);
+    assert!(left_out.contains("has a path of more bytes than 4095"), "{left_out}");
+    assert_eq!(left_out.lines().count(), 1, "{left_out}");
+    let (items, left_out, _) = tree.collect_at("", &[("**/f", DeclaredKind::Glob)]).expect("files");
+    assert_eq!(items.len(), 205);
+    assert_eq!(left_out.lines().count(), 1, "{left_out}");
+    remove_deep(&tree);
+}
+
+/// Deeper than what the standard library removes with the descriptors of this process.
+fn remove_deep(tree: &Tree) {
+    let ended = std::process::Command::new("rm").arg("-rf").arg(tree.0.join("d")).status();
+    assert!(ended.expect("rm").success());
+}
+
+#[test]
+fn links_inside_the_tree_are_followed_to_outputs() {
+    let tree = Tree::new();
+    tree.file("real/deep/x.o", "x");
+    tree.file("real/plain", "p");
+    symlink("real", tree.0.join("out")).expect("a link");
+    symlink("/inside/real/deep", tree.0.join("deep")).expect("a link");
+    symlink("real/deep", tree.0.join("wd")).expect("a link");
+    symlink("nowhere", tree.0.join("dangling")).expect("a link");
+    symlink("self", tree.0.join("self")).expect("a link");
+    let (any, glob) = (DeclaredKind::Any, DeclaredKind::Glob);
+    let (items, _) = tree
+        .collect(&[
+            ("out/plain", any),
+            ("out/deep", any),
+            ("deep/x.o", any),
+            ("out/*/x.*", glob),
+            ("out/none", any),
+            ("dangling/x", any),
+            ("out/plain/x", any),
+        ])
+        .expect("outputs");
+    assert_eq!(paths(&items), ["out/plain", "out/deep", "deep/x.o", "out/deep/x.o"]);
+    // Where the working directory is a link, `..` is what the command itself saw.
+    let (items, left_out, _) =
+        tree.collect_at("wd", &[("x.o", any), ("../plain", any), ("*.o", glob)]).expect("outputs");
+    assert_eq!((paths(&items), left_out.as_str()), (vec!["x.o", "../plain"], ""));
+    tree.leaves_out("self/x", any, "`self` is a symbolic link that leads back to itself");
+}
+
+#[test]
+fn one_odd_entry_leaves_the_others() {
+    let tree = Tree::new();
+    for n in 0..150 {
+        tree.file(&format!("d/{n:03}"), "");
+        let mode = rustix::fs::Mode::from_raw_mode(0o644);
+        let (fifo, path) = (rustix::fs::FileType::Fifo, tree.0.join(format!("d/p{n:03}")));
+        rustix::fs::mknodat(rustix::fs::CWD, path, fifo, mode, 0).expect("a fifo");
     }
-    tree.fails("dd", DeclaredKind::Any, "`dd` is nested deeper than 200");
-    tree.fails("**/x", DeclaredKind::Glob, "is nested deeper than 200");
+    let declared = vec![Declared { path: "d".to_owned(), kind: DeclaredKind::Any }];
+    let spec = OutputSpec { declared, ..OutputSpec::default() };
+    let collected = collect(tree.root(), &spec, &mut Memory::default()).expect("the files");
+    let OutputKind::Directory { directories } = &collected.items[0].kind else { panic!() };
+    let root = String::from_utf8_lossy(&directories[0].bytes);
+    assert_eq!(root.matches("FileNode").count(), 150, "{root}");
+    assert_eq!((collected.left_out.entries.len(), collected.left_out.total), (100, 150));
 }
 
 #[test]
@@ -239,7 +331,7 @@ fn cancelling_ends_it() {
     let tree = Tree::new();
     tree.file("f", "");
     let declared = vec![Declared { path: "f".to_owned(), kind: DeclaredKind::Any }];
-    let spec = OutputSpec { declared, working_directory: RelPath::default() };
+    let spec = OutputSpec { declared, ..OutputSpec::default() };
     let mut memory = Memory { cancelled: true, ..Memory::default() };
     assert!(matches!(collect(tree.root(), &spec, &mut memory), Err(CollectError::Cancelled)));
 }

@@ -193,9 +193,14 @@ pub(crate) fn outputs(
     let spec = OutputSpec {
         declared: paths.iter().map(declared).collect(),
         working_directory: RelPath::default(),
+        root_at: None,
     };
     let mut memory = Memory(BTreeMap::new());
-    collect(tree, &spec, &mut memory).map(|items| (items, memory.0)).map_err(|e| e.to_string())
+    let collected = collect(tree, &spec, &mut memory).map_err(|e| e.to_string())?;
+    match collected.left_out.entries.first() {
+        None => Ok((collected.items, memory.0)),
+        Some(entry) => Err(format!("{} {}", entry.path, entry.why)),
+    }
 }
 
 /// One file's content and mode.

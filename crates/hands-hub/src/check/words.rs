@@ -25,6 +25,9 @@ const CODES: [rpc::Code; 6] = [
 const MAX_MISSING: usize = 10_000;
 /// Largest of a worker's own figures, bytes.
 const MAX_USAGE: usize = 1024;
+/// Entries that were left out of the outputs which a result names, and the bytes of all that it says of them.
+const MAX_LEFT_OUT: usize = 100;
+const MAX_LEFT_OUT_SAID: usize = 64 << 10;
 /// The last second of the year 9999, where protobuf's timestamps end.
 const LAST_SECOND: i64 = 253_402_300_799;
 
@@ -80,7 +83,9 @@ pub(super) fn tidy(result: &mut reapi::ActionResult, log: &AttemptLog, worker_na
     let metadata = result.execution_metadata.get_or_insert_default();
     worker_name.clone_into(&mut metadata.worker);
     let usage = metadata.auxiliary_metadata.iter().find_map(usage);
+    let left_out = metadata.auxiliary_metadata.iter().find_map(left_out);
     metadata.auxiliary_metadata = usage.iter().map(pack).collect();
+    metadata.auxiliary_metadata.extend(left_out.iter().map(pack));
     metadata.virtual_execution_duration.take_if(|took| !is_duration(took));
     let queued = metadata.queued_timestamp.take().filter(is_time);
     let mut last = queued.unwrap_or_else(|| timestamp(log.record.created));
@@ -103,6 +108,17 @@ pub(super) fn tidy(result: &mut reapi::ActionResult, log: &AttemptLog, worker_na
 fn usage(any: &Any) -> Option<v1::Usage> {
     let usage: v1::Usage = (any.value.len() <= MAX_USAGE).then(|| unpack(any).ok())??;
     check_name(&usage.isolation).is_ok().then_some(usage)
+}
+
+fn left_out(any: &Any) -> Option<v1::LeftOut> {
+    let mut left_out: v1::LeftOut =
+        (any.value.len() <= MAX_LEFT_OUT_SAID).then(|| unpack(any).ok())??;
+    left_out.entries.truncate(MAX_LEFT_OUT);
+    for entry in &mut left_out.entries {
+        entry.path = said(&entry.path, MAX_SAID);
+        entry.why = said(&entry.why, MAX_SAID);
+    }
+    Some(left_out)
 }
 
 fn is_time(time: &Timestamp) -> bool {

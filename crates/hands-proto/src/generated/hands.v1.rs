@@ -156,6 +156,50 @@ impl ::prost::Name for LostAttempts {
         "/hands.v1.LostAttempts".into()
     }
 }
+/// What stood among the outputs and could not be brought, such as named pipes. Stands in
+/// ExecutedActionMetadata.auxiliary_metadata of a result that brings all others. Where the command itself succeeded, the
+/// status is INVALID_ARGUMENT and says the same in words: who does not know this message takes no part for the whole.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LeftOut {
+    /// The first of them: 100 and 32 KiB at most.
+    #[prost(message, repeated, tag = "1")]
+    pub entries: ::prost::alloc::vec::Vec<left_out::Entry>,
+    /// The number of all.
+    #[prost(uint64, tag = "2")]
+    pub total: u64,
+}
+/// Nested message and enum types in `LeftOut`.
+pub mod left_out {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Entry {
+        /// Relative to the working directory; bytes that are not UTF-8 as \xNN, the middle of a long one as an ellipsis.
+        #[prost(string, tag = "1")]
+        pub path: ::prost::alloc::string::String,
+        /// The end of the sentence "the output PATH ...".
+        #[prost(string, tag = "2")]
+        pub why: ::prost::alloc::string::String,
+    }
+    impl ::prost::Name for Entry {
+        const NAME: &'static str = "Entry";
+        const PACKAGE: &'static str = "hands.v1";
+        fn full_name() -> ::prost::alloc::string::String {
+            "hands.v1.LeftOut.Entry".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "/hands.v1.LeftOut.Entry".into()
+        }
+    }
+}
+impl ::prost::Name for LeftOut {
+    const NAME: &'static str = "LeftOut";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.LeftOut".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.LeftOut".into()
+    }
+}
 /// What a client pushed under a URI (Remote Asset API), as the hub keeps it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Asset {

@@ -364,7 +364,11 @@ async fn fetch_all(args: &FetchArgs, front: &FrontEnd) -> Result<u8, RunError> {
         }
     }
     let verdict = verdict::of(&result, &declared(&cluster, &known, &result).await?);
-    if let (false, Some(sentence)) = (verdict.missing.is_empty(), &verdict.sentence) {
+    for line in verdict::left_out(&result) {
+        front.out.warning(&line);
+    }
+    let lacks = !verdict.missing.is_empty() || result.left_out.total > 0;
+    if let (true, Some(sentence)) = (lacks, &verdict.sentence) {
         front.out.error(sentence);
         return Ok(verdict.code);
     }

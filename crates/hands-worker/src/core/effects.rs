@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use hands_exec::{ExecRequest, Limits, Scratch, Stream};
+use hands_exec::{ExecRequest, LeftOut, Limits, Scratch, Stream};
 use hands_proto::reapi;
 use hands_proto::v1::{self, worker_message};
 use hands_slots::{Effect, HandBackReason, Input, LeaseId};
-use hands_store::Pin;
 use tokio::sync::oneshot;
 
 use super::{Core, Event};
 use crate::action::{Plan, attempt_id};
-use crate::attempt::{self, Task, dispose};
+use crate::attempt::{self, Task, Uploaded, dispose};
 use crate::fetch::Prepared;
 use crate::metrics::Outcome;
 use crate::output;
@@ -194,25 +193,22 @@ impl Core {
             }
             (_, tree) => {
                 dispose(tree);
-                self.complete(lease, reapi::ActionResult::default(), None);
+                self.complete(lease, reapi::ActionResult::default(), LeftOut::default(), None);
             }
         }
     }
 
-    pub(super) fn uploaded(
-        &mut self,
-        lease: LeaseId,
-        result: Result<(reapi::ActionResult, Pin), Conclusion>,
-    ) {
+    pub(super) fn uploaded(&mut self, lease: LeaseId, result: Result<Uploaded, Conclusion>) {
         let Some(attempt) = self.attempts.get_mut(&lease) else { return };
         attempt.times.upload_end = SystemTime::now();
         match result {
-            Ok((result, pin)) => {
+            Ok(Uploaded { result, left_out, pin }) => {
                 attempt.pin = Some(pin);
-                self.complete(lease, result, None);
+                self.complete(lease, result, left_out, None);
             }
             Err(conclusion) => {
-                self.complete(lease, reapi::ActionResult::default(), Some(conclusion));
+                let (none, nothing) = (reapi::ActionResult::default(), LeftOut::default());
+                self.complete(lease, none, nothing, Some(conclusion));
             }
         }
     }
@@ -222,6 +218,7 @@ impl Core {
         &mut self,
         lease: LeaseId,
         outputs: reapi::ActionResult,
+        left_out: LeftOut,
         failure: Option<Conclusion>,
     ) {
         let Some(attempt) = self.attempts.get_mut(&lease) else { return };
@@ -232,17 +229,23 @@ impl Core {
         let exit_code = ending.exit_code.unwrap_or_default();
         let mut conclusion = ending.conclusion.clone();
         let mut message = ending.hint.clone();
+        // A part is not to be taken for the whole, by our clients or others'.
+        let failure = failure.or_else(|| Conclusion::of_left_out(&left_out));
         if let Some(failure) = failure {
             let failed_anyway = exit_code != 0 || !conclusion.is_ok();
             // A command that failed is told as that: its outputs are its own affair.
             if failed_anyway && !failure.try_elsewhere {
-                let line = format!("its outputs were not collected: {}", failure.status.message);
+                let line = if left_out.total > 0 {
+                    failure.status.message
+                } else {
+                    format!("its outputs were not collected: {}", failure.status.message)
+                };
                 message = if message.is_empty() { line } else { format!("{message}; {line}") };
             } else {
                 conclusion = failure;
             }
         }
-        let metadata = report::metadata(
+        let mut metadata = report::metadata(
             &self.config.name,
             plan,
             &attempt.times,
@@ -250,6 +253,7 @@ impl Core {
             self.isolation,
             lease.attempt,
         );
+        metadata.auxiliary_metadata.extend(report::left_out(&left_out));
         let result = report::complete(outputs, exit_code, &lock(&attempt.streams), metadata);
         let is_success = exit_code == 0 && conclusion.is_ok();
         self.metrics.ended(if is_success { Outcome::Succeeded } else { Outcome::Failed });

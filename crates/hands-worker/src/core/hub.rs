@@ -155,7 +155,7 @@ impl Core {
         if self.attempts.contains_key(&lease) {
             return;
         }
-        let plan = action::read(&message).map(Arc::new);
+        let plan = action::read(&message, self.isolation).map(Arc::new);
         let terms = action::terms(plan.as_ref().map(|p| &**p), &message);
         let function = plan.as_ref().map_or(DigestFunction::Sha256, |p| p.function);
         let streams =

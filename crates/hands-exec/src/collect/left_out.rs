@@ -1,0 +1,93 @@
+//! What stands among the outputs and can't be brought: named, so that the rest can be.
+
+use std::ffi::CStr;
+use std::fmt::Write as _;
+
+use super::CollectError;
+
+/// Entries that are named.
+const NAMED: usize = 100;
+/// Bytes of all that is said of them. It travels in the result.
+const SAID: usize = 32 << 10;
+
+/// What was left out of the outputs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The first entries.
+    pub entries: Vec<LeftOutEntry>,
+    /// The number of all.
+    pub total: u64,
+    said: usize,
+}
+
+/// One entry that was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOutEntry {
+    /// Where, relative to the working directory: control characters escaped, bytes that are not UTF-8 as `\xNN`, and
+    /// what is too long cut.
+    pub path: String,
+    /// Why, as the sentence after "the output `…`".
+    pub why: String,
+}
+
+impl LeftOut {
+    /// Notes an entry, if it is one entry that the error is about; any other error ends the collecting.
+    pub(crate) fn note(&mut self, error: CollectError) -> Result<(), CollectError> {
+        if !error.concerns_one_entry() {
+            return Err(error);
+        }
+        let (path, why) = match error {
+            CollectError::NotAnOutput { path, why } => (path, why.to_owned()),
+            CollectError::TooMuch { path, what, bound } => (path, format!("{what} than {bound}")),
+            CollectError::NoPlace { path, why } => {
+                (path, format!("has no place in the input root: {why}"))
+            }
+            CollectError::Read { path, source } => {
+                let text = source.to_string();
+                let words = text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words);
+                (path, format!("can't be read: {words}"))
+            }
+            other => return Err(other),
+        };
+        self.total += 1;
+        let (path, why) = (cut(&plain(&path), 1024), cut(&why, 1024));
+        let length = path.len() + why.len();
+        if self.entries.len() < NAMED && self.said + length <= SAID {
+            self.said += length;
+            self.entries.push(LeftOutEntry { path, why });
+        }
+        Ok(())
+    }
+}
+
+/// A text whose control characters are escaped.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { plain.extend(c.escape_default()) } else { plain.push(c) }
+    }
+    plain
+}
+
+/// A text of at most this many bytes, with the middle left out where it is longer: both ends of a path tell something.
+fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let head = text.floor_char_boundary(most / 2);
+    let tail = text.ceil_char_boundary(text.len() - most / 2 + "…".len());
+    format!("{}…{}", &text[..head], &text[tail..])
+}
+
+/// A name as text, bytes that are not UTF-8 as `\xNN`.
+pub(crate) fn readable(name: &CStr) -> String {
+    let mut text = String::new();
+    for chunk in name.to_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            // Writing to a string does not fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}

@@ -1,0 +1,167 @@
+//! Outputs that can't all be brought, and outputs whose places are links: what a user gets, at every level of isolation.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::home::{Home, json};
+
+/// Levels that this machine can have, by `HANDS_ISOLATION`, and the copied input root beside them.
+fn ways() -> [(&'static str, &'static [&'static str]); 4] {
+    [("full", &[]), ("no-netns", &[]), ("process", &[]), ("full", &["--prop", "input-root=copy"])]
+}
+
+/// Whether this machine has the level at all.
+fn has(home: &Home, level: &str) -> bool {
+    let mut command = home.hands(&["run", "--", "true"]);
+    let ran = crate::home::ran(command.env("HANDS_ISOLATION", level).output().unwrap());
+    if ran.code != 0 {
+        println!("skipped: isolation level {level}: {}", ran.err);
+    }
+    ran.code == 0
+}
+
+/// Makes one of each kind beside what can be brought, and nests `$0` directories: from 2,047 on deeper than any path.
+const ODD: &str = "mkdir -p d/sub; echo good > d/good; echo more > d/sub/more; mkfifo d/sub/pipe; \
+    echo odd > \"d/bad$(printf '\\377')\"; python3 -c 'import socket, os, sys
+socket.socket(socket.AF_UNIX).bind(\"d/socket\")
+os.chdir(\"d\")
+for n in range(int(sys.argv[1])):
+    os.mkdir(\"n\"); os.chdir(\"n\")
+    if n == 300: open(\"deep\", \"w\").write(\"deep\")' $0";
+
+#[test]
+fn one_odd_file_leaves_all_the_others() {
+    for (level, more) in ways() {
+        let home = Home::new();
+        if !has(&home, level) {
+            continue;
+        }
+        let ran_here = |arguments: &[&str]| {
+            let mut command = home.hands(arguments);
+            crate::home::ran(command.env("HANDS_ISOLATION", level).output().unwrap())
+        };
+        let fixed = ["run", "-o", "d", "-o", "fine", "-o", "fifo"];
+        let script = format!("echo fine > fine; mkfifo fifo; {ODD}");
+        // It takes its time, and is the same wherever there is an overlay.
+        let deep =
+            if level == "process" || more.is_empty() && level == "full" { 2100 } else { 302 };
+        let too_deep = deep > 2047;
+        let deep = deep.to_string();
+        let ran = ran_here(&[&fixed[..], more, &["--", "sh", "-c", &script, &deep]].concat());
+        assert_eq!(ran.code, 1, "{level} {more:?}: {ran:?}");
+        for line in [
+            "left out: the output `fifo` is a named pipe",
+            "left out: the output `d/sub/pipe` is a named pipe",
+            "left out: the output `d/socket` is a socket",
+            "left out: the output `d/bad\\xff` has a name that is not UTF-8",
+            if too_deep { "has a path of more bytes than 4095" } else { "" },
+            &format!("but {} entries of its outputs could not be brought", 4 + u32::from(too_deep)),
+        ] {
+            assert!(ran.err.contains(line), "{level} {more:?}: {line}: {ran:?}");
+        }
+        let deep = format!("d/{}deep", "n/".repeat(301));
+        for (path, content) in
+            [("fine", "fine\n"), ("d/good", "good\n"), ("d/sub/more", "more\n"), (&deep, "deep")]
+        {
+            assert_eq!(home.read(path), content);
+        }
+        assert!(!home.work().join("fifo").exists() && !home.work().join("d/socket").exists());
+        // What such an action wrote is no burden for the next one of its slot.
+        let ran = ran_here(&["run", "-o", "n", "--", "sh", "-c", "ls -A; echo new > n"]);
+        assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{level} {more:?}: {ran:?}");
+        remove_deep(&home);
+    }
+}
+
+/// Deeper than the standard library removes with the descriptors of a process.
+fn remove_deep(home: &Home) {
+    let removed = std::process::Command::new("rm").arg("-rf").arg(home.work().join("d")).status();
+    assert!(removed.unwrap().success());
+}
+
+#[test]
+fn what_was_left_out_is_told_later_too() {
+    let home = Home::new().warm();
+    let script = "mkdir d; echo good > d/good; mkfifo d/pipe";
+    let run = ["run", "--cache", "-o", "d"];
+    let detached = home.run(&["run", "--detach", "-o", "d", "--", "sh", "-c", script]);
+    let id = detached.out.trim();
+    for (front, code) in [("wait", 1), ("fetch", 1), ("attach", 1)] {
+        let ran = home.run(&[front, id]);
+        assert!(
+            ran.code == code && ran.err.contains("left out: the output `d/pipe` is a named pipe"),
+            "{front}: {ran:?}"
+        );
+    }
+    assert_eq!(home.read("d/good"), "good\n");
+    // Not kept for others: the second run executes, too.
+    for _ in 0..2 {
+        let ran = home.run(&[&run[..], &["--json", "--", "sh", "-c", script]].concat());
+        let told = &json(&ran.out)[0];
+        assert_eq!((ran.code, &told["exit_code"], &told["end"]), (1, &1.into(), &"failed".into()));
+        assert_eq!((&told["cached"], &told["left_out_total"]), (&false.into(), &1.into()));
+        assert_eq!(told["left_out"][0]["path"], "d/pipe", "{told}");
+    }
+    // A command that failed keeps its own code.
+    let failed = format!("{script}; exit 7");
+    let ran = home.run(&[&run[..], &["--", "sh", "-c", &failed]].concat());
+    assert!(ran.code == 7 && ran.err.contains("`d/pipe` is a named pipe"), "{ran:?}");
+    let lines = format!("{{\"argv\": [\"sh\", \"-c\", \"{script}\"], \"output\": \"d\"}}\n");
+    let ran = home.run_with(&["batch", "-"], &lines);
+    assert!(ran.code == 1 && ran.err.contains("`d/pipe` is a named pipe"), "{ran:?}");
+}
+
+#[test]
+fn the_place_of_an_output_may_be_a_link_inside() {
+    for (level, more) in ways() {
+        let home = Home::new();
+        if !has(&home, level) {
+            continue;
+        }
+        home.write("real/data", "data\n");
+        home.write("file", "f\n");
+        for (target, link) in [
+            ("real", "out"),
+            ("/etc", "abs"),
+            ("../..", "away"),
+            ("nowhere", "dangling"),
+            ("b", "a"),
+            ("a", "b"),
+        ] {
+            symlink(target, home.work().join(link)).unwrap();
+        }
+        let ran_here = |arguments: &[&str], script: &str| {
+            let fixed = ["run", "--input", "."];
+            let mut command =
+                home.hands(&[&fixed[..], more, arguments, &["--", "sh", "-c", script]].concat());
+            crate::home::ran(command.env("HANDS_ISOLATION", level).output().unwrap())
+        };
+        let outputs = ["-o", "out/x", "-o", "out/new/y", "-o", "out/*.z", "-o", "out/t"];
+        let script = "cat out/data; echo x > out/x; echo y > out/new/y; echo z > out/1.z; \
+                      mkdir out/t; echo t > real/t/t; test -L out";
+        let ran = ran_here(&outputs, script);
+        assert_eq!((ran.code, ran.out.as_str()), (0, "data\n"), "{level} {more:?}: {ran:?}");
+        assert!(home.work().join("out").is_symlink(), "the link stays a link here, too");
+        for (path, content) in
+            [("real/x", "x\n"), ("real/new/y", "y\n"), ("real/1.z", "z\n"), ("real/t/t", "t\n")]
+        {
+            assert_eq!(home.read(path), content, "{level} {more:?}");
+        }
+        for (output, words) in [
+            ("abs/x", "`abs` is a symbolic link to `/etc`, which is outside the input root"),
+            ("away/x", "`away` is a symbolic link to `../..`, which is outside the input root"),
+            ("dangling/x", "`dangling` is a symbolic link to `nowhere`, where there is nothing"),
+            ("a/*.x", "is a symbolic link that leads back to itself"),
+            ("file/x", "`file` is not a directory"),
+        ] {
+            let ran = ran_here(&["-o", output], "echo ran");
+            assert_eq!((ran.code, ran.out.as_str()), (125, ""), "{level} {more:?}: {ran:?}");
+            assert!(
+                ran.err.contains(&format!("the output `{output}` has no place in the input root"))
+                    && ran.err.contains(words),
+                "{level} {more:?}: {ran:?}"
+            );
+        }
+        fs::remove_file(home.work().join("abs")).unwrap();
+    }
+}
