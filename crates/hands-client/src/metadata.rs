@@ -4,6 +4,8 @@ use bytes::Bytes;
 use hands_proto::reapi::{RequestMetadata, ToolDetails};
 use hands_proto::v1::ExecuteOptions;
 use hands_types::InvocationId;
+use hands_types::limits::MAX_TITLE;
+use hands_types::text::cut;
 use prost::Message;
 use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 
@@ -43,12 +45,17 @@ impl Invocation {
             action_mnemonic: if mnemonic.is_empty() {
                 self.front_end.to_owned()
             } else {
-                mnemonic.to_owned()
+                bounded(mnemonic)
             },
-            target_id: target.to_owned(),
+            target_id: bounded(target),
             configuration_id: String::new(),
         }
     }
+}
+
+/// A user's text for a header. Servers bound the headers of a call, ours at 16 KiB, and end the connection beyond that.
+pub(crate) fn bounded(text: &str) -> String {
+    cut(text, MAX_TITLE).into_owned()
 }
 
 /// Adds `RequestMetadata` to a request.

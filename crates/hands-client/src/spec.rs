@@ -6,10 +6,15 @@ use bytes::Bytes;
 use hands_proto::reapi::{self, command::EnvironmentVariable};
 use hands_proto::v1::{ExecuteOptions, Terminal};
 use hands_types::platform::property;
+use hands_types::text::cut;
 use hands_types::{Digest, DigestFunction, Platform, RelPath, limits};
 use prost::Message;
 
+use crate::metadata::bounded;
 use crate::{ClientError, random_u128};
+
+/// Bytes of an argument or a name that a message shows.
+const SHOWN: usize = 200;
 
 /// One action, as a front-end describes it. Equal specifications become byte for byte equal messages.
 #[derive(Clone, Debug)]
@@ -114,12 +119,15 @@ impl JobSpec {
         ExecuteOptions {
             detach: self.detach,
             stdin: self.stdin,
-            terminal: self.terminal.clone(),
+            terminal: self
+                .terminal
+                .as_ref()
+                .map(|terminal| Terminal { term: bounded(&terminal.term), ..terminal.clone() }),
             retry: self.retry,
             queue_timeout_ms: self
                 .queue_timeout
                 .map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX).max(1)),
-            title: self.title.clone(),
+            title: bounded(&self.title),
         }
     }
 
@@ -177,7 +185,7 @@ impl JobSpec {
         if let Some(argument) = self.argv.iter().find(|a| a.contains('\0')) {
             return Err(ClientError::Spec(format!(
                 "the argument `{}` holds a NUL",
-                crate::printable(argument)
+                crate::printable(&cut(argument, SHOWN))
             )));
         }
         if let Some((name, _)) = self
@@ -187,7 +195,44 @@ impl JobSpec {
         {
             return Err(ClientError::Spec(format!(
                 "the environment variable `{}` can't be set: a name is not empty and holds no `=`, and nothing holds a NUL",
-                crate::printable(name)
+                crate::printable(&cut(name, SHOWN))
+            )));
+        }
+        self.check_lengths()
+    }
+
+    /// What no kernel takes is not sent anywhere.
+    fn check_lengths(&self) -> Result<(), ClientError> {
+        if let Some((at, argument)) =
+            self.argv.iter().enumerate().find(|(_, a)| a.len() > limits::MAX_ARGUMENT)
+        {
+            return Err(ClientError::Spec(format!(
+                "argument {at} of the command has {} bytes, and Linux takes {} of one argument; put it into a file, or into \
+                 standard input",
+                argument.len(),
+                limits::MAX_ARGUMENT
+            )));
+        }
+        let variable = |name: &str, value: &str| name.len() + "=".len() + value.len();
+        if let Some((name, value)) =
+            self.env.iter().find(|(n, v)| variable(n, v) > limits::MAX_ARGUMENT)
+        {
+            return Err(ClientError::Spec(format!(
+                "the environment variable `{}` has {} bytes, and Linux takes {} of one variable; put it into a file",
+                crate::printable(&cut(name, SHOWN)),
+                variable(name, value),
+                limits::MAX_ARGUMENT
+            )));
+        }
+        // Each with a NUL and a pointer to it.
+        let each = 1 + size_of::<u64>();
+        let arguments = self.argv.iter().map(|a| a.len() + each);
+        let variables = self.env.iter().map(|(n, v)| variable(n, v) + each);
+        let all = arguments.chain(variables).fold(0_usize, usize::saturating_add);
+        if all > limits::MAX_ARGUMENTS {
+            return Err(ClientError::Spec(format!(
+                "the command's arguments and variables take {all} bytes, and Linux takes 2 MiB as a rule; put them into a \
+                 file, or split them as xargs does"
             )));
         }
         Ok(())

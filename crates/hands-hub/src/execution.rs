@@ -239,6 +239,21 @@ impl Caller {
     }
 }
 
+/// The first of a command's arguments, more than a title has room for: there may be megabytes of them.
+fn beginning(arguments: &[String]) -> String {
+    let mut title = String::new();
+    for argument in arguments {
+        if !title.is_empty() {
+            title.push(' ');
+        }
+        title.push_str(&cut(argument, 4 * TITLE));
+        if title.len() > 4 * TITLE {
+            break;
+        }
+    }
+    title
+}
+
 /// An operation that ends as it begins, by a failure that is told inside of it.
 fn failed(digest: Digest, status: &Status) -> OperationStream {
     let metadata = reapi::ExecuteOperationMetadata {
@@ -300,7 +315,7 @@ fn record_of(
     // Kept once, and not longer than lists show it.
     let mut title = std::mem::take(&mut options.title);
     if title.is_empty() {
-        title = loaded.command.arguments.join(" ");
+        title = beginning(&loaded.command.arguments);
     }
     Record {
         id: crate::id::operation(),

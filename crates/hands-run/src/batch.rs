@@ -23,6 +23,7 @@ use tokio::time::{Duration, MissedTickBehavior, interval};
 use crate::args::BatchArgs;
 use crate::error::RunError;
 use crate::front_end::FrontEnd;
+use crate::quote::in_a_line;
 use crate::signals::Signals;
 use crate::streams::Streams;
 use crate::trace::{Trace, traced};
@@ -241,7 +242,11 @@ impl Run<'_> {
                 why
             };
             self.end_line_of_stderr();
-            self.front.out.error(&format!("command {} ({}): {why}", task.number, task.title));
+            for line in crate::verdict::left_out(result) {
+                self.front.out.warning(&line);
+            }
+            let title = in_a_line(&task.title);
+            self.front.out.error(&format!("command {} ({title}): {why}", task.number));
             if !self.hinted && verdict.end == End::Failed {
                 let action = task.action.as_deref().unwrap_or(&self.args.action);
                 for hint in hints::for_failure(argv, action, result, &self.front.caller) {
@@ -290,9 +295,8 @@ impl Run<'_> {
             return self.line(&serde_json::Value::from(map).to_string()).await;
         }
         self.end_line_of_stderr();
-        self.front
-            .out
-            .error(&format!("command {} ({}) was not run: {why}", task.number, task.title));
+        let title = in_a_line(&task.title);
+        self.front.out.error(&format!("command {} ({title}) was not run: {why}", task.number));
         Ok(())
     }
 

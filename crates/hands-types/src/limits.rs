@@ -8,6 +8,14 @@ pub const MAX_MESSAGE: usize = 16 << 20;
 pub const MAX_BATCH: u64 = (4 << 20) - (64 << 10);
 /// Chunk of a ByteStream read or write, bytes.
 pub const CHUNK: usize = 256 << 10;
+/// What a person reads of one action in lists: its command as it was typed, its target. Bytes; what is longer is
+/// shortened before it travels in a header.
+pub const MAX_TITLE: usize = 1024;
+/// Longest single argument or variable that Linux takes, bytes, without the NUL at its end (`MAX_ARG_STRLEN`).
+pub const MAX_ARGUMENT: usize = (128 << 10) - 1;
+/// All arguments and variables of a command that are sent at all, bytes. Linux takes a quarter of the stack's limit, 2 MiB as
+/// a rule; a Command of this size still fits a batch of blobs.
+pub const MAX_ARGUMENTS: usize = 3 << 20;
 /// Largest blob, bytes.
 pub const MAX_BLOB: u64 = 64 << 30;
 /// Largest Directory, Action or Command message, bytes.

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::batch::source::Task;
 use crate::error::RunError;
+use crate::quote::{in_a_line, in_a_log};
 
 const HEADING: &str = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
 
@@ -71,8 +72,9 @@ impl JobLog {
             match number.checked_sub(1).and_then(|i| tasks.get(i)) {
                 Some(task) if field(&task.title) != command => {
                     return Err(wrong(format!(
-                        "is about another command {number} than this list's ({command}); \
-                         the list has changed: start a new log"
+                        "is about another command {number} than this list's ({}); \
+                         the list has changed: start a new log",
+                        in_a_line(command)
                     )));
                 }
                 Some(_) | None => {}
@@ -114,5 +116,5 @@ impl JobLog {
 
 /// A column can't hold what separates columns and lines.
 fn field(text: &str) -> String {
-    text.replace(['\t', '\n', '\r'], " ")
+    in_a_log(text).replace(['\t', '\n', '\r'], " ")
 }

@@ -33,6 +33,8 @@ mod killable;
 mod lease_times;
 mod leftovers;
 mod lending;
+#[cfg(target_os = "linux")]
+mod long_commands;
 mod looks;
 #[cfg(target_os = "linux")]
 mod lost_workers;
@@ -41,6 +43,8 @@ mod machines;
 mod marks;
 mod mistakes;
 mod observability;
+#[cfg(target_os = "linux")]
+mod odd_outputs;
 mod operators;
 mod pauses;
 mod processes;
