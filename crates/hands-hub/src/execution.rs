@@ -14,7 +14,7 @@ use hands_proto::reapi::execution_server::Execution;
 use hands_proto::{EXECUTE_OPTIONS, REQUEST_METADATA, function_from_proto, pack, reapi, v1};
 use hands_reapi::Invocation;
 use hands_types::limits::MAX_NAME;
-use hands_types::text::{check_name, cut};
+use hands_types::text::cut;
 use hands_types::{Digest, OperationId};
 use prost::Message;
 use tokio::sync::oneshot;
@@ -51,8 +51,7 @@ impl Execution for ExecutionService {
         request: Request<reapi::ExecuteRequest>,
     ) -> Result<Response<OperationStream>, Status> {
         let caller = Caller::read(&request)?;
-        check_name(&request.get_ref().instance_name)
-            .map_err(|e| Status::invalid_argument(format!("the instance name can't be: {e}")))?;
+        hands_reapi::check_instance(&request.get_ref().instance_name)?;
         let asker = Asker::of(&request, Some(&caller.metadata));
         let invocation = Invocation::named(&caller.metadata.tool_invocation_id);
         let request = request.into_inner();
@@ -390,7 +389,7 @@ fn answer_from_cache(
         .map(|metadata| metadata.worker.as_str())
         .unwrap_or_default();
     let done = Done {
-        worker_name: worker.into(),
+        worker_name: cut(worker, MAX_NAME).into(),
         response: Arc::new(reapi::ExecuteResponse {
             result: Some(result),
             cached_result: true,

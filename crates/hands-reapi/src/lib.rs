@@ -27,7 +27,9 @@ pub use client::{Answer, Blob, BlobClient, BlobError, Fetched, Source, Uploaded}
 pub use complete::{cached_result, fill_inline, missing_of, normalize};
 pub use invocation::{Invocation, OPEN_FOR};
 pub use names::{BadName, BlobName, UploadName};
-pub use status::{all_missing_blobs, bad_digest, missing_blobs, stage_status, store_status};
+pub use status::{
+    all_missing_blobs, bad_digest, check_instance, missing_blobs, stage_status, store_status,
+};
 
 /// Up to this many bytes are hashed, copied or compressed on the reactor: about 150 µs of SHA-256.
 pub const INLINE: usize = 256 << 10;

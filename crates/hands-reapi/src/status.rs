@@ -80,6 +80,12 @@ fn missing(code: Code, digests: &[Digest], most: usize) -> Status {
     Status::with_details(code, message, Bytes::from(status.encode_to_vec()))
 }
 
+/// Checks an instance's name where something is kept under it.
+pub fn check_instance(name: &str) -> Result<(), Status> {
+    hands_types::text::check_name(name)
+        .map_err(|error| Status::invalid_argument(format!("the instance name can't be: {error}")))
+}
+
 /// The answer to a digest that is none.
 pub fn bad_digest(error: &BadDigest) -> Status {
     Status::invalid_argument(error.to_string())

@@ -59,6 +59,8 @@ pub const MAX_SAID: usize = 4096;
 pub const MAX_ACTIONS: usize = 500_000;
 /// Of these, those of one member, or of one address without a certificate.
 pub const MAX_ACTIONS_OF_ONE: usize = 250_000;
+/// Different platforms among them: the scheduler has kinds of actions for four such clients.
+pub const MAX_PLATFORMS_OF_ONE: usize = 1000;
 /// Bytes of what is kept of actions that wait or run beside their blobs.
 pub const MAX_ACTION_BYTES: usize = 512 << 20;
 /// Of these, those of one.

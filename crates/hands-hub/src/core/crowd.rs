@@ -4,9 +4,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use hands_types::MemberId;
 use hands_types::limits::{
     MAX_ACTION_BYTES, MAX_ACTION_BYTES_OF_ONE, MAX_ACTIONS, MAX_ACTIONS_OF_ONE,
+    MAX_PLATFORMS_OF_ONE,
 };
 use prost::Message as _;
 use tonic::Status;
@@ -24,11 +26,13 @@ pub(crate) enum Owner {
 }
 
 /// One action's place; counted until it is given back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Seat {
     /// None where it was taken before a restart.
     owner: Option<Owner>,
     bytes: usize,
+    /// Encoded, and one for all of the owner's that are alike. Empty where it does not count.
+    platform: Bytes,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,11 +41,18 @@ struct Sum {
     bytes: usize,
 }
 
+#[derive(Debug, Default)]
+struct OfOne {
+    sum: Sum,
+    /// How many actions ask for each platform: the scheduler has room for so many kinds of actions, for all.
+    platforms: HashMap<Bytes, usize>,
+}
+
 /// All actions that have not ended.
 #[derive(Debug, Default)]
 pub(crate) struct Crowd {
     all: Sum,
-    of: HashMap<Owner, Sum>,
+    of: HashMap<Owner, OfOne>,
 }
 
 /// What an action costs beside its texts.
@@ -49,9 +60,15 @@ const ROW: usize = 512;
 
 impl Crowd {
     /// A place for one more, or what to tell whoever wants it.
-    pub(crate) fn enter(&mut self, owner: Owner, record: &Record) -> Result<Seat, Status> {
+    pub(crate) fn enter(
+        &mut self,
+        owner: Owner,
+        record: &Record,
+        platform: &Bytes,
+    ) -> Result<Seat, Status> {
         let bytes = bytes_of(record);
-        let of_one = self.of.get(&owner).copied().unwrap_or_default();
+        let known = self.of.get(&owner);
+        let of_one = known.map(|known| known.sum).unwrap_or_default();
         let refuse = |whose: &str, what: String| {
             Err(Status::resource_exhausted(format!(
                 "{whose} {what} waiting and running, which is the most: submit more when some have ended"
@@ -72,33 +89,49 @@ impl Crowd {
                 format!("{} actions with {} MiB of metadata", self.all.n, self.all.bytes >> 20);
             return refuse("the hub has", what);
         }
-        Ok(self.sit(Some(owner), bytes))
+        let is_new = known.is_none_or(|known| !known.platforms.contains_key(platform));
+        let n_platforms = known.map_or(0, |known| known.platforms.len());
+        if is_new && n_platforms >= MAX_PLATFORMS_OF_ONE {
+            return refuse("this client has", format!("actions of {n_platforms} platforms"));
+        }
+        Ok(self.sit(Some(owner), bytes, platform))
     }
 
     /// One that was accepted by a hub before this one.
     pub(crate) fn restore(&mut self, record: &Record) -> Seat {
-        self.sit(None, bytes_of(record))
+        self.sit(None, bytes_of(record), &Bytes::new())
     }
 
-    fn sit(&mut self, owner: Option<Owner>, bytes: usize) -> Seat {
-        let of_one = owner.map(|owner| self.of.entry(owner).or_default());
-        for sum in [Some(&mut self.all), of_one].into_iter().flatten() {
-            sum.n += 1;
-            sum.bytes += bytes;
+    fn sit(&mut self, owner: Option<Owner>, bytes: usize, platform: &Bytes) -> Seat {
+        self.all.n += 1;
+        self.all.bytes += bytes;
+        let mut kept = Bytes::new();
+        if let Some(owner) = owner {
+            let of_one = self.of.entry(owner).or_default();
+            of_one.sum.n += 1;
+            of_one.sum.bytes += bytes;
+            kept =
+                of_one.platforms.get_key_value(platform).map_or(platform, |(kept, _)| kept).clone();
+            *of_one.platforms.entry(kept.clone()).or_default() += 1;
         }
-        Seat { owner, bytes }
+        Seat { owner, bytes, platform: kept }
     }
 
     /// It has ended.
-    pub(crate) fn leave(&mut self, seat: Seat) {
-        let of_one = seat.owner.and_then(|owner| self.of.get_mut(&owner));
-        for sum in [Some(&mut self.all), of_one].into_iter().flatten() {
-            sum.n -= 1;
-            sum.bytes -= seat.bytes;
+    pub(crate) fn leave(&mut self, seat: &Seat) {
+        self.all.n -= 1;
+        self.all.bytes -= seat.bytes;
+        let Some(owner) = seat.owner else { return };
+        let Some(of_one) = self.of.get_mut(&owner) else { return };
+        of_one.sum.n -= 1;
+        of_one.sum.bytes -= seat.bytes;
+        if let Some(n) = of_one.platforms.get_mut(&seat.platform) {
+            *n -= 1;
+            if *n == 0 {
+                of_one.platforms.remove(&seat.platform);
+            }
         }
-        if let Some(owner) = seat.owner
-            && self.of.get(&owner).is_some_and(|sum| sum.n == 0)
-        {
+        if of_one.sum.n == 0 {
             self.of.remove(&owner);
         }
     }

@@ -109,7 +109,7 @@ impl Core {
             self.orphans.remove(&(due, id));
         }
         self.message_bytes -= operation.message_bytes();
-        self.crowd.leave(operation.seat);
+        self.crowd.leave(&operation.seat);
         self.n_clients -= operation.waiters.len();
         self.n_detached -= usize::from(operation.is_kept());
         if !record.ours {

@@ -155,7 +155,7 @@ impl Core {
     fn accept(&mut self, submission: Submission) {
         let record = Arc::new(submission.record);
         let id = record.id;
-        let seat = match self.crowd.enter(submission.owner, &record) {
+        let seat = match self.crowd.enter(submission.owner, &record, &submission.platform) {
             Ok(seat) => seat,
             Err(status) => return answer(submission.reply, Err(SubmitError::Full(status))),
         };

@@ -1,7 +1,7 @@
 //! The bounds of what a worker says of itself: it stands in lists and explanations for everybody.
 
 use hands_proto::v1;
-use hands_types::limits::MAX_OFFERED;
+use hands_types::limits::{MAX_OFFERED, MAX_PLATFORM};
 use hands_types::text::check_name;
 use tonic::Status;
 
@@ -19,6 +19,13 @@ pub(super) fn check(hello: &v1::Hello) -> Result<(), Status> {
                 "the worker offers {n} {what}, and {MAX_OFFERED} are the most"
             )));
         }
+    }
+    let properties = hello.properties.iter().map(|p| p.name.len() + p.value.len());
+    let bytes: usize = properties.chain(hello.custom.iter().map(|c| c.name.len())).sum();
+    if bytes > MAX_PLATFORM {
+        return Err(Status::invalid_argument(format!(
+            "what the worker offers has {bytes} bytes, and {MAX_PLATFORM} are the most"
+        )));
     }
     for property in &hello.properties {
         text("a property of the worker", &property.name)?;

@@ -9,7 +9,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{blocking, digest, function};
 use crate::complete::{cached_result, fill_inline, missing_of, normalize};
-use crate::{Backend, Invocation, bad_digest, missing_blobs, store_status};
+use crate::{Backend, Invocation, bad_digest, check_instance, missing_blobs, store_status};
 
 /// Serves the results that are whole.
 #[derive(Debug)]
@@ -61,6 +61,7 @@ impl ActionCache for ActionCacheService {
         }
         let invocation = Invocation::of(&request);
         let request = request.into_inner();
+        check_instance(&request.instance_name)?;
         let function = function(request.digest_function)?;
         let action = digest(request.action_digest.as_ref(), "action_digest", function)?;
         let mut result = request

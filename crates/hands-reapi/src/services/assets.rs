@@ -21,13 +21,15 @@ use prost_types::Timestamp;
 use tonic::{Code, Request, Response, Status};
 
 use super::{blocking, digest};
-use crate::{Backend, Invocation, missing_blobs, stage_status, store_status};
+use crate::{Backend, Invocation, check_instance, missing_blobs, stage_status, store_status};
 
 /// Before the instance name: assets lie among the results of actions. Whoever can write there by an instance of such a name
 /// may push as well.
 const KEEP: &str = "\u{1}assets/";
 /// URIs and qualifiers of one call, each.
 const MOST: usize = 100;
+/// Bytes of each of them.
+const MOST_BYTES: usize = 8 << 10;
 /// The qualifier that is held against the content (Subresource Integrity).
 const CHECKSUM: &str = "checksum.sri";
 
@@ -211,6 +213,13 @@ impl Named {
         function: i32,
     ) -> Result<Self, Status> {
         let function = super::function(function)?;
+        check_instance(instance)?;
+        let texts = qualifiers.iter().flat_map(|qualifier| [&qualifier.name, &qualifier.value]);
+        if uris.iter().chain(texts).any(|text| text.len() > MOST_BYTES) {
+            return Err(Status::invalid_argument(format!(
+                "a URI or a qualifier has more than {MOST_BYTES} bytes"
+            )));
+        }
         if uris.is_empty() || uris.len() > MOST || qualifiers.len() > MOST {
             return Err(Status::invalid_argument(format!(
                 "a call has one to {MOST} URIs and at most {MOST} qualifiers"

@@ -212,8 +212,17 @@ async fn does_its_worst(secured: bool) {
         status: Some(rpc::Status::default()),
         ..Default::default()
     };
+    // The empty blob is always there.
+    let elsewhere = reapi::OutputFile {
+        path: "../../x".into(),
+        digest: Some(hands_tree::hash(SHA256, b"").into()),
+        ..Default::default()
+    };
+    let logged_out = rpc::Status { code: Code::Unauthenticated as i32, ..Default::default() };
     let lies = [
         of(reapi::ActionResult { output_files: vec![file], ..Default::default() }),
+        of(reapi::ActionResult { output_files: vec![elsewhere], ..Default::default() }),
+        v1::Finished { status: Some(logged_out), ..Default::default() },
         of(reapi::ActionResult { stdout_digest: Some(ghost.into()), ..Default::default() }),
         v1::Finished { stdout_size: 1 << 40, ..of(reapi::ActionResult::default()) },
         v1::Finished { result: None, ..of(reapi::ActionResult::default()) },
@@ -247,6 +256,9 @@ async fn does_its_worst(secured: bool) {
     // Too large a Hello, and too large a piece; a flood of output beyond the window, acknowledged or not.
     let giant = v1::Hello { name: "x".repeat(40 << 20), ..hello(68) };
     assert!(is_too_large(Session::open(&way, giant).await.ended().await));
+    // A name that is not refused by its message's length.
+    let long = v1::Hello { name: "x".repeat(5 << 20), ..hello(68) };
+    assert_eq!(Session::open(&way, long).await.ended().await, Code::InvalidArgument);
     let many = v1::Hello { attempts: vec![v1::AttemptId::default(); 20_000], ..hello(69) };
     assert_eq!(Session::open(&way, many).await.ended().await, Code::InvalidArgument);
     let mut evil = Session::open(&way, hello(66)).await;
