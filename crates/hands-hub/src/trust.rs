@@ -248,7 +248,7 @@ impl Trust {
             let ids: Vec<String> = found.iter().take(NAMED).map(ToString::to_string).collect();
             let more = if found.len() > NAMED { " and more" } else { "" };
             return Err(Status::invalid_argument(format!(
-                "{} members fit {called:?}: {}{more}; name one by its id, or remove all of them",
+                "{} members fit {called:?}: {}{more}; name one by its id, or all of them with `--all`",
                 found.len(),
                 ids.join(", ")
             )));

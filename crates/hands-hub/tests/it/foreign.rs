@@ -276,3 +276,44 @@ async fn a_long_text_costs_no_answer() {
     let failure: rpc::PreconditionFailure = hands_proto::unpack(&details[0]).unwrap();
     assert_eq!(failure.violations.len(), 1000);
 }
+
+/// They were written anew for each action: a `hub.db` of 1 GB.
+#[tokio::test]
+async fn what_many_actions_ask_for_is_kept_once_and_outlives_the_hub() {
+    let mut world = World::new();
+    let mut ids = Vec::new();
+    for n in 0..20_u8 {
+        let digest = world.action(|action, _| {
+            action.do_not_cache = true;
+            action.salt = vec![n].into();
+            let value = if n == 19 { "z".repeat(200) } else { "y".repeat(200) };
+            let properties = vec![property("tag", &value)];
+            action.platform = Some(reapi::Platform { properties });
+        });
+        let options = v1::ExecuteOptions { detach: true, ..ours() };
+        let client = world.client();
+        ids.push(client.execute_with(digest, |_| {}, Some(options)).await.unwrap().id());
+    }
+    let table = rusqlite::Connection::open(world.dir.path().join("hub/hub.db")).unwrap();
+    let kept: (i64, i64) = table
+        .query_row("SELECT count(*), sum(length(message)) FROM platforms", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .unwrap();
+    assert!(kept.0 == 2 && kept.1 < 600, "{kept:?}");
+    drop(table);
+    world.restart().await;
+    for (n, id) in ids.iter().enumerate() {
+        let wanted = if n == 19 { "tag=zz" } else { "tag=yy" };
+        let job = world.client().job(id).await;
+        assert!(job.waiting.contains(wanted) || job.waiting.contains("no worker"), "{job:?}");
+    }
+    let mut offer = hello("y");
+    offer.properties.push(v1::Property { name: "tag".into(), value: "y".repeat(200) });
+    let mut worker = Worker::with(&world.pipe, offer).await.unwrap();
+    for _ in 0..19 {
+        worker.run(0).await;
+    }
+    let last = world.client().job(&ids[19]).await;
+    assert_eq!(last.state(), v1::JobState::Queued, "it asks for another worker");
+}
