@@ -25,7 +25,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::error::SnapshotError;
 use crate::stat_cache::StatCache;
-use crate::walk::{Progress, WalkInput};
+use crate::walk::{Progress, Vanished, WalkInput, Walked};
 use receive::receive;
 
 /// How often progress is told.
@@ -47,9 +47,17 @@ pub(crate) struct SnapshotServer {
 
 /// A tree in the store of its target.
 pub(crate) struct Taken {
-    pub(crate) root: Digest,
-    pub(crate) files: u64,
-    pub(crate) bytes: u64,
+    root: Digest,
+    files: u64,
+    bytes: u64,
+    vanished: Vanished,
+}
+
+impl Taken {
+    fn of(walked: &Walked<'_>) -> Self {
+        let (files, bytes) = walked.totals();
+        Self { root: walked.root(), files, bytes, vanished: walked.vanished().clone() }
+    }
 }
 
 impl SnapshotServer {
@@ -132,6 +140,7 @@ impl SnapshotServer {
                         &inputs,
                         &below,
                         function,
+                        request.times,
                         &progress,
                     )
                 } else {
@@ -174,6 +183,8 @@ impl SnapshotServer {
             bytes: taken.bytes,
             bytes_hashed: now.bytes_hashed,
             bytes_sent: now.bytes_sent,
+            vanished: taken.vanished.names,
+            vanished_count: taken.vanished.count,
         })
     }
 }

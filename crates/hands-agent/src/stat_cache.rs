@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hands_types::{Digest, DigestFunction};
+use hands_types::{Digest, DigestFunction, Mtime};
 use rustix::fs::Stat;
 
 /// How long a file must have been left alone before it was read, nanoseconds.
@@ -74,6 +74,11 @@ impl StatKey {
     /// Whether it is the same file, in whatever state.
     pub(crate) const fn is_same_file(&self, other: &Self) -> bool {
         self.device == other.device && self.inode == other.inode
+    }
+
+    /// When its content was changed.
+    pub(crate) fn mtime(&self) -> Mtime {
+        Mtime::from_nanos(self.mtime)
     }
 
     fn changed(&self) -> i128 {

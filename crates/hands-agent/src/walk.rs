@@ -76,12 +76,22 @@ pub(crate) struct Walk<'a> {
     /// A directory that is there even when no input brings it.
     pub(crate) working_directory: &'a RelPath,
     pub(crate) function: DigestFunction,
+    /// Whether the nodes carry the times that they have here.
+    pub(crate) times: bool,
     pub(crate) cache: &'a StatCache,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) sink: &'a dyn Sink,
     pub(crate) progress: &'a Progress,
     /// Threads that read and hash.
     pub(crate) threads: usize,
+}
+
+/// What is left out because it has vanished.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Vanished {
+    /// The first paths, for a message.
+    pub(crate) names: Vec<String>,
+    pub(crate) count: u64,
 }
 
 /// A walked tree: its files with their digests, and the encoded directories.
@@ -94,7 +104,7 @@ pub(crate) struct Walked<'a> {
 impl<'a> Walk<'a> {
     /// Walks, hashes, encodes.
     pub(crate) fn run(&self) -> Result<Walked<'a>, SnapshotError> {
-        let mut files = Files::new(self.inputs);
+        let mut files = Files::new(self.inputs, self.times);
         let tree = listing::list(self, &mut files)?;
         files.hash_pending(self)?;
         let encoded = tree::encode(&tree, &files, self.function);
@@ -142,7 +152,12 @@ impl Walked<'_> {
         self.files.totals()
     }
 
-    /// Opens the file that has this content, for an upload.
+    /// What was listed and had vanished when it was looked at.
+    pub(crate) fn vanished(&self) -> &Vanished {
+        self.files.vanished()
+    }
+
+    /// Opens the file that has this content, for an upload; none where it has vanished.
     pub(crate) fn open(&self, digest: &Digest) -> Result<Option<std::fs::File>, SnapshotError> {
         self.files.open_by_digest(digest)
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hands_link::Address;
+use hands_proto::MTIME;
 use hands_proto::longrunning::CancelOperationRequest;
 use hands_proto::longrunning::operations_client::OperationsClient;
 use hands_proto::reapi::capabilities_client::CapabilitiesClient;
@@ -51,6 +52,7 @@ struct Inner {
     contact: Contact,
     hello: Option<HelloReply>,
     info: Option<InfoReply>,
+    keeps_times: bool,
 }
 
 /// What is at the other end.
@@ -76,6 +78,7 @@ impl Cluster {
         mut waiting: impl FnMut(String),
     ) -> Result<Self, ClientError> {
         let encoded = Bytes::from(invocation.request_metadata(None, "", "").encode_to_vec());
+        let mut keeps_times = true;
         let (channel, peer, kind, instance, hello, info) = match &target {
             Target::Agent(spec) => {
                 let (channel, hello) = agent::ensure(spec, &mut waiting).await?;
@@ -105,7 +108,10 @@ impl Cluster {
                         false => greet(&channel, &peer, &encoded).await,
                     };
                     let checked = match greeted {
-                        Ok(None) => check_engine(&channel, &peer, instance).await.map(|()| None),
+                        Ok(None) => check_engine(&channel, &peer, instance).await.map(|keeps| {
+                            keeps_times = keeps;
+                            None
+                        }),
                         greeted => greeted,
                     };
                     match checked {
@@ -147,6 +153,7 @@ impl Cluster {
             contact: Contact::new(),
             hello,
             info,
+            keeps_times,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -175,6 +182,12 @@ impl Cluster {
     /// The agent's greeting: its isolation level, log, state directory. None where the target is a hub.
     pub fn agent_hello(&self) -> Option<&HelloReply> {
         self.inner.hello.as_ref()
+    }
+
+    /// Whether modification times travel in node properties: inputs have them in an action, and its outputs come back with
+    /// theirs. Always on our own hub; another engine announces it.
+    pub fn keeps_times(&self) -> bool {
+        self.inner.keeps_times
     }
 
     /// The invocation that everything here belongs to.
@@ -221,11 +234,13 @@ impl Cluster {
     }
 
     /// Makes an input root of paths of this machine and puts it into the cluster's store. The agent does it, and is
-    /// started for it where needed. `working_directory` is there in any case.
+    /// started for it where needed. `working_directory` is there in any case. With `times` its nodes carry the modification
+    /// times that they have here; an engine that does not know them passes them over.
     pub async fn snapshot(
         &self,
         inputs: &[Input],
         working_directory: &RelPath,
+        times: bool,
         mut progress: impl FnMut(&SnapshotProgress),
     ) -> Result<Snapshot, ClientError> {
         let (spec, target) = match &self.inner.target {
@@ -242,6 +257,7 @@ impl Cluster {
                         target,
                         &self.inner.instance,
                         self.inner.function,
+                        times,
                         inputs,
                         working_directory,
                         &mut progress,
@@ -467,15 +483,16 @@ async fn greet(
     }
 }
 
-async fn check_engine(channel: &Channel, peer: &str, instance: &str) -> Result<(), ClientError> {
+/// Makes sure that an engine executes; answers whether it keeps modification times.
+async fn check_engine(channel: &Channel, peer: &str, instance: &str) -> Result<bool, ClientError> {
     let request = GetCapabilitiesRequest { instance_name: instance.to_owned() };
     let reply: ServerCapabilities = CapabilitiesClient::new(channel.clone())
         .get_capabilities(request)
         .await
         .map_err(|status| ClientError::foreign("its capabilities", peer, &status))?
         .into_inner();
-    if reply.execution_capabilities.is_some_and(|e| e.exec_enabled) {
-        return Ok(());
+    if let Some(execution) = reply.execution_capabilities.filter(|e| e.exec_enabled) {
+        return Ok(execution.supported_node_properties.iter().any(|name| name == MTIME));
     }
     Err(ClientError::Rpc {
         what: "its capabilities",

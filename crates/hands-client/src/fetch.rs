@@ -14,6 +14,7 @@ use prost::Message;
 
 use crate::blob::BlobReader;
 use crate::{ClientError, Cluster, JobResult, printable};
+pub use place::is_temporary_name;
 use place::{Content, Place};
 #[cfg(any(test, fuzzing))]
 pub(crate) use plan::paths_of_tree;
@@ -46,7 +47,7 @@ pub(crate) async fn fetch(
     below: BorrowedFd<'_>,
 ) -> Result<Fetched, ClientError> {
     let Some(action_result) = &result.result else { return Ok(Fetched::default()) };
-    let mut plan = Plan::new(cluster.function());
+    let mut plan = Plan::new(cluster.function(), result.skew());
     let mut tops: BTreeMap<String, u64> = BTreeMap::new();
     for file in &action_result.output_files {
         let path = safe(&file.path)?;
@@ -57,7 +58,7 @@ pub(crate) async fn fetch(
     for link in links.chain(&action_result.output_directory_symlinks) {
         let path = safe(&link.path)?;
         tops.insert(path.clone(), 0);
-        plan.link(path, &link.target)?;
+        plan.link(path, &link.target, link.node_properties.as_ref())?;
     }
     for directory in &action_result.output_directories {
         let path = if directory.path.is_empty() { String::new() } else { safe(&directory.path)? };
@@ -67,8 +68,9 @@ pub(crate) async fn fetch(
     }
     plan.check()?;
     let place = Place::new(below);
-    for path in &plan.directories {
-        place.directory(path)?;
+    let mut before = Vec::with_capacity(plan.directories.len());
+    for directory in &plan.directories {
+        before.push(place.directory(&directory.path)?);
     }
     stream::iter(plan.groups())
         .map(|group| write_group(cluster, &place, group))
@@ -87,8 +89,15 @@ pub(crate) async fn fetch(
             }
         }
     }
-    for (path, target) in &plan.links {
-        place.link(path, target)?;
+    for (path, link) in &plan.links {
+        place.link(path, &link.target, link.mtime)?;
+    }
+    // At last: what was written has changed the times of all directories. One that was changed here after the action had
+    // changed it keeps the later time.
+    for (directory, before) in plan.directories.iter().zip(before) {
+        if let Some(mtime) = directory.mtime {
+            place.touch(&directory.path, before.map_or(mtime, |before| before.max(mtime)))?;
+        }
     }
     fetched.written = tops.into_iter().map(|(path, bytes)| WrittenOutput { path, bytes }).collect();
     Ok(fetched)
@@ -114,7 +123,7 @@ async fn write_group(
     if file.has_contents() {
         return write_contents(cluster, place, path, file, &file.contents);
     }
-    let mut draft = place.draft(path, file.executable)?;
+    let mut draft = place.draft(path, file.executable, file.mtime)?;
     let mut blob = BlobReader::open(cluster, file.digest, described(path)).await?;
     while let Some(piece) = blob.next().await? {
         draft.write(&piece)?;
@@ -135,7 +144,7 @@ fn write_contents(
             why: format!("the content of {} is not what its digest says", described(path)),
         });
     }
-    let mut draft = place.draft(path, file.executable)?;
+    let mut draft = place.draft(path, file.executable, file.mtime)?;
     draft.write(contents)?;
     draft.commit()
 }

@@ -9,6 +9,7 @@ mod operation;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use hands_proto::longrunning::Operation;
@@ -131,12 +132,11 @@ pub(crate) enum Submission {
     Execute {
         spec: JobSpec,
         encoded: EncodedJob,
+        /// When.
+        asked: SystemTime,
     },
     /// An action that somebody submitted before.
-    Follow {
-        logs: Logs,
-        patience: Option<std::time::Duration>,
-    },
+    Follow { logs: Logs, patience: Option<std::time::Duration> },
 }
 
 impl Submission {
@@ -169,6 +169,7 @@ impl Cluster {
                 None
             }
         };
+        spec.times &= self.keeps_times();
         let encoded = spec.encode(self.function())?;
         let mut job = self.submit_encoded(spec, encoded).await?;
         job.note = note;
@@ -187,7 +188,8 @@ impl Cluster {
             (ClusterKind::Engine, Caching::Cached) => operation::cached(self, &action).await?,
             _ => None,
         };
-        let submission = Arc::new(Submission::Execute { spec, encoded });
+        let asked = SystemTime::now();
+        let submission = Arc::new(Submission::Execute { spec, encoded, asked });
         let operations = match cached {
             Some(operation) => Operations::Cached(Some(operation)),
             None => {
@@ -427,11 +429,14 @@ impl Job {
             None => return Err(self.broken("the operation is done and has no response")),
         };
         let foreign = self.cluster.kind() == ClusterKind::Engine;
-        let timeout = match &*self.submission {
-            Submission::Execute { spec, .. } => spec.timeout,
-            Submission::Follow { .. } => None,
+        let (timeout, asked) = match &*self.submission {
+            Submission::Execute { spec, asked, .. } => (spec.timeout, Some(*asked)),
+            Submission::Follow { .. } => (None, None),
         };
-        let result = JobResult::new(self.id.clone(), self.action, response, foreign, timeout);
+        let result = JobResult {
+            asked,
+            ..JobResult::new(self.id.clone(), self.action, response, foreign, timeout)
+        };
         if let Submission::Execute { encoded, .. } = &*self.submission
             && !self.sent_again
             && result

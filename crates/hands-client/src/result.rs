@@ -1,8 +1,9 @@
 //! How an action ended.
 
+mod skew;
 mod timeline;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hands_proto::reapi::{ActionResult, ExecuteResponse, ExecutedActionMetadata};
 use hands_proto::rpc::PreconditionFailure;
@@ -14,6 +15,7 @@ use tonic::Code;
 
 use crate::error::class_of_code;
 use crate::{LostAttempt, printable};
+pub(crate) use skew::Skew;
 pub use timeline::StageSpan;
 
 /// How an action ended: with a result, or with a failure, or (a deadline) with both.
@@ -35,6 +37,10 @@ pub struct JobResult {
     pub remark: String,
     /// What stood among the outputs and could not be brought; the result brings all others. Printable.
     pub left_out: LeftOut,
+    /// When this process asked for the action, by this machine's clock; none where another process did.
+    pub asked: Option<SystemTime>,
+    /// When it had the answer.
+    pub answered: Option<SystemTime>,
 }
 
 /// How long each stage of an execution took, by the clocks of hub and worker.
@@ -102,6 +108,8 @@ impl JobResult {
             message,
             remark,
             left_out: LeftOut::default(),
+            asked: None,
+            answered: Some(SystemTime::now()),
         };
         if foreign {
             this.tell_deadline(timeout);

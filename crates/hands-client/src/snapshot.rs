@@ -87,6 +87,10 @@ pub struct Snapshot {
     pub bytes_hashed: u64,
     /// Bytes that the store had not got.
     pub bytes_sent: u64,
+    /// The first paths, printable, that were left out because they vanished while the tree was read.
+    pub vanished: Vec<String>,
+    /// How many paths these are in all.
+    pub vanished_count: u64,
 }
 
 /// A connection to the agent's snapshot socket. While it is open, the blobs of the snapshots that were taken over it
@@ -108,12 +112,14 @@ impl SnapshotSocket {
         Ok(Self { stream })
     }
 
-    /// Takes one snapshot. `target` is the hub or engine whose store it goes to, none for the agent's own.
+    /// Takes one snapshot. `target` is the hub or engine whose store it goes to, none for the agent's own. With `times`
+    /// the nodes carry the modification times that they have here.
     pub async fn take(
         &mut self,
         target: Option<&Address>,
         instance: &str,
         function: hands_types::DigestFunction,
+        times: bool,
         inputs: &[Input],
         working_directory: &RelPath,
         mut progress: impl FnMut(&SnapshotProgress),
@@ -125,6 +131,7 @@ impl SnapshotSocket {
                 _ => None,
             },
             instance_name: instance.to_owned(),
+            times,
             digest_function: hands_proto::reapi::digest_function::Value::from(function).into(),
             working_directory: working_directory.as_str().to_owned(),
             inputs: inputs
@@ -165,6 +172,12 @@ impl SnapshotSocket {
                         bytes: done.bytes,
                         bytes_hashed: done.bytes_hashed,
                         bytes_sent: done.bytes_sent,
+                        vanished: done
+                            .vanished
+                            .iter()
+                            .map(|path| printable(path).into_owned())
+                            .collect(),
+                        vanished_count: done.vanished_count,
                     });
                 }
                 // Of a later version; the end is still to come.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use hands_proto::MTIME;
 use hands_proto::reapi::{self, command::EnvironmentVariable};
 use hands_proto::v1::{ExecuteOptions, Terminal};
 use hands_types::platform::property;
@@ -35,6 +36,9 @@ pub struct JobSpec {
     pub timeout: Option<Duration>,
     /// Whether a recorded result will do.
     pub caching: Caching,
+    /// Whether outputs come with the modification times that the action gave them; only those of an uncached action do, and
+    /// only where the engine keeps them ([`crate::Cluster::keeps_times`]).
+    pub times: bool,
     /// REAPI's priority: lower runs earlier, 0 is normal.
     pub priority: i32,
     /// Whether the streams are shown while the action runs.
@@ -93,6 +97,7 @@ impl JobSpec {
             input_root: None,
             timeout: None,
             caching: Caching::Uncached,
+            times: false,
             priority: 0,
             logs: Logs::Live,
             detach: false,
@@ -148,6 +153,9 @@ impl JobSpec {
         let mut output_paths = self.outputs.clone();
         output_paths.sort_unstable();
         output_paths.dedup();
+        let uncached = self.caching == Caching::Uncached;
+        let output_node_properties =
+            if uncached && self.times { vec![MTIME.to_owned()] } else { Vec::new() };
         let command = reapi::Command {
             arguments: self.argv.clone(),
             environment_variables: variables,
@@ -155,12 +163,12 @@ impl JobSpec {
             platform: platform.clone(),
             working_directory: self.cwd.as_str().to_owned(),
             output_paths,
+            output_node_properties,
             ..reapi::Command::default()
         };
         let command_bytes = Bytes::from(command.encode_to_vec());
         let command = hands_tree::hash(function, &command_bytes);
         let root = self.input_root.unwrap_or_else(|| hands_tree::empty(function));
-        let uncached = self.caching == Caching::Uncached;
         let action = reapi::Action {
             command_digest: Some(command.into()),
             input_root_digest: Some(root.into()),

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 
 use hands_tree::{Astray, BadPattern, BuiltDirectory, Directory, Pattern};
-use hands_types::{Digest, DigestFunction, ErrorClass, RelPath};
+use hands_types::{Digest, DigestFunction, ErrorClass, Mtime, RelPath};
 
 pub use left_out::{LeftOut, LeftOutEntry};
 pub use locate::Places;
@@ -88,11 +88,15 @@ pub enum OutputKind {
         digest: Digest,
         /// Whether anybody may execute it.
         executable: bool,
+        /// When it was changed.
+        mtime: Option<Mtime>,
     },
     /// A symbolic link, never followed: it may dangle or be absolute.
     Symlink {
         /// Where it points.
         target: String,
+        /// When it was made.
+        mtime: Option<Mtime>,
     },
     /// A directory. Each different one below it once, parents before children, so that the first is the root: the order
     /// of a topologically sorted REAPI `Tree`.
@@ -315,8 +319,11 @@ impl Collector<'_> {
             Node::File { executable } => Ok(OutputKind::File {
                 digest: store_file(found.open_file(path)?, path, self.store)?,
                 executable,
+                mtime: found.mtime,
             }),
-            Node::Symlink => Ok(OutputKind::Symlink { target: found.target(path)? }),
+            Node::Symlink => {
+                Ok(OutputKind::Symlink { target: found.target(path)?, mtime: found.mtime })
+            }
             Node::Directory if wanted == DeclaredKind::File => {
                 not("was declared as a file and is a directory")
             }

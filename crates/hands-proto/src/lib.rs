@@ -8,6 +8,7 @@
 mod any;
 mod digest;
 mod generated;
+mod mtime;
 
 pub use any::{AnyError, pack, type_url, unpack};
 pub use digest::{BadDigest, function_from_proto};
@@ -16,6 +17,7 @@ pub use generated::build::bazel::remote::execution::v2 as reapi;
 pub use generated::build::bazel::semver;
 pub use generated::google::{bytestream, longrunning, rpc};
 pub use generated::hands::v1;
+pub use mtime::{BadMtime, MTIME};
 
 /// Metadata key of REAPI's `RequestMetadata`, as binary metadata.
 pub const REQUEST_METADATA: &str = "build.bazel.remote.execution.v2.requestmetadata-bin";

@@ -167,7 +167,8 @@ pub struct ActionArgs {
         help_heading = "When and how often"
     )]
     pub retry: Option<u32>,
-    /// Take the result from the cache if it is there, and keep it there
+    /// Take the result from the cache if it is there, and keep it there;
+    /// inputs then all have one fixed modification time
     #[arg(long, help_heading = "When and how often")]
     pub cache: bool,
 }

@@ -67,6 +67,17 @@ pub(crate) fn check_run(args: &RunArgs, kind: ClusterKind, peer: &str) -> Result
     Err(RunError::Usage(format!("{flag}: {peer} is not a hub of ours and has nothing like it")))
 }
 
+/// What may become of the times of inputs on an engine that does not announce that it keeps them, as a sentence.
+pub(crate) fn loses_times(args: &ActionArgs, cluster: &Cluster) -> Option<String> {
+    let trees = args.input.iter().any(|path| path.is_dir());
+    (trees && !args.cache && !cluster.keeps_times()).then(|| {
+        format!(
+            "{} does not say that it keeps the times of files: a program that compares them, such as make, may not see what has changed",
+            cluster.peer()
+        )
+    })
+}
+
 /// Standard input as a file, for an engine to which it can't be sent live. The file goes when this is dropped.
 pub(crate) struct StdinFile {
     path: PathBuf,

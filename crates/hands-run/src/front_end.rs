@@ -129,13 +129,15 @@ impl FrontEnd {
         SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos) >= self.began
     }
 
-    /// Puts inputs into the cluster's store; without any there is no snapshot to take.
+    /// Puts inputs into the cluster's store; without any there is no snapshot to take. With `times` they carry the times that
+    /// they have here: all but those of an action whose result is to be cached.
     pub(crate) async fn snapshot<P: AsRef<Path>>(
         &self,
         cluster: &Cluster,
         paths: &[P],
+        times: bool,
     ) -> Result<Option<Snapshot>, RunError> {
-        self.snapshot_with(cluster, paths, None).await
+        self.snapshot_with(cluster, paths, times, None).await
     }
 
     /// The same, with one file more from elsewhere.
@@ -143,6 +145,7 @@ impl FrontEnd {
         &self,
         cluster: &Cluster,
         paths: &[P],
+        times: bool,
         more: Option<(&Path, RelPath)>,
     ) -> Result<Option<Snapshot>, RunError> {
         if paths.is_empty() && more.is_none() {
@@ -157,7 +160,7 @@ impl FrontEnd {
         let watched = self.out.watched();
         let began = SystemTime::now();
         let snapshot = cluster
-            .snapshot(&inputs, &layout.directory, |now| {
+            .snapshot(&inputs, &layout.directory, times, |now| {
                 // Small trees are done before anyone could read about them.
                 if watched && began.elapsed().is_ok_and(|t| t > Duration::from_millis(500)) {
                     let (hashed, sent) = (bytes(now.bytes_hashed), bytes(now.bytes_sent));
@@ -170,6 +173,9 @@ impl FrontEnd {
             .await;
         self.out.wipe_bar();
         let snapshot = snapshot?;
+        if let Some(sentence) = vanished(&snapshot) {
+            self.out.warning(&sentence);
+        }
         if self.out.is_verbose() {
             let took = short_time(began.elapsed().unwrap_or_default());
             self.out.note(&format!(
@@ -182,6 +188,16 @@ impl FrontEnd {
         }
         Ok(Some(snapshot))
     }
+}
+
+/// What was left out of a snapshot, as a sentence.
+fn vanished(snapshot: &Snapshot) -> Option<String> {
+    const MOST: usize = 3;
+    let named: Vec<&str> = snapshot.vanished.iter().take(MOST).map(String::as_str).collect();
+    let more = snapshot.vanished_count.saturating_sub(named.len() as u64);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (snapshot.vanished_count > 0)
+        .then(|| format!("left out, gone while the inputs were read: {}{more}", named.join(", ")))
 }
 
 /// An amount of data for the eye.

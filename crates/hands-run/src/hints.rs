@@ -1,10 +1,12 @@
 //! What most likely went wrong when a command failed, as the next step to take.
 
 use std::path::Path;
+use std::time::Duration;
 
 use hands_client::{JobResult, printable};
 
 use crate::args::{ActionArgs, Network};
+use crate::batch::short_time;
 use crate::caller::Caller;
 use crate::quote::shell_quoted;
 
@@ -63,6 +65,23 @@ pub(crate) fn not_kept(args: &ActionArgs, result: &JobResult) -> Vec<String> {
         ));
     }
     lost
+}
+
+/// That a worker's clock is so wrong that its times can't be compared with those of the inputs, as a sentence.
+pub(crate) fn wrong_clock(args: &ActionArgs, result: &JobResult) -> Option<String> {
+    const TOLERATED: u64 = 1_000_000_000;
+    let ahead = result.clock_ahead();
+    let nanos = u64::try_from(ahead.unsigned_abs()).unwrap_or(u64::MAX);
+    if args.cache || args.input.is_empty() || nanos < TOLERATED {
+        return None;
+    }
+    let (by, side) =
+        (short_time(Duration::from_nanos(nanos)), if ahead > 0 { "ahead of" } else { "behind" });
+    let worker = result.worker();
+    Some(format!(
+        "the clock of {} is {by} {side} this machine's: a program that compares times, such as make, may not see what has changed; set the clocks",
+        if worker.is_empty() { "the worker" } else { &worker }
+    ))
 }
 
 /// Relative paths that the command names, that exist here, and that no `--input` covers.

@@ -67,6 +67,9 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
         Err(caught) => return Ok(caught.exit_code()),
     };
     engine::check_run(&args, cluster.kind(), cluster.peer())?;
+    if let Some(sentence) = engine::loses_times(&args.action, &cluster) {
+        front.out.warning(&sentence);
+    }
     let takes_live_input = cluster.kind() != ClusterKind::Engine;
     let mut stdin = None;
     let mut sent_again = false;
@@ -79,7 +82,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
                 StdinFile::redirect(&mut spec);
             }
             let more = stdin.as_ref().map(|stdin| (stdin.path(), StdinFile::place(&spec)));
-            let snapshot = front.snapshot_with(&cluster, &args.action.input, more);
+            let snapshot = front.snapshot_with(&cluster, &args.action.input, spec.times, more);
             spec.input_root = trace.span("sending inputs", snapshot).await?.map(|s| s.root);
             let flight = trace.action(&title);
             Ok::<_, RunError>((cluster.submit(spec.clone()).await?, flight))
@@ -159,6 +162,9 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
     }
     flight.ends(&verdict);
     for sentence in hints::not_kept(&args.action, &result) {
+        front.out.warning(&sentence);
+    }
+    if let Some(sentence) = hints::wrong_clock(&args.action, &result) {
         front.out.warning(&sentence);
     }
     if args.json {

@@ -41,6 +41,9 @@ async fn try_shell(args: &ShellArgs, front: &FrontEnd, trace: &Trace) -> Result<
         Err(caught) => return Ok(caught.exit_code()),
     };
     engine::check(&args.action, cluster.kind(), cluster.peer())?;
+    if let Some(sentence) = engine::loses_times(&args.action, &cluster) {
+        front.out.warning(&sentence);
+    }
     let mut reader = LineReader::new(front.caller.history.clone())?;
     let interactive = reader.is_terminal();
     if interactive {
@@ -128,7 +131,7 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
     let Place { args, cluster, front, trace, interactive } = *place;
     let argv = shell_argv(line);
     let submitting = async {
-        let snapshot = front.snapshot(cluster, &args.action.input);
+        let snapshot = front.snapshot(cluster, &args.action.input, !args.action.cache);
         let root = trace.span("sending inputs", snapshot).await?.map(|s| s.root);
         let spec = spec::job(&args.action, argv.clone(), line.to_owned(), root, &front.caller)?;
         let outputs = spec.outputs.clone();
@@ -158,6 +161,9 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
         verdict.sentence = None;
     }
     let settled = run::settle_unless(signals, cluster, &result, &mut verdict, front).await?;
+    if let Some(sentence) = hints::wrong_clock(&args.action, &result) {
+        front.out.warning(&sentence);
+    }
     if let Some(caught) = settled {
         return Ok(caught.exit_code());
     }

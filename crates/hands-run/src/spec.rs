@@ -28,6 +28,7 @@ pub(crate) fn job(
     job.input_root = root;
     job.timeout = args.timeout;
     job.caching = if args.cache { Caching::Cached } else { Caching::Uncached };
+    job.times = !args.cache;
     job.priority = args.priority;
     job.logs = Logs::Live;
     job.retry = args.retry;

@@ -42,6 +42,8 @@ fn result(exit_code: i32) -> JobResult {
         message: String::new(),
         remark: String::new(),
         left_out: Default::default(),
+        asked: None,
+        answered: None,
     }
 }
 

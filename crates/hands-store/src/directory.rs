@@ -131,17 +131,27 @@ fn convert(message: reapi::Directory, function: DigestFunction) -> Result<Direct
             .map_err(|error| format!("`{}`: {error}", name.escape_debug())),
         None => Err(format!("`{}` has no digest", name.escape_debug())),
     };
-    let mut directory = Directory::default();
+    let mtime = |properties: Option<reapi::NodeProperties>, name: &str| {
+        reapi::NodeProperties::to_mtime(properties.as_ref())
+            .map_err(|error| format!("`{}`: {error}", name.escape_debug()))
+    };
+    let mut directory =
+        Directory { mtime: mtime(message.node_properties, ".")?, ..Directory::default() };
     for node in message.files {
-        let digest = digest(node.digest, &node.name)?;
-        directory.files.push(FileNode { name: node.name, digest, executable: node.is_executable });
+        directory.files.push(FileNode {
+            digest: digest(node.digest, &node.name)?,
+            executable: node.is_executable,
+            mtime: mtime(node.node_properties, &node.name)?,
+            name: node.name,
+        });
     }
     for node in message.directories {
         let digest = digest(node.digest, &node.name)?;
         directory.directories.push(DirectoryNode { name: node.name, digest });
     }
     for node in message.symlinks {
-        directory.symlinks.push(SymlinkNode { name: node.name, target: node.target });
+        let mtime = mtime(node.node_properties, &node.name)?;
+        directory.symlinks.push(SymlinkNode { name: node.name, target: node.target, mtime });
     }
     Ok(directory)
 }

@@ -203,27 +203,7 @@ impl Inner {
             }
             Ok(()) | Err(_) => {}
         }
-        let twin = self.layout.twin(digest);
-        match std::fs::remove_file(&twin) {
-            Ok(()) => {
-                self.count_twin(-on_disk(digest.size).cast_signed());
-                Ok(())
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(StoreError::io("delete", &twin)(error)),
-        }
-    }
-
-    /// Counts an executable twin that came or went.
-    pub(crate) fn count_twin(&self, delta: i64) {
-        if delta >= 0 {
-            self.file_bytes.fetch_add(delta.cast_unsigned(), Ordering::Relaxed);
-        } else {
-            self.file_bytes.fetch_sub(delta.unsigned_abs(), Ordering::Relaxed);
-        }
-        self.writer.submit_quietly("count executables", move |connection| {
-            add_meta(connection, "twin-bytes", delta)
-        });
+        self.remove_faces(digest)
     }
 
     /// Deletes one blob, or puts it into quarantine. False if it is not here.

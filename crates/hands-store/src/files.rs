@@ -1,21 +1,20 @@
 //! Large blobs: one read-only file each, put in place by a rename.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hands_types::Digest;
+use hands_types::{Digest, Mtime};
 use rustix::fs::{Timespec, Timestamps};
 
 use crate::error::StoreError;
 use crate::recover::remove_all;
 
-/// The modification time of every blob file and of everything in a staged tree, seconds since 1970. Inputs have one
-/// fixed time (DESIGN §6); this one is late enough for archive formats that begin in 1980. A blob file with another
-/// time has been written to.
+/// The modification time of every blob file, and of whatever in a staged tree has none of its own, seconds since 1970.
+/// Late enough for archive formats that begin in 1980. A blob file with another time has been written to.
 pub const INPUT_MTIME: i64 = 1_000_000_000;
 
 /// Mode of a file in a tree. Its owner may write: an action then gets a copy of its own from the overlay, and programs
@@ -28,6 +27,20 @@ pub(crate) const FIXED: Timestamps = Timestamps {
     last_access: Timespec { tv_sec: INPUT_MTIME, tv_nsec: 0 },
     last_modification: Timespec { tv_sec: INPUT_MTIME, tv_nsec: 0 },
 };
+
+/// What to set for something in a tree: its own time, or the fixed one.
+pub(crate) fn times(mtime: Option<Mtime>) -> Timestamps {
+    mtime.map_or(FIXED, |mtime| {
+        let time = Timespec { tv_sec: mtime.seconds(), tv_nsec: mtime.nanos().into() };
+        Timestamps { last_access: time, last_modification: time }
+    })
+}
+
+/// Whether a file has the time that [`times`] has set. A file system may keep less than nanoseconds, and rounds down.
+pub(crate) fn has_time(metadata: &Metadata, mtime: Option<Mtime>) -> bool {
+    let (seconds, nanos) = mtime.map_or((INPUT_MTIME, 0), |t| (t.seconds(), t.nanos().into()));
+    metadata.mtime() == seconds && metadata.mtime_nsec() <= nanos
+}
 
 /// The directories of a store.
 #[derive(Clone, Debug)]
@@ -97,6 +110,44 @@ impl Layout {
     pub(crate) fn twin(&self, digest: &Digest) -> PathBuf {
         below(&self.twins, digest)
     }
+
+    /// The directory of a large blob's files that have a time of their own.
+    pub(crate) fn timed(&self, digest: &Digest) -> PathBuf {
+        let mut path = self.twin(digest).into_os_string();
+        path.push(TIMED);
+        path.into()
+    }
+
+    /// The file that stands for a large blob in trees.
+    pub(crate) fn face(&self, face: &Face) -> PathBuf {
+        match (face.mtime, face.executable) {
+            (None, false) => self.blob(&face.digest),
+            (None, true) => self.twin(&face.digest),
+            (Some(mtime), executable) => {
+                let kind = if executable { 'x' } else { 'f' };
+                let name = format!("{kind}{}.{:09}", mtime.seconds(), mtime.nanos());
+                self.timed(&face.digest).join(name)
+            }
+        }
+    }
+}
+
+/// Ends the names of the directories of [`Layout::timed`].
+pub(crate) const TIMED: &str = ".t";
+
+/// How a large blob stands in a tree. Mode and time belong to a file, not to a name of it: each face is a file of its
+/// own, which all trees share that show the blob so. The plainest face is the blob's own file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Face {
+    pub(crate) digest: Digest,
+    pub(crate) executable: bool,
+    pub(crate) mtime: Option<Mtime>,
+}
+
+impl Face {
+    pub(crate) const fn is_blob(&self) -> bool {
+        !self.executable && self.mtime.is_none()
+    }
 }
 
 fn below(dir: &Path, digest: &Digest) -> PathBuf {
@@ -117,8 +168,7 @@ pub(crate) const fn on_disk(len: u64) -> u64 {
 pub(crate) fn open_blob(path: &Path, size: u64) -> io::Result<(File, bool)> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
-    let intact =
-        metadata.len() == size && metadata.mtime() == INPUT_MTIME && metadata.mtime_nsec() == 0;
+    let intact = metadata.len() == size && has_time(&metadata, None);
     Ok((file, intact))
 }
 
@@ -168,12 +218,27 @@ impl Temp {
         Ok(())
     }
 
-    /// Makes it read-only and moves it to its place, over what may stand there.
-    pub(crate) fn place(mut self, to: &Path, mode: u32, sync: bool) -> Result<(), StoreError> {
+    /// Gives it its mode and time.
+    pub(crate) fn dress(&self, mode: u32, mtime: Option<Mtime>) -> Result<(), StoreError> {
         let fail = StoreError::io("set the mode of", &self.path);
         self.file.set_permissions(Permissions::from_mode(mode)).map_err(fail)?;
-        rustix::fs::futimens(&self.file, &FIXED)
-            .map_err(StoreError::errno("set the time of", &self.path))?;
+        rustix::fs::futimens(&self.file, &times(mtime))
+            .map_err(StoreError::errno("set the time of", &self.path))
+    }
+
+    /// Where it stands until it is put in place.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives it mode and the fixed time, and moves it to its place, over what may stand there.
+    pub(crate) fn place(self, to: &Path, mode: u32, sync: bool) -> Result<(), StoreError> {
+        self.dress(mode, None)?;
+        self.move_to(to, sync)
+    }
+
+    /// Moves it to its place, over what may stand there.
+    pub(crate) fn move_to(mut self, to: &Path, sync: bool) -> Result<(), StoreError> {
         if sync {
             self.file.sync_all().map_err(StoreError::io("write", &self.path))?;
         }

@@ -11,7 +11,7 @@
 //! | `lock` | held by the process that has the store open |
 //! | `index.db` | SQLite: where each blob is, when it was used, action results, staged trees |
 //! | `packs/N.pack` | small blobs, appended one after the other; also the log from which the index is completed after a kill |
-//! | `blobs/F/HH/HEX` | large blobs, one read-only file each; `exec/F/HH/HEX` the executable twin where one was needed |
+//! | `blobs/F/HH/HEX` | large blobs, one read-only file each; `exec/F/HH/HEX` and `exec/F/HH/HEX.t/*` files of the same content with another mode or time, where trees needed them |
 //! | `trees/N` | staged directory trees |
 //! | `tmp/` | unfinished files; emptied at start |
 //! | `quarantine/` | content that was not what its digest says |
@@ -25,6 +25,7 @@ mod db;
 mod directory;
 mod error;
 mod evict;
+mod faces;
 mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

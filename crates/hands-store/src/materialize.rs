@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use hands_tree::{Change, ChangeKind, Directory, FileNode, SymlinkNode};
+use hands_tree::{Change, ChangeKind, Directory, FileNode, Node, SymlinkNode};
 use hands_types::Digest;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{StageError, StoreError};
-use crate::files::{EXECUTABLE, FIXED, Temp, on_disk};
+use crate::files::{EXECUTABLE, FILE, Face, Temp, on_disk, times};
 use crate::index::Place;
 use crate::stage::{Directories, missing};
 use crate::store::Inner;
@@ -42,10 +42,21 @@ impl<'a> Delta<'a> {
     }
 
     fn insert(&mut self, path: &'a str, kind: &'a ChangeKind) {
-        let Some((name, rest)) = path.split_once('/') else {
-            self.names.insert(path, DeltaNode::Changed(kind));
-            return;
-        };
+        let (name, rest) = path.split_once('/').unwrap_or((path, ""));
+        match kind {
+            // The directory is in the delta for its time; what has changed below it may follow.
+            ChangeKind::Touched(_) if name.is_empty() => return,
+            ChangeKind::Removed
+            | ChangeKind::File(_)
+            | ChangeKind::Symlink(_)
+            | ChangeKind::Directory(_)
+                if rest.is_empty() =>
+            {
+                self.names.insert(name, DeltaNode::Changed(kind));
+                return;
+            }
+            _ => {}
+        }
         let below = self.names.entry(name).or_insert_with(|| DeltaNode::Below(Self::default()));
         // A path that has changed as a whole has nothing below it in the list.
         if let DeltaNode::Below(below) = below {
@@ -85,10 +96,15 @@ impl<'a> Materializer<'a> {
         self.all_there()
     }
 
-    /// Writes a delta at a path where nothing is yet.
-    pub(crate) fn delta(&mut self, path: &Path, delta: &Delta<'_>) -> Result<(), StageError> {
+    /// Writes a delta at a path where nothing is yet. `directory` is the root of the tree that the delta leads to.
+    pub(crate) fn delta(
+        &mut self,
+        path: &Path,
+        delta: &Delta<'_>,
+        directory: &Directory,
+    ) -> Result<(), StageError> {
         let handle = self.make_root(path)?;
-        self.fill_delta(&handle, path, delta)?;
+        self.fill_delta(&handle, path, delta, directory)?;
         self.all_there()
     }
 
@@ -114,7 +130,7 @@ impl<'a> Materializer<'a> {
             let handle = self.make_directory(handle.as_fd(), &node.name, &path)?;
             self.fill(&handle, &path, &below)?;
         }
-        finish_directory(handle, path)
+        finish_directory(handle, path, directory)
     }
 
     fn fill_delta(
@@ -122,13 +138,19 @@ impl<'a> Materializer<'a> {
         handle: &OwnedFd,
         path: &Path,
         delta: &Delta<'_>,
+        directory: &Directory,
     ) -> Result<(), StageError> {
         for (name, node) in &delta.names {
             let path_below = path.join(name);
             match node {
                 DeltaNode::Below(below) => {
+                    // Of what lies over each other an overlay shows the topmost directory's time.
+                    let Some(Node::Directory(node)) = directory.get(name) else { continue };
+                    let Some(now) = self.inner.directory(&node.digest)? else {
+                        return Err(StageError::Missing(vec![node.digest]));
+                    };
                     let handle = self.make_directory(handle.as_fd(), name, &path_below)?;
-                    self.fill_delta(&handle, &path_below, below)?;
+                    self.fill_delta(&handle, &path_below, below, &now)?;
                 }
                 DeltaNode::Changed(ChangeKind::File(node)) => {
                     self.file(handle.as_fd(), path, node)?;
@@ -141,13 +163,15 @@ impl<'a> Materializer<'a> {
                     let handle = self.make_directory(handle.as_fd(), name, &path_below)?;
                     self.fill(&handle, &path_below, &below)?;
                 }
+                // Never by itself: see `Delta::insert`.
+                DeltaNode::Changed(ChangeKind::Touched(_)) => {}
                 DeltaNode::Changed(ChangeKind::Removed) => {
                     whiteout(handle, name)
                         .map_err(StoreError::errno("make a whiteout at", &path_below))?;
                 }
             }
         }
-        finish_directory(handle, path)
+        finish_directory(handle, path, directory)
     }
 
     fn make_root(&mut self, path: &Path) -> Result<OwnedFd, StoreError> {
@@ -186,17 +210,14 @@ impl<'a> Materializer<'a> {
         let digest = &node.digest;
         let entry = if digest.is_empty() { None } else { self.inner.look_up(digest)? };
         if entry.is_some_and(|entry| entry.place == Place::File) {
-            let Some(from) = self.link_source(digest, node.executable)? else {
-                self.missing.push(*digest);
-                return Ok(());
-            };
-            match rustix::fs::linkat(CWD, &from, at, &node.name, AtFlags::empty()) {
-                Ok(()) => return Ok(()),
-                // The file system's limit of links to one file, 65,000 on ext4: copy.
-                Err(Errno::MLINK) => {}
-                Err(errno) => {
-                    return Err(StoreError::errno("link", &dir.join(&node.name))(errno).into());
+            let face = Face { digest: *digest, executable: node.executable, mtime: node.mtime };
+            match self.link(&face, at, dir, &node.name)? {
+                Linked::Yes => return Ok(()),
+                Linked::Corrupt => {
+                    self.missing.push(*digest);
+                    return Ok(());
                 }
+                Linked::TooOften => {}
             }
         }
         let Some(bytes) = self.inner.read(digest)? else {
@@ -217,49 +238,71 @@ impl<'a> Materializer<'a> {
             .map_err(|error| StoreError::io("write", &path())(error))?;
         rustix::fs::fchmod(&file, mode)
             .map_err(|errno| StoreError::errno("set the mode of", &path())(errno))?;
-        rustix::fs::futimens(&file, &FIXED)
+        rustix::fs::futimens(&file, &times(node.mtime))
             .map_err(|errno| StoreError::errno("set the time of", &path())(errno))?;
         Ok(())
     }
 
-    /// The file to link for a large blob; `None` if it was found corrupt.
-    fn link_source(
+    /// Puts a large blob into a tree as one more link to the file of this face.
+    fn link(
         &self,
-        digest: &Digest,
-        executable: bool,
-    ) -> Result<Option<PathBuf>, StoreError> {
-        let Some(mut file) = self.inner.verified_file(digest)? else { return Ok(None) };
-        if !executable {
-            return Ok(Some(self.inner.layout.blob(digest)));
+        face: &Face,
+        at: BorrowedFd<'_>,
+        dir: &Path,
+        name: &str,
+    ) -> Result<Linked, StoreError> {
+        let Some(mut file) = self.inner.verified_file(&face.digest)? else {
+            return Ok(Linked::Corrupt);
+        };
+        let link = |from: &Path| match rustix::fs::linkat(CWD, from, at, name, AtFlags::empty()) {
+            Ok(()) => Ok(Some(Linked::Yes)),
+            // The file system's limit of links to one file, 65,000 on ext4: copy.
+            Err(Errno::MLINK) => Ok(Some(Linked::TooOften)),
+            // No tree had it any more, and it has just gone.
+            Err(Errno::NOENT) if !face.is_blob() => Ok(None),
+            Err(errno) => Err(StoreError::errno("link", &dir.join(name))(errno)),
+        };
+        let place = self.inner.layout.face(face);
+        if (face.is_blob() || self.inner.is_face_sound(face, &place))
+            && let Some(linked) = link(&place)?
+        {
+            return Ok(linked);
         }
-        // Mode bits belong to a file, not to a name of it: an executable needs a file of its own.
-        let twin = self.inner.layout.twin(digest);
-        if self.inner.is_twin_sound(digest, &twin) {
-            return Ok(Some(twin));
-        }
-        self.inner.ensure_room(on_disk(digest.size))?;
-        let existed = twin.exists();
+        self.inner.ensure_room(on_disk(face.digest.size))?;
         let mut temp = Temp::create(&self.inner.layout.temp, &self.inner.temp_bytes)?;
         temp.copy_from(&mut file)?;
-        temp.place(&twin, EXECUTABLE, false)?;
-        self.inner.trees.twin_is_sound(digest);
-        if !existed {
-            self.inner.count_twin(on_disk(digest.size).cast_signed());
-        }
-        Ok(Some(twin))
+        temp.dress(if face.executable { EXECUTABLE } else { FILE }, face.mtime)?;
+        // First into the tree: from then on it is in use.
+        let linked = link(temp.path())?;
+        self.inner.place_face(face, &place, temp)?;
+        Ok(linked.unwrap_or(Linked::TooOften))
     }
+}
+
+/// What came of putting a large blob into a tree.
+enum Linked {
+    Yes,
+    /// There are as many links as a file can have.
+    TooOften,
+    /// The blob is not what its digest says.
+    Corrupt,
 }
 
 fn symlink(at: BorrowedFd<'_>, dir: &Path, node: &SymlinkNode) -> Result<(), StoreError> {
     let path = || dir.join(&node.name);
     rustix::fs::symlinkat(&node.target, at, &node.name)
         .map_err(|errno| StoreError::errno("create the link", &path())(errno))?;
-    rustix::fs::utimensat(at, &node.name, &FIXED, AtFlags::SYMLINK_NOFOLLOW)
+    rustix::fs::utimensat(at, &node.name, &times(node.mtime), AtFlags::SYMLINK_NOFOLLOW)
         .map_err(|errno| StoreError::errno("set the time of", &path())(errno))
 }
 
-fn finish_directory(handle: &OwnedFd, path: &Path) -> Result<(), StageError> {
-    rustix::fs::futimens(handle, &FIXED).map_err(StoreError::errno("set the time of", path))?;
+fn finish_directory(
+    handle: &OwnedFd,
+    path: &Path,
+    directory: &Directory,
+) -> Result<(), StageError> {
+    rustix::fs::futimens(handle, &times(directory.mtime))
+        .map_err(StoreError::errno("set the time of", path))?;
     Ok(())
 }
 

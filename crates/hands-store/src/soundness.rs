@@ -6,10 +6,10 @@ use std::io;
 use std::path::Path;
 
 use hands_tree::{Directory, FileNode, Node};
-use hands_types::Digest;
+use hands_types::{Digest, Mtime};
 
 use crate::error::{StageError, StoreError};
-use crate::files::open_blob;
+use crate::files::{Face, has_time};
 use crate::read::digest_of_stream;
 use crate::store::Inner;
 use crate::trees::Tree;
@@ -80,7 +80,7 @@ impl Inner {
     }
 
     fn is_file_sound(&self, path: &Path, node: &FileNode) -> Result<bool, StoreError> {
-        if is_file(path, &node.digest).map_err(StoreError::io("read", path))? {
+        if is_file(path, &node.digest, node.mtime).map_err(StoreError::io("read", path))? {
             return Ok(true);
         }
         // A large blob and the trees that it stands in share one file.
@@ -88,27 +88,31 @@ impl Inner {
         Ok(false)
     }
 
-    /// Whether the executable twin of a blob stands there and is what it should be.
-    pub(crate) fn is_twin_sound(&self, digest: &Digest, twin: &Path) -> bool {
-        if !open_blob(twin, digest.size).is_ok_and(|(_, intact)| intact) {
+    /// Whether a large blob's file of this face stands there and is what it should be.
+    pub(crate) fn is_face_sound(&self, face: &Face, place: &Path) -> bool {
+        let is_dressed = |metadata: std::fs::Metadata| {
+            metadata.len() == face.digest.size && has_time(&metadata, face.mtime)
+        };
+        if !std::fs::symlink_metadata(place).is_ok_and(is_dressed) {
             return false;
         }
-        if self.trees.knows_twin(digest) {
+        if self.trees.knows_face(face) {
             return true;
         }
-        let is_sound = is_file(twin, digest).unwrap_or(false);
+        let is_sound = is_file(place, &face.digest, face.mtime).unwrap_or(false);
         if is_sound {
-            self.trees.twin_is_sound(digest);
+            self.trees.face_is_sound(face);
         } else {
-            tracing::error!(path = %twin.display(), "an executable is corrupt on disk and is made anew");
+            tracing::error!(path = %place.display(), "a file of a staged tree is corrupt on disk and is made anew");
         }
         is_sound
     }
 }
 
-fn is_file(path: &Path, digest: &Digest) -> io::Result<bool> {
+fn is_file(path: &Path, digest: &Digest, mtime: Option<Mtime>) -> io::Result<bool> {
     let mut file = File::open(path)?;
-    if file.metadata()?.len() != digest.size {
+    let metadata = file.metadata()?;
+    if metadata.len() != digest.size || !has_time(&metadata, mtime) {
         return Ok(false);
     }
     Ok(digest_of_stream(digest.function, &mut file)? == *digest)

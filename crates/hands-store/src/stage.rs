@@ -67,8 +67,8 @@ impl Stager {
         &self.store.inner.trees.dir
     }
 
-    /// Makes sure that a tree stands on disk: files 0644 or 0755, directories 0755, everything with the modification
-    /// time [`crate::INPUT_MTIME`], links as given. Requests for the same root share the work.
+    /// Makes sure that a tree stands on disk: files 0644 or 0755, directories 0755, links as given, everything with the
+    /// modification time that its node has, or else [`crate::INPUT_MTIME`]. Requests for the same root share the work.
     pub fn stage(&self, root: &Digest) -> Result<Staged, StageError> {
         self.stage_as(root, false)
     }
@@ -207,7 +207,9 @@ impl Inner {
                     let depth = change.path.split('/').count();
                     self.walk_below(root, &node.digest, depth, &mut walk)?;
                 }
-                ChangeKind::Removed | ChangeKind::Symlink(_) => walk.entries += 1,
+                ChangeKind::Removed | ChangeKind::Symlink(_) | ChangeKind::Touched(_) => {
+                    walk.entries += 1;
+                }
             }
         }
         if walk.entries > (FEW as u64).max(base.entries / 4) {
@@ -219,7 +221,7 @@ impl Inner {
         let entries = walk.entries;
         let materializer = Materializer::new(self, &walk.directories);
         self.finish_tree(root, Some(base), entries, materializer, |materializer, path| {
-            materializer.delta(path, &delta)
+            materializer.delta(path, &delta, directory)
         })
         .map(Some)
     }

@@ -10,6 +10,7 @@ use hands_types::Digest;
 
 use crate::db::lock;
 use crate::error::StoreError;
+use crate::files::Face;
 use crate::store::Inner;
 
 /// A tree as the database has it.
@@ -75,12 +76,14 @@ pub(crate) struct Trees {
     /// Decoded directories.
     pub(crate) directories: Mutex<Lru<Digest, Arc<Directory>>>,
     whiteouts: OnceLock<bool>,
-    /// Executable twins of blobs that this process has made or read.
-    twins: Mutex<Lru<Digest, ()>>,
+    /// Files of large blobs beside their own that this process has made or read.
+    faces: Mutex<Lru<Face, ()>>,
+    /// Held while such a file comes or goes.
+    pub(crate) placing: Mutex<()>,
 }
 
-/// Twins that are remembered; others are read again.
-const TWINS: u64 = 65_536;
+/// Faces that are remembered; others are read again.
+const FACES: u64 = 65_536;
 
 #[derive(Debug, Default)]
 struct State {
@@ -126,7 +129,8 @@ impl Trees {
             next_id: AtomicU64::new(next_id),
             directories: Mutex::default(),
             whiteouts: OnceLock::new(),
-            twins: Mutex::default(),
+            faces: Mutex::default(),
+            placing: Mutex::default(),
         }
     }
 
@@ -185,14 +189,14 @@ impl Trees {
         self.changed.notify_all();
     }
 
-    pub(crate) fn knows_twin(&self, digest: &Digest) -> bool {
-        lock(&self.twins).get(digest).is_some()
+    pub(crate) fn knows_face(&self, face: &Face) -> bool {
+        lock(&self.faces).get(face).is_some()
     }
 
-    pub(crate) fn twin_is_sound(&self, digest: &Digest) {
-        let mut twins = lock(&self.twins);
-        twins.insert(*digest, (), 1);
-        twins.shrink(TWINS);
+    pub(crate) fn face_is_sound(&self, face: &Face) {
+        let mut faces = lock(&self.faces);
+        faces.insert(*face, (), 1);
+        faces.shrink(FACES);
     }
 
     pub(crate) fn new_id(&self) -> u64 {
@@ -316,6 +320,9 @@ impl Inner {
                 Ok(())
             })?;
             crate::recover::remove_all(&self.trees.dir.join(id.to_string()))?;
+        }
+        if freed > 0 {
+            freed += self.remove_unused_faces()?;
         }
         Ok(freed)
     }

@@ -121,10 +121,10 @@ impl Draft {
         for (name, child) in self.children {
             match child {
                 Child::Leaf(Leaf::File { digest, executable }) => {
-                    directory.files.push(FileNode { name, digest, executable });
+                    directory.files.push(FileNode { name, digest, executable, mtime: None });
                 }
                 Child::Leaf(Leaf::Symlink { target }) => {
-                    directory.symlinks.push(SymlinkNode { name, target });
+                    directory.symlinks.push(SymlinkNode { name, target, mtime: None });
                 }
                 Child::Leaf(Leaf::Tree { digest }) => {
                     directory.directories.push(DirectoryNode { name, digest });

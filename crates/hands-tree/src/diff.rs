@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use hands_types::Digest;
+use hands_types::{Digest, Mtime};
 
 use crate::directory::{Directory, DirectoryNode, FileNode, Node, SymlinkNode};
 
@@ -29,6 +29,8 @@ pub enum ChangeKind {
     Symlink(SymlinkNode),
     /// It is now this directory, and was none.
     Directory(DirectoryNode),
+    /// It is a directory in both trees, with this time in the new one. The root's path is empty.
+    Touched(Option<Mtime>),
 }
 
 /// Why two trees were not compared to the end.
@@ -72,6 +74,10 @@ fn walk<E>(
     load: &mut impl FnMut(&Digest) -> Result<Arc<Directory>, E>,
     changes: &mut Vec<Change>,
 ) -> Result<(), DiffError<E>> {
+    if old.mtime != new.mtime {
+        let kind = ChangeKind::Touched(new.mtime);
+        push(changes, limit, Change { path: prefix.to_owned(), kind })?;
+    }
     let mut olds = old.nodes().peekable();
     let mut news = new.nodes().peekable();
     loop {
@@ -98,11 +104,16 @@ fn walk<E>(
             (_, Some(Node::Directory(node))) => ChangeKind::Directory(node.clone()),
         };
         let name = after.or(before).map_or("", Node::name);
-        if changes.len() >= limit {
-            return Err(DiffError::TooMany);
-        }
-        changes.push(Change { path: join(prefix, name), kind });
+        push(changes, limit, Change { path: join(prefix, name), kind })?;
     }
+}
+
+fn push<E>(changes: &mut Vec<Change>, limit: usize, change: Change) -> Result<(), DiffError<E>> {
+    if changes.len() >= limit {
+        return Err(DiffError::TooMany);
+    }
+    changes.push(change);
+    Ok(())
 }
 
 fn join(prefix: &str, name: &str) -> String {

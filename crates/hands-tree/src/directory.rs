@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use hands_types::{Digest, DigestFunction};
+use hands_types::{Digest, DigestFunction, Mtime};
 
-/// The content of one directory: REAPI's `Directory` without node properties. Each list is sorted by the UTF-8 bytes of
-/// its names, and a name stands in one list only: [`Directory::check`] tells.
+/// The content of one directory: REAPI's `Directory`, of the node properties the modification times only. Each list is
+/// sorted by the UTF-8 bytes of its names, and a name stands in one list only: [`Directory::check`] tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
     /// Regular files.
@@ -14,6 +14,8 @@ pub struct Directory {
     pub directories: Vec<DirectoryNode>,
     /// Symbolic links.
     pub symlinks: Vec<SymlinkNode>,
+    /// When the directory itself was changed. Without it the directory has the one fixed time.
+    pub mtime: Option<Mtime>,
 }
 
 /// A regular file in a directory.
@@ -25,6 +27,8 @@ pub struct FileNode {
     pub digest: Digest,
     /// Whether it may be executed.
     pub executable: bool,
+    /// When it was changed. Without it the file has the one fixed time.
+    pub mtime: Option<Mtime>,
 }
 
 /// A directory in a directory.
@@ -44,6 +48,8 @@ pub struct SymlinkNode {
     /// Where it points, as the link holds it: `/` between names, relative to the link's directory or absolute. Never
     /// followed by us.
     pub target: String,
+    /// When the link itself was made. Without it the link has the one fixed time.
+    pub mtime: Option<Mtime>,
 }
 
 /// What a name in a directory stands for.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hands_types::{Digest, DigestFunction, RelPath};
+use hands_types::{Digest, DigestFunction, Mtime, RelPath};
 
 use crate::*;
 
@@ -54,6 +54,9 @@ impl Trees {
                 }
                 ChangeKind::Symlink(node) => format!("l {} {}", change.path, node.target),
                 ChangeKind::Directory(_) => format!("d {}", change.path),
+                ChangeKind::Touched(time) => {
+                    format!("t {} {}", change.path, time.map_or(0, Mtime::seconds))
+                }
             })
             .collect()
     }
@@ -134,8 +137,12 @@ fn equal_directories_are_built_once_and_the_root_is_last() {
 
 #[test]
 fn directories_that_are_not_canonical_are_refused() {
-    let file =
-        |name: &str| FileNode { name: name.to_owned(), digest: empty(SHA), executable: false };
+    let file = |name: &str| FileNode {
+        name: name.to_owned(),
+        digest: empty(SHA),
+        executable: false,
+        mtime: None,
+    };
     let check = |names: &[&str]| {
         Directory { files: names.iter().map(|name| file(name)).collect(), ..Directory::default() }
             .check(SHA)
@@ -148,7 +155,7 @@ fn directories_that_are_not_canonical_are_refused() {
     }
     let mixed = Directory {
         files: vec![file("a")],
-        symlinks: vec![SymlinkNode { name: "a".to_owned(), target: "b".to_owned() }],
+        symlinks: vec![SymlinkNode { name: "a".to_owned(), target: "b".to_owned(), mtime: None }],
         ..Directory::default()
     };
     assert_eq!(mixed.check(SHA), Err(InvalidDirectory::Twice("a".to_owned())));
@@ -280,4 +287,27 @@ fn links_are_followed_inside_the_tree_only() {
         let said = lead("", path);
         assert!(said.contains(words), "{path}: {said}");
     }
+}
+
+#[test]
+fn times_are_differences() {
+    let at = |seconds| Mtime::new(seconds, 0);
+    let mut trees = Trees(BTreeMap::new());
+    let mut below = |file: i64, directory: i64| {
+        let node = FileNode {
+            name: "f".to_owned(),
+            digest: empty(SHA),
+            executable: false,
+            mtime: at(file),
+        };
+        let below = Directory { files: vec![node], mtime: at(directory), ..Directory::default() };
+        let digest = hash(SHA, format!("{below:?}").as_bytes());
+        trees.0.insert(digest, Arc::new(below));
+        let node = DirectoryNode { name: "d".to_owned(), digest };
+        Directory { directories: vec![node], mtime: at(directory), ..Directory::default() }
+    };
+    let (old, touched, entered) = (below(1, 1), below(2, 1), below(1, 2));
+    assert_eq!(trees.diff(&old, &touched), ["f d/f"]);
+    assert_eq!(trees.diff(&old, &entered), ["t  2", "t d 2"]);
+    assert_eq!(Mtime::from_nanos(-1), Mtime::new(-1, 999_999_999).unwrap());
 }

@@ -7,7 +7,7 @@ use hands_exec::{
     Command, Declared, DeclaredKind, InputRoot, Isolation, Network, OutputSpec, Privilege,
     ROOT_INSIDE, Terminal,
 };
-use hands_proto::{function_from_proto, reapi, v1};
+use hands_proto::{MTIME, function_from_proto, reapi, v1};
 use hands_sched::Needs;
 use hands_slots::{LeaseId, LeaseTerms};
 use hands_types::platform::{Layers, property};
@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) command: Command,
     pub(crate) outputs: OutputSpec,
     pub(crate) forms: DirectoryForms,
+    /// Outputs carry their modification times.
+    pub(crate) output_times: bool,
     /// The command used `output_files` and `output_directories`, which have lists of links of their own.
     pub(crate) legacy: bool,
     pub(crate) root_at: PathBuf,
@@ -108,6 +110,7 @@ pub(crate) fn read(lease: &v1::Lease, isolation: Isolation) -> Result<Plan, Stri
         input_root,
         layers: Layers::read(&platform, function).map_err(|e| e.to_string())?,
         forms: forms(&command),
+        output_times: command.output_node_properties.iter().any(|name| name == MTIME),
         legacy,
         outputs: OutputSpec {
             declared,

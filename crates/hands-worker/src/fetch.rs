@@ -8,13 +8,13 @@ use std::time::Duration;
 use hands_exec::{CollectError, Layer};
 use hands_reapi::{BlobClient, BlobError};
 use hands_store::{StageError, Staged, Stager, Store};
-use hands_tree::{Entry, Leaf, Lru};
+use hands_tree::Lru;
 use hands_types::{Digest, ErrorClass, RelPath};
 use tonic::transport::Channel;
 
 use crate::action::Plan;
-use crate::outputs::encode_directory;
 use crate::report::Conclusion;
+use crate::seed;
 
 /// How often a tree is fetched again that was evicted before it was staged.
 const TRIES: u32 = 3;
@@ -211,9 +211,7 @@ impl Fetcher {
         plan: &Plan,
         missing: BTreeSet<RelPath>,
     ) -> Result<Option<Staged>, Conclusion> {
-        let entries = missing.into_iter().map(|path| Entry { path, leaf: Leaf::Directory });
-        let built = hands_tree::build(plan.function, entries, encode_directory)
-            .map_err(|e| Conclusion::invalid(&e))?;
+        let built = seed::tree(&self.store, plan.function, &plan.input_root, &missing);
         let Some(root) = built.last().map(|directory| directory.digest) else { return Ok(None) };
         let blobs = built.into_iter().map(|d| (d.digest, d.bytes.into())).collect();
         for stored in self.store.put_many(blobs) {

@@ -24,6 +24,7 @@ mod output;
 mod outputs;
 mod report;
 mod run;
+mod seed;
 mod spool;
 mod worker;
 

@@ -11,7 +11,7 @@ use hands_exec::{
 use hands_proto::reapi;
 use hands_store::{Pin, Store};
 use hands_tree::{BuiltDirectory, Directory};
-use hands_types::{Digest, DigestFunction};
+use hands_types::{Digest, DigestFunction, Mtime};
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
@@ -40,6 +40,7 @@ pub(crate) fn gather(
     let mut sink = Sink {
         store,
         function: plan.function,
+        times: plan.output_times,
         digests: Vec::new(),
         pin: store.pin([]),
         cancelled: Arc::clone(cancelled),
@@ -56,6 +57,8 @@ pub(crate) fn gather(
 struct Sink<'a> {
     store: &'a Store,
     function: DigestFunction,
+    /// Whether the nodes carry modification times.
+    times: bool,
     digests: Vec<Digest>,
     pin: Pin,
     cancelled: Arc<AtomicBool>,
@@ -91,7 +94,7 @@ impl OutputStore for Sink<'_> {
     }
 
     fn encode(&mut self, directory: &Directory) -> Vec<u8> {
-        encode_directory(directory)
+        encode_directory(directory, self.times)
     }
 
     fn is_cancelled(&self) -> bool {
@@ -107,14 +110,18 @@ fn add(
 ) -> Result<(), CollectError> {
     let OutputItem { path, declared, kind } = item;
     match kind {
-        OutputKind::File { digest, executable } => result.output_files.push(reapi::OutputFile {
-            path,
-            digest: Some(digest.into()),
-            is_executable: executable,
-            ..Default::default()
-        }),
-        OutputKind::Symlink { target } => {
-            let link = reapi::OutputSymlink { path, target, node_properties: None };
+        OutputKind::File { digest, executable, mtime } => {
+            result.output_files.push(reapi::OutputFile {
+                path,
+                digest: Some(digest.into()),
+                is_executable: executable,
+                node_properties: properties(mtime, sink.times),
+                ..Default::default()
+            });
+        }
+        OutputKind::Symlink { target, mtime } => {
+            let node_properties = properties(mtime, sink.times);
+            let link = reapi::OutputSymlink { path, target, node_properties };
             add_link(result, link, declared, plan.legacy);
         }
         OutputKind::Directory { directories } => {
@@ -180,8 +187,12 @@ fn encode_tree(directories: &[BuiltDirectory]) -> Bytes {
     bytes.freeze()
 }
 
-/// The canonical bytes of a directory.
-pub(crate) fn encode_directory(directory: &Directory) -> Vec<u8> {
+fn properties(mtime: Option<Mtime>, times: bool) -> Option<reapi::NodeProperties> {
+    reapi::NodeProperties::of_mtime(mtime.filter(|_| times))
+}
+
+/// The canonical bytes of a directory; with `times`, its modification times among them.
+pub(crate) fn encode_directory(directory: &Directory, times: bool) -> Vec<u8> {
     let message = reapi::Directory {
         files: directory
             .files
@@ -190,7 +201,7 @@ pub(crate) fn encode_directory(directory: &Directory) -> Vec<u8> {
                 name: file.name.clone(),
                 digest: Some(file.digest.into()),
                 is_executable: file.executable,
-                ..Default::default()
+                node_properties: properties(file.mtime, times),
             })
             .collect(),
         directories: directory
@@ -207,10 +218,10 @@ pub(crate) fn encode_directory(directory: &Directory) -> Vec<u8> {
             .map(|link| reapi::SymlinkNode {
                 name: link.name.clone(),
                 target: link.target.clone(),
-                ..Default::default()
+                node_properties: properties(link.mtime, times),
             })
             .collect(),
-        ..Default::default()
+        node_properties: properties(directory.mtime, times),
     };
     message.encode_to_vec()
 }

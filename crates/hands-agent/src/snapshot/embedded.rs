@@ -38,6 +38,7 @@ pub(crate) fn take(
     inputs: &[WalkInput],
     working_directory: &RelPath,
     function: DigestFunction,
+    times: bool,
     progress: &Progress,
 ) -> Result<Taken, SnapshotError> {
     let sink = Into { store, function };
@@ -45,6 +46,7 @@ pub(crate) fn take(
         inputs,
         working_directory,
         function,
+        times,
         cache,
         clock: &SystemClock,
         sink: &sink,
@@ -74,8 +76,7 @@ pub(crate) fn take(
             let root = walked.root();
             store.pin_named(&format!("snapshot/{root}"), &digests, Instant::now() + KEPT);
             drop(pin);
-            let (files, bytes) = walked.totals();
-            return Ok(Taken { root, files, bytes });
+            return Ok(Taken::of(&walked));
         }
     }
     Err(SnapshotError::Unsteady)

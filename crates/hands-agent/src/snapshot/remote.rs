@@ -67,6 +67,7 @@ pub(crate) fn take(
         inputs,
         working_directory,
         function,
+        times: request.times,
         cache,
         clock: &SystemClock,
         sink: &sink,
@@ -85,10 +86,10 @@ pub(crate) fn take(
                     Some(bytes) => Source::Bytes(bytes.clone()),
                     None => match walked.open(digest)? {
                         Some(file) => Source::File(Arc::new(file), PathBuf::from("an input file")),
+                        // It has vanished since it was hashed.
                         None => {
-                            return Err(SnapshotError::Protocol(
-                                "the target misses what was not named",
-                            ));
+                            changed.insert(*digest);
+                            continue;
                         }
                     },
                 };
@@ -107,8 +108,7 @@ pub(crate) fn take(
             }
         }
         if changed.is_empty() {
-            let (files, bytes) = walked.totals();
-            return Ok(Taken { root: walked.root(), files, bytes });
+            return Ok(Taken::of(&walked));
         }
         // A file changed between its hashing and its upload: take its new content, and whatever is missing then.
         walk.reread(&mut walked, &changed)?;

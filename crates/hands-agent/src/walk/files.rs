@@ -7,16 +7,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hands_types::Digest;
+use hands_types::{Digest, Mtime};
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 
-use super::listing::join;
-use super::{Ingest, Walk, WalkInput};
+use super::listing::{is_gone, join};
+use super::{Ingest, Vanished, Walk, WalkInput};
 use crate::error::SnapshotError;
 use crate::stat_cache::StatKey;
 
 /// Directory handles that may be open at once, waiting for their files to be read.
 const MAX_OPEN: usize = 200;
+/// Vanished paths that are told by name.
+const MAX_NAMED: usize = 20;
 /// How often a file that changes while it is read is read again.
 const TRIES: usize = 4;
 
@@ -28,7 +31,19 @@ pub(crate) struct Files<'a> {
     /// Files without a digest.
     pending: Vec<usize>,
     open: usize,
+    times: bool,
+    vanished: Vanished,
 }
+
+/// A file as it stands in the tree.
+pub(super) struct Seen {
+    pub(super) digest: Digest,
+    pub(super) executable: bool,
+    pub(super) mtime: Option<Mtime>,
+}
+
+/// A file's number, and what was read of it.
+type Hashed = (usize, Option<(StatKey, Digest)>);
 
 struct Directory {
     input: usize,
@@ -43,12 +58,33 @@ struct Item {
     name: String,
     key: StatKey,
     executable: bool,
+    /// None until it is read, and after it has vanished.
     digest: Option<Digest>,
 }
 
 impl<'a> Files<'a> {
-    pub(super) fn new(inputs: &'a [WalkInput]) -> Self {
-        Self { inputs, directories: Vec::new(), files: Vec::new(), pending: Vec::new(), open: 0 }
+    pub(super) fn new(inputs: &'a [WalkInput], times: bool) -> Self {
+        Self {
+            inputs,
+            directories: Vec::new(),
+            files: Vec::new(),
+            pending: Vec::new(),
+            open: 0,
+            times,
+            vanished: Vanished::default(),
+        }
+    }
+
+    pub(super) const fn vanished(&self) -> &Vanished {
+        &self.vanished
+    }
+
+    /// Notes a path that was listed and is not there.
+    pub(super) fn has_vanished(&mut self, path: String) {
+        self.vanished.count += 1;
+        if self.vanished.names.len() < MAX_NAMED {
+            self.vanished.names.push(path);
+        }
     }
 
     pub(super) fn add_directory(
@@ -100,10 +136,11 @@ impl<'a> Files<'a> {
         number
     }
 
-    /// Digest and executable bit.
-    pub(super) fn get(&self, number: usize) -> (Digest, bool) {
+    /// What is known of a file once all are hashed; none if it has vanished.
+    pub(super) fn get(&self, number: usize) -> Option<Seen> {
         let item = &self.files[number];
-        (item.digest.expect("every file is hashed before anything is encoded"), item.executable)
+        let mtime = self.times.then(|| item.key.mtime());
+        item.digest.map(|digest| Seen { digest, executable: item.executable, mtime })
     }
 
     /// Whether two of them are one file of the machine, named twice.
@@ -117,7 +154,7 @@ impl<'a> Files<'a> {
 
     pub(super) fn totals(&self) -> (u64, u64) {
         let bytes = self.files.iter().map(|f| f.digest.map_or(0, |d| d.size)).sum();
-        (self.files.len() as u64, bytes)
+        (self.files.iter().filter(|f| f.digest.is_some()).count() as u64, bytes)
     }
 
     /// The path of a directory below its input, for messages.
@@ -135,11 +172,7 @@ impl<'a> Files<'a> {
     /// Reads and hashes all that have no digest yet, and tells the cache.
     pub(super) fn hash_pending(&mut self, walk: &Walk<'_>) -> Result<(), SnapshotError> {
         let pending = std::mem::take(&mut self.pending);
-        let hashed = self.hash(walk, &pending)?;
-        for (number, key, digest) in hashed {
-            self.files[number].key = key;
-            self.files[number].digest = Some(digest);
-        }
+        self.read(walk, &pending)?;
         for directory in &mut self.directories {
             // The ones that are still being listed have another holder of their handle and stay.
             if directory.has_pending
@@ -165,40 +198,60 @@ impl<'a> Files<'a> {
                 self.files[*n].digest.is_some_and(|d| missing.contains(&d) && seen.insert(d))
             })
             .collect();
+        self.read(walk, &numbers)
+    }
+
+    /// Opens the file with this content; none if it has vanished.
+    pub(super) fn open_by_digest(&self, digest: &Digest) -> Result<Option<File>, SnapshotError> {
+        match self.files.iter().position(|f| f.digest == Some(*digest)) {
+            Some(number) => Ok(self.open_file(number)?.map(|(file, _)| file)),
+            None => Err(SnapshotError::Protocol("the target misses what was not named")),
+        }
+    }
+
+    /// Reads and hashes these, and one that is not there once more when all others are done; what is gone then is left
+    /// out. Returns whether anything is another than it was.
+    fn read(&mut self, walk: &Walk<'_>, numbers: &[usize]) -> Result<bool, SnapshotError> {
         let mut changed = false;
-        for (number, key, digest) in self.hash(walk, &numbers)? {
-            changed |= self.files[number].digest != Some(digest);
-            self.files[number].key = key;
-            self.files[number].digest = Some(digest);
+        let mut gone = Vec::new();
+        let mut hashed = self.hash(walk, numbers)?;
+        let missed: Vec<usize> =
+            hashed.iter().filter(|(_, read)| read.is_none()).map(|(number, _)| *number).collect();
+        hashed.extend(self.hash(walk, &missed)?);
+        for (number, read) in hashed {
+            if let Some((key, digest)) = read {
+                changed |= self.files[number].digest != Some(digest);
+                self.files[number].key = key;
+                self.files[number].digest = Some(digest);
+                gone.retain(|other| *other != number);
+            } else if !gone.contains(&number) {
+                gone.push(number);
+            }
+        }
+        for number in gone {
+            changed = true;
+            self.files[number].digest = None;
+            let path = self.display(number);
+            self.has_vanished(path);
         }
         Ok(changed)
     }
 
-    pub(super) fn open_by_digest(&self, digest: &Digest) -> Result<Option<File>, SnapshotError> {
-        match self.files.iter().position(|f| f.digest == Some(*digest)) {
-            Some(number) => self.open_file(number).map(|file| Some(file.0)),
-            None => Ok(None),
-        }
-    }
-
-    fn hash(
-        &self,
-        walk: &Walk<'_>,
-        numbers: &[usize],
-    ) -> Result<Vec<(usize, StatKey, Digest)>, SnapshotError> {
+    /// The state and digest of each, or none where it has vanished.
+    fn hash(&self, walk: &Walk<'_>, numbers: &[usize]) -> Result<Vec<Hashed>, SnapshotError> {
         if numbers.is_empty() {
             return Ok(Vec::new());
         }
         let next = AtomicUsize::new(0);
-        let work = || -> Result<Vec<(usize, StatKey, Digest)>, SnapshotError> {
+        let work = || -> Result<Vec<Hashed>, SnapshotError> {
             let mut done = Vec::new();
             while let Some(number) = numbers.get(next.fetch_add(1, Ordering::Relaxed)) {
                 walk.progress.check()?;
-                let (key, digest) = self.hash_one(walk, *number).inspect_err(|_| {
+                let read = self.hash_one(walk, *number).inspect_err(|_| {
                     // The other threads need not go on.
                     next.store(numbers.len(), Ordering::Relaxed);
                 })?;
-                done.push((*number, key, digest));
+                done.push((*number, read));
             }
             Ok(done)
         };
@@ -218,13 +271,17 @@ impl<'a> Files<'a> {
         Ok(all)
     }
 
-    fn hash_one(&self, walk: &Walk<'_>, number: usize) -> Result<(StatKey, Digest), SnapshotError> {
+    fn hash_one(
+        &self,
+        walk: &Walk<'_>,
+        number: usize,
+    ) -> Result<Option<(StatKey, Digest)>, SnapshotError> {
         let failed = |source| SnapshotError::Path {
             path: self.display(number),
             what: "can't be read",
             source,
         };
-        let (mut file, mut before) = self.open_file(number)?;
+        let Some((mut file, mut before)) = self.open_file(number)? else { return Ok(None) };
         for _ in 0..TRIES {
             let started = walk.clock.now();
             let ingested = walk.sink.ingest(&mut file)?;
@@ -242,7 +299,7 @@ impl<'a> Files<'a> {
                     walk.progress.bytes_sent.fetch_add(digest.size, Ordering::Relaxed);
                 }
                 walk.cache.insert(&after, digest, started);
-                return Ok((after, digest));
+                return Ok(Some((after, digest)));
             }
             before = after;
             file.seek(SeekFrom::Start(0)).map_err(failed)?;
@@ -253,18 +310,23 @@ impl<'a> Files<'a> {
         })
     }
 
-    fn open_file(&self, number: usize) -> Result<(File, StatKey), SnapshotError> {
+    fn open_file(&self, number: usize) -> Result<Option<(File, StatKey)>, SnapshotError> {
         let item = &self.files[number];
         let failed = |e: rustix::io::Errno| SnapshotError::Path {
             path: self.display(number),
             what: "can't be opened",
             source: e.into(),
         };
-        let directory = self.open_directory(item.directory).map_err(failed)?;
+        let directory = match self.open_directory(item.directory) {
+            Err(errno) if is_gone(errno) => return Ok(None),
+            directory => directory.map_err(failed)?,
+        };
         // Not to hang on a pipe that has taken the file's place.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file =
-            rustix::fs::openat(&*directory, &*item.name, flags, Mode::empty()).map_err(failed)?;
+        let file = match rustix::fs::openat(&*directory, &*item.name, flags, Mode::empty()) {
+            Err(errno) if is_gone(errno) && errno != Errno::LOOP => return Ok(None),
+            file => file.map_err(failed)?,
+        };
         let stat = rustix::fs::fstat(&file).map_err(failed)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(SnapshotError::Unfit {
@@ -272,7 +334,7 @@ impl<'a> Files<'a> {
                 why: "was replaced while it was read",
             });
         }
-        Ok((file.into(), StatKey::of(&stat)))
+        Ok(Some((file.into(), StatKey::of(&stat))))
     }
 
     fn open_directory(&self, directory: usize) -> rustix::io::Result<Arc<OwnedFd>> {

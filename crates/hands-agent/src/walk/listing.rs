@@ -4,12 +4,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use hands_client::is_temporary_name;
 use hands_types::RelPath;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::files::Files;
 use super::rules::{Rules, is_rule_file};
-use super::tree::{Node, Tree};
+use super::tree::{Link, Node, Tree};
 use super::{Walk, WalkInput};
 use crate::error::SnapshotError;
 use crate::stat_cache::{Lookup, StatKey};
@@ -33,6 +35,15 @@ pub(super) fn list<'a>(walk: &Walk<'a>, files: &mut Files<'a>) -> Result<Tree, S
     Ok(root)
 }
 
+/// What came of looking at an entry.
+enum Looked {
+    Node(Node),
+    /// An ignore file names it.
+    LeftOut,
+    /// It was listed, and is not there any more, or is something else.
+    Vanished,
+}
+
 struct Lister<'w, 'a> {
     walk: &'w Walk<'a>,
     files: &'w mut Files<'a>,
@@ -51,22 +62,36 @@ impl Lister<'_, '_> {
                 .respect_ignore
                 .then(|| Rules::above(self.input.directory.as_fd()))
                 .flatten();
-            return Ok(Node::Directory(self.directory(directory, rules, 0)?));
+            let tree = self.directory(directory, rules, 0)?;
+            return match tree {
+                Some(tree) => Ok(Node::Directory(tree)),
+                None => Err(self.failed("", "can't be listed", Errno::NOENT.into())),
+            };
         };
         if RelPath::new(entry).is_err() || entry.contains('/') || entry.is_empty() {
             return Err(SnapshotError::Protocol("the entry is not one name"));
         }
+        if is_temporary_name(entry) {
+            return Err(self.unfit(entry, "is a file that another `hands` is writing"));
+        }
         let handle = self.files.handle(directory);
-        let node = self.node(directory, &handle, entry.clone(), None, None, 0)?;
-        node.ok_or(SnapshotError::Protocol("the entry was left out"))
+        for _ in 0..2 {
+            match self.node(directory, &handle, entry, None, None, 0)? {
+                Looked::Node(node) => return Ok(node),
+                Looked::LeftOut => return Err(SnapshotError::Protocol("the entry was left out")),
+                Looked::Vanished => {}
+            }
+        }
+        Err(self.failed(entry, "can't be looked at", Errno::NOENT.into()))
     }
 
+    /// One directory; none where it has vanished.
     fn directory(
         &mut self,
         number: usize,
         rules: Option<Rules>,
         depth: usize,
-    ) -> Result<Tree, SnapshotError> {
+    ) -> Result<Option<Tree>, SnapshotError> {
         self.walk.progress.check()?;
         let at = |lister: &Self| lister.files.directory_path(number);
         if depth > MAX_DEPTH {
@@ -75,12 +100,24 @@ impl Lister<'_, '_> {
         let handle = self.files.handle(number);
         let mut listed: Vec<(String, FileType)> = Vec::new();
         let mut foreign_name = None;
-        let listing = Dir::read_from(&*handle)
-            .map_err(|e| self.failed(&at(self), "can't be listed", e.into()))?;
+        // Before it is listed: what changes from now on changes the time that the next walk sees.
+        let mtime = match self.walk.times {
+            true => {
+                let stat = rustix::fs::fstat(&*handle)
+                    .map_err(|e| self.failed(&at(self), "can't be looked at", e.into()))?;
+                Some(StatKey::of(&stat).mtime())
+            }
+            false => None,
+        };
+        let listing = match Dir::read_from(&*handle) {
+            Err(errno) if is_gone(errno) => return Ok(None),
+            listing => listing.map_err(|e| self.failed(&at(self), "can't be listed", e.into()))?,
+        };
         for entry in listing {
             let entry = entry.map_err(|e| self.failed(&at(self), "can't be listed", e.into()))?;
             match entry.file_name().to_str() {
                 Ok("." | "..") => {}
+                Ok(name) if is_temporary_name(name) => {}
                 Ok(name) => listed.push((name.to_owned(), entry.file_type())),
                 Err(_) => foreign_name = Some(entry.file_name().to_string_lossy().into_owned()),
             }
@@ -98,84 +135,114 @@ impl Lister<'_, '_> {
                 rules
             }
         });
-        let mut tree = Tree::default();
+        let mut tree = Tree { mtime, ..Tree::default() };
+        let mut vanished = Vec::new();
         for (name, kind) in listed {
             let kind = (kind != FileType::Unknown).then_some(kind);
-            if let Some(node) =
-                self.node(number, &handle, name.clone(), kind, rules.as_ref(), depth)?
-            {
-                tree.nodes.insert(name, node);
+            match self.node(number, &handle, &name, kind, rules.as_ref(), depth)? {
+                Looked::Node(node) => {
+                    tree.nodes.insert(name, node);
+                }
+                Looked::LeftOut => {}
+                Looked::Vanished => vanished.push(name),
             }
         }
-        Ok(tree)
+        // Some programs replace a file by deleting it and making it anew: look once more, when all else has been seen.
+        for name in vanished {
+            match self.node(number, &handle, &name, None, rules.as_ref(), depth)? {
+                Looked::Node(node) => {
+                    tree.nodes.insert(name, node);
+                }
+                Looked::LeftOut => {}
+                Looked::Vanished => {
+                    let path = join(&self.input.display, &join(&at(self), &name));
+                    self.files.has_vanished(path);
+                }
+            }
+        }
+        Ok(Some(tree))
     }
 
-    /// One entry; none where it is left out.
+    /// One entry.
     fn node(
         &mut self,
         parent: usize,
         handle: &Arc<OwnedFd>,
-        name: String,
+        name: &str,
         kind: Option<FileType>,
         rules: Option<&Rules>,
         depth: usize,
-    ) -> Result<Option<Node>, SnapshotError> {
-        let path = |lister: &Self| join(&lister.files.directory_path(parent), &name);
-        let ignored = |kind| rules.is_some_and(|r| r.ignores(&name, kind == FileType::Directory));
+    ) -> Result<Looked, SnapshotError> {
+        let path = |lister: &Self| join(&lister.files.directory_path(parent), name);
+        let ignored = |kind| rules.is_some_and(|r| r.ignores(name, kind == FileType::Directory));
         if kind.is_some_and(ignored) {
-            return Ok(None);
+            return Ok(Looked::LeftOut);
         }
-        // A directory and a link need no stat when the listing told what they are; a file needs one for the cache.
+        // A directory is opened in any case, and a link read; a file needs a stat for the cache.
         let stat = match kind {
-            Some(FileType::Directory | FileType::Symlink) => None,
-            _ => Some(
-                rustix::fs::statat(handle, &*name, AtFlags::SYMLINK_NOFOLLOW)
-                    .map_err(|e| self.failed(&path(self), "can't be looked at", e.into()))?,
-            ),
+            Some(FileType::Directory) => None,
+            Some(FileType::Symlink) if !self.walk.times => None,
+            _ => match rustix::fs::statat(handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(errno) if is_gone(errno) => return Ok(Looked::Vanished),
+                stat => Some(
+                    stat.map_err(|e| self.failed(&path(self), "can't be looked at", e.into()))?,
+                ),
+            },
         };
         let now = stat.as_ref().map_or(kind, |s| Some(FileType::from_raw_mode(s.st_mode)));
-        if kind.is_none() && now.is_some_and(ignored) {
-            return Ok(None);
+        if kind != now && now.is_some_and(ignored) {
+            return Ok(Looked::LeftOut);
         }
-        match (now, stat) {
-            (Some(FileType::Directory), _) => {
+        let key = stat.as_ref().map(StatKey::of);
+        match (now, stat, key) {
+            (Some(FileType::Directory), _, _) => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let below = rustix::fs::openat(handle, &*name, flags, Mode::empty())
-                    .map_err(|e| self.failed(&path(self), "can't be opened", e.into()))?;
-                let rules = rules.map(|r| r.enter(&name));
-                let number = self.files.add_directory(self.number, Some(parent), name, below);
+                let below = match rustix::fs::openat(handle, name, flags, Mode::empty()) {
+                    Err(errno) if is_gone(errno) => return Ok(Looked::Vanished),
+                    below => {
+                        below.map_err(|e| self.failed(&path(self), "can't be opened", e.into()))?
+                    }
+                };
+                let rules = rules.map(|r| r.enter(name));
+                let number =
+                    self.files.add_directory(self.number, Some(parent), name.to_owned(), below);
                 let tree = self.directory(number, rules, depth + 1)?;
                 self.files.close_unless_needed(number);
                 // Handles stay open for the files that are still to be read: bounded.
                 if self.files.must_hash() {
                     self.files.hash_pending(self.walk)?;
                 }
-                Ok(Some(Node::Directory(tree)))
+                Ok(tree.map_or(Looked::Vanished, |tree| Looked::Node(Node::Directory(tree))))
             }
-            (Some(FileType::Symlink), _) => {
-                let target = rustix::fs::readlinkat(handle, &*name, Vec::new())
-                    .map_err(|e| self.failed(&path(self), "can't be read", e.into()))?;
+            (Some(FileType::Symlink), _, key) => {
+                let target = match rustix::fs::readlinkat(handle, name, Vec::new()) {
+                    Err(errno) if is_gone(errno) => return Ok(Looked::Vanished),
+                    target => {
+                        target.map_err(|e| self.failed(&path(self), "can't be read", e.into()))?
+                    }
+                };
+                let mtime = key.filter(|_| self.walk.times).map(|key| key.mtime());
                 match target.into_string() {
-                    Ok(target) => Ok(Some(Node::Symlink(target))),
+                    Ok(target) => Ok(Looked::Node(Node::Symlink(Link { target, mtime }))),
                     Err(_) => Err(self.unfit(&path(self), "is a link to a path that is not UTF-8")),
                 }
             }
-            (Some(FileType::RegularFile), Some(stat)) => {
-                let key = StatKey::of(&stat);
+            (Some(FileType::RegularFile), Some(stat), Some(key)) => {
                 let executable = stat.st_mode & 0o100 != 0;
                 let digest = match self.walk.cache.lookup(&key, self.walk.function) {
                     Lookup::Known(digest) => Some(digest),
                     Lookup::Unknown => None,
                 };
                 self.walk.progress.files.fetch_add(1, Ordering::Relaxed);
-                Ok(Some(Node::File(self.files.add(parent, name, key, executable, digest))))
+                let number = self.files.add(parent, name.to_owned(), key, executable, digest);
+                Ok(Looked::Node(Node::File(number)))
             }
-            (Some(FileType::Socket), _) => Err(self.unfit(&path(self), "is a socket")),
-            (Some(FileType::Fifo), _) => Err(self.unfit(&path(self), "is a named pipe")),
-            (Some(FileType::BlockDevice | FileType::CharacterDevice), _) => {
+            (Some(FileType::Socket), _, _) => Err(self.unfit(&path(self), "is a socket")),
+            (Some(FileType::Fifo), _, _) => Err(self.unfit(&path(self), "is a named pipe")),
+            (Some(FileType::BlockDevice | FileType::CharacterDevice), _, _) => {
                 Err(self.unfit(&path(self), "is a device"))
             }
-            (Some(FileType::RegularFile | FileType::Unknown) | None, _) => {
+            (Some(FileType::RegularFile | FileType::Unknown) | None, _, _) => {
                 Err(self.unfit(&path(self), "is of an unknown kind"))
             }
         }
@@ -188,6 +255,11 @@ impl Lister<'_, '_> {
     fn unfit(&self, path: &str, why: &'static str) -> SnapshotError {
         SnapshotError::Unfit { path: join(&self.input.display, path), why }
     }
+}
+
+/// Whether the kernel says that there is no such thing, or that it is of another kind than it was a moment before.
+pub(super) const fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL | Errno::STALE)
 }
 
 /// Joins for messages.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use hands_proto::reapi;
-use hands_types::{Digest, DigestFunction, RelPath};
+use hands_proto::reapi::{self, NodeProperties};
+use hands_types::{Digest, DigestFunction, Mtime, RelPath};
 use prost::Message;
 
 use super::files::Files;
@@ -14,14 +14,22 @@ use crate::error::SnapshotError;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Tree {
     pub(super) nodes: BTreeMap<String, Node>,
+    /// When it was changed, where times are kept and it is a directory of this machine.
+    pub(super) mtime: Option<Mtime>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Node {
     /// By its number in `Files`.
     File(usize),
-    Symlink(String),
+    Symlink(Link),
     Directory(Tree),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) target: String,
+    pub(super) mtime: Option<Mtime>,
 }
 
 impl Tree {
@@ -55,6 +63,7 @@ impl Tree {
     }
 
     fn merge(&mut self, other: Self, files: &Files<'_>) -> Result<(), ()> {
+        self.mtime = self.mtime.max(other.mtime);
         other.nodes.into_iter().try_for_each(|(name, node)| self.add(name, node, files))
     }
 
@@ -90,25 +99,28 @@ fn encode_directory(
     function: DigestFunction,
     all: &mut HashMap<Digest, Bytes>,
 ) -> Digest {
-    let mut message = reapi::Directory::default();
+    let mut message = reapi::Directory {
+        node_properties: NodeProperties::of_mtime(tree.mtime),
+        ..reapi::Directory::default()
+    };
     for (name, node) in &tree.nodes {
         let name = name.clone();
         match node {
             Node::File(number) => {
-                let (digest, is_executable) = files.get(*number);
-                let digest = Some(digest.into());
+                // One that has vanished is left out.
+                let Some(file) = files.get(*number) else { continue };
                 message.files.push(reapi::FileNode {
                     name,
-                    digest,
-                    is_executable,
-                    node_properties: None,
+                    digest: Some(file.digest.into()),
+                    is_executable: file.executable,
+                    node_properties: NodeProperties::of_mtime(file.mtime),
                 });
             }
-            Node::Symlink(target) => {
+            Node::Symlink(link) => {
                 message.symlinks.push(reapi::SymlinkNode {
                     name,
-                    target: target.clone(),
-                    node_properties: None,
+                    target: link.target.clone(),
+                    node_properties: NodeProperties::of_mtime(link.mtime),
                 });
             }
             Node::Directory(below) => {

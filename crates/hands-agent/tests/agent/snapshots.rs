@@ -13,7 +13,7 @@ use crate::home::{Home, run, shell, write};
 
 async fn snapshot(cluster: &Cluster, path: &Path) -> Result<Snapshot, ClientError> {
     let input = Input::open(path, RelPath::default(), true)?;
-    cluster.snapshot(&[input], &RelPath::default(), |_| {}).await
+    cluster.snapshot(&[input], &RelPath::default(), false, |_| {}).await
 }
 
 /// Makes a tree look as if it had been left alone for an hour. The inode's own time can't be set, but waited for.
@@ -163,7 +163,7 @@ pub(crate) fn many_inputs_are_passed_by_handle() {
                     .unwrap(),
             );
         }
-        let taken = cluster.snapshot(&inputs, &RelPath::default(), |_| {}).await.unwrap();
+        let taken = cluster.snapshot(&inputs, &RelPath::default(), false, |_| {}).await.unwrap();
         assert_eq!(taken.files, 500);
         // Errors name the path as the person did.
         let pipe = work.join("pipe");

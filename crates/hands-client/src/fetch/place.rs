@@ -7,14 +7,19 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use hands_types::Mtime;
+use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use crate::{ClientError, printable, random_u128};
 
 pub(super) struct Place<'a> {
     below: BorrowedFd<'a>,
+    /// When the first file was begun, by the file system's own clock: the time of all outputs that come without one, so that
+    /// none of them seems older than another, or newer than what is changed here from now on.
+    now: OnceLock<Option<Mtime>>,
 }
 
 /// What can fill a draft.
@@ -31,21 +36,42 @@ pub(super) struct Draft {
     directory: OwnedFd,
     temporary: String,
     name: String,
+    mtime: Option<Mtime>,
     file: Option<File>,
 }
 
 impl<'a> Place<'a> {
     pub(super) fn new(below: BorrowedFd<'a>) -> Self {
-        Self { below }
+        Self { below, now: OnceLock::new() }
     }
 
-    /// Makes a directory with all above it; one that is there stays as it is.
-    pub(super) fn directory(&self, path: &str) -> Result<(), ClientError> {
-        self.open_directory(path).map(drop)
+    /// Makes a directory with all above it. One that is there stays as it is; its time is answered.
+    pub(super) fn directory(&self, path: &str) -> Result<Option<Mtime>, ClientError> {
+        let was_there = open_beneath(self.below, if path.is_empty() { "." } else { path }).is_ok();
+        let handle = self.open_directory(path)?;
+        if !was_there {
+            return Ok(None);
+        }
+        Ok(mtime_of(&handle))
     }
 
-    /// Begins a file.
-    pub(super) fn draft(&self, path: &str, executable: bool) -> Result<Draft, ClientError> {
+    /// Sets the time of a directory.
+    pub(super) fn touch(&self, path: &str, mtime: Mtime) -> Result<(), ClientError> {
+        let handle = self.open_directory(path)?;
+        match rustix::fs::futimens(&handle, &times(mtime)) {
+            // A directory that others have made and let us write into keeps its time.
+            Ok(()) | Err(Errno::PERM) => Ok(()),
+            Err(e) => Err(write_error(path, e.into())),
+        }
+    }
+
+    /// Begins a file. `mtime` is the time that it will have; without one, that at which the first file was begun.
+    pub(super) fn draft(
+        &self,
+        path: &str,
+        executable: bool,
+        mtime: Option<Mtime>,
+    ) -> Result<Draft, ClientError> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         let directory = self.open_directory(parent)?;
         let temporary = temporary_name()?;
@@ -55,26 +81,46 @@ impl<'a> Place<'a> {
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&directory, &*temporary, flags, mode)
             .map_err(|e| write_error(path, e.into()))?;
-        Ok(Draft {
+        let mut draft = Draft {
             path: path.to_owned(),
             directory,
             temporary,
             name: name.to_owned(),
+            mtime,
             file: Some(file.into()),
-        })
+        };
+        if mtime.is_none() {
+            draft.mtime = match self.now.get() {
+                Some(now) => *now,
+                None => *self.now.get_or_init(|| draft.begun()),
+            };
+        }
+        Ok(draft)
     }
 
     /// Makes a symbolic link, replacing a file or link that was there. Its target is never looked at.
-    pub(super) fn link(&self, path: &str, target: &str) -> Result<(), ClientError> {
+    pub(super) fn link(
+        &self,
+        path: &str,
+        target: &str,
+        mtime: Option<Mtime>,
+    ) -> Result<(), ClientError> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         let directory = self.open_directory(parent)?;
         let temporary = temporary_name()?;
         rustix::fs::symlinkat(target, &directory, &*temporary)
             .map_err(|e| write_error(path, e.into()))?;
-        rename(&directory, &temporary, name).map_err(|e| {
-            remove(&directory, &temporary);
-            write_error(path, e)
-        })
+        let dressed = mtime.map_or(Ok(()), |mtime| {
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::utimensat(&directory, &*temporary, &times(mtime), flags)
+        });
+        dressed
+            .map_err(io::Error::from)
+            .and_then(|()| rename(&directory, &temporary, name))
+            .map_err(|e| {
+                remove(&directory, &temporary);
+                write_error(path, e)
+            })
     }
 
     fn open_directory(&self, path: &str) -> Result<OwnedFd, ClientError> {
@@ -102,6 +148,13 @@ impl<'a> Place<'a> {
     }
 }
 
+impl Draft {
+    /// When it was begun, by the clock of its file system.
+    fn begun(&self) -> Option<Mtime> {
+        mtime_of(self.file.as_ref()?)
+    }
+}
+
 impl Content for Draft {
     fn write(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         let file = self.file.as_mut().expect("a draft holds its file until it is committed");
@@ -109,6 +162,10 @@ impl Content for Draft {
     }
 
     fn commit(mut self) -> Result<(), ClientError> {
+        if let (Some(file), Some(mtime)) = (&self.file, self.mtime) {
+            rustix::fs::futimens(file, &times(mtime))
+                .map_err(|e| write_error(&self.path, e.into()))?;
+        }
         // Closing tells of errors that a network file system has kept for then; std ignores them, a flush does not help.
         let file = self.file.take().expect("a draft is committed once");
         drop(file);
@@ -179,8 +236,36 @@ fn remove(directory: &OwnedFd, name: &str) {
     }
 }
 
+fn mtime_of(file: impl AsFd) -> Option<Mtime> {
+    let metadata = rustix::fs::fstat(file).ok()?;
+    #[expect(
+        clippy::allow_attributes,
+        reason = "which conversions are needless differs between systems"
+    )]
+    #[allow(clippy::useless_conversion, reason = "field types differ between systems")]
+    Mtime::new(metadata.st_mtime.into(), u32::try_from(metadata.st_mtime_nsec).ok()?)
+}
+
+fn times(mtime: Mtime) -> Timestamps {
+    let time = Timespec { tv_sec: mtime.seconds(), tv_nsec: mtime.nanos().into() };
+    Timestamps { last_access: time, last_modification: time }
+}
+
 fn temporary_name() -> Result<String, ClientError> {
-    Ok(format!(".hands-{:016x}.tmp", random_u128()? >> 64))
+    Ok(format!("{TEMPORARY_START}{:016x}{TEMPORARY_END}", random_u128()? >> 64))
+}
+
+const TEMPORARY_START: &str = ".hands-";
+const TEMPORARY_END: &str = ".tmp";
+
+/// Whether a file has the name of one that is being written beside its final place. Such a file is never an input: it is
+/// there for a moment only, or left by a process that was killed.
+pub fn is_temporary_name(name: &str) -> bool {
+    let digits =
+        name.strip_prefix(TEMPORARY_START).and_then(|rest| rest.strip_suffix(TEMPORARY_END));
+    digits.is_some_and(|digits| {
+        digits.len() == 16 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 fn write_error(path: &str, source: io::Error) -> ClientError {

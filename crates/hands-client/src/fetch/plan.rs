@@ -4,24 +4,40 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use bytes::Bytes;
-use hands_proto::reapi::{self, OutputFile, Tree};
-use hands_types::{Digest, DigestFunction, RelPath};
+use hands_proto::reapi::{self, NodeProperties, OutputFile, Tree};
+use hands_types::{Digest, DigestFunction, Mtime, RelPath};
 use prost::Message;
 
 use super::batch;
+use crate::result::Skew;
 use crate::{ClientError, printable};
 
 /// Everything of one result, by path. Links are made last, so that none of them can lead another output elsewhere.
 pub(super) struct Plan {
     pub(super) function: DigestFunction,
-    pub(super) directories: Vec<String>,
+    /// How the worker's times are to be read.
+    skew: Skew,
+    /// Parents before children.
+    pub(super) directories: Vec<Directory>,
     pub(super) files: BTreeMap<String, File>,
-    pub(super) links: BTreeMap<String, String>,
+    pub(super) links: BTreeMap<String, Link>,
+}
+
+pub(super) struct Directory {
+    pub(super) path: String,
+    pub(super) mtime: Option<Mtime>,
+}
+
+pub(super) struct Link {
+    pub(super) target: String,
+    pub(super) mtime: Option<Mtime>,
 }
 
 pub(super) struct File {
     pub(super) digest: Digest,
     pub(super) executable: bool,
+    /// When the action wrote it, by this machine's clock, where the engine tells.
+    pub(super) mtime: Option<Mtime>,
     pub(super) contents: Bytes,
 }
 
@@ -55,14 +71,16 @@ impl Plan {
         groups
     }
 
-    pub(super) fn new(function: DigestFunction) -> Self {
-        Self { function, directories: Vec::new(), files: BTreeMap::new(), links: BTreeMap::new() }
+    pub(super) fn new(function: DigestFunction, skew: Skew) -> Self {
+        let directories = Vec::new();
+        Self { function, skew, directories, files: BTreeMap::new(), links: BTreeMap::new() }
     }
 
     pub(super) fn file(&mut self, path: String, file: &OutputFile) -> Result<(), ClientError> {
         let digest =
             file.digest.as_ref().ok_or_else(|| hostile(&path, "has no digest".to_owned()))?;
-        self.add_file(path, digest, file.is_executable, file.contents.clone())
+        let mtime = self.mtime(&path, file.node_properties.as_ref())?;
+        self.add_file(path, digest, file.is_executable, mtime, file.contents.clone())
     }
 
     fn add_file(
@@ -70,22 +88,39 @@ impl Plan {
         path: String,
         digest: &reapi::Digest,
         executable: bool,
+        mtime: Option<Mtime>,
         contents: Bytes,
     ) -> Result<(), ClientError> {
         let digest =
             digest.to_digest(self.function).map_err(|e| hostile(&path, format!("has a {e}")))?;
-        self.files.insert(path, File { digest, executable, contents });
+        self.files.insert(path, File { digest, executable, mtime, contents });
         Ok(())
     }
 
-    pub(super) fn link(&mut self, path: String, target: &str) -> Result<(), ClientError> {
+    fn mtime(
+        &self,
+        path: &str,
+        properties: Option<&NodeProperties>,
+    ) -> Result<Option<Mtime>, ClientError> {
+        let mtime = NodeProperties::to_mtime(properties)
+            .map_err(|error| hostile(path, format!("can't be taken: {error}")))?;
+        Ok(mtime.map(|mtime| self.skew.mend(mtime)))
+    }
+
+    pub(super) fn link(
+        &mut self,
+        path: String,
+        target: &str,
+        properties: Option<&NodeProperties>,
+    ) -> Result<(), ClientError> {
         if target.is_empty() || target.contains('\0') {
             return Err(hostile(
                 &path,
                 "is a link without a target that a file system takes".to_owned(),
             ));
         }
-        self.links.insert(path, target.to_owned());
+        let mtime = self.mtime(&path, properties)?;
+        self.links.insert(path, Link { target: target.to_owned(), mtime });
         Ok(())
     }
 
@@ -126,10 +161,11 @@ impl Plan {
                     .digest
                     .as_ref()
                     .ok_or_else(|| hostile(&path, "has no digest".to_owned()))?;
-                self.add_file(path, digest, file.is_executable, Bytes::new())?;
+                let mtime = self.mtime(&path, file.node_properties.as_ref())?;
+                self.add_file(path, digest, file.is_executable, mtime, Bytes::new())?;
             }
             for link in &directory.symlinks {
-                self.link(join(&link.name)?, &link.target)?;
+                self.link(join(&link.name)?, &link.target, link.node_properties.as_ref())?;
             }
             for child in &directory.directories {
                 let path = join(&child.name)?;
@@ -144,7 +180,8 @@ impl Plan {
                 })?;
                 todo.push((path, found));
             }
-            self.directories.push(path);
+            let mtime = self.mtime(&path, directory.node_properties.as_ref())?;
+            self.directories.push(Directory { path, mtime });
         }
         Ok(())
     }
@@ -152,7 +189,8 @@ impl Plan {
     /// No output may stand below a file or a link of the same result.
     pub(super) fn check(&self) -> Result<(), ClientError> {
         let leaf = |path: &str| self.files.contains_key(path) || self.links.contains_key(path);
-        let all = self.files.keys().chain(self.links.keys()).chain(&self.directories);
+        let directories = || self.directories.iter().map(|directory| &directory.path);
+        let all = self.files.keys().chain(self.links.keys()).chain(directories());
         for path in all {
             let mut above = path.as_str();
             while let Some((parent, _)) = above.rsplit_once('/') {
@@ -169,7 +207,7 @@ impl Plan {
             .links
             .keys()
             .find(|p| self.files.contains_key(*p))
-            .or_else(|| self.directories.iter().find(|p| leaf(p.as_str())))
+            .or_else(|| directories().find(|p| leaf(p.as_str())))
         {
             return Err(hostile(path, "stands there twice".to_owned()));
         }
@@ -187,11 +225,12 @@ const MAX_PATH: usize = 4096;
 /// The paths that a tree stands for as the output `out`.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn paths_of_tree(tree: &Tree) -> Result<Vec<String>, ClientError> {
-    let mut plan = Plan::new(DigestFunction::Sha256);
+    let mut plan = Plan::new(DigestFunction::Sha256, Skew::default());
     plan.tree("out", tree)?;
     plan.check()?;
     let Plan { directories, files, links, .. } = plan;
-    Ok(directories.into_iter().chain(files.into_keys()).chain(links.into_keys()).collect())
+    let directories = directories.into_iter().map(|directory| directory.path);
+    Ok(directories.chain(files.into_keys()).chain(links.into_keys()).collect())
 }
 
 fn empty_directory() -> &'static reapi::Directory {

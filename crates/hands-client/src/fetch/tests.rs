@@ -10,6 +10,7 @@ use hands_types::DigestFunction;
 use super::place::open_by_name;
 use super::plan::*;
 use super::*;
+use crate::result::Skew;
 
 struct TestDir(PathBuf);
 
@@ -50,7 +51,7 @@ fn output_file(path: &str) -> OutputFile {
 }
 
 fn write(place: &Place<'_>, path: &str, text: &[u8]) -> Result<(), ClientError> {
-    let mut draft = place.draft(path, false)?;
+    let mut draft = place.draft(path, false, None)?;
     draft.write(text)?;
     draft.commit()
 }
@@ -71,21 +72,21 @@ fn trees_with_hostile_names_are_refused() {
     for name in ["..", ".", "", "a/b", "/", "x\0"] {
         let directory = Directory { files: vec![file_node(name)], ..Directory::default() };
         let tree = Tree { root: Some(directory), children: vec![] };
-        Plan::new(FUNCTION).tree("out", &tree).unwrap_err();
+        Plan::new(FUNCTION, Skew::default()).tree("out", &tree).unwrap_err();
         let link =
             SymlinkNode { name: name.to_owned(), target: "t".to_owned(), ..SymlinkNode::default() };
         let tree = Tree {
             root: Some(Directory { symlinks: vec![link], ..Directory::default() }),
             children: vec![],
         };
-        Plan::new(FUNCTION).tree("out", &tree).unwrap_err();
+        Plan::new(FUNCTION, Skew::default()).tree("out", &tree).unwrap_err();
     }
     let absent = DirectoryNode { name: "d".to_owned(), digest: Some(digest(b"not there")) };
     let tree = Tree {
         root: Some(Directory { directories: vec![absent], ..Directory::default() }),
         children: vec![],
     };
-    Plan::new(FUNCTION).tree("out", &tree).unwrap_err();
+    Plan::new(FUNCTION, Skew::default()).tree("out", &tree).unwrap_err();
 }
 
 #[test]
@@ -101,19 +102,19 @@ fn a_small_tree_that_names_itself_a_million_times_is_refused() {
             .push(Directory { directories: vec![node("a"), node("b")], ..Directory::default() });
     }
     let tree = Tree { root: children.pop(), children };
-    let error = Plan::new(FUNCTION).tree("out", &tree).unwrap_err().to_string();
+    let error = Plan::new(FUNCTION, Skew::default()).tree("out", &tree).unwrap_err().to_string();
     assert!(error.contains("more than"), "{error}");
 }
 
 #[test]
 fn nothing_stands_below_a_link_or_a_file_of_the_same_result() {
-    let mut plan = Plan::new(FUNCTION);
-    plan.link("x".to_owned(), "/etc").unwrap();
+    let mut plan = Plan::new(FUNCTION, Skew::default());
+    plan.link("x".to_owned(), "/etc", None).unwrap();
     plan.file("x/passwd".to_owned(), &output_file("x/passwd")).unwrap();
     assert!(plan.check().unwrap_err().to_string().contains("stands below `x`"));
 
-    let mut plan = Plan::new(FUNCTION);
-    plan.link("x".to_owned(), "/etc").unwrap();
+    let mut plan = Plan::new(FUNCTION, Skew::default());
+    plan.link("x".to_owned(), "/etc", None).unwrap();
     plan.file("x".to_owned(), &output_file("x")).unwrap();
     assert!(plan.check().unwrap_err().to_string().contains("twice"));
 }

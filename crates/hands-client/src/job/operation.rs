@@ -157,7 +157,9 @@ async fn open_after(
         }
         let result = match (&id, &*submission) {
             (Some(id), _) => wait(&cluster, id).await,
-            (None, Submission::Execute { spec, encoded }) => execute(&cluster, spec, encoded).await,
+            (None, Submission::Execute { spec, encoded, .. }) => {
+                execute(&cluster, spec, encoded).await
+            }
             (None, Submission::Follow { .. }) => {
                 Err(tonic::Status::not_found("the operation has no name"))
             }

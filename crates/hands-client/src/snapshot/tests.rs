@@ -31,7 +31,7 @@ async fn an_answer_of_a_later_agent_that_nobody_knows_is_passed_over() {
     };
     let mut socket = SnapshotSocket { stream };
     let place = RelPath::new("").unwrap();
-    let taken = socket.take(None, "", DigestFunction::Sha256, &[], &place, |_| {});
+    let taken = socket.take(None, "", DigestFunction::Sha256, false, &[], &place, |_| {});
     let (snapshot, ()) = tokio::join!(taken, serve);
     let snapshot = snapshot.unwrap();
     assert_eq!((snapshot.files, snapshot.root), (7, hands_tree::empty(DigestFunction::Sha256)));

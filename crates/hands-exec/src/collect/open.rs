@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use hands_types::Mtime;
 use hands_types::limits::MAX_BLOB;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -21,6 +22,8 @@ pub(crate) struct Found {
     name: String,
     handle: OwnedFd,
     pub(crate) node: Node,
+    /// When its content was changed.
+    pub(crate) mtime: Option<Mtime>,
 }
 
 /// What it is.
@@ -71,7 +74,13 @@ pub(crate) fn open(
         }
         FileType::Unknown => Node::Other("is of a kind that can't be an output"),
     };
-    Ok(Some(Found { directory: duplicate(directory, shown)?, name: path.to_owned(), handle, node }))
+    let (directory, name) = (duplicate(directory, shown)?, path.to_owned());
+    Ok(Some(Found { directory, name, handle, node, mtime: mtime(&stat) }))
+}
+
+/// The modification time that a file system tells; it tells no other than valid ones.
+pub(crate) fn mtime(stat: &rustix::fs::Stat) -> Option<Mtime> {
+    Mtime::new(stat.st_mtime, u32::try_from(stat.st_mtime_nsec).ok()?)
 }
 
 impl Found {

@@ -150,12 +150,14 @@ impl Walk<'_> {
         match found.node {
             Node::File { executable } => {
                 let digest = store_file(found.open_file(&below)?, &below, self.store)?;
-                level.directory.files.push(FileNode { name, digest, executable });
+                let mtime = found.mtime;
+                level.directory.files.push(FileNode { name, digest, executable, mtime });
                 Ok(None)
             }
             Node::Symlink => {
                 let target = found.target(&below)?;
-                level.directory.symlinks.push(SymlinkNode { name, target });
+                let mtime = found.mtime;
+                level.directory.symlinks.push(SymlinkNode { name, target, mtime });
                 Ok(None)
             }
             Node::Directory => {
@@ -173,7 +175,9 @@ impl Walk<'_> {
             self.left_out.note(error)?;
         }
         let rest = found.names.into_iter();
-        Ok(Level { name, handle: Some(handle), rest, directory: Directory::default() })
+        let stat = rustix::fs::fstat(&handle).map_err(read_error(shown))?;
+        let directory = Directory { mtime: open::mtime(&stat), ..Directory::default() };
+        Ok(Level { name, handle: Some(handle), rest, directory })
     }
 
     fn shown(&self, here: &str) -> String {

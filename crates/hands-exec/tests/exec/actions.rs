@@ -165,7 +165,7 @@ async fn trees(bench: &mut Bench<'_>) {
 fn short(kind: &OutputKind) -> &str {
     match kind {
         OutputKind::File { .. } => "file",
-        OutputKind::Symlink { target } => target,
+        OutputKind::Symlink { target, .. } => target,
         OutputKind::Directory { .. } => "dir",
     }
 }

@@ -207,7 +207,7 @@ pub(crate) fn outputs(
 pub(crate) fn file(tree: &ActionTree, path: &str) -> Option<(String, bool)> {
     let (items, blobs) = outputs(tree, &[path]).ok()?;
     match &items.first()?.kind {
-        OutputKind::File { digest, executable } => {
+        OutputKind::File { digest, executable, .. } => {
             Some((String::from_utf8_lossy(&blobs[digest]).into_owned(), *executable))
         }
         OutputKind::Symlink { .. } | OutputKind::Directory { .. } => None,

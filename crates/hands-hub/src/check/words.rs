@@ -70,7 +70,7 @@ pub(super) fn tidy(result: &mut reapi::ActionResult, log: &AttemptLog, worker_na
     for file in &mut result.output_files {
         // Only the blob that the digest names counts.
         file.contents = bytes::Bytes::new();
-        file.node_properties = None;
+        keep_time(&mut file.node_properties);
     }
     let links = [
         &mut result.output_symlinks,
@@ -78,7 +78,7 @@ pub(super) fn tidy(result: &mut reapi::ActionResult, log: &AttemptLog, worker_na
         &mut result.output_directory_symlinks,
     ];
     for link in links.into_iter().flatten() {
-        link.node_properties = None;
+        keep_time(&mut link.node_properties);
     }
     let metadata = result.execution_metadata.get_or_insert_default();
     worker_name.clone_into(&mut metadata.worker);
@@ -103,6 +103,12 @@ pub(super) fn tidy(result: &mut reapi::ActionResult, log: &AttemptLog, worker_na
         last = time.take().filter(is_time).unwrap_or(last);
         *time = Some(last);
     }
+}
+
+/// Leaves nothing of a node's properties but a modification time that is one.
+fn keep_time(properties: &mut Option<reapi::NodeProperties>) {
+    let mtime = reapi::NodeProperties::to_mtime(properties.as_ref()).ok().flatten();
+    *properties = reapi::NodeProperties::of_mtime(mtime);
 }
 
 fn usage(any: &Any) -> Option<v1::Usage> {

@@ -327,6 +327,9 @@ pub struct SnapshotRequest {
     /// How to speak to `target` where it is another engine.
     #[prost(message, optional, tag = "6")]
     pub engine: ::core::option::Option<EngineTarget>,
+    /// Files, links and directories carry the modification times that they have here, in their node properties.
+    #[prost(bool, tag = "7")]
+    pub times: bool,
 }
 impl ::prost::Name for SnapshotRequest {
     const NAME: &'static str = "SnapshotRequest";
@@ -467,6 +470,12 @@ pub struct SnapshotDone {
     pub bytes_hashed: u64,
     #[prost(uint64, tag = "5")]
     pub bytes_sent: u64,
+    /// The first paths that were listed, were not there when they were looked at once more, and are left out.
+    #[prost(string, repeated, tag = "6")]
+    pub vanished: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many there are of these in all.
+    #[prost(uint64, tag = "7")]
+    pub vanished_count: u64,
 }
 impl ::prost::Name for SnapshotDone {
     const NAME: &'static str = "SnapshotDone";

@@ -52,7 +52,8 @@ impl CapabilitiesService {
             digest_function: Function::Sha256.into(),
             exec_enabled: backend.exec_enabled,
             execution_priority_capabilities: Some(priorities),
-            supported_node_properties: Vec::new(),
+            // What our workers keep: of inputs, and of outputs where the command asks for it.
+            supported_node_properties: vec![hands_proto::MTIME.to_owned()],
             digest_functions: functions,
         };
         let answer = ServerCapabilities {

@@ -19,6 +19,8 @@ use crate::trace::Trace;
 use crate::verdict::Verdict;
 use crate::{again, engine, hints, run, spec, verdict};
 
+/// Paths, and whether they carry their times.
+type Inputs = (Vec<PathBuf>, bool);
 type Root = Rc<OnceCell<Option<Digest>>>;
 
 /// What the commands of a batch share.
@@ -28,11 +30,13 @@ pub(crate) struct Pool<'a> {
     action: &'a ActionArgs,
     trace: &'a Trace,
     /// One snapshot for all commands that name the same inputs.
-    roots: RefCell<BTreeMap<Vec<PathBuf>, Root>>,
+    roots: RefCell<BTreeMap<Inputs, Root>>,
     /// Whether its user was told what there is to know about the way commands are submitted.
     noted: Cell<bool>,
     /// The same about what could not be had where they ran.
     warned: Cell<bool>,
+    /// The same about times that the engine does not keep.
+    told_times: Cell<bool>,
 }
 
 /// One command that is over.
@@ -60,6 +64,7 @@ impl<'a> Pool<'a> {
             roots: RefCell::new(BTreeMap::new()),
             noted: Cell::new(false),
             warned: Cell::new(false),
+            told_times: Cell::new(false),
         }
     }
 
@@ -71,7 +76,13 @@ impl<'a> Pool<'a> {
     async fn try_run(&self, task: &Task) -> Result<Outcome, RunError> {
         let action = task.action.as_deref().unwrap_or(self.action);
         engine::check(action, self.cluster.kind(), self.cluster.peer())?;
-        let root = self.root(&action.input).await?;
+        if let Some(sentence) = engine::loses_times(action, self.cluster)
+            && !self.told_times.replace(true)
+        {
+            self.front.out.warning(&sentence);
+        }
+        let inputs = (action.input.clone(), !action.cache);
+        let root = self.root(&inputs).await?;
         let mut job =
             spec::job(action, task.argv.clone(), task.title.clone(), root, &self.front.caller)?;
         job.logs = Logs::No;
@@ -84,14 +95,15 @@ impl<'a> Pool<'a> {
         };
         let mut result = self.submit(job.clone()).await?.wait_telling(tell).await?;
         if run::lacks_inputs(&result) {
-            self.forget(&action.input, root);
-            job.input_root = self.root(&action.input).await?;
+            self.forget(&inputs, root);
+            job.input_root = self.root(&inputs).await?;
             result = self.submit(job).await?.wait_telling(tell).await?;
         }
         flight.has_result(&result);
         let mut verdict = verdict::of(&result, &outputs);
         run::settle(self.cluster, &result, &mut verdict, self.front).await?;
-        let lost = hints::not_kept(action, &result);
+        let mut lost = hints::not_kept(action, &result);
+        lost.extend(hints::wrong_clock(action, &result));
         if !lost.is_empty() && !self.warned.replace(true) {
             for sentence in lost {
                 self.front.out.warning(&sentence);
@@ -114,20 +126,21 @@ impl<'a> Pool<'a> {
     }
 
     /// Has a snapshot taken again.
-    fn forget(&self, inputs: &[PathBuf], root: Option<Digest>) {
+    fn forget(&self, inputs: &Inputs, root: Option<Digest>) {
         let mut roots = self.roots.borrow_mut();
         if roots.get(inputs).is_some_and(|cell| cell.get() == Some(&root)) {
             roots.remove(inputs);
         }
     }
 
-    async fn root(&self, inputs: &[PathBuf]) -> Result<Option<Digest>, RunError> {
-        if inputs.is_empty() {
+    async fn root(&self, inputs: &Inputs) -> Result<Option<Digest>, RunError> {
+        let (paths, times) = inputs;
+        if paths.is_empty() {
             return Ok(None);
         }
-        let cell = Rc::clone(self.roots.borrow_mut().entry(inputs.to_vec()).or_default());
+        let cell = Rc::clone(self.roots.borrow_mut().entry(inputs.clone()).or_default());
         let root = cell.get_or_try_init(|| async {
-            let snapshot = self.front.snapshot(self.cluster, inputs);
+            let snapshot = self.front.snapshot(self.cluster, paths, *times);
             Ok::<_, RunError>(self.trace.span("sending inputs", snapshot).await?.map(|s| s.root))
         });
         Ok(*root.await?)

@@ -7,14 +7,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const DEEPEST: usize = 512;
 
-/// Copies trees of the cache, topmost first, into a directory, for this owner.
+/// Copies trees of the cache, topmost first, into a directory, for this owner. Everything keeps its time; of a directory
+/// that several trees have, the topmost tree's counts, as in an overlay.
 pub(crate) fn copy_trees(
     cache: BorrowedFd<'_>,
     trees: &[&CStr],
@@ -22,11 +23,13 @@ pub(crate) fn copy_trees(
     owner: Option<u32>,
 ) -> Result<(), Errno> {
     let mut copy = Copy { owner, path: PathBuf::new(), removed: BTreeSet::new() };
+    let mut topmost = None;
     for tree in trees {
         let from = rustix::fs::openat(cache, *tree, DIRECTORY, Mode::empty())?;
         copy.directory(from.as_fd(), to)?;
+        topmost.get_or_insert(times(&rustix::fs::fstat(&from)?));
     }
-    Ok(())
+    topmost.map_or(Ok(()), |times| rustix::fs::futimens(to, &times))
 }
 
 struct Copy {
@@ -67,13 +70,17 @@ impl Copy {
         let mode = Mode::from_raw_mode(stat.st_mode);
         let made = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
-                match rustix::fs::mkdirat(to, name, mode | Mode::RWXU) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(e) => return Err(e),
-                }
+                let is_new = unless_there(rustix::fs::mkdirat(to, name, mode | Mode::RWXU))?;
                 let below = rustix::fs::openat(from, name, DIRECTORY, Mode::empty())?;
                 match rustix::fs::openat(to, name, DIRECTORY, Mode::empty()) {
-                    Ok(into) => self.directory(below.as_fd(), into.as_fd()).map(|()| true)?,
+                    Ok(into) => {
+                        let before = rustix::fs::fstat(&into)?;
+                        self.directory(below.as_fd(), into.as_fd())?;
+                        if !is_new {
+                            rustix::fs::futimens(&into, &times(&before))?;
+                        }
+                        is_new
+                    }
                     // A tree above has something else in its place.
                     Err(Errno::NOTDIR | Errno::LOOP) => false,
                     Err(e) => return Err(e),
@@ -98,13 +105,15 @@ impl Copy {
             let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
             rustix::fs::chownat(to, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
         }
-        let changed = Timespec {
-            tv_sec: stat.st_mtime,
-            tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
-        };
-        let times = Timestamps { last_access: changed, last_modification: changed };
-        rustix::fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+        rustix::fs::utimensat(to, name, &times(&stat), AtFlags::SYMLINK_NOFOLLOW)
     }
+}
+
+/// To set what is told here as the time of a change.
+pub(crate) fn times(stat: &Stat) -> Timestamps {
+    let changed =
+        Timespec { tv_sec: stat.st_mtime, tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0) };
+    Timestamps { last_access: changed, last_modification: changed }
 }
 
 /// Whether it was made, not there already from a tree above.

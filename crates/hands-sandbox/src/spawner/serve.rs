@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
-use super::copy::copy_trees;
+use super::copy::{copy_trees, times};
 use super::job::{self, DEFAULT_PIDS, OWN_PIDS, Places, Refusal, Storage};
 use super::kill::{self, Deadline, End};
 use super::mount_points::MountPoints;
@@ -262,6 +262,13 @@ fn fill(
         rustix::fs::openat(scratch, "u", flags, Mode::empty())
             .and_then(|to| {
                 copy_trees(slot.cache.as_fd(), &order.lowers, to.as_fd(), slot.facts.identity)
+            })
+            .map_err(|e| (step::INPUT_ROOT, e.raw_os_error()))?;
+    } else if let Some(topmost) = order.lowers.first() {
+        // Of the root itself an overlay shows what its writable directory says.
+        rustix::fs::statat(&slot.cache, *topmost, AtFlags::SYMLINK_NOFOLLOW)
+            .and_then(|stat| {
+                rustix::fs::utimensat(scratch, "u", &times(&stat), AtFlags::SYMLINK_NOFOLLOW)
             })
             .map_err(|e| (step::INPUT_ROOT, e.raw_os_error()))?;
     }

@@ -19,6 +19,8 @@ struct Engine<'a> {
     instance: String,
     /// Whether it tells where the output of a running action can be read.
     streams: bool,
+    /// Whether it announces that it keeps times, where that is known.
+    times: Option<bool>,
 }
 
 impl Engine<'_> {
@@ -57,7 +59,13 @@ fn our_own_hub_as_an_engine() {
     let worker = ["worker", &address, "--isolation", &level];
     let (worker, _) = Server::start(&home, &worker, "connected to the hub");
     let url = format!("grpc://{address}");
-    suite(&Engine { home: &home, url, instance: "main".to_owned(), streams: true });
+    suite(&Engine {
+        home: &home,
+        url,
+        instance: "main".to_owned(),
+        streams: true,
+        times: Some(true),
+    });
     assert_eq!(worker.stop(), Some(0));
     assert_eq!(hub.stop(), Some(0));
 }
@@ -79,7 +87,8 @@ fn buildbox_casd_as_an_engine() {
     casd.args(["--jobs=2", "--quota-high=1G"]).arg(home.work().join("casd"));
     let (casd, _) = Server::spawn(casd, "--cleanup-threshold");
     let url = format!("grpc://127.0.0.1:{port}");
-    let engine = Engine { home: &home, url, instance: String::new(), streams: false };
+    let (instance, times) = (String::new(), Some(false));
+    let engine = Engine { home: &home, url, instance, streams: false, times };
     suite(&engine);
     lists_are_refused(&engine);
     let strange = Engine { instance: "strange".to_owned(), ..engine };
@@ -98,7 +107,7 @@ fn the_engine_that_was_named() {
     let (url, instance) = named.split_once(',').unwrap_or((named, ""));
     let home = Home::new();
     let (url, instance) = (url.to_owned(), instance.to_owned());
-    let engine = Engine { home: &home, url, instance, streams: false };
+    let engine = Engine { home: &home, url, instance, streams: false, times: None };
     suite(&engine);
     lists_are_refused(&engine);
 }
@@ -113,6 +122,13 @@ fn suite(engine: &Engine<'_>) {
     assert!(unknown.code != 0 && unknown.err.contains("no-such-program"), "{unknown:?}");
     let seen = engine.ok(&["run", "--env", "MINE=yes", "--", "sh", "-c", "echo $MINE $LANG $PATH"]);
     assert!(seen.starts_with("yes C.UTF-8 /usr/local/sbin:"), "{seen}");
+
+    // Times of inputs are kept, or else it is said that they may not be.
+    home.write("timed/file", "");
+    let timed = engine.hands(&["run", "--input", "timed", "--", "true"]);
+    assert_eq!(timed.code, 0, "{timed:?}");
+    let told = timed.err.contains("does not say that it keeps the times of files");
+    assert!(engine.times.is_none_or(|keeps| told != keeps), "{timed:?}");
 
     // A shell's lines.
     let lines = home.write("lines", "echo one; echo two >&2\ncat lines | wc -l\nexit 4\n");

@@ -42,6 +42,7 @@ mod lost_workers;
 mod machines;
 mod marks;
 mod mistakes;
+mod moving_inputs;
 mod observability;
 #[cfg(target_os = "linux")]
 mod odd_outputs;
@@ -60,6 +61,7 @@ mod sizes;
 mod small_disk;
 #[cfg(target_os = "linux")]
 mod splices;
+mod stale_builds;
 mod strangers;
 mod surroundings;
 mod terminal;
