@@ -197,7 +197,7 @@ impl Inner {
     /// Deletes the files of a large blob.
     fn unlink(&self, digest: &Digest) -> Result<(), StoreError> {
         let path = self.layout.blob(digest);
-        match std::fs::remove_file(&path) {
+        match self.linked.unlink(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(StoreError::io("delete", &path)(error));
             }

@@ -12,6 +12,7 @@ use hands_types::Digest;
 use crate::db::lock;
 use crate::error::StoreError;
 use crate::files::{Face, TIMED, Temp, on_disk};
+use crate::linked::Link;
 use crate::recover::add_meta;
 use crate::store::Inner;
 
@@ -26,6 +27,10 @@ impl Inner {
         let _one = lock(&self.trees.placing);
         let existed = place.exists();
         temp.move_to(place, false)?;
+        // A new name is a change of the inode.
+        if let Ok(metadata) = std::fs::symlink_metadata(place) {
+            self.linked.note(&[Link::of(&metadata)]);
+        }
         self.trees.face_is_sound(face);
         if !existed {
             self.count_faces(on_disk(face.digest.size).cast_signed());
@@ -38,10 +43,10 @@ impl Inner {
         let _one = lock(&self.trees.placing);
         let mut gone = 0;
         let twin = self.layout.twin(digest);
-        gone += u64::from(remove_file(&twin)?);
+        gone += u64::from(self.remove_face(&twin)?);
         let timed = self.layout.timed(digest);
         for entry in list(&timed)? {
-            gone += u64::from(remove_file(&entry.path())?);
+            gone += u64::from(self.remove_face(&entry.path())?);
         }
         if gone > 0 {
             remove_empty(&timed);
@@ -76,7 +81,7 @@ impl Inner {
             let path = entry.path();
             match std::fs::symlink_metadata(&path) {
                 Ok(metadata) if metadata.nlink() == 1 => {
-                    if remove_file(&path)? {
+                    if self.remove_face(&path)? {
                         freed += on_disk(metadata.len());
                     }
                 }
@@ -89,6 +94,15 @@ impl Inner {
             remove_empty(timed);
         }
         Ok(freed)
+    }
+
+    /// Whether there was one.
+    fn remove_face(&self, path: &Path) -> Result<bool, StoreError> {
+        match self.linked.unlink(path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StoreError::io("delete", path)(error)),
+        }
     }
 
     /// Counts bytes of such files that came or went.
@@ -113,15 +127,6 @@ fn list(dir: &Path) -> Result<Vec<DirEntry>, StoreError> {
             Ok(Vec::new())
         }
         listed => listed.map_err(StoreError::io("list", dir)),
-    }
-}
-
-/// Whether there was one.
-fn remove_file(path: &Path) -> Result<bool, StoreError> {
-    match std::fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(StoreError::io("delete", path)(error)),
     }
 }
 

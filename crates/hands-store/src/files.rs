@@ -165,10 +165,12 @@ pub(crate) const fn on_disk(len: u64) -> u64 {
 }
 
 /// Opens a blob's file, and tells whether it is as it was put in place.
-pub(crate) fn open_blob(path: &Path, size: u64) -> io::Result<(File, bool)> {
+pub(crate) fn open_blob(path: &Path, size: u64, mode: u32) -> io::Result<(File, bool)> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
-    let intact = metadata.len() == size && has_time(&metadata, None);
+    let intact = metadata.len() == size
+        && metadata.mode() & 0o7777 == mode
+        && has_time(&metadata, None);
     Ok((file, intact))
 }
 

@@ -30,7 +30,9 @@ mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod index;
+mod linked;
 mod look;
+mod looks;
 mod maintain;
 mod materialize;
 mod pack;
@@ -51,6 +53,7 @@ pub use config::{Durability, StoreConfig, Usage};
 pub use directory::TreeReport;
 pub use error::{StageError, StoreError};
 pub use files::INPUT_MTIME;
+pub use looks::{Damage, Made};
 pub use pins::Pin;
 pub use read::{BlobReader, digest_of_stream};
 pub use stage::{Staged, Stager};

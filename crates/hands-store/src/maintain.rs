@@ -16,7 +16,7 @@ use crate::error::StoreError;
 use crate::files::on_disk;
 use crate::index::{Entry, Place};
 use crate::pack::HEADER;
-use crate::recover::{add_meta, clear, key, set_meta};
+use crate::recover::{add_meta, key, set_meta};
 use crate::store::Inner;
 
 /// What the maintenance thread is asked to do.
@@ -144,7 +144,7 @@ fn maintain(inner: &Arc<Inner>, queue: &Receiver<Request>, sync: &Disk) {
             }
             Ok(Request::LoadKnown) => {
                 report(inner.load_known());
-                report(clear(&inner.layout.rubbish));
+                report(inner.linked.clear(&inner.layout.rubbish));
             }
             Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => {
                 report(inner.flush_all());

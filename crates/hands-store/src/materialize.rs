@@ -254,7 +254,7 @@ impl<'a> Materializer<'a> {
         let Some(mut file) = self.inner.verified_file(&face.digest)? else {
             return Ok(Linked::Corrupt);
         };
-        let link = |from: &Path| match rustix::fs::linkat(CWD, from, at, name, AtFlags::empty()) {
+        let link = |from: &Path| match self.inner.linked.link(from, at, name) {
             Ok(()) => Ok(Some(Linked::Yes)),
             // The file system's limit of links to one file, 65,000 on ext4: copy.
             Err(Errno::MLINK) => Ok(Some(Linked::TooOften)),

@@ -1,9 +1,9 @@
 //! Finding and reading blobs.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -14,8 +14,9 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::db::lock;
 use crate::error::StoreError;
-use crate::files::open_blob;
+use crate::files::{FILE, open_blob};
 use crate::index::{Entry, Lookup, Place};
+use crate::linked::Link;
 use crate::recover::key;
 use crate::store::{Inner, Store};
 
@@ -236,24 +237,32 @@ impl Inner {
     /// The file of a large blob, positioned at its start and known to hold what its digest says.
     pub(crate) fn verified_file(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
         let path = self.layout.blob(digest);
-        let opened = match open_blob(&path, digest.size) {
+        let opened = match open_blob(&path, digest.size, FILE) {
             Ok(opened) => Some(opened),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(StoreError::io("open", &path)(error)),
         };
         if let Some((mut file, intact)) = opened {
             let verified = self.look_up(digest)?.is_some_and(|entry| entry.verified);
-            if intact && verified {
+            let failed = || StoreError::io("read", &path);
+            let untouched = self.linked.is_untouched(&file).map_err(failed())?;
+            if intact && verified && untouched {
                 return Ok(Some(file));
             }
-            let actual = digest_of_stream(digest.function, &mut file)
-                .map_err(StoreError::io("read", &path))?;
+            let mut before = Link::of(&file.metadata().map_err(failed())?);
+            let actual = digest_of_stream(digest.function, &mut file).map_err(failed())?;
             if actual == *digest {
-                io::Seek::rewind(&mut file).map_err(StoreError::io("read", &path))?;
+                io::Seek::rewind(&mut file).map_err(failed())?;
                 if !intact {
                     // Written to and yet right: let the next look find it intact again.
+                    file.set_permissions(Permissions::from_mode(FILE))
+                        .map_err(StoreError::io("set the mode of", &path))?;
                     rustix::fs::futimens(&file, &crate::files::FIXED)
                         .map_err(StoreError::errno("set the time of", &path))?;
+                    before = Link::of(&file.metadata().map_err(failed())?);
+                }
+                if !intact || !untouched {
+                    self.linked.note(&[before]);
                 }
                 lock(&self.index).set_verified(digest, true);
                 return Ok(Some(file));

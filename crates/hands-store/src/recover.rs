@@ -188,15 +188,6 @@ fn recover_trees(connection: &Connection, layout: &Layout) -> Result<Vec<StoredT
     Ok(trees)
 }
 
-/// Deletes everything in a directory.
-pub(crate) fn clear(dir: &Path) -> Result<(), StoreError> {
-    for entry in std::fs::read_dir(dir).map_err(StoreError::io("list", dir))? {
-        let path = entry.map_err(StoreError::io("list", dir))?.path();
-        remove_all(&path)?;
-    }
-    Ok(())
-}
-
 /// Deletes a file or a whole directory; links are not followed.
 pub(crate) fn remove_all(path: &Path) -> Result<(), StoreError> {
     let result = match std::fs::symlink_metadata(path) {

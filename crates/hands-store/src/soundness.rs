@@ -3,13 +3,15 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use hands_tree::{Directory, FileNode, Node};
 use hands_types::{Digest, Mtime};
 
 use crate::error::{StageError, StoreError};
-use crate::files::{Face, has_time};
+use crate::files::{EXECUTABLE, FILE, Face, has_time};
+use crate::linked::Link;
 use crate::read::digest_of_stream;
 use crate::store::Inner;
 use crate::trees::Tree;
@@ -31,11 +33,14 @@ impl Inner {
             return Ok(tree.health.is_sound());
         }
         let path = self.trees.dir.join(tree.id.to_string());
+        let look = self.begin_look(tree);
         let sound = match self.directory(&tree.root)? {
             Some(directory) => self.is_sound(&path, &directory, tree.base.is_none())?,
             // What it should be is not known any more: it is made anew.
             None => false,
         };
+        let sound = sound && look.is_some();
+        self.end_look(tree, look, sound);
         tree.health.set(sound);
         Ok(sound)
     }
@@ -80,32 +85,43 @@ impl Inner {
     }
 
     fn is_file_sound(&self, path: &Path, node: &FileNode) -> Result<bool, StoreError> {
-        if is_file(path, &node.digest, node.mtime).map_err(StoreError::io("read", path))? {
+        let metadata = path.symlink_metadata().map_err(StoreError::io("read", path))?;
+        let mode = if node.executable { EXECUTABLE } else { FILE };
+        if metadata.mode() & 0o7777 == mode
+            && is_file(path, &node.digest, node.mtime).map_err(StoreError::io("read", path))?
+        {
             return Ok(true);
         }
         // A large blob and the trees that it stands in share one file.
+        self.trees.forget_face(&Face {
+            digest: node.digest,
+            executable: node.executable,
+            mtime: node.mtime,
+        });
         self.recheck(&node.digest)?;
         Ok(false)
     }
 
     /// Whether a large blob's file of this face stands there and is what it should be.
     pub(crate) fn is_face_sound(&self, face: &Face, place: &Path) -> bool {
-        let is_dressed = |metadata: std::fs::Metadata| {
-            metadata.len() == face.digest.size && has_time(&metadata, face.mtime)
+        let mode = if face.executable { EXECUTABLE } else { FILE };
+        let is_dressed = |metadata: &std::fs::Metadata| {
+            metadata.len() == face.digest.size
+                && metadata.mode() & 0o7777 == mode
+                && has_time(metadata, face.mtime)
         };
-        if !std::fs::symlink_metadata(place).is_ok_and(is_dressed) {
-            return false;
-        }
-        if self.trees.knows_face(face) {
+        let Ok(file) = File::open(place) else { return false };
+        let Some(before) = file.metadata().ok().filter(is_dressed) else { return false };
+        if self.trees.knows_face(face) && self.linked.is_untouched(&file).unwrap_or(false) {
             return true;
         }
-        let is_sound = is_file(place, &face.digest, face.mtime).unwrap_or(false);
-        if is_sound {
+        if is_file(place, &face.digest, face.mtime).unwrap_or(false) {
+            self.linked.note(&[Link::of(&before)]);
             self.trees.face_is_sound(face);
-        } else {
-            tracing::error!(path = %place.display(), "a file of a staged tree is corrupt on disk and is made anew");
+            return true;
         }
-        is_sound
+        tracing::error!(path = %place.display(), "a file of a staged tree is corrupt on disk and is made anew");
+        false
     }
 }
 

@@ -9,7 +9,8 @@ use hands_tree::{Change, ChangeKind, DiffError, Directory};
 use hands_types::Digest;
 
 use crate::directory::Walk;
-use crate::error::StageError;
+use crate::error::{StageError, StoreError};
+use crate::looks::Looks;
 use crate::materialize::{Delta, Materializer};
 use crate::pins::Pin;
 use crate::recover::key;
@@ -30,10 +31,10 @@ pub struct Stager {
 /// A staged tree. It stays on disk at least until the last clone of this is dropped.
 #[derive(Clone, Debug)]
 pub struct Staged {
-    tree: Arc<Tree>,
+    pub(crate) tree: Arc<Tree>,
     lowers: Vec<PathBuf>,
     // Kept so that the store is not closed under a running action.
-    store: Store,
+    pub(crate) store: Store,
 }
 
 impl Staged {
@@ -81,7 +82,9 @@ impl Stager {
     fn stage_as(&self, root: &Digest, whole: bool) -> Result<Staged, StageError> {
         let inner = &self.store.inner;
         let tree = match inner.trees.claim(root, whole, inner.now()) {
-            Claim::Ready(tree) => tree,
+            Claim::Ready(tree) if inner.look(&tree) => tree,
+            // It was touched: whoever has the claim reads it.
+            Claim::Ready(_) => return self.stage_as(root, whole),
             Claim::Yours(found) => {
                 let mut claim = Unfinished { inner, root, tree: None };
                 let tree = match found {
@@ -246,7 +249,7 @@ impl Inner {
         let id = self.trees.new_id();
         let path = self.trees.dir.join(id.to_string());
         if let Err(error) = fill(&mut materializer, &path) {
-            if let Err(error) = crate::recover::remove_all(&path) {
+            if let Err(error) = self.linked.remove_all(&path) {
                 tracing::warn!(%error, "an unfinished tree stays until the next start");
             }
             return Err(match error {
@@ -257,7 +260,8 @@ impl Inner {
         }
         let (bytes, used) = (materializer.bytes(), self.now());
         let (used, health) = (AtomicU64::new(used), Health::sound());
-        Ok(Arc::new(Tree { id, root: *root, base, bytes, entries, used, health }))
+        let looks = Looks::taken(&path, &self.linked).map_err(StoreError::io("look at", &path))?;
+        Ok(Arc::new(Tree { id, root: *root, base, bytes, entries, used, health, looks }))
     }
 }
 

@@ -18,6 +18,8 @@ use crate::db::{self, MIGRATIONS, Readers, lock};
 use crate::error::StoreError;
 use crate::files::Layout;
 use crate::index::Index;
+use crate::linked::Linked;
+use crate::looks::Damage;
 use crate::maintain::{self, Request};
 use crate::pack::Packs;
 use crate::pins::{Pin, Pins};
@@ -52,6 +54,9 @@ pub(crate) struct Inner {
     pub(crate) live: Mutex<BTreeMap<u32, u64>>,
     pub(crate) pins: Arc<Pins>,
     pub(crate) trees: Trees,
+    pub(crate) linked: Linked,
+    /// Trees that were found damaged, until somebody asks.
+    pub(crate) damages: Mutex<Vec<Damage>>,
     pub(crate) actions: Mutex<ActionMemory>,
     pub(crate) disk: Mutex<Disk>,
     pub(crate) requests: Sender<Request>,
@@ -129,6 +134,8 @@ impl Store {
             live: Mutex::new(found.live),
             pins: Arc::new(Pins::new(config.most_pinned)),
             trees: Trees::new(layout.trees.clone(), found.trees),
+            linked: Linked::default(),
+            damages: Mutex::default(),
             actions: Mutex::default(),
             disk: Mutex::default(),
             requests: requests.clone(),

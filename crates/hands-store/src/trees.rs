@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::Instant;
 
 use hands_tree::{Directory, Lru};
 use hands_types::Digest;
@@ -11,6 +12,7 @@ use hands_types::Digest;
 use crate::db::lock;
 use crate::error::StoreError;
 use crate::files::Face;
+use crate::looks::Looks;
 use crate::store::Inner;
 
 /// A tree as the database has it.
@@ -37,6 +39,7 @@ pub(crate) struct Tree {
     pub(crate) entries: u64,
     pub(crate) used: AtomicU64,
     pub(crate) health: Health,
+    pub(crate) looks: Looks,
 }
 
 /// Whether a tree on disk is what its digest says. One that stood there before this process began is read before it is
@@ -55,6 +58,12 @@ impl Health {
 
     pub(crate) fn set(&self, sound: bool) {
         self.0.store(if sound { SOUND } else { SPOILED }, Ordering::Release);
+    }
+
+    /// It has to be read again; unless it is known to be spoiled, which it stays.
+    pub(crate) fn forget(&self) {
+        // A refusal is one that was not sound.
+        let _was = self.0.compare_exchange(SOUND, UNKNOWN, Ordering::AcqRel, Ordering::Acquire);
     }
 
     pub(crate) fn is_spoiled(&self) -> bool {
@@ -116,8 +125,8 @@ impl Trees {
                 Some(None) => continue,
             };
             let used = AtomicU64::new(used);
-            let health = Health(AtomicU8::new(UNKNOWN));
-            let tree = Arc::new(Tree { id, root, base, bytes, entries, used, health });
+            let (health, looks) = (Health(AtomicU8::new(UNKNOWN)), Looks::default());
+            let tree = Arc::new(Tree { id, root, base, bytes, entries, used, health, looks });
             by_id.insert(id, Arc::clone(&tree));
             retired.extend(ready.insert(root, tree));
         }
@@ -169,13 +178,21 @@ impl Trees {
         }
     }
 
-    /// The tree if it is staged and known to be sound.
+    /// The tree if it is staged, known to be sound, and no look at it is due.
     pub(crate) fn ready(&self, root: &Digest, now: u64) -> Option<Arc<Tree>> {
         let state = lock(&self.state);
-        state.ready.get(root).filter(|tree| tree.is_sound()).map(|tree| {
+        let fresh = |tree: &&Arc<Tree>| tree.is_sound() && !tree.is_look_due(Instant::now());
+        state.ready.get(root).filter(fresh).map(|tree| {
             tree.touch(now);
             Arc::clone(tree)
         })
+    }
+
+    /// Trees with results that no look has confirmed.
+    pub(crate) fn doubted(&self) -> Vec<Arc<Tree>> {
+        let state = lock(&self.state);
+        let trees = state.ready.values().chain(&state.retired);
+        trees.filter(|tree| tree.looks.has_notes()).map(Arc::clone).collect()
     }
 
     pub(crate) fn finish(&self, root: &Digest, tree: Option<&Arc<Tree>>) {
@@ -191,6 +208,10 @@ impl Trees {
 
     pub(crate) fn knows_face(&self, face: &Face) -> bool {
         lock(&self.faces).get(face).is_some()
+    }
+
+    pub(crate) fn forget_face(&self, face: &Face) {
+        lock(&self.faces).remove(face);
     }
 
     pub(crate) fn face_is_sound(&self, face: &Face) {
@@ -311,6 +332,7 @@ impl Inner {
         let mut freed = 0;
         while freed < wanted {
             let Some(tree) = self.trees.evict(before) else { break };
+            self.last_look(&tree);
             freed += tree.bytes.max(1);
             let id = tree.id;
             self.writer.run("forget a staged tree", move |connection| {
@@ -319,7 +341,7 @@ impl Inner {
                     .execute([id.cast_signed()])?;
                 Ok(())
             })?;
-            crate::recover::remove_all(&self.trees.dir.join(id.to_string()))?;
+            self.linked.remove_all(&self.trees.dir.join(id.to_string()))?;
         }
         if freed > 0 {
             freed += self.remove_unused_faces()?;

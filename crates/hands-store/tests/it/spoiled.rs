@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hands_store::{StageError, Store};
+use hands_store::{Made, StageError, Staged, Store};
 use hands_types::{Digest, DigestFunction};
 
 use super::common::{SHA, blob, open};
@@ -75,6 +76,91 @@ fn a_staged_tree_is_read_before_it_is_used_after_a_restart() {
     assert_eq!(store.usage().corrupt, 1);
     store.put(large, content).unwrap();
     is_right(&store);
+}
+
+/// A look is due again: a tenth of a second after the last one.
+fn await_look(store: &Store, root: &Digest) {
+    while store.stager().ready(root).is_some() {
+        std::thread::yield_now();
+    }
+}
+
+/// Looks until the damage is found.
+fn await_damage(staged: &Staged) {
+    let begun = Instant::now();
+    while staged.confirm() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the damage is not found");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_warm_tree_that_is_damaged_is_made_anew_and_names_what_was_made_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let (one, two) = (tree(&store, &golden()), tree(&store, &changed()));
+    let (large, content) = blob(SHA, 3, 200_000);
+    let twin = dir.path().join("store/exec/sha256").join(&large.hex()[..2]).join(large.hex());
+    let trees = store.stager().root().to_owned();
+    let stage = |root| store.stager().stage(root).unwrap();
+    let is_right = || {
+        for (root, wanted) in [(&one, golden()), (&two, changed())] {
+            assert_eq!(merged(store.stager().root(), &stage(root)), expected(&wanted));
+        }
+    };
+    let made = |n: u64| Made {
+        operation: format!("operation-{n}").into(),
+        instance: "".into(),
+        action: blob(SHA, n, 1).0,
+    };
+    // A tree that nobody touches stays, and results made with it are confirmed.
+    let (first, second) = (stage(&one), stage(&two));
+    first.note(&made(1));
+    await_look(&store, &one);
+    assert!(store.is_look_due());
+    store.look();
+    assert_eq!(stage(&one).lowers(), first.lowers());
+    assert_eq!(stage(&two).lowers(), second.lowers());
+    drop((first, second));
+    // Neither content nor times give it away, except the time that nobody can set. Modes count, and what is new.
+    let added = |path: &Path| fs::write(path.with_file_name("added"), "").unwrap();
+    let no_mode =
+        |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    let ways: [(&Digest, &str, &dyn Fn(&Path)); 4] = [
+        (&one, "a/tool", &spoil),
+        (&two, "a/new/deep/file", &spoil),
+        (&one, "a/tool", &no_mode),
+        (&one, "a/tool", &added),
+    ];
+    for (n, (root, path, damage)) in (2..).zip(ways) {
+        let staged = stage(root);
+        await_look(&store, root);
+        assert!(stage(root).lowers() == staged.lowers() && staged.confirm());
+        staged.note(&made(n));
+        damage(&trees.join(&staged.lowers()[0]).join(path));
+        await_damage(&staged);
+        let damages = store.damages();
+        assert_eq!(damages.len(), 1, "{damages:?}");
+        assert_eq!((damages[0].root, &damages[0].made[..]), (*root, &[made(n)][..]));
+        is_right();
+    }
+    // All executable names of a large blob share a file.
+    let staged = stage(&one);
+    spoil(&twin);
+    await_damage(&staged);
+    is_right();
+    assert_eq!(store.usage().corrupt, 0);
+    // The blob and the trees share one, too: there is nothing to make them of.
+    drop(staged);
+    await_look(&store, &one);
+    spoil(&large_blob(&store, &large));
+    match store.stager().stage(&one) {
+        Err(StageError::Missing(missing)) => assert_eq!(missing, [large]),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(store.usage().corrupt, 1);
+    store.put(large, content).unwrap();
+    is_right();
 }
 
 #[test]
