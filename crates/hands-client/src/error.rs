@@ -220,6 +220,19 @@ pub enum ClientError {
         /// What is wrong with it.
         why: String,
     },
+    /// The disk has no room for the outputs.
+    #[error(
+        "the outputs have {} MiB, and the disk here has {} MiB free, of which {} MiB always stay free; nothing was written",
+        bytes.div_ceil(1 << 20), free >> 20, reserve >> 20
+    )]
+    NoRoom {
+        /// Of all outputs.
+        bytes: u64,
+        /// Free bytes.
+        free: u64,
+        /// What always stays free.
+        reserve: u64,
+    },
     /// An output could not be put in place.
     #[error("the output `{path}` can't be written")]
     Write {
@@ -252,6 +265,7 @@ impl ClientError {
             | Self::AgentUnreachable { .. }
             | Self::NoAgent
             | Self::Write { .. }
+            | Self::NoRoom { .. }
             | Self::Local { .. } => ErrorClass::Environment,
             Self::Input { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorClass::User
@@ -287,6 +301,7 @@ impl ClientError {
             Self::Version { .. } => Some("update this program to the hub's version".to_owned()),
             Self::Connect { .. } | Self::Unreachable { .. } | Self::Lost { .. } => Some("check that the hub runs and that its address is right, or use `--local`".to_owned()),
             Self::OtherOutput { .. } => Some("with --json the output of different attempts is kept apart".to_owned()),
+            Self::NoRoom { .. } => Some("free some space there, or put them elsewhere: `hands fetch ID --into DIR`".to_owned()),
             Self::MissingBlob { .. } => Some("it was evicted from the store: run the command again".to_owned()),
             Self::Write { source, .. } | Self::Local { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space there".to_owned())

@@ -3,6 +3,7 @@
 mod batch;
 mod place;
 mod plan;
+mod room;
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
@@ -67,6 +68,7 @@ pub(crate) async fn fetch(
         plan.tree(&path, &tree)?;
     }
     plan.check()?;
+    room::check(below, plan.files.values().map(|file| file.digest.size).sum())?;
     let place = Place::new(below);
     let mut before = Vec::with_capacity(plan.directories.len());
     for directory in &plan.directories {

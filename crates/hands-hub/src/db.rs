@@ -5,6 +5,7 @@
 //! [`Db::close`], after the last commit.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -103,9 +104,10 @@ impl Db {
         let reader = schema::open_reader(&path)?;
         let lister = schema::open_reader(&path)?;
         let retained = read::retained(&reader, bounds.retained_since())
-            .map_err(|source| HubError::Database { what: "read", path: path.clone(), source })?;
+            .map_err(|source| HubError::database("read", &path, source))?;
         let mut writer = write::Writer::new(connection, bounds)
-            .map_err(|source| HubError::Database { what: "read", path: path.clone(), source })?;
+            .map_err(|source| HubError::database("read", &path, source))?;
+        let place = Place::of(&path)?;
         let (sender, receiver) = channel();
         let desk = Arc::new(trouble::Desk::default());
         let desk_of_thread = Arc::clone(&desk);
@@ -114,7 +116,7 @@ impl Db {
             .name("hub-db".into())
             .spawn(move || {
                 let _living = living;
-                run(&receiver, &mut writer, &desk_of_thread);
+                run(&receiver, &mut writer, &desk_of_thread, &place);
             })
             .map_err(|source| HubError::Io {
                 what: "start a thread for",
@@ -183,7 +185,7 @@ impl Db {
 
     fn failed(&self, what: &'static str) -> impl FnOnce(rusqlite::Error) -> HubError {
         let path = self.path.clone();
-        move |source| HubError::Database { what, path, source }
+        move |source| HubError::database(what, &path, source)
     }
 }
 
@@ -198,12 +200,54 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn run(receiver: &Receiver<Commit>, writer: &mut write::Writer, desk: &trouble::Desk) {
+/// A file that somebody may delete under us.
+struct Place {
+    path: PathBuf,
+    file: (u64, u64),
+}
+
+impl Place {
+    fn of(path: &Path) -> Result<Self, HubError> {
+        let fail = |source| HubError::Io { what: "look at", path: path.to_owned(), source };
+        let metadata = std::fs::metadata(path).map_err(fail)?;
+        Ok(Self { path: path.to_owned(), file: (metadata.dev(), metadata.ino()) })
+    }
+
+    /// Says so where it is not there any more, or another.
+    fn is_here(&self) -> bool {
+        let here = std::fs::metadata(&self.path)
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.file);
+        if !here {
+            tracing::error!(
+                path = %self.path.display(),
+                "the hub's database was deleted while it was in use; the hub ends, for what it accepts now would be lost"
+            );
+        }
+        here
+    }
+}
+
+/// How often an idle table looks whether its file is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+fn run(
+    receiver: &Receiver<Commit>,
+    writer: &mut write::Writer,
+    desk: &trouble::Desk,
+    place: &Place,
+) {
+    let mut pruned = Instant::now();
     loop {
-        let first = match receiver.recv_timeout(PRUNE_EVERY) {
+        let first = match receiver.recv_timeout(LOOK_EVERY) {
             Ok(commit) => commit,
             Err(RecvTimeoutError::Timeout) => {
-                writer.prune();
+                if !place.is_here() {
+                    return;
+                }
+                if pruned.elapsed() >= PRUNE_EVERY {
+                    pruned = Instant::now();
+                    writer.prune();
+                }
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return,
@@ -220,7 +264,7 @@ fn run(receiver: &Receiver<Commit>, writer: &mut write::Writer, desk: &trouble::
             then.extend(commit.then);
             n_commits += 1;
         }
-        if !writes.is_empty() && !desk.commit(writer, &writes) {
+        if !writes.is_empty() && !(desk.commit(writer, &writes) && place.is_here()) {
             return;
         }
         for say in then {

@@ -1,7 +1,7 @@
 //! Why a hub does not start, or can't keep its table.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hands_types::ErrorClass;
 
@@ -30,6 +30,15 @@ pub enum HubError {
         /// The database.
         path: PathBuf,
         /// Why not.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A database is no database any more.
+    #[error("the hub's database {} is damaged: {}", path.display(), without(path))]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
         #[source]
         source: rusqlite::Error,
     },
@@ -81,13 +90,38 @@ pub enum HubError {
     Ended,
 }
 
+/// The way out of a damaged database.
+fn without(path: &Path) -> String {
+    let name = path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+    let lost = if name == "hub.db" {
+        "actions that were queued or running and the history of those that ended; blobs, the action cache, members and \
+         tokens stay"
+    } else {
+        "the members and tokens of the cluster: all of them join again"
+    };
+    format!(
+        "restore it from a copy, or move {name}, {name}-wal and {name}-shm away, which loses {lost}"
+    )
+}
+
 impl HubError {
+    /// Of an error of SQLite.
+    pub(crate) fn database(what: &'static str, path: &Path, source: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(DatabaseCorrupt | NotADatabase) => Self::Damaged { path, source },
+            _ => Self::Database { what, path, source },
+        }
+    }
+
     /// Whose error it is.
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Private(error) => error.class(),
             Self::Io { .. }
             | Self::Database { .. }
+            | Self::Damaged { .. }
             | Self::AuthorityDamaged { .. }
             | Self::AuthorityFiles(_)
             | Self::Invitation(_)

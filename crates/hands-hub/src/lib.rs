@@ -18,6 +18,7 @@ mod check;
 mod config;
 mod core;
 mod db;
+mod doubted;
 mod enrolment;
 mod error;
 mod execution;

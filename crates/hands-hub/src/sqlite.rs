@@ -23,7 +23,7 @@ pub(crate) struct Format<'a> {
 
 /// Opens a database for its one writer, and makes it where it is new. One that a later version wrote is refused.
 pub(crate) fn open(path: &Path, format: &Format<'_>) -> Result<Connection, HubError> {
-    let fail = |what| move |source| HubError::Database { what, path: path.to_owned(), source };
+    let fail = |what| move |source| HubError::database(what, path, source);
     // What stands beside it (-wal, -shm) gets its mode.
     let made = File::options().append(true).create(true).mode(0o600).open(path);
     made.map_err(|source| HubError::Io { what: "make", path: path.to_owned(), source })?;

@@ -1,7 +1,9 @@
 //! Whether an input tree is whole. A verdict is kept together with a pin on everything that it speaks of, so that no
 //! eviction can make it wrong.
 
-use std::collections::{BTreeSet, HashMap};
+mod shape;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -71,6 +73,7 @@ impl Trees {
         let mut missing = Vec::new();
         let mut directories = BTreeSet::from([*root]);
         let mut files = BTreeSet::new();
+        let mut held: BTreeMap<Digest, shape::Held> = BTreeMap::new();
         let mut wave = vec![*root];
         while let Some(digest) = wave.pop() {
             match self.store.directory(&digest) {
@@ -90,6 +93,8 @@ impl Trees {
                             .filter(|d| directories.insert(*d)),
                     );
                     files.extend(directory.files.iter().map(|file| file.digest));
+                    let below = directory.directories.iter().map(|d| d.digest).collect();
+                    held.insert(digest, shape::Held { entries: directory.len() as u64, below });
                 }
                 Ok(None) => missing.push(digest),
                 Err(StageError::Missing(digests)) => missing.extend(digests),
@@ -99,6 +104,10 @@ impl Trees {
                 }
             }
         }
+        if let Some(why) = shape::flaw(root, &held) {
+            return Ok(Verdict::Invalid { digest: *root, why });
+        }
+        drop(held);
         let files: Vec<Digest> = files.into_iter().collect();
         pin.add(files.iter().copied());
         missing.extend(self.store.missing(&files)?);

@@ -3,6 +3,8 @@
 use std::io;
 
 use bytes::Bytes;
+use hands_tree::Hasher;
+use hands_types::Digest;
 use zstd::stream::raw::{DParameter, Decoder, Encoder, InBuffer, Operation as _, OutBuffer};
 
 /// Level for the wire: about 400 MB/s a core.
@@ -18,6 +20,9 @@ pub(crate) enum CodecError {
     /// More came out than was announced.
     #[error("decompresses to more than the {0} bytes of its digest")]
     TooMuch(u64),
+    /// All of it is something else.
+    #[error("decompresses to {0}")]
+    Another(Digest),
     /// Not zstd.
     #[error("is not valid zstd: {0}")]
     Invalid(io::Error),
@@ -45,6 +50,29 @@ pub(crate) fn expand(data: &[u8], size: u64) -> Result<Bytes, CodecError> {
     })?;
     inflate.finish()?;
     Ok(Bytes::from(out))
+}
+
+/// How many times as large as its compressed form a blob may claim to be before it is looked at twice.
+const SUSPICIOUS: u64 = 64;
+
+/// Whether a whole blob is what its digest says, where a few compressed bytes claim to be many: decompressed without
+/// being kept, so that a bomb costs no disk.
+pub(crate) fn check(pieces: &[Bytes], digest: &Digest) -> Result<(), CodecError> {
+    let sent: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+    if digest.size / SUSPICIOUS <= sent.max(PIECE as u64) {
+        return Ok(());
+    }
+    let mut inflate = Inflate::new(digest.size).map_err(CodecError::Invalid)?;
+    let mut hasher = Hasher::new(digest.function);
+    for piece in pieces {
+        inflate.push(piece, |out| {
+            hasher.update(out);
+            Ok::<_, CodecError>(())
+        })?;
+    }
+    inflate.finish()?;
+    let actual = hasher.finish();
+    if actual == *digest { Ok(()) } else { Err(CodecError::Another(actual)) }
 }
 
 /// Decompresses a stream that may hold no more than `left` bytes.

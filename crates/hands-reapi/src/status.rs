@@ -24,6 +24,9 @@ pub fn store_status(error: &StoreError) -> Status {
             }
             StoreError::Changed { .. } => Code::Aborted,
             StoreError::Newer { .. } | StoreError::Locked { .. } => Code::FailedPrecondition,
+            StoreError::GivenUp => Code::Cancelled,
+            // Not UNAVAILABLE: what was there is not there any more, and Bazel would end its build by that.
+            StoreError::Vanished { .. } => Code::Internal,
             StoreError::Closed => Code::Unavailable,
         }
     };

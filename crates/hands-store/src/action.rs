@@ -104,6 +104,9 @@ impl Store {
         result: Bytes,
         done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
     ) {
+        if let Err(error) = self.inner.ensure_here() {
+            return done(Err(error));
+        }
         let now = self.inner.now();
         let quota = self.inner.config.action_quota;
         let name = (instance.to_owned(), action);

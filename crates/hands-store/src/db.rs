@@ -32,6 +32,35 @@ CREATE TABLE trees (
 );
 "];
 
+/// Opens the database as [`open`] does. One that is damaged is put aside: everything in it is found again, except results
+/// of actions, which are computed again.
+pub(crate) fn open_or_replace(
+    path: &Path,
+    durability: Durability,
+) -> Result<Connection, StoreError> {
+    match open(path, durability, MIGRATIONS) {
+        Err(StoreError::Database { source, .. }) if is_damaged(&source) => {
+            let aside = path.with_extension("damaged.db");
+            tracing::error!(
+                path = %path.display(), aside = %aside.display(), error = %source,
+                "the store's index is damaged and is put aside: blobs are found again without it, results of actions are lost"
+            );
+            std::fs::rename(path, &aside).map_err(StoreError::io("put aside", path))?;
+            for suffix in ["db-wal", "db-shm"] {
+                crate::recover::remove_all(&path.with_extension(suffix))?;
+            }
+            open(path, durability, MIGRATIONS)
+        }
+        opened => opened,
+    }
+}
+
+/// Whether a database is no database any more.
+pub(crate) fn is_damaged(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
 /// Opens the database for writing and brings it to the newest version.
 pub(crate) fn open(
     path: &Path,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use hands_proto::reapi;
 use hands_tree::{Directory, DirectoryNode, FileNode, SymlinkNode};
-use hands_types::{Digest, DigestFunction, limits};
+use hands_types::limits::{self, MAX_TREE_DEPTH, MAX_TREE_ENTRIES};
+use hands_types::{Digest, DigestFunction};
 use prost::Message as _;
 
 use crate::db::lock;
@@ -14,11 +15,6 @@ use crate::store::{Inner, Store};
 
 /// Bytes of decoded directories kept, about.
 const CACHE: u64 = 16 << 20;
-/// Most entries of one tree. A small tree can name itself to an exponential size.
-pub(crate) const MOST_ENTRIES: u64 = 4_000_000;
-/// Deepest directory below a root.
-pub(crate) const DEEPEST: usize = 200;
-
 /// What a walk over a tree found.
 #[derive(Clone, Debug, Default)]
 pub struct TreeReport {
@@ -103,9 +99,9 @@ impl Inner {
             },
         };
         walk.entries += directory.len() as u64 + 1;
-        if walk.entries > MOST_ENTRIES || depth > DEEPEST {
+        if walk.entries > MAX_TREE_ENTRIES || depth > MAX_TREE_DEPTH {
             let why = format!(
-                "its tree has more than {MOST_ENTRIES} entries or is deeper than {DEEPEST}"
+                "its tree has more than {MAX_TREE_ENTRIES} entries or is deeper than {MAX_TREE_DEPTH}"
             );
             return Err(StageError::Invalid { digest: *root, why });
         }

@@ -85,8 +85,17 @@ pub enum StoreError {
         /// Where.
         dir: PathBuf,
     },
+    /// Somebody has deleted the store under us.
+    #[error(
+        "the store's directory {} was deleted while it was in use; nothing can be stored until this program is started again",
+        dir.display()
+    )]
+    Vanished {
+        /// Where it was.
+        dir: PathBuf,
+    },
     /// SQLite said no.
-    #[error("can't {what} in the store's index")]
+    #[error("can't {what} in the store's index{}", cure(source))]
     Database {
         /// What was tried, as a verb.
         what: &'static str,
@@ -94,6 +103,9 @@ pub enum StoreError {
         #[source]
         source: Arc<rusqlite::Error>,
     },
+    /// Whoever wanted something stored wants it no more.
+    #[error("it was given up")]
+    GivenUp,
     /// The store is being closed.
     #[error("the store is closed")]
     Closed,
@@ -117,6 +129,16 @@ fn why_full(needed: u64, used: u64, quota: u64, pinned: u64, free: u64, reserve:
     )
 }
 
+/// What helps against a damaged index.
+fn cure(source: &rusqlite::Error) -> &'static str {
+    if crate::db::is_damaged(source) {
+        ": it is damaged; start this program again, or delete index.db in the store's directory: blobs are found \
+         again without it, and only results of actions are lost"
+    } else {
+        ""
+    }
+}
+
 /// An amount of data, rounded down to a tenth.
 fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
@@ -136,12 +158,15 @@ impl StoreError {
     /// Whose error it is.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Io { .. } | Self::Full { .. } | Self::Database { .. } => ErrorClass::Environment,
+            Self::Io { .. } | Self::Full { .. } | Self::Vanished { .. } | Self::Database { .. } => {
+                ErrorClass::Environment
+            }
             Self::Mismatch { .. }
             | Self::Size { .. }
             | Self::TooLarge { .. }
             | Self::Changed { .. } => ErrorClass::User,
             Self::Newer { .. } | Self::Locked { .. } => ErrorClass::Config,
+            Self::GivenUp => ErrorClass::Infra { retry: false },
             Self::Closed => ErrorClass::Infra { retry: true },
         }
     }
@@ -162,6 +187,8 @@ impl StoreError {
             | Self::Changed { .. }
             | Self::Newer { .. }
             | Self::Locked { .. }
+            | Self::Vanished { .. }
+            | Self::GivenUp
             | Self::Closed => false,
         }
     }

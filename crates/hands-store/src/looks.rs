@@ -196,9 +196,9 @@ impl Store {
 }
 
 impl Staged {
-    /// Whether the next look is due, which [`Staged::confirm`] takes.
+    /// Whether [`Staged::confirm`] has something to do.
     pub fn is_look_due(&self) -> bool {
-        self.tree.is_look_due(Instant::now())
+        !self.tree.is_sound() || self.tree.is_look_due(Instant::now())
     }
 
     /// Looks at the tree if that is due. False if it is damaged: then what was made with it may be wrong. Blocks as

@@ -1,13 +1,13 @@
 //! What a start finds: counters from the database, and what the log holds beyond it.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use hands_types::Digest;
+use hands_types::{Digest, DigestFunction};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::error::StoreError;
-use crate::files::Layout;
+use crate::files::{Layout, on_disk};
 use crate::index::Place;
 use crate::pack::{Kind, Packs, function_byte, function_from_byte, pack_path};
 use crate::trees::StoredTree;
@@ -69,6 +69,12 @@ pub(crate) fn recover(connection: &Connection, layout: &Layout) -> Result<Recove
         }
     }
     let packs = Packs::list(&layout.packs)?;
+    // A new index beside old files: the log does not name those whose packs were compacted since.
+    if checkpoint_pack == 0 && newest_use == 0 {
+        let known: BTreeSet<Digest> = pending.iter().map(|(digest, _)| *digest).collect();
+        let files = blob_files(layout)?.into_iter().filter(|digest| !known.contains(digest));
+        pending.extend(files.map(|digest| (digest, Place::File)));
+    }
 
     // Deleting takes time; what is moved away is deleted after the start.
     layout.discard(&layout.temp)?;
@@ -77,12 +83,54 @@ pub(crate) fn recover(connection: &Connection, layout: &Layout) -> Result<Recove
     Ok(Recovered {
         newest_pack: packs.last().map(|(id, _)| *id),
         pack_bytes: packs.iter().map(|(_, len)| len).sum(),
-        file_bytes: get("file-bytes")? + get("twin-bytes")?,
+        file_bytes: get("file-bytes")? + get("twin-bytes")? + files_beyond(&pending),
         newest_use,
         live,
         pending,
         trees,
     })
+}
+
+/// Bytes of files that the index does not count yet.
+fn files_beyond(pending: &[(Digest, Place)]) -> u64 {
+    let files = pending.iter().filter(|(_, place)| *place == Place::File);
+    let files: BTreeSet<&Digest> = files.map(|(digest, _)| digest).collect();
+    files.iter().map(|digest| on_disk(digest.size)).sum()
+}
+
+/// Large blobs by their files. What they hold is checked when it is read.
+fn blob_files(layout: &Layout) -> Result<Vec<Digest>, StoreError> {
+    let mut found = Vec::new();
+    for function in [DigestFunction::Sha256, DigestFunction::Blake3] {
+        let dir = layout.blobs.join(function.name());
+        for fan in list(&dir)? {
+            for path in list(&fan)? {
+                let name = path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+                let size = std::fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
+                found.extend(Digest::from_hex(function, name, size).ok());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What is in a directory; nothing if it is none.
+fn list(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    match std::fs::read_dir(dir) {
+        Ok(entries) => entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<std::io::Result<_>>()
+            .map_err(StoreError::io("list", dir)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(StoreError::io("list", dir)(error)),
+    }
 }
 
 /// A counter of the `meta` table; 0 if it is not there.

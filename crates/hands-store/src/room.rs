@@ -1,6 +1,7 @@
 //! Quota and reserve: whether there is room for more bytes.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::db::lock;
@@ -15,10 +16,19 @@ pub(crate) struct Disk {
     free: u64,
     /// Bytes promised since it was looked.
     promised: u64,
-    /// When room was sought in vain, and how many pins had been released by then.
-    stuck: Option<(Instant, u64)>,
+    /// The last search for room that found too little.
+    stuck: Option<Stuck>,
     /// Whether eviction ahead of need was asked for and has not ended.
     ahead: bool,
+}
+
+/// A search for room in vain.
+#[derive(Clone, Copy, Debug)]
+struct Stuck {
+    at: Instant,
+    took: Duration,
+    /// Pins that had been released by then.
+    releases: u64,
 }
 
 /// How long a look at the disk is good for, and how many bytes may be written upon it.
@@ -26,6 +36,9 @@ const LOOK: Duration = Duration::from_millis(200);
 const LOOK_BYTES: u64 = 32 << 20;
 /// How long it is not tried again to find room where there was none, unless pins are released.
 const STUCK: Duration = Duration::from_secs(1);
+/// Where pins may exceed the quota, a search rests so many times as long as it took: it looks at all that is pinned, and
+/// each of many small blobs asks for one.
+const REST: u32 = 20;
 
 impl Disk {
     /// Bytes of the file system that holds `dir`.
@@ -71,9 +84,17 @@ impl Inner {
             return Ok(());
         }
         let releases = self.pins.releases();
-        let stuck = disk.stuck.is_some_and(|(at, n)| at.elapsed() < STUCK && n == releases);
+        // Beyond the quota only for the sake of what is pinned, or may be about to be pinned again.
+        let kept = || self.pins.any() || Instant::now() < self.grace_until || self.trees.in_use();
+        let has_space = free >= self.config.reserve + bytes;
+        let stuck = disk.stuck.is_some_and(|stuck| match has_space && kept() {
+            true => stuck.at.elapsed() < STUCK.max(stuck.took * REST),
+            false => stuck.at.elapsed() < STUCK && stuck.releases == releases,
+        });
         drop(disk);
+        let begun = Instant::now();
         if !stuck {
+            self.searches.fetch_add(1, Ordering::Relaxed);
             let short = (self.config.reserve + bytes).saturating_sub(free);
             let over = (used + bytes).saturating_sub(self.quota);
             self.ask(|done| Request::MakeRoom {
@@ -86,15 +107,31 @@ impl Inner {
         disk.looked = None;
         free = disk.free(dir, bytes)?;
         if used + bytes > self.quota && !stuck {
-            disk.stuck = Some((Instant::now(), releases));
+            disk.stuck = Some(Stuck { at: Instant::now(), took: begun.elapsed(), releases });
         }
         if free >= self.config.reserve + bytes {
             disk.promised += bytes;
-            // Beyond the quota only for the sake of what is pinned, or may be about to be pinned again.
-            let kept = self.pins.any() || self.trees.in_use() || Instant::now() < self.grace_until;
-            if used + bytes <= self.quota || kept {
+            if used + bytes <= self.quota || kept() {
                 return Ok(());
             }
+        }
+        Err(StoreError::Full {
+            needed: bytes,
+            used,
+            quota: self.quota,
+            pinned: self.pins.len(),
+            free,
+            reserve: self.config.reserve,
+        })
+    }
+
+    /// Whether so many bytes of one action may come in at all: within the quota, and on the disk if everything else went.
+    pub(crate) fn fits(&self, bytes: u64) -> Result<(), StoreError> {
+        let dir = &self.config.dir;
+        let used = self.usage().total();
+        let free = lock(&self.disk).free(dir, 0)?;
+        if bytes <= self.quota && self.config.reserve.saturating_add(bytes) <= free + used {
+            return Ok(());
         }
         Err(StoreError::Full {
             needed: bytes,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +15,7 @@ use hands_types::{Digest, limits};
 
 use crate::action::ActionMemory;
 use crate::config::{Durability, StoreConfig, Usage};
-use crate::db::{self, MIGRATIONS, Readers, lock};
+use crate::db::{self, Readers, lock};
 use crate::error::StoreError;
 use crate::files::Layout;
 use crate::index::Index;
@@ -64,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) file_bytes: AtomicU64,
     pub(crate) temp_bytes: Arc<AtomicU64>,
     pub(crate) corrupt: AtomicU64,
+    /// Searches for room that a writer had to ask for.
+    pub(crate) searches: AtomicU64,
     /// Whether a flush was asked for and has not begun.
     pub(crate) flush_asked: AtomicBool,
     pub(crate) clock: AtomicU64,
@@ -71,7 +74,7 @@ pub(crate) struct Inner {
     pub(crate) grace_from: u64,
     pub(crate) grace_until: Instant,
     /// Held so that no other process opens the store.
-    _lock: File,
+    lock: File,
 }
 
 #[derive(Debug)]
@@ -99,7 +102,7 @@ impl Store {
         layout.create()?;
         let held = take_lock(&config.dir)?;
         let path = config.dir.join("index.db");
-        let connection = db::open(&path, config.durability, MIGRATIONS)?;
+        let connection = db::open_or_replace(&path, config.durability)?;
         let quota = match config.quota {
             Some(quota) => quota,
             None => limits::STORE_QUOTA.min(Disk::size(&config.dir)? / 10),
@@ -143,6 +146,7 @@ impl Store {
             file_bytes: AtomicU64::new(found.file_bytes),
             temp_bytes: Arc::default(),
             corrupt: AtomicU64::new(0),
+            searches: AtomicU64::new(0),
             flush_asked: AtomicBool::new(false),
             clock: AtomicU64::new(clock),
             grace_from,
@@ -151,7 +155,7 @@ impl Store {
             layout,
             config,
             index: Mutex::default(),
-            _lock: held,
+            lock: held,
         });
         {
             let mut index = lock(&inner.index);
@@ -178,6 +182,12 @@ impl Store {
     /// How full it is.
     pub fn usage(&self) -> Usage {
         self.inner.usage()
+    }
+
+    /// Whether so many bytes that belong together may be stored at all: they are no more than the quota, and the disk has
+    /// so much room beside its reserve if everything else here went.
+    pub fn fits(&self, bytes: u64) -> Result<(), StoreError> {
+        self.inner.fits(bytes)
     }
 
     /// Keeps blobs from being evicted until the pin is dropped. Pin first, then ask whether they are there: what was
@@ -235,6 +245,18 @@ impl Inner {
             pinned: self.pins.len(),
             trees: self.trees.len(),
             corrupt: self.corrupt.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether the directory is still the one that was opened. Asked before anything is acknowledged.
+    pub(crate) fn ensure_here(&self) -> Result<(), StoreError> {
+        let held = self.lock.metadata();
+        let there = std::fs::metadata(self.layout.root.join("lock"));
+        match (held, there) {
+            (Ok(held), Ok(there)) if (held.dev(), held.ino()) == (there.dev(), there.ino()) => {
+                Ok(())
+            }
+            _ => Err(StoreError::Vanished { dir: self.layout.root.clone() }),
         }
     }
 

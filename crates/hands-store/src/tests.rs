@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use hands_types::DigestFunction;
 
 use crate::config::{Durability, StoreConfig};
@@ -9,6 +10,8 @@ use crate::db;
 use crate::error::StoreError;
 use crate::index::NEW;
 use crate::store::Store;
+
+const SHA: DigestFunction = DigestFunction::Sha256;
 
 #[test]
 fn a_newer_schema_is_refused_and_an_older_one_migrates_and_leaves_a_copy() {
@@ -49,4 +52,34 @@ fn the_index_forgets_what_is_evicted_and_nothing_else() {
     store.flush().unwrap();
     let n_prefixes = db::lock(&inner.index).n_prefixes();
     assert!(n_prefixes <= 4 * NEW, "{n_prefixes}");
+}
+
+#[test]
+fn a_store_beyond_its_quota_does_not_look_for_room_with_each_blob() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = StoreConfig {
+        quota: Some(1 << 20),
+        reserve: 0,
+        restart_grace: std::time::Duration::ZERO,
+        ..StoreConfig::new(dir.path().join("store"))
+    };
+    let store = Store::open(config).expect("a store");
+    let blob = |n: u32| {
+        let bytes = n.to_le_bytes().repeat(500);
+        (hands_tree::hash(SHA, &bytes), Bytes::from(bytes))
+    };
+    let all: Vec<_> = (0..3000).map(blob).collect();
+    // An open invocation's inputs, six times the quota.
+    let pin = store.pin(all.iter().map(|(digest, _)| *digest));
+    for (digest, bytes) in all {
+        store.put(digest, bytes).expect("pinned blobs may exceed the quota");
+        // What other work lets go meanwhile is no reason to look again at once.
+        drop(store.pin([digest]));
+    }
+    let searches = store.inner.searches.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(searches <= 20, "{searches} searches for 3000 blobs");
+    assert!(store.fits(1 << 20).is_ok());
+    let error = store.fits((1 << 20) + 1).expect_err("more than the quota");
+    assert!(error.is_full() && error.to_string().contains("quota of 1 MiB"), "{error}");
+    drop(pin);
 }

@@ -267,9 +267,18 @@ impl Trees {
     /// Whether somebody holds a tree.
     pub(crate) fn in_use(&self) -> bool {
         let state = lock(&self.state);
-        !state.staging.is_empty()
-            || state.ready.values().any(|tree| !state.idle(tree))
-            || state.retired.iter().any(|tree| Arc::strong_count(tree) > 1)
+        if !state.staging.is_empty() {
+            return true;
+        }
+        // A tree is held by this table, directly and as a base of others.
+        let all = || state.ready.values().chain(&state.retired);
+        let mut deltas: HashMap<u64, usize> = HashMap::new();
+        for base in all().filter_map(|tree| tree.base.as_ref()) {
+            *deltas.entry(base.id).or_insert(0) += 1;
+        }
+        all().any(|tree| {
+            Arc::strong_count(tree) > 1 + deltas.get(&tree.id).copied().unwrap_or_default()
+        })
     }
 
     pub(crate) fn uses(&self) -> Vec<(u64, u64)> {
@@ -297,19 +306,6 @@ impl Trees {
         }
         let root = oldest.root;
         state.ready.remove(&root)
-    }
-}
-
-impl State {
-    /// Whether a tree is held by this table only, directly and as a base.
-    fn idle(&self, tree: &Arc<Tree>) -> bool {
-        let deltas = self
-            .ready
-            .values()
-            .chain(&self.retired)
-            .filter(|t| t.base.as_ref().is_some_and(|b| b.id == tree.id))
-            .count();
-        Arc::strong_count(tree) == 1 + deltas
     }
 }
 

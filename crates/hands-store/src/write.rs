@@ -169,6 +169,16 @@ impl Store {
     /// Reads a file from where it stands to its end, hashing, and stores it if it is not here: one pass. Fails if the file
     /// changes its length meanwhile.
     pub fn ingest(&self, function: DigestFunction, file: &mut File) -> Result<Digest, StoreError> {
+        self.ingest_while(function, file, &|| true)
+    }
+
+    /// The same as long as it is wanted, which is asked after each mebibyte.
+    pub fn ingest_while(
+        &self,
+        function: DigestFunction,
+        file: &mut File,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<Digest, StoreError> {
         let inner = &self.inner;
         let unnamed = Path::new("an input file");
         let fail = || StoreError::io("read", unnamed);
@@ -201,6 +211,9 @@ impl Store {
             hasher.update(&buffer[..n]);
             if hasher.size() > before {
                 return Err(StoreError::Changed { before, after: hasher.size() });
+            }
+            if !is_wanted() {
+                return Err(StoreError::GivenUp);
             }
             inner.ensure_room(n as u64)?;
             temp.write(&buffer[..n])?;
@@ -252,6 +265,7 @@ impl Inner {
         if missing.is_empty() {
             return Ok(());
         }
+        self.ensure_here()?;
         self.ensure_room(missing.iter().map(|digest| digest.size + HEADER).sum())?;
         let now = self.now();
         let mut active = self.packs.active();
@@ -286,6 +300,7 @@ impl Inner {
 
     /// Makes a finished file a blob.
     pub(crate) fn place(&self, digest: Digest, temp: Temp) -> Result<(), StoreError> {
+        self.ensure_here()?;
         if self.look_up(&digest)?.is_some() {
             return Ok(());
         }

@@ -20,6 +20,14 @@ pub const MAX_ARGUMENTS: usize = 3 << 20;
 pub const MAX_BLOB: u64 = 64 << 30;
 /// Largest Directory, Action or Command message, bytes.
 pub const MAX_PROTO_BLOB: u64 = 64 << 20;
+/// Deepest directory below the root of an input tree.
+pub const MAX_TREE_DEPTH: usize = 200;
+/// Most entries of an input tree, counted as often as they stand there.
+pub const MAX_TREE_ENTRIES: u64 = 4_000_000;
+/// Collecting the outputs of one action ends after this time at most.
+pub const COLLECT: Duration = Duration::from_secs(30 * 60);
+/// What an action with a deadline has for collecting at least, even if it ran to its last second.
+pub const COLLECT_LEAST: Duration = Duration::from_secs(60);
 /// Most that one action may write to stdout or to stderr, bytes.
 pub const MAX_STREAM: u64 = 1 << 30;
 /// Outputs up to this many bytes travel inside the ActionResult.

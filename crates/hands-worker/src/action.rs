@@ -27,6 +27,8 @@ pub(crate) struct DirectoryForms {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) instance: String,
+    /// The action's digest, if the hub has told one that can be read.
+    pub(crate) action: Option<Digest>,
     pub(crate) function: DigestFunction,
     pub(crate) input_root: Digest,
     /// Trees that are mounted beside it, or as the whole root.
@@ -106,6 +108,7 @@ pub(crate) fn read(lease: &v1::Lease, isolation: Isolation) -> Result<Plan, Stri
     });
     Ok(Plan {
         instance: lease.instance_name.clone(),
+        action: lease.action_digest.as_ref().and_then(|d| d.to_digest(function).ok()),
         function,
         input_root,
         layers: Layers::read(&platform, function).map_err(|e| e.to_string())?,

@@ -2,20 +2,21 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use hands_exec::{ActionTree, LeftOut, Ran};
 use hands_proto::{reapi, v1};
 use hands_reapi::{Blob, BlobError, Source};
 use hands_store::Pin;
 use hands_types::ErrorClass;
+use hands_types::limits::{COLLECT, COLLECT_LEAST};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::action::Plan;
 use crate::fetch::{Fetcher, Prepared};
 use crate::output::Streams;
-use crate::outputs::{self, Collected};
+use crate::outputs::{self, Collected, Wanted};
 use crate::report::{Conclusion, Ending, Times};
 use crate::run::Feed;
 
@@ -117,26 +118,47 @@ pub(crate) struct Uploaded {
     pub(crate) pin: Pin,
 }
 
+/// How long collecting may take: what is left of the action's own time, but enough for an action that ran to its last
+/// second, and never without end.
+fn collect_limit(deadline: Option<Duration>, ran: Duration) -> Duration {
+    let left = deadline.map_or(COLLECT, |deadline| deadline.saturating_sub(ran));
+    left.clamp(COLLECT_LEAST, COLLECT)
+}
+
 /// Collects the outputs and uploads what the hub misses.
 pub(crate) async fn upload(
     fetcher: &Fetcher,
     plan: Arc<Plan>,
+    prepared: Option<Prepared>,
     tree: ActionTree,
-    cancelled: Arc<AtomicBool>,
+    given_up: Arc<AtomicBool>,
+    ran: Duration,
 ) -> Result<Uploaded, Conclusion> {
+    let limit = collect_limit(plan.deadline, ran);
     let store = fetcher.store().clone();
     let for_thread = Arc::clone(&plan);
     let (gathered, result) = oneshot::channel();
     tokio::task::spawn_blocking(move || {
         // Nobody waits for it when the attempt is over.
-        let _gone = gathered.send(outputs::gather(&store, &for_thread, &tree, &cancelled));
+        let confirmed = prepared.map_or(Ok(()), |prepared| prepared.confirm());
+        let wanted = Wanted { given_up, until: Instant::now() + limit };
+        let _gone = gathered.send(confirmed.and_then(|()| {
+            // Before anything is taken in.
+            store
+                .fits(outputs::measure(&for_thread, &tree, &wanted))
+                .map_err(|e| Conclusion::of_outputs(&e))?;
+            outputs::gather(&store, &for_thread, &tree, &wanted).map_err(|e| {
+                if wanted.is_late() {
+                    return Conclusion::late(limit, for_thread.deadline, ran);
+                }
+                Conclusion::of_collect(&e)
+            })
+        }));
         // Here and afterwards, because it may take a while.
         drop(tree);
     });
-    let Collected { result, left_out, digests, pin } = result
-        .await
-        .map_err(|_| Conclusion::internal("collecting the outputs panicked"))?
-        .map_err(|e| Conclusion::of_collect(&e))?;
+    let Collected { result, left_out, digests, pin } =
+        result.await.map_err(|_| Conclusion::internal("collecting the outputs panicked"))??;
     if fetcher.same_store() || digests.is_empty() {
         return Ok(Uploaded { result, left_out, pin });
     }

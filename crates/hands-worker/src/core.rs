@@ -242,6 +242,7 @@ impl Core {
         if self.session.is_some() && now >= self.next_heartbeat {
             self.next_heartbeat = now + HEARTBEAT;
             self.heartbeat();
+            self.doubt();
         }
         if now >= self.next_look {
             self.next_look = now + LOOK;
@@ -269,6 +270,27 @@ impl Core {
             let digests =
                 self.recent.recent().take(HOLDS).map(|(digest, ())| digest.to_string()).collect();
             crate::output::send(session, v1::worker_message::Kind::Holds(v1::Holds { digests }));
+        }
+    }
+
+    /// Tells the hub which results may be wrong, and looks at trees whose results no look has confirmed.
+    fn doubt(&mut self) {
+        let Some(session) = &self.session else { return };
+        for damage in self.config.store.damages().into_iter().filter(|d| !d.made.is_empty()) {
+            let results = damage.made.iter().map(|made| v1::DoubtedResult {
+                operation: made.operation.to_string(),
+                instance_name: made.instance.to_string(),
+                action: made.action.to_string(),
+            });
+            let doubted = v1::Doubted {
+                reason: format!("the input tree {} was damaged on its disk", damage.root),
+                results: results.collect(),
+            };
+            crate::output::send(session, v1::worker_message::Kind::Doubted(doubted));
+        }
+        if self.config.store.is_look_due() {
+            let store = self.config.store.clone();
+            drop(tokio::task::spawn_blocking(move || store.look()));
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hands_exec::{CollectError, Layer};
 use hands_reapi::{BlobClient, BlobError};
-use hands_store::{StageError, Staged, Stager, Store};
+use hands_store::{Made, StageError, Staged, Stager, Store};
 use hands_tree::Lru;
 use hands_types::{Digest, ErrorClass, RelPath};
 use tonic::transport::Channel;
@@ -46,8 +46,34 @@ pub(crate) struct Prepared {
     /// The action's own root, topmost first; none for the host's.
     pub(crate) root: Vec<PathBuf>,
     pub(crate) layers: Vec<Layer>,
-    #[expect(dead_code, reason = "held so that the trees stay")]
+    /// Held so that the trees stay.
     staged: Vec<Staged>,
+}
+
+impl Prepared {
+    /// Notes a result that is made of these trees, until a look finds them as they were.
+    pub(crate) fn note(&self, made: &Made) {
+        for tree in &self.staged {
+            tree.note(made);
+        }
+    }
+
+    /// Whether [`Self::confirm`] would look at a tree.
+    pub(crate) fn is_look_due(&self) -> bool {
+        self.staged.iter().any(Staged::is_look_due)
+    }
+
+    /// Looks at the trees where that is due. Blocks.
+    pub(crate) fn confirm(&self) -> Result<(), Conclusion> {
+        // All of them, so that each that is damaged is found.
+        let damaged = self.staged.iter().filter(|tree| !tree.confirm()).map(Staged::root_digest);
+        match damaged.copied().reduce(|first, _| first) {
+            None => Ok(()),
+            Some(root) => Err(Conclusion::internal(&format!(
+                "the input tree {root} was damaged on this worker's disk while the action ran"
+            ))),
+        }
+    }
 }
 
 impl Fetcher {

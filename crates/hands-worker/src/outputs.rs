@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use hands_exec::{
@@ -30,12 +31,68 @@ pub(crate) struct Collected {
     pub(crate) pin: Pin,
 }
 
+/// How long outputs are wanted: until the attempt is given up, or its time has run out.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) given_up: Arc<AtomicBool>,
+    pub(crate) until: Instant,
+}
+
+impl Wanted {
+    pub(crate) fn is_late(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    fn holds(&self) -> bool {
+        !self.given_up.load(Ordering::Relaxed) && !self.is_late()
+    }
+}
+
+/// Bytes of all files among the outputs, by their lengths: a sparse file counts in full, because it is stored in full.
+/// What can't be looked at counts nothing; [`gather`] tells why. Blocks.
+pub(crate) fn measure(plan: &Plan, tree: &ActionTree, wanted: &Wanted) -> u64 {
+    let mut count = Count { function: plan.function, bytes: 0, wanted };
+    // Whatever is wrong is told when they are collected.
+    let _found = collect(tree, &plan.outputs, &mut count);
+    count.bytes
+}
+
+/// Counts what is collected and keeps nothing.
+struct Count<'a> {
+    function: DigestFunction,
+    bytes: u64,
+    wanted: &'a Wanted,
+}
+
+impl OutputStore for Count<'_> {
+    fn function(&self) -> DigestFunction {
+        self.function
+    }
+
+    fn file(
+        &mut self,
+        _path: &str,
+        file: File,
+    ) -> Result<Digest, Box<dyn std::error::Error + Send + Sync>> {
+        self.bytes = self.bytes.saturating_add(file.metadata()?.len());
+        Ok(hands_tree::empty(self.function))
+    }
+
+    fn encode(&mut self, _directory: &Directory) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn is_cancelled(&self) -> bool {
+        !self.wanted.holds()
+    }
+}
+
 /// Reads the outputs out of the tree into the store. Blocks.
 pub(crate) fn gather(
     store: &Store,
     plan: &Plan,
     tree: &ActionTree,
-    cancelled: &Arc<AtomicBool>,
+    wanted: &Wanted,
 ) -> Result<Collected, CollectError> {
     let mut sink = Sink {
         store,
@@ -43,7 +100,7 @@ pub(crate) fn gather(
         times: plan.output_times,
         digests: Vec::new(),
         pin: store.pin([]),
-        cancelled: Arc::clone(cancelled),
+        wanted: wanted.clone(),
     };
     let collected = collect(tree, &plan.outputs, &mut sink)?;
     let mut result = reapi::ActionResult::default();
@@ -61,7 +118,7 @@ struct Sink<'a> {
     times: bool,
     digests: Vec<Digest>,
     pin: Pin,
-    cancelled: Arc<AtomicBool>,
+    wanted: Wanted,
 }
 
 impl Sink<'_> {
@@ -88,7 +145,8 @@ impl OutputStore for Sink<'_> {
         _path: &str,
         mut file: File,
     ) -> Result<Digest, Box<dyn std::error::Error + Send + Sync>> {
-        let digest = self.store.ingest(self.function, &mut file)?;
+        let wanted = || self.wanted.holds();
+        let digest = self.store.ingest_while(self.function, &mut file, &wanted)?;
         self.keep(digest);
         Ok(digest)
     }
@@ -98,7 +156,7 @@ impl OutputStore for Sink<'_> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        !self.wanted.holds()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is told of an attempt's end.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hands_exec::{CollectError, End, ExecError, Isolation, LeftOut, Ran, Stream};
@@ -118,6 +118,26 @@ impl Conclusion {
             words.push(format!("{more} more"));
         }
         Some(Self::new(INVALID_ARGUMENT, format!("{NOT_ALL_OUTPUTS}: {}", words.join("; ")), false))
+    }
+
+    /// The outputs of an action are too large for this worker.
+    pub(crate) fn of_outputs(error: &StoreError) -> Self {
+        Self::exhausted(format!(
+            "the action's outputs do not fit on this worker, and nothing of them was taken in: {}",
+            with_causes(error)
+        ))
+    }
+
+    /// Collecting took too long.
+    pub(crate) fn late(limit: Duration, deadline: Option<Duration>, ran: Duration) -> Self {
+        let deadline = deadline.map_or_else(String::new, |deadline| {
+            format!(" of its deadline of {deadline:?} it had used {ran:.1?};")
+        });
+        let message = format!(
+            "the action's outputs were not collected within {limit:.1?}, and were given up;{deadline} write less, or \
+             raise --timeout"
+        );
+        Self::new(DEADLINE_EXCEEDED, message, false)
     }
 
     /// The spool of a stream can't be written.

@@ -97,8 +97,9 @@ pub(crate) fn run(args: HubArgs, environment: &Environment) -> Result<u8, Proble
             _ = interrupt.recv() => {}
             () = hub.ended() => {
                 return Err(Problem::new(
-                    ErrorClass::Bug,
-                    "the hub could not go on; what it has accepted is taken up by its next start",
+                    ErrorClass::Environment,
+                    "the hub could not go on, as its log says; what it has accepted and its state directory still holds \
+                     is taken up by its next start",
                 ));
             }
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use hands_client::is_temporary_name;
 use hands_types::RelPath;
+use hands_types::limits::MAX_TREE_DEPTH;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -15,9 +16,6 @@ use super::tree::{Link, Node, Tree};
 use super::{Walk, WalkInput};
 use crate::error::SnapshotError;
 use crate::stat_cache::{Lookup, StatKey};
-
-/// Deeper than this no file system's path limit lets a person go, but a loop of bind mounts does.
-const MAX_DEPTH: usize = 1024;
 
 pub(super) fn list<'a>(walk: &Walk<'a>, files: &mut Files<'a>) -> Result<Tree, SnapshotError> {
     let mut root = Tree::default();
@@ -94,8 +92,9 @@ impl Lister<'_, '_> {
     ) -> Result<Option<Tree>, SnapshotError> {
         self.walk.progress.check()?;
         let at = |lister: &Self| lister.files.directory_path(number);
-        if depth > MAX_DEPTH {
-            return Err(self.unfit(&at(self), "is nested too deeply"));
+        if depth > MAX_TREE_DEPTH {
+            let why = "is nested too deeply: 200 directories are the most";
+            return Err(self.unfit(&at(self), why));
         }
         let handle = self.files.handle(number);
         let mut listed: Vec<(String, FileType)> = Vec::new();

@@ -6,6 +6,7 @@ use hands_proto::v1::worker_message::Kind as ToHub;
 use hands_proto::{reapi, rpc, v1};
 use hands_types::DigestFunction;
 use hands_types::limits::LEASE;
+use prost::Message as _;
 use tonic::Code;
 
 use crate::clock::Clock;
@@ -60,6 +61,82 @@ async fn a_worker_of_another_protocol_is_told_what_to_do() {
     assert!(status.message().contains("update the worker"), "{status:?}");
     assert_eq!(refused(|h| h.worker_id = "me".into()).await.code(), Code::InvalidArgument);
     assert_eq!(refused(|h| h.slots = 0).await.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_worker_takes_back_its_own_results_and_nobody_else_s() {
+    let world = World::new();
+    let mut worker = world.worker("w").await;
+    let other = world.worker("other").await;
+    let digest = world.action(|_, _| {});
+    let following = world.client().execute(digest).await.unwrap();
+    let operation = following.id();
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    worker.report(&lease, |_| {}).await;
+    worker.acknowledged(&lease).await;
+    assert!(following.response().await.result.is_some());
+    let is_cached = || world.store.action("", &digest).unwrap().is_some();
+    assert!(is_cached());
+    let doubted = v1::Doubted {
+        reason: "its disk".into(),
+        results: vec![v1::DoubtedResult {
+            operation,
+            instance_name: String::new(),
+            action: digest.to_string(),
+        }],
+    };
+    // What comes behind it on the same stream has been heard when it is answered.
+    let heard = async |from: &mut Worker| {
+        let id = Some(v1::AttemptId { operation: "0".repeat(26), attempt: 1 });
+        let piece = v1::Output { id, stream: 1, offset: 0, data: "x".into() };
+        from.say(ToHub::Output(piece)).await;
+        from.hear().await.unwrap();
+    };
+    let mut other = other;
+    other.say(ToHub::Doubted(doubted.clone())).await;
+    heard(&mut other).await;
+    assert!(is_cached(), "another worker's word");
+    worker.say(ToHub::Doubted(doubted)).await;
+    heard(&mut worker).await;
+    assert!(!is_cached());
+}
+
+#[tokio::test]
+async fn a_tree_that_no_worker_would_stage_is_refused_at_once() {
+    let world = World::new();
+    let chain = |depth: u32, width: usize| {
+        let mut digest = world.blob(&reapi::Directory::default().encode_to_vec());
+        for _ in 0..depth {
+            let node = |n: usize| reapi::DirectoryNode {
+                name: format!("d{n:02}"),
+                digest: Some(digest.into()),
+            };
+            let directories = (0..width).map(node).collect();
+            let directory = reapi::Directory { directories, ..Default::default() };
+            digest = world.blob(&directory.encode_to_vec());
+        }
+        digest
+    };
+    for (depth, width, word) in [(201, 1, "201 directories deep"), (30, 2, "entries")] {
+        let root = chain(depth, width);
+        let action = world.action(|action, _| action.input_root_digest = Some(root.into()));
+        let response = match world.client().execute(action).await {
+            Ok(following) => following.response().await,
+            Err(status) => {
+                assert_eq!(status.code(), Code::InvalidArgument);
+                assert!(status.message().contains(word), "{status:?}");
+                continue;
+            }
+        };
+        assert_eq!(code(&response), Code::InvalidArgument);
+        assert!(response.status.as_ref().unwrap().message.contains(word), "{response:?}");
+    }
+    let root = chain(200, 1);
+    let mut worker = world.worker("w").await;
+    let action = world.action(|action, _| action.input_root_digest = Some(root.into()));
+    let _following = world.client().execute(action).await.unwrap();
+    worker.lease().await;
 }
 
 #[tokio::test]

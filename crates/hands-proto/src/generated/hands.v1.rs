@@ -831,7 +831,7 @@ pub mod agent_server {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WorkerMessage {
-    #[prost(oneof = "worker_message::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "worker_message::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub kind: ::core::option::Option<worker_message::Kind>,
 }
 /// Nested message and enum types in `WorkerMessage`.
@@ -854,6 +854,8 @@ pub mod worker_message {
         Holds(super::Holds),
         #[prost(message, tag = "8")]
         Draining(super::Draining),
+        #[prost(message, tag = "9")]
+        Doubted(super::Doubted),
     }
 }
 impl ::prost::Name for WorkerMessage {
@@ -1308,6 +1310,47 @@ impl ::prost::Name for Draining {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/hands.v1.Draining".into()
+    }
+}
+/// Results that this worker has reported and that may be wrong: what they were made from was found damaged on its disk.
+/// The hub takes those that are this worker's out of the action cache.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Doubted {
+    /// What was damaged, for people.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub results: ::prost::alloc::vec::Vec<DoubtedResult>,
+}
+impl ::prost::Name for Doubted {
+    const NAME: &'static str = "Doubted";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.Doubted".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.Doubted".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DoubtedResult {
+    /// The operation's id.
+    #[prost(string, tag = "1")]
+    pub operation: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub instance_name: ::prost::alloc::string::String,
+    /// The action, as HASH/SIZE with the digest function in front where it is not SHA-256.
+    #[prost(string, tag = "3")]
+    pub action: ::prost::alloc::string::String,
+}
+impl ::prost::Name for DoubtedResult {
+    const NAME: &'static str = "DoubtedResult";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.DoubtedResult".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.DoubtedResult".into()
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -11,7 +11,7 @@ use tonic::{Status, Streaming};
 
 use super::blocking;
 use super::uploads::Uploads;
-use crate::codec::{CodecError, Inflate};
+use crate::codec::{self, CodecError, Inflate};
 use crate::{INLINE, Invocation, UploadName, store_status};
 
 /// What is gathered before a blocking thread hashes and writes it.
@@ -109,7 +109,7 @@ async fn receive(
             }
         };
     }
-    let work = sink.flush().await?;
+    let work = sink.finish().await?;
     blocking(move || work.commit()).await??;
     Ok((base + sent).cast_signed())
 }
@@ -136,6 +136,8 @@ struct Sink {
     job: Option<JoinHandle<Result<Work, Status>>>,
     gathered: Vec<Bytes>,
     bytes: usize,
+    /// Something has been written.
+    has_begun: bool,
 }
 
 struct Work {
@@ -152,7 +154,7 @@ impl Sink {
             .transpose()
             .map_err(|e| Status::internal(format!("can't start zstd: {e}")))?;
         let idle = Some(Work { writer, inflate, digest });
-        Ok(Self { idle, job: None, gathered: Vec::new(), bytes: 0 })
+        Ok(Self { idle, job: None, gathered: Vec::new(), bytes: 0, has_begun: false })
     }
 
     async fn push(&mut self, data: Bytes) -> Result<(), Status> {
@@ -165,8 +167,20 @@ impl Sink {
         let work = self.idle().await?;
         let pieces = std::mem::take(&mut self.gathered);
         self.bytes = 0;
+        self.has_begun = true;
         self.job = Some(tokio::task::spawn_blocking(move || work.take(&pieces)));
         Ok(())
+    }
+
+    /// The stream has ended well: what is still gathered is written. Of an upload that is all there, nothing is written
+    /// before it is known to be what its digest says, where a few bytes stand for many.
+    async fn finish(mut self) -> Result<Work, Status> {
+        if self.has_begun {
+            return self.flush().await;
+        }
+        let work = self.idle().await?;
+        let pieces = self.gathered;
+        blocking(move || work.check(&pieces)?.take(&pieces)).await?
     }
 
     /// Waits until all is written.
@@ -190,6 +204,15 @@ impl Sink {
 }
 
 impl Work {
+    fn check(self, pieces: &[Bytes]) -> Result<Self, Status> {
+        if self.inflate.is_some() && self.writer.written() == 0 {
+            codec::check(pieces, &self.digest).map_err(|e| {
+                Status::invalid_argument(format!("the data of {} {e}", self.digest))
+            })?;
+        }
+        Ok(self)
+    }
+
     fn take(mut self, pieces: &[Bytes]) -> Result<Self, Status> {
         for piece in pieces {
             let Self { writer, inflate, digest } = &mut self;

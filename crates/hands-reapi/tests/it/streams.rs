@@ -169,7 +169,7 @@ async fn content_that_is_not_what_it_claims_is_refused() {
     assert_code(hub.write(vec![]).await, Code::InvalidArgument);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bomb_goes_off_at_its_announced_size() {
     let hub = Hub::start().await;
     let bomb = zstd::bulk::compress(&vec![0; 256 << 20], 19).unwrap();
@@ -178,6 +178,28 @@ async fn a_bomb_goes_off_at_its_announced_size() {
     let name = format!("uploads/{UUID}/compressed-blobs/zstd/{claimed}");
     let status = assert_code(hub.write(whole(name, bomb)).await, Code::InvalidArgument);
     assert!(status.message().contains("100000"), "{status:?}");
+    // Few bytes that stand for many and claim to be even more: nothing is written before they are looked at.
+    let bomb = zstd::bulk::compress(&vec![0; 256 << 20], 19).unwrap();
+    let claimed = Digest { size: 63 << 30, ..digest(b"bomb") };
+    let name = format!("uploads/{UUID}/compressed-blobs/zstd/{claimed}");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let most = std::thread::scope(|threads| {
+        let watching = threads.spawn(|| {
+            let mut most = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                most = most.max(hub.store.usage().temp_bytes);
+                std::thread::yield_now();
+            }
+            most
+        });
+        let refused = tokio::runtime::Handle::current();
+        let refused =
+            tokio::task::block_in_place(|| refused.block_on(hub.write(whole(name, bomb))));
+        assert_code(refused, Code::InvalidArgument);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        watching.join().unwrap()
+    });
+    assert_eq!(most, 0, "bytes were written");
     // A claim alone takes neither memory nor disk: this would not fit.
     let claimed = Digest { size: 60 << 30, ..digest(b"huge") };
     let status =

@@ -7,6 +7,7 @@ use hands_exec::{ExecRequest, LeftOut, Limits, Scratch, Stream};
 use hands_proto::reapi;
 use hands_proto::v1::{self, worker_message};
 use hands_slots::{Effect, HandBackReason, Input, LeaseId};
+use hands_store::Made;
 use tokio::sync::oneshot;
 
 use super::{Core, Event};
@@ -180,20 +181,42 @@ impl Core {
         attempt.times.upload_start = now;
         attempt.times.upload_end = now;
         let tree = attempt.ran.as_mut().and_then(|(ran, _)| ran.tree.take());
+        if let (Ok(plan), Some(prepared)) = (&attempt.plan, &attempt.prepared)
+            && let Some(made) = made(lease, plan)
+        {
+            prepared.note(&made);
+        }
+        let due = attempt.prepared.clone().filter(Prepared::is_look_due);
         match (&attempt.plan, tree) {
             (Ok(plan), Some(tree)) if !plan.outputs.declared.is_empty() => {
                 let (fetcher, plan, tasks) =
                     (Arc::clone(&self.fetcher), Arc::clone(plan), self.tasks.clone());
-                let cancelled = Arc::clone(&attempt.collecting);
+                let given_up = Arc::clone(&attempt.collecting);
+                let ran = attempt.times.run_end.duration_since(attempt.times.run_start);
+                let ran = ran.unwrap_or_default();
                 attempt.task = Some(Task::spawn(async move {
-                    let result = attempt::upload(&fetcher, plan, tree, cancelled).await;
+                    let result = attempt::upload(&fetcher, plan, due, tree, given_up, ran).await;
                     // Fails only when the worker has ended.
                     let _gone = tasks.send(Event::Uploaded(lease, Box::new(result)));
                 }));
             }
             (_, tree) => {
                 dispose(tree);
-                self.complete(lease, reapi::ActionResult::default(), LeftOut::default(), None);
+                let Some(due) = due else {
+                    let none = reapi::ActionResult::default();
+                    return self.complete(lease, none, LeftOut::default(), None);
+                };
+                let (store, tasks) = (self.config.store.clone(), self.tasks.clone());
+                // Nobody waits for it when the attempt is over.
+                drop(tokio::task::spawn_blocking(move || {
+                    let result = due.confirm().map(|()| Uploaded {
+                        result: reapi::ActionResult::default(),
+                        left_out: LeftOut::default(),
+                        pin: store.pin([]),
+                    });
+                    // Fails only when the worker has ended.
+                    let _gone = tasks.send(Event::Uploaded(lease, Box::new(result)));
+                }));
             }
         }
     }
@@ -297,6 +320,15 @@ impl Core {
             ..Default::default()
         }));
     }
+}
+
+/// A result, as it is noted until its inputs are confirmed.
+fn made(lease: LeaseId, plan: &Plan) -> Option<Made> {
+    Some(Made {
+        operation: lease.operation.to_string().into(),
+        instance: plan.instance.as_str().into(),
+        action: plan.action?,
+    })
 }
 
 /// What the executor is asked.
