@@ -168,9 +168,8 @@ pub(crate) const fn on_disk(len: u64) -> u64 {
 pub(crate) fn open_blob(path: &Path, size: u64, mode: u32) -> io::Result<(File, bool)> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
-    let intact = metadata.len() == size
-        && metadata.mode() & 0o7777 == mode
-        && has_time(&metadata, None);
+    let intact =
+        metadata.len() == size && metadata.mode() & 0o7777 == mode && has_time(&metadata, None);
     Ok((file, intact))
 }
 
