@@ -163,7 +163,7 @@ fn a_file_replaces_a_link_and_never_what_it_points_to() {
     write(&place, "f", b"new").unwrap();
     assert_eq!(fs::read(dir.0.join("victim")).unwrap(), b"keep");
     assert!(fs::symlink_metadata(dest.join("f")).unwrap().is_file());
-    place.link("f", "../victim").unwrap();
+    place.link("f", "../victim", None).unwrap();
     assert_eq!(fs::read_link(dest.join("f")).unwrap(), PathBuf::from("../victim"));
     assert_eq!(fs::read(dir.0.join("victim")).unwrap(), b"keep");
 }
@@ -175,13 +175,13 @@ fn an_unfinished_file_leaves_the_old_one_and_nothing_beside() {
     fs::write(dest.join("f"), "old").unwrap();
     let handle = dir.dest();
     let place = Place::new(handle.as_fd());
-    let mut draft = place.draft("f", true).unwrap();
+    let mut draft = place.draft("f", true, None).unwrap();
     draft.write(b"half").unwrap();
     drop(draft);
     assert_eq!(fs::read(dest.join("f")).unwrap(), b"old");
     assert_eq!(fs::read_dir(&dest).unwrap().count(), 1);
 
-    let mut draft = place.draft("f", true).unwrap();
+    let mut draft = place.draft("f", true, None).unwrap();
     draft.write(b"whole").unwrap();
     draft.commit().unwrap();
     assert_eq!(fs::read(dest.join("f")).unwrap(), b"whole");
