@@ -1,5 +1,7 @@
 //! Turns `proto/` into the code that `hands-proto` checks in, so that no build needs protoc or a build script.
 
+mod shapes;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -30,7 +32,14 @@ const SOURCES: &[&str] = &[
 /// Writes one file per protobuf package into `output`, which is made if need be.
 pub(crate) fn generate(root: &Path, output: &Path) -> Result<()> {
     fs::create_dir_all(output).with_context(|| format!("make {}", output.display()))?;
-    let descriptors = protox::compile(SOURCES, [root.join("proto")]).context("read proto/")?;
+    let mut compiler = protox::Compiler::new([root.join("proto")]).context("find proto/")?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(SOURCES)
+        .context("read proto/")?;
+    let descriptors = compiler.file_descriptor_set();
+    let shapes = shapes::text(&compiler.descriptor_pool())?;
     let mut config = tonic_prost_build::Config::new();
     // Packing into an Any needs them.
     config.enable_type_names();
@@ -39,9 +48,12 @@ pub(crate) fn generate(root: &Path, output: &Path) -> Result<()> {
         .bytes(".")
         // Encoding must not depend on a hash map's order.
         .btree_map(".")
+        // Looks at a message before it is decoded.
+        .codec_path("crate::codec::BoundedCodec")
         .out_dir(output)
         .compile_fds_with_config(descriptors, config)
         .context("generate code")?;
+    fs::write(output.join("shapes.rs"), shapes)?;
     let mut files = Vec::new();
     for entry in fs::read_dir(output)? {
         files.push(entry?.path());

@@ -130,8 +130,9 @@ impl Running {
         let (ask, asks) = mpsc::channel(16);
         let (counter, snapshots) = watch::channel(0);
         let server = SnapshotServer::new(embedded.store.clone(), Arc::clone(&cache), counter);
+        let meter = embedded.hub.meter();
         let routes = embedded.hub.routes().add_service(AgentServer::new(AgentService { ask }));
-        let doors = Doors::open(&config.sockets, routes, server)?;
+        let doors = Doors::open(&config.sockets, (routes, meter), server)?;
         Ok(Self {
             activity: embedded.hub.activity(),
             embedded,

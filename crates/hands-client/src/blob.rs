@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hands_proto::bytestream::ReadRequest;
 use hands_proto::bytestream::byte_stream_client::ByteStreamClient;
-use hands_proto::reapi;
+use hands_proto::{Shaped, decode_blob, reapi};
 use hands_types::{Digest, limits};
 use prost::Message;
 use tonic::{Code, Streaming};
@@ -140,7 +140,7 @@ impl Cluster {
     }
 
     /// A blob that holds one message; none if it is not there.
-    async fn message<M: Message + Default>(
+    async fn message<M: Message + Shaped + Default>(
         &self,
         digest: Digest,
         what: &str,
@@ -148,7 +148,7 @@ impl Cluster {
         let read =
             async { BlobReader::open(self, digest, what.to_owned()).await?.read_all().await };
         match read.await {
-            Ok(bytes) => M::decode(bytes).map(Some).map_err(|e| ClientError::Protocol {
+            Ok(bytes) => decode_blob(bytes).map(Some).map_err(|e| ClientError::Protocol {
                 peer: self.peer().to_owned(),
                 why: format!("{what} can't be read: {e}"),
             }),

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use hands_proto::decode_blob;
 use hands_proto::reapi::{OutputDirectory, Tree};
 use hands_types::limits;
-use prost::Message;
 
 use crate::blob::BlobReader;
 use crate::{ClientError, Cluster, JobResult, printable};
@@ -168,7 +168,7 @@ async fn read_tree(cluster: &Cluster, directory: &OutputDirectory) -> Result<Tre
     }
     let what = format!("the tree of the output `{}`", printable(&directory.path));
     let bytes = BlobReader::open(cluster, digest, what).await?.read_all().await?;
-    Tree::decode(bytes).map_err(|e| broken(format!("can't be read: {e}")))
+    decode_blob::<Tree>(bytes).map_err(|e| broken(format!("can't be read: {e}")))
 }
 
 #[cfg(test)]

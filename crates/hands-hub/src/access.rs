@@ -1,7 +1,9 @@
 //! Who calls, and whether they may: looked at before any service sees a call.
 
+mod bounds;
 mod count;
 mod layer;
+mod meter;
 mod shorten;
 mod table;
 
@@ -16,6 +18,7 @@ use tonic::Status;
 
 use crate::trust::{Subject, Trust};
 pub(crate) use layer::AccessLayer;
+pub use meter::MeterLayer;
 pub(crate) use table::{Method, method};
 
 /// How the paths of our own services begin.

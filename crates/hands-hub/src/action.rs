@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hands_proto::reapi;
+use hands_proto::{Shaped, decode_blob, reapi};
 use hands_sched::Tree;
 use hands_store::Store;
-use hands_types::limits::{MAX_PATTERNS, MAX_PROTO_BLOB};
+use hands_types::limits::{MAX_ACTION, MAX_COMMAND, MAX_PATH, MAX_PATTERNS};
 use hands_types::{Digest, RelPath, is_output_pattern};
 use prost::Message;
 use tonic::Status;
@@ -41,7 +41,9 @@ pub(crate) struct Read {
 
 /// The Action message; none if it is not in the store.
 pub(crate) fn read_action(store: &Store, digest: &Digest) -> Result<Option<Read>, Status> {
-    let Some(bytes) = read_message(store, digest, "Action")? else { return Ok(None) };
+    let Some(bytes) = read_message(store, digest, "Action", MAX_ACTION)? else {
+        return Ok(None);
+    };
     let message = decode(&bytes, digest, "Action")?;
     Ok(Some(Read { message, bytes }))
 }
@@ -70,7 +72,7 @@ pub(crate) fn load(
     check_timeout(&action, max_timeout)?;
 
     let mut missing = Vec::new();
-    let command_bytes = read_message(store, &command_digest, "Command")?;
+    let command_bytes = read_message(store, &command_digest, "Command", MAX_COMMAND)?;
     if command_bytes.is_none() {
         missing.push(command_digest);
     }
@@ -107,6 +109,10 @@ pub(crate) fn load(
     if !missing.is_empty() {
         missing.sort();
         missing.dedup();
+        // Of many only the first are named: a client that lacks its command has to hear of it.
+        if let Some(at) = missing.iter().position(|digest| *digest == command_digest) {
+            missing.swap(0, at);
+        }
         return Err(missing_blobs(&missing));
     }
     let (Some(command), Some(command_bytes)) = (command, command_bytes) else {
@@ -126,12 +132,17 @@ pub(crate) fn load(
     })
 }
 
-/// Whether [`load`] would have to walk a tree of which nothing is known, which may take long.
-pub(crate) fn needs_walk(trees: &Trees, action: &reapi::Action, digest: &Digest) -> bool {
+/// Bytes of a message that is read and checked on the reactor.
+pub(crate) const QUICK: u64 = 64 << 10;
+
+/// Whether [`load`] takes long: it walks a tree of which nothing is known, or reads a large command.
+pub(crate) fn is_long(trees: &Trees, action: &reapi::Action, digest: &Digest) -> bool {
     let root =
         action.input_root_digest.as_ref().and_then(|root| root.to_digest(digest.function).ok());
     let layered = action.platform.iter().flat_map(|p| &p.properties).any(|p| p.name == "layer");
-    layered || root.is_some_and(|root| !root.is_empty() && trees.known(&root).is_none())
+    let command = action.command_digest.as_ref().map_or(0, |command| command.size_bytes);
+    let large = u64::try_from(command).is_ok_and(|size| size > QUICK);
+    large || layered || root.is_some_and(|root| !root.is_empty() && trees.known(&root).is_none())
 }
 
 /// What REAPI wants to hear about missing blobs: all of them at once.
@@ -139,18 +150,28 @@ pub(crate) fn missing_blobs(missing: &[Digest]) -> Status {
     hands_reapi::all_missing_blobs(tonic::Code::FailedPrecondition, missing)
 }
 
-fn read_message(store: &Store, digest: &Digest, what: &str) -> Result<Option<Bytes>, Status> {
-    if digest.size > MAX_PROTO_BLOB {
+fn read_message(
+    store: &Store,
+    digest: &Digest,
+    what: &str,
+    most: u64,
+) -> Result<Option<Bytes>, Status> {
+    if digest.size > most {
         return Err(Status::invalid_argument(format!(
-            "the {what} {digest} is larger than {MAX_PROTO_BLOB} bytes"
+            "the {what} {digest} has {} bytes, more than {most}: no worker could take it",
+            digest.size
         )));
     }
     store.read(digest).map_err(|e| hands_reapi::store_status(&e))
 }
 
-fn decode<M: Message + Default>(bytes: &Bytes, digest: &Digest, what: &str) -> Result<M, Status> {
-    M::decode(bytes.clone()).map_err(|e| {
-        Status::invalid_argument(format!("the blob {digest} is no {what} message: {e}"))
+fn decode<M: Message + Shaped + Default>(
+    bytes: &Bytes,
+    digest: &Digest,
+    what: &str,
+) -> Result<M, Status> {
+    decode_blob(bytes.clone()).map_err(|e| {
+        Status::invalid_argument(format!("the blob {digest} can't be read as {what}: {e}"))
     })
 }
 
@@ -187,6 +208,11 @@ fn check_command(command: &reapi::Command) -> Result<(), Status> {
             ));
         }
     }
+    // Before anything is made of them: each output's path is looked at below the working directory.
+    if command.working_directory.len() > MAX_PATH {
+        let length = command.working_directory.len();
+        return bad(format!("working directory: {length} bytes are more than {MAX_PATH}"));
+    }
     if let Err(error) = RelPath::normalized(&command.working_directory) {
         return bad(format!("working directory: {error}"));
     }
@@ -202,6 +228,9 @@ fn check_command(command: &reapi::Command) -> Result<(), Status> {
     let outputs =
         command.output_paths.iter().chain(&command.output_files).chain(&command.output_directories);
     for path in outputs {
+        if path.len() > MAX_PATH {
+            return bad(format!("output path: {} bytes are more than {MAX_PATH}", path.len()));
+        }
         // Relative to the working directory; build systems do name outputs beside it.
         if path.starts_with('/') {
             return bad(format!("output path: `{}` is absolute", path.escape_debug()));

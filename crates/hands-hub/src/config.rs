@@ -40,6 +40,8 @@ pub struct HubConfig {
     pub max_timeout: Duration,
     /// Numbers of the scheduler.
     pub scheduler: SchedulerConfig,
+    /// Gives memory that was freed back to the kernel, where the allocator keeps it; called when many or large messages are over.
+    pub give_back: Option<fn()>,
     /// The program's version, for people.
     pub version: String,
     /// Identifies the build exactly.
@@ -65,6 +67,7 @@ impl HubConfig {
             pin_inputs: Duration::from_secs(15 * 60),
             max_timeout: limits::MAX_TIMEOUT,
             scheduler: SchedulerConfig::standard(),
+            give_back: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             build_id: String::new(),
         }

@@ -12,7 +12,7 @@ use hands_link::{ConnectionId, ConnectionInfo, StreamEnd};
 use hands_proto::longrunning::{Operation, operation};
 use hands_proto::reapi::execution_server::Execution;
 use hands_proto::{EXECUTE_OPTIONS, REQUEST_METADATA, function_from_proto, pack, reapi, v1};
-use hands_reapi::Invocation;
+use hands_reapi::{CachedResult, Invocation};
 use hands_types::limits::MAX_NAME;
 use hands_types::text::cut;
 use hands_types::{Digest, OperationId};
@@ -58,24 +58,26 @@ impl Execution for ExecutionService {
         let digest = digest_of(&request)?;
         let inline = Inline::of(&request);
         let hub = &self.0;
-        let read = action::read_action(&hub.store, &digest)?;
+        let read = if digest.size > action::QUICK {
+            let store = hub.store.clone();
+            crate::task::blocking(move || action::read_action(&store, &digest)).await??
+        } else {
+            action::read_action(&hub.store, &digest)?
+        };
         let may_be_cached = read.as_ref().is_none_or(|read| !read.message.do_not_cache);
         if may_be_cached
             && !request.skip_cache_lookup
-            && let Some(result) = look_up(hub, &request.instance_name, &digest, &invocation)?
+            && let Some(result) = look_up(hub, &request.instance_name, &digest, &invocation).await?
         {
             let (record, done) = answer_from_cache(hub, &request, digest, &caller, result);
-            return Ok(Response::new(once(hub, record, &done, &inline)));
+            return Ok(Response::new(once(hub, record, done, inline).await));
         }
         let Some(read) = read else { return Err(action::missing_blobs(&[digest])) };
-        let loaded = if action::needs_walk(&hub.trees, &read.message, &digest) {
-            let hub = Arc::clone(hub);
-            crate::task::blocking(move || {
-                action::load(&hub.store, &hub.trees, hub.max_timeout, &digest, read)
-            })
-            .await?
+        let loaded = if action::is_long(&hub.trees, &read.message, &digest) {
+            let (hub, metadata) = (Arc::clone(hub), caller.metadata.clone());
+            crate::task::blocking(move || load(&hub, &metadata, &digest, read)).await?
         } else {
-            action::load(&hub.store, &hub.trees, hub.max_timeout, &digest, read)
+            load(hub, &caller.metadata, &digest, read)
         };
         let loaded = match loaded {
             Ok(loaded) => loaded,
@@ -105,20 +107,20 @@ impl ExecutionService {
         request: &reapi::ExecuteRequest,
         digest: Digest,
         caller: Caller,
-        loaded: Loaded,
+        (loaded, about): (Loaded, About),
         asker: Asker,
         inline: Inline,
     ) -> Result<Response<OperationStream>, Status> {
         let hub = &self.0;
         let platform = Bytes::from(loaded.platform.encode_to_vec());
         loop {
-            let record = record_of(request, digest, &caller, &loaded);
+            let record = record_of(request, digest, &caller, &loaded, &about);
             let asked = Instant::now();
             if record.salted
                 && let Some(earlier) = self.earlier(&record)?
             {
                 let (record, done) = earlier;
-                return Ok(Response::new(once(hub, Arc::new(record), &done, &inline)));
+                return Ok(Response::new(once(hub, Arc::new(record), done, inline).await));
             }
             hub.accepts()?;
             let id = record.id;
@@ -178,7 +180,7 @@ impl ExecutionService {
         let hub = &self.0;
         match ticket(hub, id, asker.connection_id()).await? {
             Found::Live(ticket) => Ok(follow(hub, ticket, asker, Inline::default())),
-            Found::Ended(record, done) => Ok(once(hub, record, &done, &Inline::default())),
+            Found::Ended(record, done) => Ok(once(hub, record, done, Inline::default()).await),
         }
     }
 }
@@ -303,19 +305,42 @@ pub(crate) fn operation_id(name: &str) -> Result<OperationId, Status> {
     id.parse().map_err(|_| Status::not_found(format!("no operation {:?}", cut(name, MAX_NAME))))
 }
 
+/// What is said of a command in lists.
+#[derive(Debug)]
+struct About {
+    /// For those whose client names no title.
+    title: String,
+    shape: i64,
+}
+
+/// All that is read of an action before it is queued. Blocks where [`action::is_long`] says so.
+fn load(
+    hub: &Shared,
+    metadata: &reapi::RequestMetadata,
+    digest: &Digest,
+    read: action::Read,
+) -> Result<(Loaded, About), Status> {
+    let loaded = action::load(&hub.store, &hub.trees, hub.max_timeout, digest, read)?;
+    let title = beginning(&loaded.command.arguments);
+    let shape = crate::history::shape(metadata, &loaded.command);
+    Ok((loaded, About { title, shape }))
+}
+
 fn record_of(
     request: &reapi::ExecuteRequest,
     digest: Digest,
     caller: &Caller,
     loaded: &Loaded,
+    about: &About,
 ) -> Record {
     let salted = loaded.action.do_not_cache && !loaded.action.salt.is_empty();
     let mut options = caller.options.clone().unwrap_or_default();
     // Kept once, and not longer than lists show it.
     let mut title = std::mem::take(&mut options.title);
     if title.is_empty() {
-        title = beginning(&loaded.command.arguments);
+        title.clone_from(&about.title);
     }
+    let title = title.chars().take(TITLE).collect();
     Record {
         id: crate::id::operation(),
         instance: request.instance_name.as_str().into(),
@@ -329,25 +354,32 @@ fn record_of(
             .execution_policy
             .map_or(0, |policy| policy.priority)
             .clamp(-PRIORITY, PRIORITY),
-        shape: crate::history::shape(&caller.metadata, &loaded.command),
+        shape: about.shape,
         input_root: loaded.input_root,
         metadata: caller.metadata.clone(),
         options,
-        title: title.chars().take(TITLE).collect(),
+        title,
         created: unix_millis(),
     }
 }
 
-/// An operation that ends as it begins. Its row may be lost in a crash: nothing hangs on it but a list.
 /// Asks the action cache, and counts.
-fn look_up(
+async fn look_up(
     hub: &Shared,
     instance: &str,
     digest: &Digest,
     invocation: &Invocation,
 ) -> Result<Option<reapi::ActionResult>, Status> {
-    let found = hands_reapi::cached_result(&hub.store, instance, digest, invocation)
-        .map_err(store_status)?;
+    let cached = CachedResult::find(&hub.store, instance, *digest).map_err(store_status)?;
+    let found = match cached {
+        None => Ok(None),
+        Some(cached) if cached.is_quick() => cached.read(&hub.store, invocation),
+        Some(cached) => {
+            let (store, invocation) = (hub.store.clone(), invocation.clone());
+            crate::task::blocking(move || cached.read(&store, &invocation)).await?
+        }
+    };
+    let found = found.map_err(store_status)?;
     // A client may have recorded a failure. Whoever asks for the action again means to have it run.
     let found = found.filter(|result| result.exit_code == 0);
     let metrics = &hub.metrics;
@@ -356,6 +388,7 @@ fn look_up(
     Ok(found)
 }
 
+/// An operation that ends as it begins. Its row may be lost in a crash: nothing hangs on it but a list.
 fn answer_from_cache(
     hub: &Shared,
     request: &reapi::ExecuteRequest,

@@ -70,13 +70,13 @@ pub(crate) fn follow(
 }
 
 /// One message: the operation has ended.
-pub(crate) fn once(
-    hub: &Shared,
+pub(crate) async fn once(
+    hub: &Arc<Shared>,
     record: Arc<Record>,
-    done: &Done,
-    inline: &Inline,
+    done: Done,
+    inline: Inline,
 ) -> OperationStream {
-    let operation = ended_operation(hub, &record, done, inline);
+    let operation = ended_operation_with(hub, record, done, inline).await;
     Box::pin(tokio_stream::once(Ok(operation)))
 }
 
@@ -154,7 +154,9 @@ impl Follower {
                 self.ended = true;
                 // It has left the operation with its end.
                 self.waiter.waiter = 0;
-                return Some(ended_operation(&self.waiter.hub, &self.record, done, &self.inline));
+                let (record, inline) = (Arc::clone(&self.record), std::mem::take(&mut self.inline));
+                let done = done.clone();
+                return Some(ended_operation_with(&self.waiter.hub, record, done, inline).await);
             }
             if let Some(sentence) = trouble {
                 state.waiting = Some(sentence.into());
@@ -217,13 +219,46 @@ pub(crate) fn operation_of(record: &Record, state: &OpState) -> Operation {
     Operation { name: name(record), metadata: Some(pack(&metadata)), done: false, result: None }
 }
 
-/// An operation that has ended. Failures stand in the response: `Operation.error` is for failures of the service.
-pub(crate) fn ended_operation(
-    hub: &Shared,
-    record: &Record,
-    done: &Done,
-    inline: &Inline,
+/// An operation that has ended, with what its client wants to have inside.
+async fn ended_operation_with(
+    hub: &Arc<Shared>,
+    record: Arc<Record>,
+    done: Done,
+    inline: Inline,
 ) -> Operation {
+    if inline.is_empty() {
+        return ended_operation(&record, &done);
+    }
+    let is_quick = inline.files.is_empty();
+    let (store, function) = (hub.store.clone(), record.digest.function);
+    let response = Arc::clone(&done.response);
+    let fill = move || {
+        let mut response = reapi::ExecuteResponse::clone(&response);
+        if let Some(result) = &mut response.result {
+            let Inline { stdout, stderr, files } = &inline;
+            hands_reapi::fill_inline(&store, result, function, *stdout, *stderr, files)
+                .map_err(|e| hands_reapi::store_status(&e))?;
+        }
+        Ok(pack(&response))
+    };
+    let filled =
+        if is_quick { fill() } else { crate::task::blocking(fill).await.and_then(|filled| filled) };
+    match filled {
+        Ok(response) => operation_with(&record, &done, response),
+        Err(status) => {
+            // Inlining is a favour: the digests are there.
+            tracing::warn!(%status, "outputs could not be inlined");
+            ended_operation(&record, &done)
+        }
+    }
+}
+
+/// An operation that has ended. Failures stand in the response: `Operation.error` is for failures of the service.
+pub(crate) fn ended_operation(record: &Record, done: &Done) -> Operation {
+    operation_with(record, done, pack(&*done.response))
+}
+
+fn operation_with(record: &Record, done: &Done, response: prost_types::Any) -> Operation {
     let mut metadata = metadata(record, reapi::execution_stage::Value::Completed, done.attempt.0);
     if record.ours {
         let job = v1::Job {
@@ -237,25 +272,6 @@ pub(crate) fn ended_operation(
             ..Default::default()
         });
     }
-    let response = if inline.is_empty() {
-        pack(&*done.response)
-    } else {
-        let mut response = reapi::ExecuteResponse::clone(&done.response);
-        if let Some(result) = &mut response.result
-            && let Err(error) = hands_reapi::fill_inline(
-                &hub.store,
-                result,
-                record.digest.function,
-                inline.stdout,
-                inline.stderr,
-                &inline.files,
-            )
-        {
-            // Inlining is a favour: the digests are there.
-            tracing::warn!(%error, "outputs could not be inlined");
-        }
-        pack(&response)
-    };
     Operation {
         name: name(record),
         metadata: Some(pack(&metadata)),

@@ -24,7 +24,7 @@ use tonic::service::Routes;
 use tonic::transport::server::Router;
 use tower::layer::util::{Identity, Stack};
 
-use crate::access::AccessLayer;
+use crate::access::{AccessLayer, MeterLayer};
 use crate::core::{Core, CoreConfig, Event, Parts, unix_millis};
 use crate::db::{Bounds, Db};
 use crate::enrolment::EnrolmentService;
@@ -149,7 +149,11 @@ impl Hub {
             salted_result: config.salted_result,
             trust,
             metrics: Arc::default(),
+            meter: MeterLayer::new(),
         });
+        if let Some(give_back) = config.give_back {
+            crate::task::spawn("memory", shared.meter.give_back_with(give_back));
+        }
         let (close, closed) = watch::channel(false);
         if let Some(trust) = &shared.trust {
             let renewing = Arc::clone(trust).keep_fresh(closed.clone());
@@ -194,11 +198,17 @@ impl Hub {
             )
     }
 
+    /// Bounds what the calls to [`Hub::routes`] take in memory. For a server that has more services; [`Hub::serve`] has it.
+    pub fn meter(&self) -> MeterLayer {
+        self.shared.meter.clone()
+    }
+
     /// A server of all services that looks at who calls.
     fn router(&self) -> Router<Stack<AccessLayer, Identity>> {
         let access = AccessLayer {
             trust: self.shared.trust.clone(),
             metrics: Arc::clone(&self.shared.metrics),
+            meter: self.shared.meter.clone(),
         };
         hands_link::server().layer(access).add_routes(self.routes())
     }

@@ -46,6 +46,7 @@ mod trees;
 mod trust;
 mod workers;
 
+pub use access::MeterLayer;
 pub use config::HubConfig;
 pub use error::HubError;
 pub use hub::{Activity, Hub};

@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 use crate::core::{Claim, Event};
 use crate::db::{Commit, Write};
 use crate::execution::{Found, Waiter, operation_id, ticket};
-use crate::follow::{Inline, ended_operation, operation_of};
+use crate::follow::{ended_operation, operation_of};
 use crate::pages::{PAGE_BYTES, Page};
 use crate::shared::{Shared, table_status};
 
@@ -72,7 +72,7 @@ impl Operations for OperationsService {
                 // What ended between the two questions is known to both.
                 active.remove(&id);
                 let newer = active.split_off(&id);
-                let ended = ended_operation(&hub, &stored.record, done, &Inline::default());
+                let ended = ended_operation(&stored.record, done);
                 newer.into_iter().rev().chain([(id, ended)]).all(|(id, operation)| {
                     let fits = page.take(operation);
                     if fits {
@@ -160,12 +160,7 @@ impl Operations for OperationsService {
             .unwrap_or(Duration::MAX);
         let (ticket, hub) = match ticket(&self.0, id, connection.as_ref().map(|c| c.id)).await? {
             Found::Ended(record, done) => {
-                return Ok(Response::new(ended_operation(
-                    &self.0,
-                    &record,
-                    &done,
-                    &Inline::default(),
-                )));
+                return Ok(Response::new(ended_operation(&record, &done)));
             }
             Found::Live(ticket) => (ticket, Arc::clone(&self.0)),
         };
@@ -184,7 +179,7 @@ impl Operations for OperationsService {
         let state = state.borrow().clone();
         drop(waiter);
         Ok(Response::new(match &state.done {
-            Some(done) => ended_operation(&self.0, &ticket.record, done, &Inline::default()),
+            Some(done) => ended_operation(&ticket.record, done),
             None => operation_of(&ticket.record, &state),
         }))
     }
@@ -194,14 +189,12 @@ impl Operations for OperationsService {
 async fn get(hub: &Arc<Shared>, id: OperationId) -> Result<Operation, Status> {
     if let Some((record, state)) = hub.ask(move |core| core.state(id)).await? {
         return Ok(match &state.done {
-            Some(done) => ended_operation(hub, &record, done, &Inline::default()),
+            Some(done) => ended_operation(&record, done),
             None => operation_of(&record, &state),
         });
     }
     let stored = hub.db.operation(id).map_err(|e| table_status(&e))?;
     stored
-        .and_then(|stored| {
-            Some(ended_operation(hub, &stored.record, stored.done.as_ref()?, &Inline::default()))
-        })
+        .and_then(|stored| Some(ended_operation(&stored.record, stored.done.as_ref()?)))
         .ok_or_else(|| Status::not_found(format!("no operation {id}")))
 }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tonic::Status;
 
 use crate::HubError;
+use crate::access::MeterLayer;
 use crate::core::{Core, CoreHandle};
 use crate::db::{Db, Trouble};
 use crate::ledger::Ledger;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     /// None where the hub takes nobody in: inside an agent, or on local sockets only.
     pub(crate) trust: Option<Arc<Trust>>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) meter: MeterLayer,
 }
 
 impl Shared {

@@ -35,6 +35,8 @@ const HELLO_WITHIN: Duration = Duration::from_secs(10);
 const INPUTS: usize = 16;
 /// Digests of one Holds that are read.
 const HOLDS: usize = 1024;
+/// Bytes of one piece of output: what a worker may have unacknowledged.
+const OUTPUT: usize = 1 << 20;
 /// Attempts that a worker may bring.
 const ATTEMPTS: usize = 10_000;
 
@@ -261,6 +263,12 @@ impl Listener {
         let stream = crate::logs::Stream::from_number(output.stream).ok_or_else(|| {
             Status::invalid_argument(format!("no stream has the number {}", output.stream))
         })?;
+        if output.data.len() > OUTPUT {
+            return Err(Status::invalid_argument(format!(
+                "a piece of output has {} bytes, more than {OUTPUT}",
+                output.data.len()
+            )));
+        }
         let Some(log) = self.log(id, attempt) else {
             self.refuse(
                 output.id.unwrap_or_default(),

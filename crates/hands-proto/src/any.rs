@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use prost::Name;
 use prost_types::Any;
+
+use crate::{DecodeBlobError, Shaped, decode_blob};
 
 /// Packs a message, for example into an operation's metadata or response.
 pub fn pack<M: Name>(message: &M) -> Any {
@@ -11,8 +14,8 @@ pub fn pack<M: Name>(message: &M) -> Any {
 }
 
 /// Unpacks a message if the Any holds this type. Whatever stands before the last slash of its URL does not matter
-/// (protobuf's own rule).
-pub fn unpack<M: Name + Default>(any: &Any) -> Result<M, AnyError> {
+/// (protobuf's own rule). Bounded as [`decode_blob`] is.
+pub fn unpack<M: Name + Shaped + Default>(any: &Any) -> Result<M, AnyError> {
     let name = any.type_url.rsplit_once('/').map_or("", |(_, name)| name);
     if name != M::full_name() {
         return Err(AnyError {
@@ -21,7 +24,7 @@ pub fn unpack<M: Name + Default>(any: &Any) -> Result<M, AnyError> {
             source: None,
         });
     }
-    M::decode(any.value.as_slice()).map_err(|e| AnyError {
+    decode_blob(Bytes::copy_from_slice(&any.value)).map_err(|e| AnyError {
         expected: M::full_name(),
         found: any.type_url.clone(),
         source: Some(e),
@@ -40,7 +43,7 @@ pub struct AnyError {
     pub expected: String,
     /// The URL that the Any carries.
     pub found: String,
-    source: Option<prost::DecodeError>,
+    source: Option<DecodeBlobError>,
 }
 
 impl fmt::Display for AnyError {

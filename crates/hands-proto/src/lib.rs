@@ -6,11 +6,18 @@
 #![warn(missing_docs)]
 
 mod any;
+mod budget;
+mod codec;
 mod digest;
 mod generated;
 mod mtime;
+mod shape;
+mod weigh;
+mod wire;
 
 pub use any::{AnyError, pack, type_url, unpack};
+pub use budget::{Account, Aside, Charge, MessageBound, MessageBudget, MessageLimits, Reserved};
+pub use codec::{BoundedCodec, MAX_DECODED};
 pub use digest::{BadDigest, function_from_proto};
 pub use generated::build::bazel::remote::asset::v1 as asset;
 pub use generated::build::bazel::remote::execution::v2 as reapi;
@@ -18,6 +25,9 @@ pub use generated::build::bazel::semver;
 pub use generated::google::{bytestream, longrunning, rpc};
 pub use generated::hands::v1;
 pub use mtime::{BadMtime, MTIME};
+pub use shape::{Shape, Shaped};
+pub use weigh::{DecodeBlobError, TooHeavy, decode_blob, weigh};
+pub use wire::{Malformed, fields};
 
 /// Metadata key of REAPI's `RequestMetadata`, as binary metadata.
 pub const REQUEST_METADATA: &str = "build.bazel.remote.execution.v2.requestmetadata-bin";

@@ -1,6 +1,9 @@
 use hands_types::{Digest, DigestFunction};
+use prost::Message as _;
 
-use crate::{BadDigest, function_from_proto, longrunning, pack, reapi, unpack};
+use crate::{
+    BadDigest, decode_blob, fields, function_from_proto, longrunning, pack, reapi, unpack, weigh,
+};
 
 #[test]
 fn a_digest_survives_the_way_there_and_back() {
@@ -51,4 +54,101 @@ fn an_any_opens_only_as_what_it_holds() {
     unpack::<longrunning::Operation>(&any).expect_err("another type");
     let cut = prost_types::Any { value: vec![0x0a, 0x7f], ..any };
     unpack::<reapi::ExecuteOperationMetadata>(&cut).expect_err("a cut message");
+}
+
+/// What a Directory takes beside itself.
+fn heap(directory: &reapi::Directory) -> usize {
+    let text = |text: &String| text.capacity();
+    let digest = |digest: &Option<reapi::Digest>| digest.as_ref().map_or(0, |d| text(&d.hash));
+    let properties = |properties: &Option<reapi::NodeProperties>| {
+        properties.as_ref().map_or(0, |all| {
+            let each = all.properties.iter().map(|one| text(&one.name) + text(&one.value));
+            size_of_val(&all.properties[..]) + each.sum::<usize>()
+        })
+    };
+    let files = directory.files.iter();
+    let files = files.map(|n| text(&n.name) + digest(&n.digest) + properties(&n.node_properties));
+    let links = directory.symlinks.iter().map(|n| text(&n.name) + text(&n.target));
+    let below = directory.directories.iter().map(|n| text(&n.name) + digest(&n.digest));
+    size_of_val(&directory.files[..])
+        + size_of_val(&directory.symlinks[..])
+        + size_of_val(&directory.directories[..])
+        + files.chain(links).chain(below).sum::<usize>()
+}
+
+#[test]
+fn a_message_weighs_at_least_what_it_becomes_and_an_honest_one_not_much_more() {
+    let digest = reapi::Digest { hash: "ab".repeat(32), size_bytes: 1 << 20 };
+    let property = reapi::NodeProperty { name: "p".to_owned(), value: "v".to_owned() };
+    let properties = reapi::NodeProperties { properties: vec![property; 3], ..Default::default() };
+    for n in [0, 1, 4, 100, 5000] {
+        let directory = reapi::Directory {
+            files: (0..n)
+                .map(|n| reapi::FileNode {
+                    name: format!("file-{n}"),
+                    digest: Some(digest.clone()),
+                    node_properties: (n % 2 == 0).then(|| properties.clone()),
+                    ..Default::default()
+                })
+                .collect(),
+            symlinks: (0..n)
+                .map(|n| reapi::SymlinkNode { name: format!("{n}"), ..Default::default() })
+                .collect(),
+            ..Default::default()
+        };
+        let bytes = directory.encode_to_vec();
+        let weight = weigh::<reapi::Directory>(&bytes, usize::MAX).unwrap();
+        let decoded = reapi::Directory::decode(&bytes[..]).unwrap();
+        assert!(weight >= heap(&decoded), "{n}: {weight} of {}", heap(&decoded));
+        assert!(weight <= 3 * heap(&decoded) + 4096, "{n}: {weight} of {}", heap(&decoded));
+        assert_eq!(decode_blob::<reapi::Directory>(bytes.into()), Ok(directory));
+    }
+    // The largest message of digests that there may be.
+    let digests = reapi::FindMissingBlobsRequest {
+        blob_digests: vec![digest; 210_000],
+        ..Default::default()
+    };
+    let bytes = digests.encode_to_vec();
+    assert!(bytes.len() > 14 << 20 && bytes.len() < 16 << 20, "{}", bytes.len());
+    weigh::<reapi::FindMissingBlobsRequest>(&bytes, (64 << 20) - bytes.len()).unwrap();
+}
+
+#[test]
+fn empty_elements_are_refused_at_any_depth() {
+    let empties = [2 << 3 | 2, 0].repeat(8 << 20);
+    let error = weigh::<reapi::BatchReadBlobsRequest>(&empties, 32 << 20).unwrap_err();
+    assert!(error.elements < 1 << 20, "{error}");
+    // In groups, in maps, one by one, and behind what is no field at all.
+    let mut nested = vec![3 << 3 | 2];
+    nested.extend([0x80, 0x80, 0x80, 0x08]);
+    nested.extend_from_slice(&empties);
+    assert!(weigh::<reapi::UpdateActionResultRequest>(&nested, 32 << 20).is_err());
+    let logs = [4 << 3 | 2, 0].repeat(4 << 20);
+    assert!(weigh::<reapi::ExecuteResponse>(&logs, 32 << 20).is_err());
+    let numbers = [3 << 3, 1].repeat(8 << 20);
+    assert!(weigh::<reapi::BatchReadBlobsRequest>(&numbers, 32 << 20).is_err());
+    assert!(decode_blob::<reapi::Directory>([1 << 3 | 2, 0].repeat(20 << 20).into()).is_err());
+}
+
+#[test]
+fn noise_is_looked_at_without_harm() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for _ in 0..20_000 {
+        let length = next() % 64;
+        // Bytes of the kind that protobuf has.
+        let bytes: Vec<u8> = (0..length).map(|_| (next() % 40) as u8).collect();
+        let weight = weigh::<reapi::ActionResult>(&bytes, usize::MAX).unwrap();
+        assert!(weight < 1 << 20, "{bytes:?}");
+        let n = fields(&bytes).filter(Result::is_ok).count();
+        assert!(n <= bytes.len() / 2, "{bytes:?}");
+        if reapi::ActionResult::decode(&bytes[..]).is_ok() {
+            assert!(fields(&bytes).all(|field| field.is_ok()), "{bytes:?}");
+        }
+    }
 }

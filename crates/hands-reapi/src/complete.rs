@@ -1,9 +1,9 @@
 //! What an action result refers to, and whether all of it is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use bytes::Bytes;
-use hands_proto::{BadDigest, reapi};
+use hands_proto::{BadDigest, decode_blob, fields, reapi};
 use hands_store::{Store, StoreError};
 use hands_types::limits::{INLINE_STREAM, MAX_BATCH, MAX_PROTO_BLOB};
 use hands_types::{Digest, DigestFunction};
@@ -19,20 +19,63 @@ pub fn cached_result(
     action: &Digest,
     invocation: &Invocation,
 ) -> Result<Option<reapi::ActionResult>, StoreError> {
-    let Some(bytes) = store.action(instance, action)? else { return Ok(None) };
-    let Ok(result) = reapi::ActionResult::decode(bytes) else {
-        tracing::warn!(%action, "an action result in the store can't be read and counts as none");
-        return Ok(None);
-    };
-    match missing_of(store, &result, action.function, invocation)? {
-        Ok(missing) if missing.is_empty() => Ok(Some(result)),
-        Ok(missing) => {
-            tracing::debug!(%action, missing = missing.len(), "an action result has lost its blobs");
-            Ok(None)
-        }
-        Err(error) => {
-            tracing::warn!(%action, %error, "an action result in the store is malformed and counts as none");
-            Ok(None)
+    match CachedResult::find(store, instance, *action)? {
+        Some(cached) => cached.read(store, invocation),
+        None => Ok(None),
+    }
+}
+
+/// A result in the action cache that was not looked at yet.
+#[derive(Debug)]
+pub struct CachedResult {
+    action: Digest,
+    bytes: Bytes,
+}
+
+/// Bytes of a result that takes a moment only: some 50 files.
+const QUICK: usize = 8 << 10;
+/// What a result becomes in memory for each of its bytes, where its files have short names.
+const MEMORY: usize = 5;
+
+impl CachedResult {
+    /// Looks an action's result up.
+    pub fn find(store: &Store, instance: &str, action: Digest) -> Result<Option<Self>, StoreError> {
+        Ok(store.action(instance, &action)?.map(|bytes| Self { action, bytes }))
+    }
+
+    /// Whether [`CachedResult::read`] takes a moment only. Else it belongs on a blocking thread.
+    pub fn is_quick(&self) -> bool {
+        self.bytes.len() <= QUICK
+            && reapi::ActionResult::decode(self.bytes.clone())
+                .is_ok_and(|result| result.output_directories.is_empty())
+    }
+
+    /// Bytes of memory that the result may take.
+    pub fn memory(&self) -> usize {
+        self.bytes.len().saturating_mul(MEMORY)
+    }
+
+    /// The result, if every blob of it is here. Blocks.
+    pub fn read(
+        self,
+        store: &Store,
+        invocation: &Invocation,
+    ) -> Result<Option<reapi::ActionResult>, StoreError> {
+        let action = self.action;
+        let Ok(result) = decode_blob::<reapi::ActionResult>(self.bytes) else {
+            tracing::warn!(%action, "an action result in the store can't be read and counts as none");
+            return Ok(None);
+        };
+        match missing_of(store, &result, action.function, invocation)? {
+            Ok(missing) if missing.is_empty() => Ok(Some(result)),
+            Ok(missing) => {
+                tracing::debug!(%action, missing = missing.len(), "an action result has lost its blobs");
+                Ok(None)
+            }
+            Err(error) => {
+                tracing::warn!(%action, %error, "an action result in the store is malformed and counts as none");
+                Ok(None)
+            }
         }
     }
 }
@@ -112,14 +155,19 @@ fn tree_blobs(
     match tree {
         Output::Tree(digest) => {
             wanted.insert(digest);
-            let tree: reapi::Tree = match read_message(store, &digest)? {
+            let tree = match read_message(store, &digest)? {
                 Ok(Some(tree)) => tree,
                 Ok(None) => return Ok(Ok(())),
                 Err(error) => return Ok(Err(error)),
             };
-            for directory in tree.root.iter().chain(&tree.children) {
-                // The directories travel inside the Tree message; as blobs they need not exist.
-                if let Err(error) = list(directory, digest.function, wanted, &mut Vec::new()) {
+            // The directories travel inside the Tree message, its root and its children; as blobs they need not exist.
+            for directory in fields(&tree) {
+                let listed = match directory {
+                    Ok((1 | 2, directory)) => list(directory, digest.function, wanted, None),
+                    Ok(_) => Ok(()),
+                    Err(_) => Err(UNREADABLE),
+                };
+                if let Err(error) = listed {
                     return Ok(Err(error));
                 }
             }
@@ -131,8 +179,8 @@ fn tree_blobs(
             continue;
         }
         wanted.insert(digest);
-        let listed = match read_message::<reapi::Directory>(store, &digest)? {
-            Ok(Some(directory)) => list(&directory, digest.function, wanted, &mut todo),
+        let listed = match read_message(store, &digest)? {
+            Ok(Some(directory)) => list(&directory, digest.function, wanted, Some(&mut todo)),
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
@@ -143,37 +191,50 @@ fn tree_blobs(
     Ok(Ok(()))
 }
 
-/// What a directory refers to.
+const UNREADABLE: BadDigest = BadDigest::Missing("a tree that can be read");
+
+/// What a directory refers to. Node by node: decoded as a whole it would take several times its bytes.
 fn list(
-    directory: &reapi::Directory,
+    directory: &[u8],
     function: DigestFunction,
     files: &mut BTreeSet<Digest>,
-    directories: &mut Vec<Digest>,
+    mut directories: Option<&mut Vec<Digest>>,
 ) -> Result<(), BadDigest> {
-    for node in &directory.files {
-        let digest = node.digest.as_ref().ok_or(BadDigest::Missing("files.digest"))?;
-        files.insert(digest.to_digest(function)?);
-    }
-    for node in &directory.directories {
-        let digest = node.digest.as_ref().ok_or(BadDigest::Missing("directories.digest"))?;
-        directories.push(digest.to_digest(function)?);
+    for field in fields(directory) {
+        match field.map_err(|_| UNREADABLE)? {
+            (1, node) => {
+                let node = decode_blob::<reapi::FileNode>(Bytes::copy_from_slice(node));
+                let digest = node.map_err(|_| UNREADABLE)?.digest;
+                let digest = digest.ok_or(BadDigest::Missing("files.digest"))?;
+                files.insert(digest.to_digest(function)?);
+            }
+            (2, node) => {
+                let node = decode_blob::<reapi::DirectoryNode>(Bytes::copy_from_slice(node));
+                let digest = node.map_err(|_| UNREADABLE)?.digest;
+                let digest = digest.ok_or(BadDigest::Missing("directories.digest"))?;
+                let digest = digest.to_digest(function)?;
+                if let Some(directories) = &mut directories {
+                    directories.push(digest);
+                }
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
 
-/// A message in the store; none if it is not there.
-fn read_message<M: Message + Default>(
+/// A message in the store, as it is; none if it is not there.
+fn read_message(
     store: &Store,
     digest: &Digest,
-) -> Result<Result<Option<M>, BadDigest>, StoreError> {
+) -> Result<Result<Option<Bytes>, BadDigest>, StoreError> {
     if digest.is_empty() {
-        return Ok(Ok(Some(M::default())));
+        return Ok(Ok(Some(Bytes::new())));
     }
     if digest.size > MAX_PROTO_BLOB {
         return Ok(Err(BadDigest::Missing("a tree of a size that can be read")));
     }
-    let Some(bytes) = store.read(digest)? else { return Ok(Ok(None)) };
-    Ok(M::decode(bytes).map(Some).map_err(|_| BadDigest::Missing("a tree that can be read")))
+    Ok(Ok(store.read(digest)?))
 }
 
 /// Puts small contents into the result itself where the request asks for it, as long as the whole stays below what
@@ -205,8 +266,9 @@ pub fn fill_inline(
     if stderr && result.stderr_raw.is_empty() {
         result.stderr_raw = load(result.stderr_digest.as_ref(), INLINE_STREAM)?;
     }
+    let files: HashSet<&str> = files.iter().map(String::as_str).collect();
     for file in &mut result.output_files {
-        if file.contents.is_empty() && files.contains(&file.path) {
+        if file.contents.is_empty() && files.contains(file.path.as_str()) {
             file.contents = load(file.digest.as_ref(), usize::MAX)?;
         }
     }

@@ -24,7 +24,7 @@ mod status;
 pub use backend::{Backend, LogName, LogSource, LogStream};
 pub use channel::{BadHeader, Channel};
 pub use client::{Answer, Blob, BlobClient, BlobError, Fetched, Source, Uploaded};
-pub use complete::{cached_result, fill_inline, missing_of, normalize};
+pub use complete::{CachedResult, cached_result, fill_inline, missing_of, normalize};
 pub use invocation::{Invocation, OPEN_FOR};
 pub use names::{BadName, BlobName, UploadName};
 pub use status::{

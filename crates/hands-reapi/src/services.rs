@@ -11,13 +11,16 @@ mod tree;
 mod uploads;
 mod write;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use hands_proto::asset::fetch_server::FetchServer;
 use hands_proto::asset::push_server::PushServer;
 use hands_proto::bytestream::byte_stream_server::ByteStreamServer;
 use hands_proto::reapi::action_cache_server::ActionCacheServer;
 use hands_proto::reapi::capabilities_server::CapabilitiesServer;
 use hands_proto::reapi::content_addressable_storage_server::ContentAddressableStorageServer;
-use hands_proto::{BadDigest, function_from_proto, reapi};
+use hands_proto::{BadDigest, Charge, function_from_proto, reapi};
 use hands_types::limits::MAX_MESSAGE;
 use hands_types::{Digest, DigestFunction};
 use tonic::Status;
@@ -81,6 +84,41 @@ fn digest(
         .ok_or(BadDigest::Missing(field))
         .and_then(|d| d.to_digest(function))
         .map_err(|e| bad_digest(&e))
+}
+
+/// Whether the call is still wanted for which a blocking thread works.
+#[derive(Clone, Debug, Default)]
+struct Wanted(Arc<AtomicBool>);
+
+impl Wanted {
+    /// CANCELLED once the client has given the call up.
+    fn check(&self) -> Result<(), Status> {
+        if self.0.load(Ordering::Relaxed) {
+            return Err(Status::cancelled("the client gave the call up"));
+        }
+        Ok(())
+    }
+}
+
+/// As [`blocking`], for work that is long: it has to ask now and then whether it is still wanted.
+async fn blocking_while_wanted<T: Send + 'static>(
+    work: impl FnOnce(&Wanted) -> T + Send + 'static,
+) -> Result<T, Status> {
+    /// Dropped with the call.
+    struct Call(Wanted);
+    impl Drop for Call {
+        fn drop(&mut self) {
+            self.0.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let call = Call(Wanted::default());
+    let wanted = call.0.clone();
+    blocking(move || work(&wanted)).await
+}
+
+/// Says what a handler is about to allocate beside its request; RESOURCE_EXHAUSTED where it is too much.
+fn reserve(charge: Option<&Arc<Charge>>, bytes: usize) -> Result<(), Status> {
+    charge.map_or(Ok(()), |charge| charge.reserve(bytes))
 }
 
 /// Runs on a blocking thread. Its panic becomes ours, so that it ends as any handler's does.

@@ -55,9 +55,12 @@ pub fn missing_blobs(code: Code, digests: &[Digest]) -> Status {
     missing(code, digests, NAMED)
 }
 
-/// The same with all of them: for a status inside a message, as a header has no room for it.
+/// Blobs that a status names which stands in a message.
+const IN_MESSAGE: usize = 100_000;
+
+/// The same with all of them, or 100,000: for a status inside a message, as a header has no room for it.
 pub fn all_missing_blobs(code: Code, digests: &[Digest]) -> Status {
-    missing(code, digests, usize::MAX)
+    missing(code, digests, IN_MESSAGE)
 }
 
 fn missing(code: Code, digests: &[Digest], most: usize) -> Status {

@@ -20,6 +20,7 @@ mod ids;
 mod kernel;
 mod launcher;
 mod launcher_process;
+mod memory;
 mod message;
 mod outcome;
 mod probe;
@@ -38,6 +39,7 @@ pub use crate::config::{
 };
 pub use crate::error::SandboxError;
 pub use crate::launcher::{LAUNCHER_WORD, Launcher, launcher_main};
+pub use crate::memory::give_back_memory;
 pub use crate::outcome::{Marks, Outcome, StartError, Status, Step};
 pub use crate::probe::{LevelReport, Probe, probe};
 pub use crate::request::{InputRoot, Layer, Limits, Request, Scratch, Stdio};

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hands_proto::reapi;
+use bytes::Bytes;
+use hands_proto::{decode_blob, reapi};
 use hands_tree::{Directory, DirectoryNode, FileNode, SymlinkNode};
 use hands_types::limits::{self, MAX_TREE_DEPTH, MAX_TREE_ENTRIES};
 use hands_types::{Digest, DigestFunction};
-use prost::Message as _;
 
 use crate::db::lock;
 use crate::error::StageError;
@@ -62,7 +62,7 @@ impl Inner {
             return Err(invalid(format!("it has {} bytes", digest.size)));
         }
         let Some(bytes) = self.read(digest)? else { return Ok(None) };
-        let directory = Arc::new(parse(&bytes, digest.function).map_err(invalid)?);
+        let directory = Arc::new(parse(bytes, digest.function).map_err(invalid)?);
         let mut cache = lock(&self.trees.directories);
         cache.insert(*digest, Arc::clone(&directory), 200 + 128 * directory.len() as u64);
         cache.shrink(CACHE);
@@ -113,8 +113,8 @@ impl Inner {
 }
 
 /// Reads an encoded directory, which must be canonical; else why it is not one.
-pub(crate) fn parse(bytes: &[u8], function: DigestFunction) -> Result<Directory, String> {
-    let message = reapi::Directory::decode(bytes).map_err(|error| error.to_string())?;
+pub(crate) fn parse(bytes: Bytes, function: DigestFunction) -> Result<Directory, String> {
+    let message: reapi::Directory = decode_blob(bytes).map_err(|error| error.to_string())?;
     let directory = convert(message, function)?;
     directory.check(function).map_err(|error| error.to_string())?;
     Ok(directory)

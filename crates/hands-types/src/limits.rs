@@ -18,7 +18,7 @@ pub const MAX_ARGUMENT: usize = (128 << 10) - 1;
 pub const MAX_ARGUMENTS: usize = 3 << 20;
 /// Largest blob, bytes.
 pub const MAX_BLOB: u64 = 64 << 30;
-/// Largest Directory, Action or Command message, bytes.
+/// Largest Directory or Tree message, bytes.
 pub const MAX_PROTO_BLOB: u64 = 64 << 20;
 /// Deepest directory below the root of an input tree.
 pub const MAX_TREE_DEPTH: usize = 200;
@@ -28,6 +28,11 @@ pub const MAX_TREE_ENTRIES: u64 = 4_000_000;
 pub const COLLECT: Duration = Duration::from_secs(30 * 60);
 /// What an action with a deadline has for collecting at least, even if it ran to its last second.
 pub const COLLECT_LEAST: Duration = Duration::from_secs(60);
+/// Largest Action message, bytes.
+pub const MAX_ACTION: u64 = 1 << 20;
+/// Largest Command message, bytes: twice the arguments and variables that a kernel takes. With its Action it fits into a lease,
+/// which is one message of at most [`MAX_MESSAGE`].
+pub const MAX_COMMAND: u64 = 5 << 20;
 /// Most that one action may write to stdout or to stderr, bytes.
 pub const MAX_STREAM: u64 = 1 << 30;
 /// Outputs up to this many bytes travel inside the ActionResult.

@@ -7,14 +7,13 @@ use hands_exec::{
     Command, Declared, DeclaredKind, InputRoot, Isolation, Network, OutputSpec, Privilege,
     ROOT_INSIDE, Terminal,
 };
-use hands_proto::{MTIME, function_from_proto, reapi, v1};
+use hands_proto::{MTIME, decode_blob, function_from_proto, reapi, v1};
 use hands_sched::Needs;
 use hands_slots::{LeaseId, LeaseTerms};
 use hands_types::platform::{Layers, property};
 use hands_types::{
     Attempt, Digest, DigestFunction, Platform, RelPath, Resources, is_output_pattern,
 };
-use prost::Message as _;
 
 /// Which forms of a directory the result names (REAPI `Command.OutputDirectoryFormat`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +73,7 @@ pub(crate) fn attempt_id(lease: LeaseId) -> v1::AttemptId {
 /// What the slot machine must know, even of a lease whose action can't be read.
 pub(crate) fn terms(plan: Result<&Plan, &String>, lease: &v1::Lease) -> LeaseTerms {
     // An action that can't be read is uncached as far as anybody knows.
-    let uncached = reapi::Action::decode(lease.action.clone()).is_ok_and(|a| a.do_not_cache);
+    let uncached = decode_blob::<reapi::Action>(lease.action.clone()).is_ok_and(|a| a.do_not_cache);
     LeaseTerms {
         resources: plan.map(|p| p.resources.clone()).unwrap_or_default(),
         outlives_lease: plan.is_ok() && !uncached,
@@ -84,9 +83,9 @@ pub(crate) fn terms(plan: Result<&Plan, &String>, lease: &v1::Lease) -> LeaseTer
 /// Reads a lease. The hub has checked all of this before; an error is told as INVALID_ARGUMENT.
 pub(crate) fn read(lease: &v1::Lease, isolation: Isolation) -> Result<Plan, String> {
     let function = function_from_proto(lease.digest_function).map_err(|e| e.to_string())?;
-    let action = reapi::Action::decode(lease.action.clone())
+    let action = decode_blob::<reapi::Action>(lease.action.clone())
         .map_err(|e| format!("the action can't be read: {e}"))?;
-    let command = reapi::Command::decode(lease.command.clone())
+    let command = decode_blob::<reapi::Command>(lease.command.clone())
         .map_err(|e| format!("the command can't be read: {e}"))?;
     let input_root = action
         .input_root_digest

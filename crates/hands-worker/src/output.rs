@@ -4,8 +4,10 @@ use std::io;
 use std::path::Path;
 
 use hands_exec::Stream;
+use hands_proto::rpc;
 use hands_proto::v1::{self, worker_message};
 use hands_types::DigestFunction;
+use prost::Message as _;
 use tokio::sync::mpsc;
 
 use crate::spool::Spool;
@@ -14,6 +16,8 @@ use crate::spool::Spool;
 const WINDOW: u64 = 1 << 20;
 /// Largest piece, bytes.
 const PIECE: usize = 128 << 10;
+/// Largest result, bytes. The hub takes 16 MiB, and no more than 64 of what it becomes.
+const LARGEST: usize = 12 << 20;
 
 /// The way to the hub in one session. Not bounded: what goes through it is bounded by [`WINDOW`] for each attempt, and a
 /// few small messages.
@@ -85,10 +89,23 @@ impl Streams {
         self.session = None;
     }
 
-    /// Sends the result as soon as everything before it is sent. The same result twice is sent twice.
+    /// Sends the result, or why it can't be sent, as soon as everything before it is sent. The same result twice is sent twice.
     pub(crate) fn report(&mut self, mut finished: v1::Finished) -> io::Result<()> {
         finished.stdout_size = self.spools[0].length();
         finished.stderr_size = self.spools[1].length();
+        // The hub takes no larger message, and would end the session of all that runs here.
+        let bytes = finished.encoded_len();
+        if bytes > LARGEST {
+            finished.result = None;
+            finished.message.clear();
+            finished.status = Some(rpc::Status {
+                code: rpc::Code::ResourceExhausted.into(),
+                message: format!(
+                    "the action's result has {bytes} bytes, more than {LARGEST}: declare directories as outputs, not each file"
+                ),
+                details: Vec::new(),
+            });
+        }
         self.finished = Some(finished);
         self.pump()
     }

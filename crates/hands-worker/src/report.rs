@@ -14,6 +14,9 @@ use hands_types::{Attempt, Digest, ErrorClass, error::exit};
 use crate::action::Plan;
 use crate::output::Streams;
 
+/// Missing blobs that are named: more would not fit into what clients take.
+const NAMED: usize = 1000;
+
 const INVALID_ARGUMENT: i32 = 3;
 const DEADLINE_EXCEEDED: i32 = 4;
 const RESOURCE_EXHAUSTED: i32 = 8;
@@ -58,10 +61,11 @@ impl Conclusion {
         Self::new(RESOURCE_EXHAUSTED, message, true)
     }
 
-    /// Exactly one PreconditionFailure that names them all: Bazel uploads these and tries again.
+    /// Exactly one PreconditionFailure that names them, of many the first: Bazel uploads these and tries again.
     pub(crate) fn missing(digests: &[Digest]) -> Self {
         let violations = digests
             .iter()
+            .take(NAMED)
             .map(|digest| rpc::precondition_failure::Violation {
                 r#type: "MISSING".to_owned(),
                 subject: format!("blobs/{digest}"),

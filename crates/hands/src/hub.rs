@@ -120,6 +120,11 @@ fn open(
     let mut config = HubConfig::new(state, store);
     config.version = env!("CARGO_PKG_VERSION").to_owned();
     config.build_id = hands_client::build_id().to_owned();
+    // The allocator of other systems gives back by itself.
+    #[cfg(target_os = "linux")]
+    {
+        config.give_back = Some(hands_sandbox::give_back_memory);
+    }
     if !for_others {
         return Ok(Hub::open(config)?);
     }

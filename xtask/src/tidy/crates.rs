@@ -65,7 +65,6 @@ const ONLY: &[(&str, &[&str])] = &[
     ("protox", &["xtask"]),
     ("ratatui", &["hands-tui", "hands"]),
     ("rusqlite", &["hands-store", "hands-hub"]),
-    ("tonic-prost", &["hands-proto"]),
     ("tonic-prost-build", &["xtask"]),
     (
         "tonic",

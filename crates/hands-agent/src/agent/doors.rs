@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hands_client::AgentSockets;
+use hands_hub::MeterLayer;
 use hands_link::{LinkError, Listener, SocketFile};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -21,7 +22,7 @@ const QUIET: Duration = Duration::from_millis(200);
 
 pub(super) struct Doors {
     places: Vec<Place>,
-    routes: Routes,
+    routes: (Routes, MeterLayer),
     snapshots: SnapshotServer,
     tasks: JoinSet<()>,
     removals: Removals,
@@ -46,7 +47,7 @@ impl Doors {
     /// Opens every place that can be; an error where none can.
     pub(super) fn open(
         sockets: &[AgentSockets],
-        routes: Routes,
+        routes: (Routes, MeterLayer),
         snapshots: SnapshotServer,
     ) -> Result<Self, AgentError> {
         let place = |sockets: &AgentSockets| Place {
@@ -147,7 +148,7 @@ impl Open {
 
 fn open(
     sockets: &AgentSockets,
-    routes: &Routes,
+    (routes, meter): &(Routes, MeterLayer),
     snapshots: &SnapshotServer,
     tasks: &mut JoinSet<()>,
 ) -> Result<Open, LinkError> {
@@ -156,13 +157,13 @@ fn open(
     let (stop, stopped) = watch::channel(false);
     let incoming = Listener::from_unix(listener).incoming();
     let mut until = stopped.clone();
-    let serving = hands_link::server().add_routes(routes.clone()).serve_with_incoming_shutdown(
-        incoming,
-        async move {
+    let serving = hands_link::server()
+        .layer(meter.clone())
+        .add_routes(routes.clone())
+        .serve_with_incoming_shutdown(incoming, async move {
             // Its error means that the agent has gone without a word: the same.
             drop(until.wait_for(|stop| *stop).await);
-        },
-    );
+        });
     tasks.spawn(async move {
         if let Err(error) = serving.await {
             tracing::error!(%error, "a socket serves no more");

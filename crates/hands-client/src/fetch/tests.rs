@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hands_proto::reapi::{self, Directory, DirectoryNode, FileNode, OutputFile, SymlinkNode};
 use hands_types::DigestFunction;
+use prost::Message as _;
 
 use super::place::open_by_name;
 use super::plan::*;

@@ -12,8 +12,9 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::count::Counted;
+use super::meter::Metered;
 use super::shorten::shorten;
-use super::{check, check_version, identify, method};
+use super::{MeterLayer, check, check_version, identify, method};
 use crate::metrics::Metrics;
 use crate::trust::Trust;
 
@@ -22,13 +23,15 @@ use crate::trust::Trust;
 pub(crate) struct AccessLayer {
     pub(crate) trust: Option<Arc<Trust>>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) meter: MeterLayer,
 }
 
 impl<S> Layer<S> for AccessLayer {
-    type Service = Access<S>;
+    type Service = Access<Metered<S>>;
 
-    fn layer(&self, inner: S) -> Access<S> {
-        Access { inner, layer: self.clone() }
+    fn layer(&self, inner: S) -> Self::Service {
+        // Inside, so that nothing is read of those who may not call.
+        Access { inner: self.meter.layer(inner), layer: self.clone() }
     }
 }
 

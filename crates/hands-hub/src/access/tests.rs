@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 
 use hands_types::{MemberId, Role, Roles};
 
+use super::bounds::{BOUNDS, Bound};
+use super::meter::LIMITS;
 use super::table::METHODS;
 use super::{Principal, check, method};
 
@@ -143,3 +145,36 @@ fn what_is_not_in_the_table_is_nobodys() {
 
 mod door;
 mod joining;
+
+/// The table of `docs/limits.md`.
+fn bounds_for_people() -> String {
+    let size = |bytes: usize| match bytes {
+        n if n.is_multiple_of(1 << 20) => format!("{} MiB", n >> 20),
+        n => format!("{} KiB", n >> 10),
+    };
+    let row = |Bound { path, request, memory, answer, streams }: &Bound| {
+        let name = path.trim_start_matches('/');
+        let name = name.strip_prefix("build.bazel.remote.").unwrap_or(name);
+        let each = if *streams { ", each" } else { "" };
+        format!("| `{name}` | {}{each} | {} | {} |\n", size(*request), size(*memory), size(*answer))
+    };
+    let rows: String = BOUNDS.iter().map(row).collect();
+    format!(
+        "The messages of one connection take {} together, those of all connections {}.\n\n\
+         | method | request | in memory | answer |\n| --- | --- | --- | --- |\n{rows}",
+        size(LIMITS.connection),
+        size(LIMITS.all),
+    )
+}
+
+#[test]
+fn the_bounds_have_every_method_and_are_what_the_docs_say() {
+    assert!(BOUNDS.is_sorted_by(|a, b| a.path < b.path), "binary search needs the order");
+    let bounded: Vec<&str> = BOUNDS.iter().map(|bound| bound.path).collect();
+    let methods: Vec<&str> = METHODS.iter().map(|method| method.path).collect();
+    assert_eq!(bounded, methods);
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/limits.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let table = bounds_for_people();
+    assert!(docs.contains(&table), "docs/limits.md must have this:\n\n{table}");
+}

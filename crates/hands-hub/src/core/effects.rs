@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hands_proto::{reapi, v1};
 use hands_sched::{Effect, Input};
+use hands_types::limits::{MAX_ACTION, MAX_COMMAND};
 use hands_types::{Attempt, OperationId, SessionId};
 use prost::Message;
 use tonic::Status;
@@ -88,6 +89,17 @@ impl Core {
             Ok(messages) => messages,
             Err(status) => return self.cancel(id, status),
         };
+        // An older hub took larger ones; such a message would cost the worker its session, and all that it runs.
+        if action.len() as u64 > MAX_ACTION || command.len() as u64 > MAX_COMMAND {
+            let (action, command) = (action.len(), command.len());
+            return self.cancel(
+                id,
+                Status::invalid_argument(format!(
+                    "no worker could take the Action of {action} and the Command of {command} bytes: the most are {MAX_ACTION} \
+                     and {MAX_COMMAND}"
+                )),
+            );
+        }
         if let Err(error) = self.logs.attempt(&record, attempt, worker, false) {
             return self
                 .cancel(id, Status::internal(format!("can't spool the action's output: {error}")));

@@ -203,7 +203,7 @@ pub mod byte_stream_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static("/google.bytestream.ByteStream/Read");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("google.bytestream.ByteStream", "Read"));
@@ -216,7 +216,7 @@ pub mod byte_stream_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static("/google.bytestream.ByteStream/Write");
             let mut req = request.into_streaming_request();
             req.extensions_mut().insert(GrpcMethod::new("google.bytestream.ByteStream", "Write"));
@@ -230,7 +230,7 @@ pub mod byte_stream_client {
             self.inner.ready().await.map_err(|e| {
                 tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
             })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::BoundedCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/google.bytestream.ByteStream/QueryWriteStatus",
             );
@@ -369,7 +369,7 @@ pub mod byte_stream_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -407,7 +407,7 @@ pub mod byte_stream_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WriteSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -448,7 +448,7 @@ pub mod byte_stream_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = QueryWriteStatusSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::BoundedCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

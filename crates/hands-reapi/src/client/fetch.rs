@@ -4,11 +4,10 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use hands_proto::reapi;
+use hands_proto::{decode_blob, reapi};
 use hands_store::{BlobWriter, Store, StoreError};
 use hands_types::Digest;
 use hands_types::limits::MAX_PROTO_BLOB;
-use prost::Message as _;
 
 use super::download::Sink;
 use super::limits::Limits;
@@ -217,7 +216,7 @@ fn read_directory(
     }
     // Evicted in the moment since it was fetched: the caller did not pin, and tries again.
     let bytes = store.read(digest)?.ok_or_else(|| BlobError::Missing(vec![*digest]))?;
-    let directory = reapi::Directory::decode(bytes).map_err(|e| bad(e.to_string()))?;
+    let directory: reapi::Directory = decode_blob(bytes).map_err(|e| bad(e.to_string()))?;
     let read = |d: Option<&reapi::Digest>| {
         d.ok_or_else(|| bad("a node has no digest".to_owned()))?
             .to_digest(digest.function)

@@ -12,18 +12,27 @@ use hands_proto::reapi::{
     batch_read_blobs_response, batch_update_blobs_request, batch_update_blobs_response,
     chunking_function, compressor,
 };
-use hands_proto::rpc;
+use hands_proto::{Charge, rpc};
 use hands_store::Store;
 use hands_types::limits::MAX_BATCH;
 use hands_types::{Digest, DigestFunction};
 use tonic::{Request, Response, Status};
 
-use super::{blocking, chunks, digest, function, tree};
+use super::{Wanted, blocking, blocking_while_wanted, chunks, digest, function, reserve, tree};
 use crate::status::to_rpc;
 use crate::{Backend, INLINE, Invocation, bad_digest, codec, store_status};
 
 /// Digests that FindMissing looks up on the reactor at once: about a millisecond.
 const INLINE_LOOKUPS: usize = 1000;
+/// Blobs of a batch that are read or written on the reactor at once.
+const INLINE_BLOBS: usize = 32;
+
+/// Blobs of one batch: as many as `MAX_BATCH` has room for where each has 64 bytes.
+const BATCH_BLOBS: usize = 64 << 10;
+/// What the answer for one blob of a batch takes beside its data, with a sentence about what failed.
+const ANSWER: usize = 512;
+/// What a digest takes while it is looked up: ours, and one in the answer.
+const LOOKUP: usize = 256;
 
 /// Serves the store's blobs, many at a time.
 #[derive(Debug)]
@@ -46,10 +55,12 @@ impl ContentAddressableStorage for CasService {
         request: Request<FindMissingBlobsRequest>,
     ) -> Result<Response<FindMissingBlobsResponse>, Status> {
         let invocation = Invocation::of(&request);
+        let charge = Charge::of(&request);
         let request = request.into_inner();
         let function = function(request.digest_function)?;
         let store = self.backend.store.clone();
         let few = request.blob_digests.len() <= INLINE_LOOKUPS;
+        reserve(charge.as_ref(), request.blob_digests.len() * LOOKUP)?;
         let find = move || -> Result<Vec<reapi::Digest>, Status> {
             let digests = request
                 .blob_digests
@@ -71,16 +82,19 @@ impl ContentAddressableStorage for CasService {
         request: Request<BatchUpdateBlobsRequest>,
     ) -> Result<Response<BatchUpdateBlobsResponse>, Status> {
         let invocation = Invocation::of(&request);
+        let charge = Charge::of(&request);
         let request = request.into_inner();
         let function = function(request.digest_function)?;
+        let n = request.requests.len();
         // The sum of what was announced bounds what decompression may allocate.
         let announced = sum(request.requests.iter().map(|r| r.digest.as_ref()));
         let sent = request.requests.iter().map(|r| r.data.len() as u64).sum::<u64>();
-        check_batch(announced.max(sent))?;
+        let expanded = check_batch(n, announced.max(sent))?;
+        reserve(charge.as_ref(), n * ANSWER + expanded)?;
         let store = self.backend.store.clone();
+        let is_quick = n <= INLINE_BLOBS && expanded <= INLINE;
         let update = move || update(&store, request.requests, function, &invocation);
-        let responses =
-            if announced.max(sent) <= INLINE as u64 { update() } else { blocking(update).await? };
+        let responses = if is_quick { update() } else { blocking(update).await? };
         Ok(Response::new(BatchUpdateBlobsResponse { responses }))
     }
 
@@ -88,21 +102,29 @@ impl ContentAddressableStorage for CasService {
         &self,
         request: Request<BatchReadBlobsRequest>,
     ) -> Result<Response<BatchReadBlobsResponse>, Status> {
+        let charge = Charge::of(&request);
         let request = request.into_inner();
         let function = function(request.digest_function)?;
-        let announced = sum(request.digests.iter().map(Some));
-        check_batch(announced)?;
+        let n = request.digests.len();
+        let announced = check_batch(n, sum(request.digests.iter().map(Some)))?;
+        // The answer twice: as blobs, and as the bytes that travel.
+        reserve(charge.as_ref(), n * ANSWER + 2 * announced)?;
         let zstd = request.acceptable_compressors.contains(&compressor::Value::Zstd.into());
         let store = self.backend.store.clone();
-        let read = move || {
-            request
-                .digests
-                .into_iter()
-                .map(|d| read_one(&store, d, function, zstd))
-                .collect::<Vec<_>>()
+        let is_quick = n <= INLINE_BLOBS && announced <= INLINE && !zstd;
+        let read = move |wanted: &Wanted| -> Result<Vec<_>, Status> {
+            let mut responses = Vec::with_capacity(n);
+            for digest in request.digests {
+                wanted.check()?;
+                responses.push(read_one(&store, digest, function, zstd));
+            }
+            Ok(responses)
         };
-        let responses =
-            if announced <= INLINE as u64 && !zstd { read() } else { blocking(read).await? };
+        let responses = if is_quick {
+            read(&Wanted::default())?
+        } else {
+            blocking_while_wanted(read).await??
+        };
         Ok(Response::new(BatchReadBlobsResponse { responses }))
     }
 
@@ -110,11 +132,12 @@ impl ContentAddressableStorage for CasService {
         &self,
         request: Request<GetTreeRequest>,
     ) -> Result<Response<Self::GetTreeStream>, Status> {
+        let charge = Charge::of(&request);
         let request = request.into_inner();
         let function = function(request.digest_function)?;
         let root = digest(request.root_digest.as_ref(), "root_digest", function)?;
-        let pages =
-            tree::pages(&self.backend.store, root, request.page_size, &request.page_token).await?;
+        let (size, token) = (request.page_size, &request.page_token);
+        let pages = tree::pages(&self.backend.store, root, size, token, charge).await?;
         Ok(Response::new(Box::pin(pages)))
     }
 
@@ -133,7 +156,9 @@ impl ContentAddressableStorage for CasService {
         let function = function(request.digest_function)?;
         let blob = digest(request.blob_digest.as_ref(), "blob_digest", function)?;
         let store = self.backend.store.clone();
-        let pieces = blocking(move || chunks::split(&store, blob, &invocation)).await??;
+        let pieces =
+            blocking_while_wanted(move |wanted| chunks::split(&store, blob, &invocation, wanted))
+                .await??;
         Ok(Response::new(SplitBlobResponse {
             chunk_digests: pieces.iter().map(Into::into).collect(),
             chunking_function: chunking_function::Value::FastCdc2020.into(),
@@ -145,17 +170,22 @@ impl ContentAddressableStorage for CasService {
         request: Request<SpliceBlobRequest>,
     ) -> Result<Response<SpliceBlobResponse>, Status> {
         let invocation = Invocation::of(&request);
+        let charge = Charge::of(&request);
         let request = request.into_inner();
         let function = function(request.digest_function)?;
         let blob = digest(request.blob_digest.as_ref(), "blob_digest", function)?;
-        let pieces = request
-            .chunk_digests
-            .iter()
-            .map(|piece| piece.to_digest(function))
-            .collect::<Result<Vec<Digest>, _>>()
-            .map_err(|e| bad_digest(&e))?;
+        reserve(charge.as_ref(), request.chunk_digests.len() * LOOKUP)?;
         let store = self.backend.store.clone();
-        blocking(move || chunks::splice(&store, blob, &pieces, &invocation)).await??;
+        let chunks = request.chunk_digests;
+        blocking_while_wanted(move |wanted| {
+            let pieces = chunks
+                .iter()
+                .map(|piece| piece.to_digest(function))
+                .collect::<Result<Vec<Digest>, _>>()
+                .map_err(|e| bad_digest(&e))?;
+            chunks::splice(&store, blob, &pieces, &invocation, wanted)
+        })
+        .await??;
         Ok(Response::new(SpliceBlobResponse { blob_digest: request.blob_digest }))
     }
 }
@@ -165,13 +195,19 @@ fn sum<'a>(digests: impl Iterator<Item = Option<&'a reapi::Digest>>) -> u64 {
     digests.flatten().map(|d| u64::try_from(d.size_bytes).unwrap_or(0)).fold(0, u64::saturating_add)
 }
 
-fn check_batch(bytes: u64) -> Result<(), Status> {
+/// The bytes of a batch, if it is not too large.
+fn check_batch(blobs: usize, bytes: u64) -> Result<usize, Status> {
+    if blobs > BATCH_BLOBS {
+        return Err(Status::invalid_argument(format!(
+            "the batch holds {blobs} blobs, more than {BATCH_BLOBS}: send several"
+        )));
+    }
     if bytes > MAX_BATCH {
         return Err(Status::invalid_argument(format!(
             "the batch holds {bytes} bytes, more than max_batch_total_size_bytes ({MAX_BATCH}): use ByteStream"
         )));
     }
-    Ok(())
+    Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
 fn update(

@@ -9,6 +9,7 @@ use hands_store::{BlobReader, Store};
 use hands_types::Digest;
 use tonic::{Code, Status};
 
+use super::Wanted;
 use crate::{Invocation, missing_blobs, store_status};
 
 /// Bytes of a piece, on average: what REAPI recommends. The least is a quarter of it, the most four times as much.
@@ -28,6 +29,7 @@ pub(super) fn split(
     store: &Store,
     blob: Digest,
     invocation: &Invocation,
+    wanted: &Wanted,
 ) -> Result<Vec<Digest>, Status> {
     let mut pin = store.pin([blob]);
     let reader = store.reader(&blob).map_err(|e| store_status(&e))?;
@@ -41,6 +43,7 @@ pub(super) fn split(
     let cutter = StreamCDC::with_level(source, LEAST, AVERAGE, MOST, Normalization::Level2);
     let mut pieces = Vec::new();
     for piece in cutter {
+        wanted.check()?;
         let piece = piece.map_err(|error| {
             tracing::error!(%blob, %error, "a blob can't be read to its end");
             Status::internal(format!("the blob {blob} can't be read: {error}"))
@@ -59,6 +62,7 @@ pub(super) fn splice(
     blob: Digest,
     pieces: &[Digest],
     invocation: &Invocation,
+    wanted: &Wanted,
 ) -> Result<(), Status> {
     let bytes = pieces.iter().try_fold(0_u64, |sum, piece| sum.checked_add(piece.size));
     if bytes != Some(blob.size) {
@@ -81,7 +85,9 @@ pub(super) fn splice(
         let reader = store.reader(piece).map_err(|e| store_status(&e))?;
         let reader = reader.ok_or_else(|| missing_blobs(Code::NotFound, &[*piece]))?;
         let mut at = 0;
+        wanted.check()?;
         while at < piece.size {
+            wanted.check()?;
             let bytes = reader.read_at(at, READ).map_err(|e| store_status(&e))?;
             writer.write(&bytes).map_err(|e| store_status(&e))?;
             at += bytes.len() as u64;

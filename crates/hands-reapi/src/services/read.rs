@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use hands_proto::bytestream::{ReadRequest, ReadResponse};
+use hands_proto::{Charge, Reserved};
 use hands_store::{BlobReader, Store};
 use hands_tree::Hasher;
 use hands_types::Digest;
@@ -13,7 +15,7 @@ use hands_types::limits::CHUNK;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
-use super::blocking;
+use super::{blocking, reserve};
 use crate::codec::Deflate;
 use crate::{Backend, BlobName, LogName, missing_blobs, store_status};
 
@@ -21,8 +23,16 @@ pub(super) type ReadStream = Pin<Box<dyn Stream<Item = Result<ReadResponse, Stat
 
 /// What one step of a large read takes from the disk.
 const STEP: usize = 4 * CHUNK;
+/// The same where the connection's budget has room for no more.
+const SMALL_STEP: usize = 16 << 10;
+/// What the pieces of a log take that are on their way.
+const LOG: usize = 2 * CHUNK;
 
-pub(super) async fn read(backend: &Backend, request: ReadRequest) -> Result<ReadStream, Status> {
+pub(super) async fn read(
+    backend: &Backend,
+    request: ReadRequest,
+    charge: Option<Arc<Charge>>,
+) -> Result<ReadStream, Status> {
     let offset = u64::try_from(request.read_offset)
         .map_err(|_| Status::out_of_range("read_offset is negative"))?;
     let limit = match u64::try_from(request.read_limit) {
@@ -31,7 +41,10 @@ pub(super) async fn read(backend: &Backend, request: ReadRequest) -> Result<Read
         Err(_) => return Err(Status::invalid_argument("read_limit is negative")),
     };
     if let Some(name) = LogName::parse(&request.resource_name) {
+        let held = charge.as_ref().map(|charge| charge.hold(LOG)).transpose()?;
+        pay(charge.as_ref());
         let pieces = backend.logs.read(&name, offset).await?;
+        let pieces: crate::LogStream = Box::pin(pieces.inspect(move |_| _ = &held));
         return Ok(match limit {
             None => Box::pin(pieces.map(|piece| piece.map(response))),
             Some(limit) => Box::pin(take(pieces, limit).map(|piece| piece.map(response))),
@@ -51,7 +64,9 @@ pub(super) async fn read(backend: &Backend, request: ReadRequest) -> Result<Read
     let missing = || missing_blobs(Code::NotFound, &[digest]);
     let left = digest.size - offset;
     let wanted = limit.map_or(left, |limit| limit.min(left));
-    if !name.zstd && digest.size <= CHUNK as u64 {
+    let is_small = !name.zstd && digest.size <= CHUNK as u64;
+    if is_small && fits(charge.as_ref(), &digest) {
+        pay(charge.as_ref());
         let data = if digest.is_empty() {
             Bytes::new()
         } else {
@@ -86,7 +101,24 @@ pub(super) async fn read(backend: &Backend, request: ReadRequest) -> Result<Read
         digest,
         store: backend.store.clone(),
     });
-    Ok(pump(Pump { reader, at: offset, end: offset + wanted, deflate, check }))
+    // A client with many reads at once gets smaller pieces of each, and none of them ahead.
+    let held = charge.as_ref().map(|charge| charge.spare(3 * STEP));
+    let step = if matches!(held, Some(None)) { SMALL_STEP } else { STEP };
+    pay(charge.as_ref());
+    let blob = Pump { reader, at: offset, end: offset + wanted, step, deflate, check };
+    Ok(pump(blob, held.flatten()))
+}
+
+/// Whether a small blob may wait in memory for its turn.
+fn fits(charge: Option<&Arc<Charge>>, digest: &Digest) -> bool {
+    reserve(charge, usize::try_from(digest.size).unwrap_or(CHUNK)).is_ok()
+}
+
+/// What is held covers the answer's messages.
+fn pay(charge: Option<&Arc<Charge>>) {
+    if let Some(charge) = charge {
+        charge.pays_answers();
+    }
 }
 
 fn response(data: Bytes) -> ReadResponse {
@@ -114,6 +146,8 @@ struct Pump {
     reader: Option<BlobReader>,
     at: u64,
     end: u64,
+    /// Of the blob, in one step.
+    step: usize,
     deflate: Option<Deflate>,
     check: Option<Check>,
 }
@@ -143,7 +177,7 @@ impl Pump {
         loop {
             let raw = match &self.reader {
                 Some(reader) if self.at < self.end => {
-                    let len = usize::try_from(self.end - self.at).unwrap_or(STEP).min(STEP);
+                    let len = usize::try_from(self.end - self.at).unwrap_or(STEP).min(self.step);
                     let raw = reader.read_at(self.at, len).map_err(|e| store_status(&e))?;
                     if raw.is_empty() {
                         return Err(Status::data_loss("the blob is shorter than its digest says"));
@@ -181,13 +215,14 @@ impl Pump {
 }
 
 /// The pieces of a pump. One step is always under way while the pieces of the one before are sent.
-fn pump(pump: Pump) -> ReadStream {
+fn pump(pump: Pump, held: Option<Reserved>) -> ReadStream {
     struct State {
         ready: VecDeque<Bytes>,
         job: Option<JoinHandle<Step>>,
+        _held: Option<Reserved>,
     }
     let start = |pump: Pump| tokio::task::spawn_blocking(move || pump.step());
-    let state = State { ready: VecDeque::new(), job: Some(start(pump)) };
+    let state = State { ready: VecDeque::new(), job: Some(start(pump)), _held: held };
     Box::pin(stream::unfold(state, move |mut state| async move {
         loop {
             if let Some(piece) = state.ready.pop_front() {

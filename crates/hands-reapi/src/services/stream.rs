@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hands_proto::Charge;
 use hands_proto::bytestream::byte_stream_server::ByteStream;
 use hands_proto::bytestream::{
     QueryWriteStatusRequest, QueryWriteStatusResponse, ReadRequest, WriteRequest, WriteResponse,
@@ -31,7 +32,8 @@ impl ByteStream for ByteStreamService {
     type ReadStream = ReadStream;
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<ReadStream>, Status> {
-        read::read(&self.backend, request.into_inner()).await.map(Response::new)
+        let charge = Charge::of(&request);
+        read::read(&self.backend, request.into_inner(), charge).await.map(Response::new)
     }
 
     async fn write(
@@ -39,9 +41,10 @@ impl ByteStream for ByteStreamService {
         request: Request<Streaming<WriteRequest>>,
     ) -> Result<Response<WriteResponse>, Status> {
         let invocation = Invocation::of(&request);
-        let committed_size =
-            write::write(&self.backend.store, &self.uploads, invocation, request.into_inner())
-                .await?;
+        let charge = Charge::of(&request);
+        let stream = request.into_inner();
+        let (store, uploads) = (&self.backend.store, &self.uploads);
+        let committed_size = write::write(store, uploads, invocation, stream, charge).await?;
         Ok(Response::new(WriteResponse { committed_size }))
     }
 

@@ -2,19 +2,26 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use std::sync::Arc;
+
 use futures_util::{Stream, stream};
 use hands_proto::reapi::{self, GetTreeResponse};
+use hands_proto::{Charge, DecodeBlobError, Reserved, decode_blob};
 use hands_store::Store;
 use hands_types::Digest;
-use hands_types::limits::{MAX_BATCH, MAX_PROTO_BLOB};
+use hands_types::limits::{MAX_BATCH, MAX_MESSAGE};
 use prost::Message as _;
 use tonic::{Code, Status};
 
-use super::blocking;
+use super::{Wanted, blocking_while_wanted};
 use crate::{missing_blobs, store_status};
 
 /// Directories in a page where the client does not say.
 const PAGE: usize = 1000;
+/// Directories of one tree.
+const MOST: usize = 1 << 20;
+/// What a page takes: its directories and their bytes, for each byte of them, and at least.
+const PAGE_MEMORY: (usize, usize) = (8, 256 << 10);
 
 /// The pages from a token on. A token is the number of directories before its page: the order is breadth first and
 /// depends on the tree alone, so a token holds for ever and for nothing but what the client may read anyway.
@@ -23,6 +30,7 @@ pub(super) async fn pages(
     root: Digest,
     page_size: i32,
     token: &str,
+    charge: Option<Arc<Charge>>,
 ) -> Result<impl Stream<Item = Result<GetTreeResponse, Status>> + Send + use<>, Status> {
     let skip = match token {
         "" => 0,
@@ -35,7 +43,7 @@ pub(super) async fn pages(
         Ok(size) => size.min(PAGE),
         Err(_) => return Err(Status::invalid_argument("page_size is negative")),
     };
-    let walk = Walk::new(store.clone(), root, skip, page);
+    let walk = Walk::new(store.clone(), root, skip, page, charge);
     // The first page now: a missing root is the call's own error.
     let (first, walk) = next_page(walk).await?;
     let Some(first) = first else { return Err(missing_blobs(Code::NotFound, &[root])) };
@@ -53,7 +61,7 @@ pub(super) async fn pages(
 }
 
 async fn next_page(mut walk: Walk) -> Result<(Option<GetTreeResponse>, Walk), Status> {
-    blocking(move || walk.page().map(|page| (page, walk))).await?
+    blocking_while_wanted(move |wanted| walk.page(wanted).map(|page| (page, walk))).await?
 }
 
 struct Walk {
@@ -64,20 +72,33 @@ struct Walk {
     shown: usize,
     skip: usize,
     page: usize,
+    charge: Option<Arc<Charge>>,
+    /// Of the page that was made last.
+    held: Vec<Reserved>,
 }
 
 impl Walk {
-    fn new(store: Store, root: Digest, skip: usize, page: usize) -> Self {
+    fn new(
+        store: Store,
+        root: Digest,
+        skip: usize,
+        page: usize,
+        charge: Option<Arc<Charge>>,
+    ) -> Self {
         let seen = HashSet::from([root]);
-        Self { store, todo: VecDeque::from([root]), seen, shown: 0, skip, page }
+        let todo = VecDeque::from([root]);
+        Self { store, todo, seen, shown: 0, skip, page, charge, held: Vec::new() }
     }
 
     /// The next page; none at the end, but the first is there even when a token skips all of a tree.
-    fn page(&mut self) -> Result<Option<GetTreeResponse>, Status> {
+    fn page(&mut self, wanted: &Wanted) -> Result<Option<GetTreeResponse>, Status> {
+        self.held.clear();
+        self.hold(PAGE_MEMORY.1)?;
         let mut directories = Vec::new();
         let mut bytes = 0;
         let started = self.shown > 0;
         while let Some(digest) = self.todo.pop_front() {
+            wanted.check()?;
             let Some(directory) = self.directory(&digest)? else { continue };
             for node in &directory.directories {
                 if let Some(Ok(child)) = node.digest.as_ref().map(|d| d.to_digest(digest.function))
@@ -85,6 +106,11 @@ impl Walk {
                 {
                     self.todo.push_back(child);
                 }
+            }
+            if self.seen.len() > MOST {
+                return Err(Status::resource_exhausted(format!(
+                    "the tree has more than {MOST} directories: read them one by one"
+                )));
             }
             self.shown += 1;
             if self.shown <= self.skip {
@@ -108,14 +134,34 @@ impl Walk {
     }
 
     /// A directory; none if it is missing or no directory, which REAPI has us leave out.
-    fn directory(&self, digest: &Digest) -> Result<Option<reapi::Directory>, Status> {
+    fn directory(&mut self, digest: &Digest) -> Result<Option<reapi::Directory>, Status> {
         if digest.is_empty() {
             return Ok(Some(reapi::Directory::default()));
         }
-        if digest.size > MAX_PROTO_BLOB {
-            return Ok(None);
+        // Its page would be larger than any message.
+        if digest.size > MAX_MESSAGE as u64 {
+            return Err(Status::resource_exhausted(format!(
+                "the directory {digest} is larger than {MAX_MESSAGE} bytes: read it by ByteStream"
+            )));
+        }
+        let size = usize::try_from(digest.size).unwrap_or(MAX_MESSAGE);
+        if size * PAGE_MEMORY.0 > PAGE_MEMORY.1 {
+            self.hold(size * PAGE_MEMORY.0)?;
         }
         let bytes = self.store.read(digest).map_err(|e| store_status(&e))?;
-        Ok(bytes.and_then(|bytes| reapi::Directory::decode(bytes).ok()))
+        match bytes.map(decode_blob::<reapi::Directory>).transpose() {
+            Ok(directory) => Ok(directory),
+            Err(DecodeBlobError::Malformed(_)) => Ok(None),
+            Err(DecodeBlobError::TooHeavy(error)) => Err(Status::invalid_argument(format!(
+                "the directory {digest} can't be read: {error}"
+            ))),
+        }
+    }
+
+    fn hold(&mut self, bytes: usize) -> Result<(), Status> {
+        if let Some(charge) = &self.charge {
+            self.held.push(charge.hold(bytes)?);
+        }
+        Ok(())
     }
 }

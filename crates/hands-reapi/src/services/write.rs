@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hands_proto::Charge;
 use hands_proto::bytestream::WriteRequest;
 use hands_store::{BlobWriter, Store, StoreError};
 use hands_types::Digest;
@@ -16,6 +17,8 @@ use crate::{INLINE, Invocation, UploadName, store_status};
 
 /// What is gathered before a blocking thread hashes and writes it.
 const GATHER: usize = 1 << 20;
+/// The same where the connection's budget has room for no more.
+const SMALL_GATHER: usize = 16 << 10;
 
 /// Takes one stream; the answer is `committed_size`.
 pub(super) async fn write(
@@ -23,6 +26,7 @@ pub(super) async fn write(
     uploads: &Arc<Uploads>,
     invocation: Invocation,
     mut stream: Streaming<WriteRequest>,
+    charge: Option<Arc<Charge>>,
 ) -> Result<i64, Status> {
     let first = stream
         .message()
@@ -44,7 +48,7 @@ pub(super) async fn write(
         return Ok(if name.blob.zstd { -1 } else { digest.size.cast_signed() });
     }
     // A task, so that a stream that breaks is still seen through to its parking place when tonic drops the handler.
-    let receive = receive(store.clone(), Arc::clone(uploads), stream, first, name);
+    let receive = receive(store.clone(), Arc::clone(uploads), stream, first, name, charge);
     match tokio::spawn(receive).await {
         Ok(outcome) => outcome,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -58,6 +62,7 @@ async fn receive(
     mut stream: Streaming<WriteRequest>,
     first: WriteRequest,
     name: UploadName,
+    charge: Option<Arc<Charge>>,
 ) -> Result<i64, Status> {
     let digest = name.blob.digest;
     let base = u64::try_from(first.write_offset)
@@ -66,7 +71,10 @@ async fn receive(
         0 => blocking(move || store.writer(digest)).await?.map_err(|e| store_status(&e))?,
         _ => resume(&uploads, &name, base)?,
     };
-    let mut sink = Sink::new(writer, name.blob.zstd, digest)?;
+    // A client with many uploads at once has less of each gathered.
+    let held = charge.as_ref().map(|charge| charge.spare(2 * GATHER));
+    let gather = if matches!(held, Some(None)) { SMALL_GATHER } else { GATHER };
+    let mut sink = Sink::new(writer, name.blob.zstd, digest, gather)?;
     let first_name = first.resource_name.clone();
     let mut sent: u64 = 0;
     let mut message = first;
@@ -138,6 +146,7 @@ struct Sink {
     bytes: usize,
     /// Something has been written.
     has_begun: bool,
+    gather: usize,
 }
 
 struct Work {
@@ -147,21 +156,21 @@ struct Work {
 }
 
 impl Sink {
-    fn new(writer: BlobWriter, zstd: bool, digest: Digest) -> Result<Self, Status> {
+    fn new(writer: BlobWriter, zstd: bool, digest: Digest, gather: usize) -> Result<Self, Status> {
         let left = digest.size.saturating_sub(writer.written());
         let inflate = zstd
             .then(|| Inflate::new(left))
             .transpose()
             .map_err(|e| Status::internal(format!("can't start zstd: {e}")))?;
         let idle = Some(Work { writer, inflate, digest });
-        Ok(Self { idle, job: None, gathered: Vec::new(), bytes: 0, has_begun: false })
+        Ok(Self { idle, job: None, gathered: Vec::new(), bytes: 0, has_begun: false, gather })
     }
 
     async fn push(&mut self, data: Bytes) -> Result<(), Status> {
         self.bytes += data.len();
         self.gathered.push(data);
         // Many tiny pieces cost more than their bytes.
-        if self.bytes < GATHER && self.gathered.len() < 1024 {
+        if self.bytes < self.gather && self.gathered.len() < 1024 {
             return Ok(());
         }
         let work = self.idle().await?;

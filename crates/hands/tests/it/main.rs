@@ -26,6 +26,7 @@ mod goodbyes;
 mod home;
 mod host_roots;
 mod hostile_client;
+mod hostile_messages;
 mod hostile_worker;
 mod jobs;
 mod killable;
