@@ -176,28 +176,32 @@ fn what_was_ignored_stays_ignored() {
     for front_end in ["run", "batch", "wait", "attach", "logs"] {
         let detach = || home.run(&["run", "-d", "--", "sh", "-c", script]).out.trim().to_owned();
         let mut shell = home.program("sh");
-        shell.args(["-c", "trap '' HUP INT TERM QUIT; exec \"$@\"", "sh", HANDS, front_end]);
+        shell.args([
+            "-c",
+            "trap '' HUP INT TERM QUIT; echo deaf; exec \"$@\"",
+            "sh",
+            HANDS,
+            front_end,
+        ]);
         let shell = match front_end {
             "run" => shell.args(["--", "sh", "-c", script]),
-            "batch" => shell.args(["--", script]).stdin(Stdio::piped()),
+            "batch" => shell.arg("-").stdin(Stdio::piped()),
             "logs" => shell.args(["--follow", &detach()]),
             _ => shell.arg(detach()),
         };
         let mut child = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // It listens to signals before it connects, and shows or begins something after that.
-        let mut line = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "deaf");
         match front_end {
             "batch" => {
-                child.stdin.take().unwrap().write_all(b"x\n").unwrap();
+                writeln!(child.stdin.take().unwrap(), "{script}").unwrap();
                 while json(&home.run(&["ps", "--json"]).out).is_empty() {
                     assert_eq!(child.try_wait().unwrap(), None);
                 }
             }
             "wait" => {}
-            _ => {
-                BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-                assert_eq!(line, "begun\n");
-            }
+            _ => assert_eq!(lines.next().unwrap().unwrap(), "begun"),
         }
         for sent in [Signal::HUP, Signal::INT, Signal::TERM, Signal::QUIT] {
             signal(&child, sent);
