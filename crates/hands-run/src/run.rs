@@ -24,8 +24,9 @@ use crate::{hints, report, spec, verdict};
 /// Runs the command and returns the process's exit code.
 pub async fn run(args: RunArgs, front: &FrontEnd) -> u8 {
     let path = args.trace.clone();
-    let ended =
-        traced(path.as_deref(), "run", front, async |trace| try_run(args, front, trace).await);
+    let ended = traced(path.as_deref(), "run", front, async |trace| {
+        Box::pin(try_run(args, front, trace)).await
+    });
     ended.await.unwrap_or_else(|error| {
         error.print(&front.out);
         error.exit_code(true)

@@ -23,7 +23,8 @@ const PROMPT: &str = "hands> ";
 /// Runs the prompt; its exit code is that of the last line, as a shell's is.
 pub async fn shell(args: ShellArgs, front: &FrontEnd) -> u8 {
     let path = args.trace.as_deref();
-    let traced = traced(path, "shell", front, async |trace| try_shell(&args, front, trace).await);
+    let traced =
+        traced(path, "shell", front, async |trace| Box::pin(try_shell(&args, front, trace)).await);
     match traced.await {
         Ok(code) => code,
         Err(error) => {

@@ -1287,6 +1287,26 @@ impl Shaped for crate::generated::hands::v1::CreateTokenRequest {
         &HANDS_V1_CREATETOKENREQUEST
     }
 }
+static HANDS_V1_DOUBTED: Shape = Shape {
+    name: "hands.v1.Doubted",
+    size: size_of::<crate::generated::hands::v1::Doubted>(),
+    fields: &[(1, Cost::Text), (2, Cost::Messages(&HANDS_V1_DOUBTEDRESULT))],
+};
+impl Shaped for crate::generated::hands::v1::Doubted {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_DOUBTED
+    }
+}
+static HANDS_V1_DOUBTEDRESULT: Shape = Shape {
+    name: "hands.v1.DoubtedResult",
+    size: size_of::<crate::generated::hands::v1::DoubtedResult>(),
+    fields: &[(1, Cost::Text), (2, Cost::Text), (3, Cost::Text)],
+};
+impl Shaped for crate::generated::hands::v1::DoubtedResult {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_DOUBTEDRESULT
+    }
+}
 static HANDS_V1_DRAIN: Shape = Shape {
     name: "hands.v1.Drain",
     size: size_of::<crate::generated::hands::v1::Drain>(),
@@ -2124,6 +2144,7 @@ static HANDS_V1_WORKERMESSAGE: Shape = Shape {
         (6, Cost::Message(&HANDS_V1_HANDBACK)),
         (7, Cost::Message(&HANDS_V1_HOLDS)),
         (8, Cost::Message(&HANDS_V1_DRAINING)),
+        (9, Cost::Message(&HANDS_V1_DOUBTED)),
     ],
 };
 impl Shaped for crate::generated::hands::v1::WorkerMessage {

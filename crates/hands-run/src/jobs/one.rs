@@ -55,7 +55,9 @@ pub async fn wait(args: WaitArgs, front: &FrontEnd) -> u8 {
 /// Follows an action as if it had been run here.
 pub async fn attach(args: AttachArgs, front: &FrontEnd) -> u8 {
     let path = args.trace.as_deref();
-    let left = traced(path, "attach", front, async |trace| try_attach(&args, front, trace).await);
+    let left = traced(path, "attach", front, async |trace| {
+        Box::pin(try_attach(&args, front, trace)).await
+    });
     passed(left.await, front)
 }
 
@@ -234,7 +236,7 @@ impl LogPrinter {
 async fn try_wait(args: &WaitArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, RunError> {
     let mut signals = Signals::listen().map_err(RunError::Terminal)?;
     // Whoever waits only watches: the actions go on without them.
-    match signals.unless(wait_for_all(args, front, trace)).await {
+    match signals.unless(Box::pin(wait_for_all(args, front, trace))).await {
         Ok(code) => code,
         Err(caught) => Ok(caught.exit_code()),
     }
