@@ -147,7 +147,7 @@ fn variables(environment: &Environment) -> Vec<(OsString, OsString)> {
     ];
     let is_kept = |name: &OsString| {
         let is_setting = |start: &&str| name.as_encoded_bytes().starts_with(start.as_bytes());
-        PLACES.iter().any(|place| name == place) || SETTINGS.iter().any(|start| is_setting(start))
+        PLACES.iter().any(|place| name == place) || SETTINGS.iter().any(is_setting)
     };
     let kept = environment.variables.iter().filter(|(name, _)| is_kept(name));
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()

@@ -264,7 +264,8 @@ fn run(
             then.extend(commit.then);
             n_commits += 1;
         }
-        if !writes.is_empty() && !(desk.commit(writer, &writes) && place.is_here()) {
+        let is_kept = writes.is_empty() || desk.commit(writer, &writes) && place.is_here();
+        if !is_kept {
             return;
         }
         for say in then {

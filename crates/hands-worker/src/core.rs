@@ -274,7 +274,7 @@ impl Core {
     }
 
     /// Tells the hub which results may be wrong, and looks at trees whose results no look has confirmed.
-    fn doubt(&mut self) {
+    fn doubt(&self) {
         let Some(session) = &self.session else { return };
         for damage in self.config.store.damages().into_iter().filter(|d| !d.made.is_empty()) {
             let results = damage.made.iter().map(|made| v1::DoubtedResult {

@@ -36,7 +36,7 @@ pub async fn stop_agent(spec: &AgentSpec, force: bool) -> Result<bool, ClientErr
     match tokio::time::timeout(patience, client.stop(StopRequest { force })).await {
         Ok(Ok(_)) => {}
         Err(_) if force => {
-            process.as_ref().map_err(|error| unkillable(error.kind().into()))?.kill()?
+            process.as_ref().map_err(|error| unkillable(error.kind().into()))?.kill()?;
         }
         Err(_) => return Err(silent(place.peer(), patience)),
         Ok(Err(status)) => match ClientError::rpc("the request to stop", &place.peer(), &status) {

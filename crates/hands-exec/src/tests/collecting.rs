@@ -58,9 +58,8 @@ impl Tree {
             .iter()
             .map(|(path, kind)| Declared { path: (*path).to_owned(), kind: *kind })
             .collect();
-        let working_directory = RelPath::new(working_directory).expect("a path");
         let root_at = Some("/inside".to_owned());
-        let spec = OutputSpec { declared, working_directory, root_at };
+        let spec = OutputSpec { declared, working_directory: place(working_directory), root_at };
         let mut memory = Memory::default();
         let collected = collect(self.root(), &spec, &mut memory)?;
         let lines = collected.left_out.entries.iter().map(|e| format!("`{}` {}\n", e.path, e.why));
@@ -365,4 +364,8 @@ fn patterns_match_as_a_shell_user_expects() {
     let (items, _) =
         tree.collect(&[("*.o", DeclaredKind::Glob), ("a.*", DeclaredKind::Glob)]).expect("outputs");
     assert_eq!(paths(&items), ["a.o", "b.o", "é.o"]);
+}
+
+fn place(text: &str) -> RelPath {
+    RelPath::new(text).unwrap()
 }

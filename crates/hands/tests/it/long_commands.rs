@@ -25,14 +25,14 @@ fn what_the_kernel_takes_as_arguments_runs() {
     assert_eq!((ran.code, ran.out.trim()), (0, expected.as_str()), "{:.300}", ran.err);
 
     // By JSON lines, beside others that must not notice; in the job log in short; and by a shell's line.
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     let mut argv = vec!["sh", "-c", count, "sh"];
     argv.extend(&names);
     for n in 0..3 {
-        lines.push_str(&format!("{}\n", serde_json::json!({ "argv": &argv, "id": n.to_string() })));
-        lines.push_str(&format!("echo short {n}\n"));
+        lines.push(serde_json::json!({ "argv": &argv, "id": n.to_string() }).to_string());
+        lines.push(format!("echo short {n}\n"));
     }
-    home.write("list", &lines);
+    home.write("list", &lines.join("\n"));
     let ran = home.run(&["batch", "--json", "--joblog", "log", "list"]);
     assert_eq!(ran.code, 0, "{:.300}", ran.err);
     for line in json(&ran.out) {

@@ -87,11 +87,12 @@ fn a_stream_that_is_non_blocking_is_waited_for_and_left_so() {
     }
     assert!([&input, &output, &error].into_iter().all(is_non_blocking), "flags were changed");
     drop((output, error));
-    let err = std::thread::spawn(move || {
+    let err = std::thread::Builder::new().spawn(move || {
         let mut err = String::new();
         File::from(complaints).read_to_string(&mut err).unwrap();
         err
     });
+    let err = err.unwrap();
     let mut out = String::new();
     reader.read_to_string(&mut out).unwrap();
     let numbers: String = (1..=300_000).map(|n| format!("{n}\n")).collect();
