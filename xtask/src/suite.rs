@@ -156,7 +156,7 @@ fn step(
     environment: &[(&str, PathBuf)],
     tally: &mut Tally,
 ) -> bool {
-    let mut command = crate::cargo();
+    let mut command = hearing_signals(&crate::cargo());
     command.args(arguments).current_dir(root).env("TMPDIR", scratch).env("CARGO_INCREMENTAL", "0");
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.env_remove("RUSTUP_TOOLCHAIN").stdin(Stdio::null()).stdout(Stdio::piped());
@@ -178,6 +178,20 @@ fn step(
         count(&line, tally);
     }
     child.wait().is_ok_and(|status| status.success())
+}
+
+/// The same command, with every signal as it is by default: tests send signals to programs which rightly go on ignoring
+/// what they were started with, as `nohup` and the background jobs of a shell start them.
+fn hearing_signals(cargo: &Command) -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal").arg(cargo.get_program());
+    for (name, value) in cargo.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
 }
 
 /// `test result: ok. 12 passed; 0 failed; 0 ignored; …` from cargo's harness, `NAME: 12 passed, 0 failed` from the tests that

@@ -27,6 +27,9 @@ use crate::trees::Tree;
 const REST: u32 = 50;
 /// And no sooner than this.
 const LEAST: Duration = Duration::from_millis(100);
+/// A look that took no longer than this is done where no thread is to be blocked: actions with small trees start in the
+/// order in which they came.
+const QUICK: Duration = Duration::from_millis(1);
 /// Results noted of one tree; when there are more the tree is looked at whatever the time.
 const MOST_MADE: usize = 4096;
 
@@ -82,6 +85,10 @@ impl Looks {
         lock(&self.0).is_due(now)
     }
 
+    fn is_quick(&self) -> bool {
+        lock(&self.0).last.is_some_and(|(_, took)| took <= QUICK)
+    }
+
     fn note(&self, made: &Made) {
         let mut known = lock(&self.0);
         if known.made.last() != Some(made) {
@@ -101,6 +108,11 @@ impl Tree {
     /// Whether a look at it, or at the tree below it, is due.
     pub(crate) fn is_look_due(&self, now: Instant) -> bool {
         self.looks.is_due(now) || self.base.as_ref().is_some_and(|base| base.looks.is_due(now))
+    }
+
+    /// Whether a look at it and at the tree below it takes a moment only.
+    pub(crate) fn is_look_quick(&self) -> bool {
+        self.looks.is_quick() && self.base.as_ref().is_none_or(|base| base.looks.is_quick())
     }
 }
 

@@ -101,7 +101,8 @@ impl Stager {
     /// The tree if it is staged already: what [`Stager::stage`] does, but it never blocks.
     pub fn ready(&self, root: &Digest) -> Option<Staged> {
         let inner = &self.store.inner;
-        inner.trees.ready(root, inner.now()).map(|tree| self.staged(tree))
+        let tree = inner.trees.ready(root, inner.now())?;
+        inner.look(&tree).then(|| self.staged(tree))
     }
 
     fn staged(&self, tree: Arc<Tree>) -> Staged {

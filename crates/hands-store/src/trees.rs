@@ -178,10 +178,12 @@ impl Trees {
         }
     }
 
-    /// The tree if it is staged, known to be sound, and no look at it is due.
+    /// The tree if it is staged, known to be sound, and no look at it is due but one that takes a moment.
     pub(crate) fn ready(&self, root: &Digest, now: u64) -> Option<Arc<Tree>> {
         let state = lock(&self.state);
-        let fresh = |tree: &&Arc<Tree>| tree.is_sound() && !tree.is_look_due(Instant::now());
+        let fresh = |tree: &&Arc<Tree>| {
+            tree.is_sound() && (!tree.is_look_due(Instant::now()) || tree.is_look_quick())
+        };
         state.ready.get(root).filter(fresh).map(|tree| {
             tree.touch(now);
             Arc::clone(tree)
