@@ -155,6 +155,8 @@ fn a_spoiled_blob_of_a_worker_is_fetched_anew() {
     spoil(&large_blob(&store));
     let worker = cluster.worker("w", &[]);
     home.write("other", "another tree");
+    // With another time, so that the worker makes another file of the same blob.
+    home.write("large", &"x".repeat(300_000));
     let again =
         cluster.run(&["-q", "--input", "large", "--input", "other", "--", "sha256sum", "large"]);
     assert_eq!((again.code, &again.out), (0, &good.out), "{again:?}");

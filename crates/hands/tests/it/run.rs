@@ -182,13 +182,13 @@ fn a_closed_stdout_is_silent() {
     let mut some = [0; 10];
     child.stdout.take().unwrap().read_exact(&mut some).unwrap();
     let ended = ran(child.wait_with_output().unwrap());
-    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
+    assert_eq!((ended.code, ended.err.as_str()), (141, ""), "{ended:?}");
     // Nothing reads the table either.
     let mut command = home.hands(&["ps", "-a"]);
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let ended = ran(command.stdout(Stdio::from(writer)).output().unwrap());
-    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
+    assert_eq!((ended.code, ended.err.as_str()), (141, ""), "{ended:?}");
 }
 
 #[test]

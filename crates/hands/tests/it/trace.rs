@@ -105,9 +105,10 @@ fn attach_and_wait_show_what_they_saw_of_actions_that_others_began() {
     let mut attached = home.start(&["attach", "--trace", "ended.json", &long]);
     let mut line = String::new();
     BufReader::new(attached.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    signal(&attached, Signal::INT);
+    assert_eq!(home.run(&["cancel", &long]).code, 0);
     let left = ran(attached.wait_with_output().unwrap());
-    assert_eq!((line.as_str(), left.code), ("begun\n", 130), "{left:?}");
+    assert_eq!(line, "begun\n");
+    assert_ne!(left.code, 0, "{left:?}");
     let ended = spans(&home, "ended.json");
     let action = ended.iter().find(|e| e["args"]["id"] == long.as_str()).unwrap();
     assert_eq!(action["args"]["end"], "cancelled", "{action}");
