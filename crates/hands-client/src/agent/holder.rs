@@ -54,7 +54,8 @@ fn start_time(pid: u32) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
-pub(super) async fn lock(path: &Path, how: FlockOperation) -> Result<File, ClientError> {
+/// Waits for a lock, and has it alone until the file is dropped.
+pub(super) async fn lock(path: &Path) -> Result<File, ClientError> {
     let path = path.to_owned();
     let failed = {
         let path = path.clone();
@@ -66,7 +67,7 @@ pub(super) async fn lock(path: &Path, how: FlockOperation) -> Result<File, Clien
     let task = tokio::task::spawn_blocking(move || -> io::Result<File> {
         let file =
             OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
-        while let Err(error) = flock(&file, how) {
+        while let Err(error) = flock(&file, FlockOperation::LockExclusive) {
             if error != rustix::io::Errno::INTR {
                 return Err(error.into());
             }

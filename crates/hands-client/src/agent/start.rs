@@ -11,7 +11,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::fs::FlockOperation;
 use tokio::io::AsyncReadExt;
 
 use super::holder::lock;
@@ -31,7 +30,7 @@ pub(super) async fn start(spec: &AgentSpec) -> Result<(), ClientError> {
     for file in [&spec.start_lock, &spec.log] {
         make_parent(file)?;
     }
-    let _lock = lock(&spec.start_lock, FlockOperation::LockExclusive).await?;
+    let _lock = lock(&spec.start_lock).await?;
     if find::place(spec).await.is_some() {
         return Ok(());
     }

@@ -5,21 +5,23 @@ use std::time::Duration;
 
 use hands_proto::v1::StopRequest;
 use hands_proto::v1::agent_client::AgentClient;
-use rustix::fs::FlockOperation;
 #[cfg(not(target_os = "linux"))]
 use rustix::process::kill_process;
 use rustix::process::{Pid, Signal};
 use tonic::Code;
 
 use super::find::{self, Place};
-use super::holder::{Holder, lock};
+use super::holder::Holder;
 use super::{ANSWER_PATIENCE, silent};
 use crate::{AgentSpec, ClientError};
 
 /// How long an agent that was told to stop may take to leave.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
-/// As [`ANSWER_PATIENCE`] for the request to stop with `force`, which an agent that stands still is spared.
-const FORCED_PATIENCE: Duration = Duration::from_secs(10);
+/// As [`ANSWER_PATIENCE`] for the request to stop with `force`, which an agent that stands still is spared. Nothing that was
+/// accepted is lost with an agent that is only slow.
+const FORCED_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether the agent has left.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Ends a running agent and returns when it has gone; false when there was none. Without `force` a busy agent refuses
 /// (FAILED_PRECONDITION); with it one that does not answer, or can't be reached, is killed.
@@ -30,6 +32,7 @@ pub async fn stop_agent(spec: &AgentSpec, force: bool) -> Result<bool, ClientErr
         Err(error) if force => return kill_unreachable(spec, error).await,
         Err(error) => return Err(error),
     };
+    let holder = find::lives(spec)?;
     let process = Process::at(&place).await;
     let mut client = AgentClient::new(place.channel());
     let patience = if force { FORCED_PATIENCE } else { ANSWER_PATIENCE };
@@ -51,9 +54,25 @@ pub async fn stop_agent(spec: &AgentSpec, force: bool) -> Result<bool, ClientErr
         if let Ok(process) = &process {
             process.gone().await?;
         }
-        lock(&spec.life_lock, FlockOperation::LockShared).await.map(drop)
+        no_longer_held(spec, holder).await
     };
     until_gone(gone).await
+}
+
+/// Waits until nobody holds the life lock, or another than before does: whoever waited for the agent that ends starts the
+/// next one at once, and that may take the lock before we look.
+pub(super) async fn no_longer_held(
+    spec: &AgentSpec,
+    before: Option<Holder>,
+) -> Result<(), ClientError> {
+    loop {
+        match find::lives(spec)? {
+            None => return Ok(()),
+            // Between a new agent's lock and its signature the holder is unknown.
+            Some(now @ Holder::Process(_)) if Some(now) != before => return Ok(()),
+            Some(_) => tokio::time::sleep(LOOK).await,
+        }
+    }
 }
 
 fn left(error: &ClientError) -> bool {
@@ -74,7 +93,8 @@ async fn until_gone(
 
 /// Ends an agent that lives and listens nowhere, by what its lock says.
 async fn kill_unreachable(spec: &AgentSpec, error: ClientError) -> Result<bool, ClientError> {
-    match find::lives(spec)? {
+    let holder = find::lives(spec)?;
+    match holder {
         None => return Ok(true),
         Some(Holder::Unknown) => return Err(error),
         Some(Holder::Process(pid)) => {
@@ -86,7 +106,7 @@ async fn kill_unreachable(spec: &AgentSpec, error: ClientError) -> Result<bool, 
             }
         }
     }
-    until_gone(async { lock(&spec.life_lock, FlockOperation::LockShared).await.map(drop) }).await
+    until_gone(no_longer_held(spec, holder)).await
 }
 
 fn unkillable(source: io::Error) -> ClientError {

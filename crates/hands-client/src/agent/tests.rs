@@ -11,6 +11,8 @@ use hands_proto::v1::{HelloReply, HelloRequest, Protocol, StopReply, StopRequest
 use hands_types::ErrorClass;
 use tonic::{Request, Response, Status};
 
+use super::Holder;
+use super::stop::no_longer_held;
 use crate::{AgentSockets, AgentSpec, ClientError, Cluster, Invocation, PROTOCOL, Target};
 
 /// An agent that says this of itself, and that must never be stopped.
@@ -154,4 +156,27 @@ async fn a_hub_that_is_not_there_is_named_at_once_and_given_up_after_thirty_seco
     assert!(error.hint().unwrap().contains("--local"));
     // No agent was started in its place.
     assert!(!dir.0.join("run").exists());
+}
+
+/// Whoever waited for an agent that is ended starts the next one, which may hold the lock before the one who ends it looks.
+#[tokio::test(start_paused = true)]
+async fn an_agent_has_left_when_another_holds_its_lock() {
+    let dir = Dir::new();
+    let spec = dir.spec();
+    std::fs::create_dir(spec.life_lock.parent().unwrap()).unwrap();
+    let held = std::fs::File::create_new(&spec.life_lock).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    super::sign_agent_lock(&held).unwrap();
+    let ours = Some(Holder::Process(std::process::id()));
+    let another = Some(Holder::Process(1));
+    let leaves = async |before| {
+        tokio::time::timeout(Duration::from_secs(20), no_longer_held(&spec, before)).await.is_ok()
+    };
+    assert!(leaves(another).await, "the lock of the next agent was waited for");
+    assert!(!leaves(ours).await, "it still holds its lock");
+    // One that has locked it and not signed yet may be the agent that is to leave.
+    held.set_len(0).unwrap();
+    assert!(!leaves(another).await, "nobody knows whose lock it is");
+    drop(held);
+    assert!(leaves(ours).await, "nobody holds the lock");
 }
