@@ -44,7 +44,7 @@ pub use hands_types::text::printable;
 pub use ids::{new_invocation_id, random_u128};
 pub use job::{Event, Job, JobStream, LostAttempt};
 pub use metadata::{Invocation, TOOL};
-pub use result::{Failure, JobResult, StageSpan, Stages};
+pub use result::{Failure, JobResult, StageSpan, Stages, lacks_outputs};
 pub use snapshot::{Input, Snapshot, SnapshotSocket};
 pub use spec::{Caching, EncodedJob, JobSpec, Logs};
 pub use target::{AgentSockets, AgentSpec, Target};

@@ -6,8 +6,8 @@ mod timeline;
 use std::time::{Duration, SystemTime};
 
 use hands_proto::reapi::{ActionResult, ExecuteResponse, ExecutedActionMetadata};
-use hands_proto::rpc::PreconditionFailure;
-use hands_proto::v1::{LeftOut, LostAttempts, Usage};
+use hands_proto::rpc::{PreconditionFailure, Status};
+use hands_proto::v1::{Job, LeftOut, LostAttempts, Usage};
 use hands_types::text::NOT_ALL_OUTPUTS;
 use hands_types::{Digest, ErrorClass, is_output_pattern};
 use prost_types::Timestamp;
@@ -56,6 +56,14 @@ pub struct Stages {
     pub executing: Duration,
     /// Collecting outputs and bringing them to the store.
     pub uploading: Duration,
+}
+
+/// Whether an action that is over, as lists have it, ran and not all of its outputs could be brought.
+pub fn lacks_outputs(job: &Job) -> bool {
+    let said = |status: &Status| {
+        status.code == Code::InvalidArgument as i32 && status.message.starts_with(NOT_ALL_OUTPUTS)
+    };
+    job.usage.is_some() && job.status.as_ref().is_some_and(said)
 }
 
 /// Why an action has no whole result.

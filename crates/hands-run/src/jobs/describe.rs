@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use hands_client::lacks_outputs;
 use hands_client::proto::{Job, JobState, LostAttempt, WorkerInfo};
+use hands_types::error::exit;
 use serde_json::{Map, Value, json};
 
 use crate::batch::short_time;
@@ -29,6 +31,7 @@ pub(crate) fn state(job: &Job) -> String {
             (End::Failed, _) if job.status.as_ref().is_some_and(|s| s.code == DEADLINE) => {
                 "timeout".to_owned()
             }
+            (End::Failed, _) if lacks_outputs(job) => "incomplete".to_owned(),
             (End::Failed, code) => format!("exit {}", code.unwrap_or_default()),
             (End::Cancelled, _) => "cancelled".to_owned(),
             (End::NotRun, _) => "error".to_owned(),
@@ -52,6 +55,8 @@ fn end(job: &Job) -> (End, Option<i32>) {
         DEADLINE if job.usage.is_some() => {
             (End::Failed, Some(if job.exit_code == 0 { 128 + 9 } else { job.exit_code }))
         }
+        // As `run` has it: the command succeeded, and what it made is not all there.
+        _ if lacks_outputs(job) => (End::Failed, Some(i32::from(exit::FAILED))),
         _ => (End::NotRun, None),
     }
 }

@@ -1,7 +1,7 @@
 //! The four lists: workers, invocations, actions, failures.
 
-use hands_client::printable;
 use hands_client::proto::{InvocationInfo, Job, JobState, OverviewReply, WorkerInfo};
+use hands_client::{lacks_outputs, printable};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -184,6 +184,7 @@ fn failures(overview: &OverviewReply) -> Section {
     let row = |job: &Job| {
         let why = match &job.status {
             Some(status) if status.code == DEADLINE => "timeout".to_owned(),
+            Some(_) if lacks_outputs(job) => "incomplete".to_owned(),
             Some(status) if status.code != 0 => "error".to_owned(),
             _ => format!("exit {}", job.exit_code),
         };
@@ -193,7 +194,7 @@ fn failures(overview: &OverviewReply) -> Section {
     };
     Section {
         headings: vec!["FAILED", "WHY", "AGO", "WORKER", "COMMAND"],
-        widths: vec![Length(ID_COLUMN), Length(8), Length(6), Fill(1), Fill(2)],
+        widths: vec![Length(ID_COLUMN), Length(10), Length(6), Fill(1), Fill(2)],
         rows: overview.failures.iter().map(row).collect(),
         empty: "nothing has failed since the hub started",
     }

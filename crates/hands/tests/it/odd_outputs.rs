@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use crate::home::{Home, json};
+use crate::killable::Cluster;
 
 /// Levels that this machine can have, by `HANDS_ISOLATION`, and the copied input root beside them.
 fn ways() -> [(&'static str, &'static [&'static str]); 4] {
@@ -83,33 +84,65 @@ fn remove_deep(home: &Home) {
 #[test]
 fn what_was_left_out_is_told_later_too() {
     let home = Home::new().warm();
-    let script = "mkdir d; echo good > d/good; mkfifo d/pipe";
+    left_out_is_told_later(&home, &[]);
+    let lines = format!("{{\"argv\": [\"sh\", \"-c\", \"{PIPE}\"], \"output\": \"d\"}}\n");
+    let ran = home.run_with(&["batch", "-"], &lines);
+    assert!(ran.code == 1 && ran.err.contains("`d/pipe` is a named pipe"), "{ran:?}");
+}
+
+#[test]
+fn what_a_remote_worker_left_out_is_told_later_too() {
+    let cluster = Cluster::start();
+    let worker = cluster.worker("w", &[]);
+    left_out_is_told_later(&cluster.home, &["--cluster", &cluster.socket]);
+    // The hub alone has it all: what was delivered, and what was not.
+    let ps = cluster.hands(&["ps", "--all", "--json"]);
+    let jobs = json(&ps.out);
+    drop(worker);
+    let id = jobs.last().unwrap()["id"].as_str().unwrap();
+    let ran = cluster.hands(&["fetch", id]);
+    assert!(ran.code == 1 && ran.err.contains("`d/pipe` is a named pipe"), "{ran:?}");
+    assert_eq!(cluster.home.read("d/good"), "good\n");
+}
+
+const PIPE: &str = "mkdir d; echo good > d/good; mkfifo d/pipe";
+
+/// `at` is where: on this machine or on a cluster.
+fn left_out_is_told_later(home: &Home, at: &[&str]) {
+    let hands = |arguments: &[&str]| home.run(&[at, arguments].concat());
     let run = ["run", "--cache", "-o", "d"];
-    let detached = home.run(&["run", "--detach", "-o", "d", "--", "sh", "-c", script]);
+    let detached = hands(&["run", "--detach", "-o", "d", "--", "sh", "-c", PIPE]);
     let id = detached.out.trim();
     for (front, code) in [("wait", 1), ("fetch", 1), ("attach", 1)] {
-        let ran = home.run(&[front, id]);
+        let ran = hands(&[front, id]);
         assert!(
             ran.code == code && ran.err.contains("left out: the output `d/pipe` is a named pipe"),
             "{front}: {ran:?}"
         );
     }
     assert_eq!(home.read("d/good"), "good\n");
+    fs::remove_dir_all(home.work().join("d")).unwrap();
+    // In lists it is neither done nor an error of ours.
+    let status = hands(&["status", id]);
+    assert!(status.out.contains("state      incomplete\n"), "{status:?}");
+    let ps = hands(&["ps", "--all"]);
+    assert!(ps.out.contains(" incomplete "), "{ps:?}");
+    for list in [&["status", "--json", id][..], &["ps", "--all", "--json"]] {
+        let told = &json(&hands(list).out)[0];
+        assert_eq!((&told["end"], &told["exit_code"]), (&"failed".into(), &1.into()), "{told}");
+    }
     // Not kept for others: the second run executes, too.
     for _ in 0..2 {
-        let ran = home.run(&[&run[..], &["--json", "--", "sh", "-c", script]].concat());
+        let ran = hands(&[&run[..], &["--json", "--", "sh", "-c", PIPE]].concat());
         let told = &json(&ran.out)[0];
         assert_eq!((ran.code, &told["exit_code"], &told["end"]), (1, &1.into(), &"failed".into()));
         assert_eq!((&told["cached"], &told["left_out_total"]), (&false.into(), &1.into()));
         assert_eq!(told["left_out"][0]["path"], "d/pipe", "{told}");
     }
     // A command that failed keeps its own code.
-    let failed = format!("{script}; exit 7");
-    let ran = home.run(&[&run[..], &["--", "sh", "-c", &failed]].concat());
+    let failed = format!("{PIPE}; exit 7");
+    let ran = hands(&[&run[..], &["--", "sh", "-c", &failed]].concat());
     assert!(ran.code == 7 && ran.err.contains("`d/pipe` is a named pipe"), "{ran:?}");
-    let lines = format!("{{\"argv\": [\"sh\", \"-c\", \"{script}\"], \"output\": \"d\"}}\n");
-    let ran = home.run_with(&["batch", "-"], &lines);
-    assert!(ran.code == 1 && ran.err.contains("`d/pipe` is a named pipe"), "{ran:?}");
 }
 
 #[test]
