@@ -1,18 +1,27 @@
 //! Commands as long as the kernel takes them, on every way that a command can go.
 
 use crate::home::{Home, json};
+use crate::server::{Server, address, level};
 
 /// What a kernel takes of one argument, without the NUL at its end.
 const LONGEST: usize = (128 << 10) - 1;
 
+/// Names that add up to 1.9 MB with the pointers to them.
+fn many_names() -> Vec<String> {
+    (0..60_000).map(|n| format!("dir/name-of-a-file-{n}")).collect()
+}
+
+/// Counts the bytes of its arguments, and one for each.
+const COUNT: &str = "printf '%s\\n' \"$@\" | wc -c";
+
 #[test]
 fn what_the_kernel_takes_as_arguments_runs() {
     let home = Home::new().warm();
-    // Small ones that add up to 1.9 MB with the pointers to them, and the largest single ones: ü is two bytes.
-    let names: Vec<String> = (0..60_000).map(|n| format!("dir/name-of-a-file-{n}")).collect();
+    // And the largest single ones: ü is two bytes.
+    let names = many_names();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let large = "ü".repeat(LONGEST / 2);
-    let count = "printf '%s\\n' \"$@\" | wc -c";
+    let count = COUNT;
     let bytes: usize = names.iter().map(|name| name.len() + 1).sum();
     let fixed = ["run", "--", "sh", "-c", count, "sh"];
     let ran = home.run(&[&fixed[..], &names].concat());
@@ -57,6 +66,30 @@ fn what_the_kernel_takes_as_arguments_runs() {
         let shown = home.run(list);
         let longest = shown.out.lines().map(str::len).max();
         assert!(shown.code == 0 && longest < Some(3000), "{list:?}: {:.500}", shown.out);
+    }
+}
+
+/// A long command is fetched by the worker that it is leased to, and an engine takes it as a blob.
+#[test]
+fn it_runs_on_a_remote_worker_and_on_an_engine() {
+    let home = Home::new();
+    let listen = ["hub", "--listen", "127.0.0.1:0", "--insecure-loopback"];
+    let (_hub, line) = Server::start(&home, &listen, "the hub serves");
+    let address = address(&line);
+    let worker = ["worker", &address, "--isolation", &level(&home)];
+    let (_worker, _) = Server::start(&home, &worker, "connected to the hub");
+    let names = many_names();
+    let bytes: usize = names.iter().map(|name| name.len() + 1).sum();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let large = "ü".repeat(LONGEST / 2);
+    for place in [["--cluster", &address], ["--engine", &format!("grpc://{address}")]] {
+        let fixed = ["run", place[0], place[1], "--", "sh", "-c", COUNT, "sh"];
+        let ran = home.run(&[&fixed[..], &names].concat());
+        let told = (ran.code, ran.out.trim().to_owned());
+        assert_eq!(told, (0, bytes.to_string()), "{place:?}: {:.300}", ran.err);
+        let ran = home.run(&[&fixed[..], &[&large]].concat());
+        let told = (ran.code, ran.out.trim().to_owned());
+        assert_eq!(told, (0, (large.len() + 1).to_string()), "{place:?}: {:.300}", ran.err);
     }
 }
 
