@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hands_proto::{Shaped, decode_blob, reapi};
 use hands_sched::Tree;
-use hands_store::Store;
-use hands_types::limits::{MAX_ACTION, MAX_COMMAND, MAX_PATH, MAX_PATTERNS};
+use hands_store::{Pin, Store};
+use hands_types::limits::{LEASED_COMMAND, MAX_ACTION, MAX_COMMAND, MAX_PATH, MAX_PATTERNS};
 use hands_types::{Digest, RelPath, is_output_pattern};
 use prost::Message;
 use tonic::Status;
@@ -30,6 +30,8 @@ pub(crate) struct Loaded {
     pub(crate) trees: Vec<Tree>,
     /// Keeps the inputs in the store while the action lives.
     pub(crate) inputs: Vec<Arc<WholeTree>>,
+    /// Keeps a Command that is too large for a lease there, until the operation has a pin of its own.
+    pub(crate) _pin: Option<Pin>,
 }
 
 /// An Action message that was read, before its Command is looked at.
@@ -72,6 +74,8 @@ pub(crate) fn load(
     check_timeout(&action, max_timeout)?;
 
     let mut missing = Vec::new();
+    let is_large = command_digest.size > LEASED_COMMAND;
+    let pin = is_large.then(|| store.pin([*digest, command_digest]));
     let command_bytes = read_message(store, &command_digest, "Command", MAX_COMMAND)?;
     if command_bytes.is_none() {
         missing.push(command_digest);
@@ -129,6 +133,7 @@ pub(crate) fn load(
         wishes,
         trees: located,
         inputs,
+        _pin: pin,
     })
 }
 

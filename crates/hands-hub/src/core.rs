@@ -38,7 +38,7 @@ mod waiters;
 
 pub(crate) use crowd::Owner;
 pub(crate) use finish::see_more;
-pub(crate) use operation::{InputRoute, OpState, Operation, Second, Stage};
+pub(crate) use operation::{InputRoute, Messages, OpState, Operation, Second, Stage};
 pub(crate) use sessions::{Opened, Session, SessionOut, ToWorker};
 pub(crate) use submit::{Claim, Submission, SubmitError, Ticket};
 
@@ -327,7 +327,7 @@ impl Core {
             }
             Event::Command { id, reply } => {
                 let operation = self.operations.get(&id);
-                let command = operation.and_then(|it| Some(it.messages.as_ref()?.1.clone()));
+                let command = operation.and_then(|it| it.messages.as_ref()?.command.clone());
                 // Who asked may have lost interest.
                 let _gone = reply.send(command);
             }

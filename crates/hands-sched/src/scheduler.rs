@@ -9,6 +9,7 @@ use crate::config::SchedulerConfig;
 use crate::effect::Effect;
 use crate::id_table::IdTable;
 use crate::input::Input;
+use crate::needs::Needs;
 use crate::queue::Fairness;
 use crate::slab::Slab;
 use crate::state::{
@@ -116,6 +117,12 @@ impl Scheduler {
     /// One operation; none once it has ended.
     pub fn operation(&self, operation: OperationId) -> Option<OperationView> {
         self.by_id.get(operation).map(|at| self.view(&self.operations[at]))
+    }
+
+    /// What an operation asks of its worker; none once it has ended.
+    pub fn needs(&self, operation: OperationId) -> Option<&Needs> {
+        let class = self.operations[self.by_id.get(operation)?].class;
+        Some(&self.classes.classes[class].needs)
     }
 
     /// All operations that have not ended, by id, that is by time.

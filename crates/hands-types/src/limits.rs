@@ -28,11 +28,12 @@ pub const MAX_TREE_ENTRIES: u64 = 4_000_000;
 pub const COLLECT: Duration = Duration::from_secs(30 * 60);
 /// What an action with a deadline has for collecting at least, even if it ran to its last second.
 pub const COLLECT_LEAST: Duration = Duration::from_secs(60);
-/// Largest Action message, bytes.
-pub const MAX_ACTION: u64 = 1 << 20;
-/// Largest Command message, bytes: twice the arguments and variables that a kernel takes. With its Action it fits into a lease,
-/// which is one message of at most [`MAX_MESSAGE`].
+/// Largest Action message, bytes: it travels inside leases. Its platform has at most [`MAX_PLATFORM`].
+pub const MAX_ACTION: u64 = 128 << 10;
+/// Largest Command message, bytes: twice the arguments and variables that a kernel takes.
 pub const MAX_COMMAND: u64 = 5 << 20;
+/// Largest Command message that a lease carries, bytes. A larger one is fetched by the worker.
+pub const LEASED_COMMAND: u64 = 64 << 10;
 /// Most that one action may write to stdout or to stderr, bytes.
 pub const MAX_STREAM: u64 = 1 << 30;
 /// Outputs up to this many bytes travel inside the ActionResult.

@@ -70,14 +70,28 @@ pub(crate) fn attempt_id(lease: LeaseId) -> v1::AttemptId {
     v1::AttemptId { operation: lease.operation.to_string(), attempt: lease.attempt.0 }
 }
 
-/// What the slot machine must know, even of a lease whose action can't be read.
+/// The Command that a lease names and does not carry.
+pub(crate) fn command_to_fetch(lease: &v1::Lease) -> Option<Digest> {
+    let action = decode_blob::<reapi::Action>(lease.action.clone()).ok()?;
+    let function = function_from_proto(lease.digest_function).ok()?;
+    let digest = action.command_digest?.to_digest(function).ok()?;
+    (lease.command.is_empty() && !digest.is_empty()).then_some(digest)
+}
+
+/// What the slot machine must know, even of a lease whose action can't be read, or not yet.
 pub(crate) fn terms(plan: Result<&Plan, &String>, lease: &v1::Lease) -> LeaseTerms {
     // An action that can't be read is uncached as far as anybody knows.
     let uncached = decode_blob::<reapi::Action>(lease.action.clone()).is_ok_and(|a| a.do_not_cache);
-    LeaseTerms {
-        resources: plan.map(|p| p.resources.clone()).unwrap_or_default(),
-        outlives_lease: plan.is_ok() && !uncached,
-    }
+    let resources = match (plan, &lease.takes) {
+        (Ok(plan), _) => plan.resources.clone(),
+        (Err(_), Some(v1::Takes { cpu_millis, memory, custom })) => Resources {
+            cpu_millis: *cpu_millis,
+            memory: *memory,
+            custom: custom.iter().map(|counter| (counter.name.clone(), counter.count)).collect(),
+        },
+        (Err(_), None) => Resources::default(),
+    };
+    LeaseTerms { resources, outlives_lease: (plan.is_ok() || lease.takes.is_some()) && !uncached }
 }
 
 /// Reads a lease. The hub has checked all of this before; an error is told as INVALID_ARGUMENT.

@@ -8,8 +8,8 @@ use hands_exec::{ActionTree, LeftOut, Ran};
 use hands_proto::{reapi, v1};
 use hands_reapi::{Blob, BlobError, Source};
 use hands_store::Pin;
-use hands_types::ErrorClass;
 use hands_types::limits::{COLLECT, COLLECT_LEAST};
+use hands_types::{Digest, ErrorClass};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -28,6 +28,8 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct Attempt {
     /// What to do; or why the lease can't be read.
     pub(crate) plan: Result<Arc<Plan>, String>,
+    /// The lease, until its Command is fetched.
+    pub(crate) unread: Option<Unread>,
     pub(crate) times: Times,
     pub(crate) streams: Arc<Mutex<Streams>>,
     pub(crate) feed: Arc<Feed>,
@@ -43,10 +45,18 @@ pub(crate) struct Attempt {
     pub(crate) collecting: Arc<AtomicBool>,
 }
 
+/// A lease that names its Command and does not carry it.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(crate) lease: Box<v1::Lease>,
+    pub(crate) command: Digest,
+}
+
 impl Attempt {
     pub(crate) fn new(plan: Result<Arc<Plan>, String>, streams: Streams, feed: Arc<Feed>) -> Self {
         Self {
             plan,
+            unread: None,
             times: Times::starting(SystemTime::now()),
             streams: Arc::new(Mutex::new(streams)),
             feed,

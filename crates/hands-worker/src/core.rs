@@ -17,6 +17,7 @@ use hands_types::{Digest, Resources, Time};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::action::Plan;
 use crate::attempt::{Attempt, Uploaded};
 use crate::config::WorkerConfig;
 use crate::fetch::{Fetcher, Prepared};
@@ -39,7 +40,7 @@ const HOLDS: usize = 64;
 /// How a stage's task ended.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Fetched(LeaseId, Result<Prepared, Conclusion>),
+    Fetched(LeaseId, Result<(Arc<Plan>, Prepared), Conclusion>),
     Ran(LeaseId, RunEnd),
     Uploaded(LeaseId, Box<Result<Uploaded, Conclusion>>),
     /// What actions see of this machine, computed again.

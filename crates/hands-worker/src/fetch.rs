@@ -2,17 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hands_exec::{CollectError, Layer};
+use bytes::Bytes;
+use hands_exec::{CollectError, Isolation, Layer};
 use hands_reapi::{BlobClient, BlobError};
 use hands_store::{Made, StageError, Staged, Stager, Store};
 use hands_tree::Lru;
+use hands_types::limits::MAX_COMMAND;
 use hands_types::{Digest, ErrorClass, RelPath};
 use tonic::transport::Channel;
 
-use crate::action::Plan;
+use crate::action::{self, Plan};
+use crate::attempt::Unread;
 use crate::report::Conclusion;
 use crate::seed;
 
@@ -86,6 +89,57 @@ impl Fetcher {
     pub(crate) fn blobs(&self, plan: &Plan) -> BlobClient {
         BlobClient::new(self.hub.clone(), &plan.instance, plan.function)
             .with_compression(self.compress)
+    }
+
+    /// What to do, by a lease that does not carry its Command: it is fetched from the hub, as inputs are, waiting out a hub that
+    /// is away.
+    pub(crate) async fn read(
+        &self,
+        unread: Unread,
+        isolation: Isolation,
+    ) -> Result<Arc<Plan>, Conclusion> {
+        let Unread { mut lease, command } = unread;
+        if command.size > MAX_COMMAND {
+            return Err(Conclusion::invalid_text(&format!(
+                "the Command has {} bytes, more than {MAX_COMMAND}",
+                command.size
+            )));
+        }
+        let bytes = if self.same_store {
+            let store = self.store.clone();
+            tokio::task::spawn_blocking(move || store.read(&command))
+                .await
+                .map_err(|_| Conclusion::internal("reading the command panicked"))?
+                .map_err(|e| Conclusion::of_store(&e))?
+        } else {
+            self.download(&lease.instance_name, &command).await?
+        };
+        lease.command = bytes.ok_or_else(|| Conclusion::missing(&[command]))?;
+        // Decoding a large one takes its time.
+        tokio::task::spawn_blocking(move || action::read(&lease, isolation))
+            .await
+            .map_err(|_| Conclusion::internal("reading the command panicked"))?
+            .map(Arc::new)
+            .map_err(|why| Conclusion::invalid_text(&why))
+    }
+
+    /// A blob of the hub's; none if it lacks it.
+    async fn download(&self, instance: &str, digest: &Digest) -> Result<Option<Bytes>, Conclusion> {
+        let client = BlobClient::new(self.hub.clone(), instance, digest.function)
+            .with_compression(self.compress);
+        let mut wait = FIRST_WAIT;
+        loop {
+            match client.download(digest).await {
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(BlobError::Missing(_)) => return Ok(None),
+                Err(error) if error.class() == (ErrorClass::Infra { retry: true }) => {
+                    tracing::debug!(%error, "could not fetch a command; trying again");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(LAST_WAIT);
+                }
+                Err(error) => return Err(Conclusion::of_blobs("fetch the command", &error)),
+            }
+        }
     }
 
     /// Whether there is anything to upload to.

@@ -33,6 +33,7 @@ pub(crate) fn hello(
         ahead: config.ahead,
         // Known to the core only.
         resumes: false,
+        fetches_commands: true,
     }
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hands_proto::{reapi, v1};
 use hands_sched::{Effect, Input};
-use hands_types::limits::{MAX_ACTION, MAX_COMMAND};
-use hands_types::{Attempt, OperationId, SessionId};
+use hands_types::limits::{LEASED_COMMAND, MAX_ACTION, MAX_COMMAND};
+use hands_types::{Attempt, Digest, OperationId, Resources, SessionId};
 use prost::Message;
 use tonic::Status;
 
 use super::sessions::attempt_id;
-use super::{Core, OpState, Second};
+use super::{Core, Messages, OpState, Second};
 use crate::action;
 use crate::db::Write;
 use crate::time::timestamp;
@@ -74,32 +74,28 @@ impl Core {
     }
 
     fn lease(&mut self, session: SessionId, id: OperationId, attempt: Attempt) {
-        let Some((worker, worker_name)) =
-            self.sessions.get(&session).map(|s| (s.worker, Arc::clone(&s.name)))
-        else {
-            return;
-        };
+        let Some(known) = self.sessions.get(&session) else { return };
+        let (worker, worker_name) = (known.worker, Arc::clone(&known.name));
+        let fetches = known.hello.fetches_commands;
         let Some(operation) = self.operations.get_mut(&id) else { return };
         let record = Arc::clone(&operation.record);
         let messages = match &operation.messages {
             Some(messages) => Ok(messages.clone()),
             None => self.read_messages(id),
         };
-        let (action, command) = match messages {
-            Ok(messages) => messages,
+        let carried = messages.and_then(|messages| {
+            let command = match messages.command {
+                Some(command) => command,
+                None if fetches => Bytes::new(),
+                // A worker of an older version has no other way to it.
+                None => self.read_blob(messages.command_digest)?,
+            };
+            Ok((messages.action, command))
+        });
+        let (action, command) = match carried {
+            Ok(carried) => carried,
             Err(status) => return self.cancel(id, status),
         };
-        // An older hub took larger ones; such a message would cost the worker its session, and all that it runs.
-        if action.len() as u64 > MAX_ACTION || command.len() as u64 > MAX_COMMAND {
-            let (action, command) = (action.len(), command.len());
-            return self.cancel(
-                id,
-                Status::invalid_argument(format!(
-                    "no worker could take the Action of {action} and the Command of {command} bytes: the most are {MAX_ACTION} \
-                     and {MAX_COMMAND}"
-                )),
-            );
-        }
         if let Err(error) = self.logs.attempt(&record, attempt, worker, false) {
             return self
                 .cancel(id, Status::internal(format!("can't spool the action's output: {error}")));
@@ -118,6 +114,7 @@ impl Core {
             }
         }
         self.commit.writes.push(Write::Lease { id, attempt, worker });
+        let is_fetched = command.is_empty();
         let lease = v1::Lease {
             id: Some(attempt_id(id, attempt)),
             instance_name: record.instance.as_ref().to_owned(),
@@ -128,30 +125,56 @@ impl Core {
             options: Some(record.options.clone()),
             queued: Some(timestamp(record.created)),
             request_metadata: Some(record.metadata.clone()),
+            takes: is_fetched.then(|| self.takes(id)),
         };
         // Not before its row is durable: a hub that is killed in between would have it run a second time.
         self.tell(session, v1::hub_message::Kind::Lease(lease));
     }
 
-    /// The Action and Command of an operation that does not have them in memory.
-    fn read_messages(&self, id: OperationId) -> Result<(Bytes, Bytes), Status> {
+    /// What a worker must know of an action before it has its Command.
+    fn takes(&self, id: OperationId) -> v1::Takes {
+        let Some(needs) = self.sched.needs(id) else { return v1::Takes::default() };
+        let Resources { cpu_millis, memory, custom } = &needs.resources;
+        let custom =
+            custom.iter().map(|(name, count)| v1::Counter { name: name.clone(), count: *count });
+        v1::Takes { cpu_millis: *cpu_millis, memory: *memory, custom: custom.collect() }
+    }
+
+    /// A message of an operation.
+    fn read_blob(&self, digest: Digest) -> Result<Bytes, Status> {
+        self.store
+            .read(&digest)
+            .map_err(|e| hands_reapi::store_status(&e))?
+            .ok_or_else(|| action::missing_blobs(&[digest]))
+    }
+
+    /// The messages of an operation that does not have them in memory.
+    fn read_messages(&self, id: OperationId) -> Result<Messages, Status> {
         let operation =
             self.operations.get(&id).ok_or_else(|| Status::internal("the operation is gone"))?;
         let digest = operation.record.digest;
-        let read = |digest| -> Result<Bytes, Status> {
-            self.store
-                .read(&digest)
-                .map_err(|e| hands_reapi::store_status(&e))?
-                .ok_or_else(|| action::missing_blobs(&[digest]))
+        let too_large = |what, size, most| {
+            Status::invalid_argument(format!(
+                "no worker could take the {what} of {size} bytes: the most are {most}"
+            ))
         };
-        let action_bytes = read(digest)?;
+        // An older hub took larger ones; such a message would cost the worker its session, and all that it runs.
+        if digest.size > MAX_ACTION {
+            return Err(too_large("Action", digest.size, MAX_ACTION));
+        }
+        let action_bytes = self.read_blob(digest)?;
         let action = reapi::Action::decode(action_bytes.clone()).map_err(|e| {
             Status::invalid_argument(format!("the blob {digest} is no Action message: {e}"))
         })?;
         let command = action.command_digest.unwrap_or_default();
-        let command =
+        let command_digest =
             command.to_digest(digest.function).map_err(|e| hands_reapi::bad_digest(&e))?;
-        Ok((action_bytes, read(command)?))
+        if command_digest.size > MAX_COMMAND {
+            return Err(too_large("Command", command_digest.size, MAX_COMMAND));
+        }
+        let is_small = command_digest.size <= LEASED_COMMAND;
+        let command = is_small.then(|| self.read_blob(command_digest)).transpose()?;
+        Ok(Messages { action: action_bytes, command, command_digest })
     }
 
     pub(super) fn refuse(

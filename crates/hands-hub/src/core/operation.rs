@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hands_link::ConnectionId;
 use hands_proto::v1;
 use hands_store::Pin;
-use hands_types::{Attempt, Time};
+use hands_types::{Attempt, Digest, Time};
 use tokio::sync::{mpsc, watch};
 
 use super::crowd::Seat;
@@ -65,11 +65,20 @@ pub(crate) struct Second {
     pub(crate) started: Option<i64>,
 }
 
+/// What a lease says of its action.
+#[derive(Clone, Debug)]
+pub(crate) struct Messages {
+    pub(crate) action: Bytes,
+    /// None where it is too large for a lease: it stays in the store, pinned.
+    pub(crate) command: Option<Bytes>,
+    pub(crate) command_digest: Digest,
+}
+
 /// One operation that has not ended.
 pub(crate) struct Operation {
     pub(crate) record: Arc<Record>,
     /// The messages for the lease, unless memory is short: then they are read again when they are needed.
-    pub(crate) messages: Option<(Bytes, Bytes)>,
+    pub(crate) messages: Option<Messages>,
     /// An attempt may have had effects outside, so it is run again only if retries were asked for.
     pub(crate) effects: bool,
     /// Attempts that were started and brought no result.
@@ -142,6 +151,8 @@ impl Operation {
     }
 
     pub(crate) fn message_bytes(&self) -> usize {
-        self.messages.as_ref().map_or(0, |(action, command)| action.len() + command.len())
+        self.messages.as_ref().map_or(0, |messages| {
+            messages.action.len() + messages.command.as_ref().map_or(0, Bytes::len)
+        })
     }
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use hands_link::{ConnectionId, StreamEnd};
 use hands_sched::{ActionSpec, Input, Needs, Tree};
+use hands_types::limits::LEASED_COMMAND;
 use hands_types::{Digest, InvocationId, OperationId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{Core, Event, OpState, Operation, Owner, RECENT};
+use super::{Core, Event, Messages, OpState, Operation, Owner, RECENT};
 use crate::db::{Record, Write};
 use crate::trees::WholeTree;
 
@@ -163,11 +164,17 @@ impl Core {
         let mut operation = Operation::new(Arc::clone(&record), seat, state);
         operation.effects = submission.effects;
         operation._inputs = submission.inputs;
-        if self.message_bytes < MAX_MESSAGES {
-            operation.messages = Some((submission.action, submission.command));
+        let command_digest = submission.command_digest;
+        let is_large = command_digest.size > LEASED_COMMAND;
+        let is_short = self.message_bytes >= MAX_MESSAGES;
+        if is_large || is_short {
+            operation._pin = Some(self.store.pin([record.digest, command_digest]));
+        }
+        if !is_short {
+            let action = submission.action;
+            let command = (!is_large).then_some(submission.command);
+            operation.messages = Some(Messages { action, command, command_digest });
             self.message_bytes += operation.message_bytes();
-        } else {
-            operation._pin = Some(self.store.pin([record.digest, submission.command_digest]));
         }
         if self.trees_due.is_none() && !operation._inputs.is_empty() {
             self.trees_due = Some(self.now().after(self.trees.keep_for()));

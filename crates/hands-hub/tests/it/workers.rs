@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use hands_proto::v1::worker_message::Kind as ToHub;
 use hands_proto::{reapi, rpc, v1};
 use hands_types::DigestFunction;
@@ -468,4 +469,54 @@ async fn a_worker_that_remembers_all_says_what_it_never_had() {
     let response = following.response().await;
     assert_eq!(code(&response), Code::FailedPrecondition);
     assert!(response.status.unwrap().message.contains("effects"));
+}
+
+/// A large Command is fetched by the worker, so that a lease stays small; a worker of an older version has no other way to it.
+#[tokio::test]
+async fn a_lease_carries_a_small_command_and_names_a_large_one() {
+    let mut world = World::new();
+    let client = world.client();
+    let large = |salt: &'static [u8]| {
+        world.action(|action, command| {
+            action.do_not_cache = true;
+            action.salt = Bytes::from_static(salt);
+            command.arguments = vec!["x".repeat(1000); 2000];
+            // Only the Command says what it takes.
+            let properties = vec![property("memory_kb", "1000000"), property("cpu", "2")];
+            command.platform = Some(reapi::Platform { properties });
+        })
+    };
+    let (first, second, third) = (large(b"1"), large(b"2"), large(b"3"));
+    let small = world.salted("small");
+
+    let mut old = world.worker("old").await;
+    let ran = client.execute(first).await.unwrap();
+    let lease = old.run(0).await;
+    assert!(lease.command.len() > 2_000_000 && lease.takes.is_none());
+    assert_eq!(code(&ran.response().await), Code::Ok);
+    drop(old);
+
+    let new = || v1::Hello { fetches_commands: true, ..hello("new") };
+    let mut worker = Worker::with(&world.pipe, new()).await.unwrap();
+    let ran = client.execute(second).await.unwrap();
+    let lease = worker.run(0).await;
+    assert!(lease.encoded_len() < 1000, "{}", lease.encoded_len());
+    let takes = lease.takes.unwrap();
+    assert_eq!((takes.cpu_millis, takes.custom.len()), (2000, 0), "{takes:?}");
+    assert!(takes.memory > 900 << 20, "{takes:?}");
+    assert_eq!(code(&ran.response().await), Code::Ok);
+    let ran = client.execute(small).await.unwrap();
+    let lease = worker.run(0).await;
+    assert!(!lease.command.is_empty() && lease.takes.is_none(), "{lease:?}");
+    assert_eq!(code(&ran.response().await), Code::Ok);
+    drop(worker);
+
+    // The same after a restart, when the hub has no message in memory.
+    let options = v1::ExecuteOptions { detach: true, ..ours() };
+    let waits = client.execute_with(third, |_| {}, Some(options)).await.unwrap();
+    drop(waits);
+    world.restart().await;
+    let mut worker = Worker::with(&world.pipe, new()).await.unwrap();
+    let lease = worker.run(0).await;
+    assert!(lease.encoded_len() < 1000 && lease.takes.is_some(), "{}", lease.encoded_len());
 }

@@ -996,6 +996,10 @@ pub struct Hello {
     /// started, and after leases have run out: what it had then may have been started.
     #[prost(bool, tag = "12")]
     pub resumes: bool,
+    /// It fetches a large Command from the hub's store. One that does not say so, of an older version, gets every Command in
+    /// its lease.
+    #[prost(bool, tag = "13")]
+    pub fetches_commands: bool,
 }
 impl ::prost::Name for Hello {
     const NAME: &'static str = "Hello";
@@ -1067,7 +1071,7 @@ impl ::prost::Name for Heartbeat {
         "/hands.v1.Heartbeat".into()
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Lease {
     #[prost(message, optional, tag = "1")]
     pub id: ::core::option::Option<AttemptId>,
@@ -1081,7 +1085,8 @@ pub struct Lease {
     #[prost(message, optional, tag = "4")]
     pub action_digest:
         ::core::option::Option<super::super::build::bazel::remote::execution::v2::Digest>,
-    /// The messages themselves, byte for byte, so that the worker needs no round trip for them.
+    /// The messages themselves, byte for byte, so that the worker needs no round trip for them. A large Command is fetched,
+    /// not carried: where `command` is empty, the blob is meant that the Action names.
     #[prost(bytes = "bytes", tag = "5")]
     pub action: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", tag = "6")]
@@ -1094,6 +1099,9 @@ pub struct Lease {
     #[prost(message, optional, tag = "9")]
     pub request_metadata:
         ::core::option::Option<super::super::build::bazel::remote::execution::v2::RequestMetadata>,
+    /// What the action takes while it runs, where its Command, which may be what says so, does not come along.
+    #[prost(message, optional, tag = "10")]
+    pub takes: ::core::option::Option<Takes>,
 }
 impl ::prost::Name for Lease {
     const NAME: &'static str = "Lease";
@@ -1103,6 +1111,26 @@ impl ::prost::Name for Lease {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/hands.v1.Lease".into()
+    }
+}
+/// Resources of one action.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Takes {
+    #[prost(uint32, tag = "1")]
+    pub cpu_millis: u32,
+    #[prost(uint64, tag = "2")]
+    pub memory: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub custom: ::prost::alloc::vec::Vec<Counter>,
+}
+impl ::prost::Name for Takes {
+    const NAME: &'static str = "Takes";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.Takes".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.Takes".into()
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1603,6 +1603,7 @@ static HANDS_V1_LEASE: Shape = Shape {
         (7, Cost::Message(&HANDS_V1_EXECUTEOPTIONS)),
         (8, Cost::Message(&GOOGLE_PROTOBUF_TIMESTAMP)),
         (9, Cost::Message(&BUILD_BAZEL_REMOTE_EXECUTION_V2_REQUESTMETADATA)),
+        (10, Cost::Message(&HANDS_V1_TAKES)),
     ],
 };
 impl Shaped for crate::generated::hands::v1::Lease {
@@ -2042,6 +2043,16 @@ static HANDS_V1_STOREUSAGEREQUEST: Shape = Shape {
 impl Shaped for crate::generated::hands::v1::StoreUsageRequest {
     fn shape() -> &'static Shape {
         &HANDS_V1_STOREUSAGEREQUEST
+    }
+}
+static HANDS_V1_TAKES: Shape = Shape {
+    name: "hands.v1.Takes",
+    size: size_of::<crate::generated::hands::v1::Takes>(),
+    fields: &[(3, Cost::Messages(&HANDS_V1_COUNTER))],
+};
+impl Shaped for crate::generated::hands::v1::Takes {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_TAKES
     }
 }
 static HANDS_V1_TERMINAL: Shape = Shape {

@@ -78,15 +78,28 @@ impl Core {
     fn fetch(&mut self, lease: LeaseId) {
         let Some(attempt) = self.attempts.get_mut(&lease) else { return };
         attempt.times.fetch_start = SystemTime::now();
+        if let Some(unread) = attempt.unread.take() {
+            let (fetcher, tasks) = (Arc::clone(&self.fetcher), self.tasks.clone());
+            let isolation = self.isolation;
+            attempt.task = Some(Task::spawn(async move {
+                let result = match fetcher.read(unread, isolation).await {
+                    Ok(plan) => fetcher.prepare(&plan).await.map(|prepared| (plan, prepared)),
+                    Err(conclusion) => Err(conclusion),
+                };
+                // Fails only when the worker has ended.
+                let _gone = tasks.send(Event::Fetched(lease, result));
+            }));
+            return;
+        }
         match &attempt.plan {
             Ok(plan) => {
-                if let Some(prepared) = self.fetcher.ready(plan) {
-                    return self.fetched(lease, Ok(prepared));
+                let plan = Arc::clone(plan);
+                if let Some(prepared) = self.fetcher.ready(&plan) {
+                    return self.fetched(lease, Ok((plan, prepared)));
                 }
-                let (fetcher, plan, tasks) =
-                    (Arc::clone(&self.fetcher), Arc::clone(plan), self.tasks.clone());
+                let (fetcher, tasks) = (Arc::clone(&self.fetcher), self.tasks.clone());
                 attempt.task = Some(Task::spawn(async move {
-                    let result = fetcher.prepare(&plan).await;
+                    let result = fetcher.prepare(&plan).await.map(|prepared| (plan, prepared));
                     // Fails only when the worker has ended.
                     let _gone = tasks.send(Event::Fetched(lease, result));
                 }));
@@ -98,18 +111,21 @@ impl Core {
         }
     }
 
-    pub(super) fn fetched(&mut self, lease: LeaseId, result: Result<Prepared, Conclusion>) {
+    pub(super) fn fetched(
+        &mut self,
+        lease: LeaseId,
+        result: Result<(Arc<Plan>, Prepared), Conclusion>,
+    ) {
         let Some(attempt) = self.attempts.get_mut(&lease) else { return };
         attempt.times.fetch_end = SystemTime::now();
         match result {
-            Ok(prepared) => {
+            Ok((plan, prepared)) => {
                 attempt.prepared = Some(prepared);
-                if let Ok(plan) = &attempt.plan {
-                    for root in plan.trees() {
-                        self.recent_changed |= self.recent.insert(root, (), 1).is_none();
-                    }
-                    self.recent.shrink(super::HOLDS as u64);
+                for root in plan.trees() {
+                    self.recent_changed |= self.recent.insert(root, (), 1).is_none();
                 }
+                attempt.plan = Ok(plan);
+                self.recent.shrink(super::HOLDS as u64);
                 self.inputs.push_back(Input::Fetched { lease });
             }
             Err(conclusion) => self.conclude(lease, conclusion),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hands_proto::function_from_proto;
 use hands_proto::v1::{self, hub_message, worker_message};
 use hands_slots::{Input, LeaseId};
 use hands_types::limits::LEASE;
@@ -13,7 +14,7 @@ use tonic::Status;
 
 use super::Core;
 use crate::action::{self, attempt_id, lease_id};
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Unread};
 use crate::config::PROTOCOL;
 use crate::offer;
 use crate::output::{self, Streams};
@@ -155,14 +156,21 @@ impl Core {
         if self.attempts.contains_key(&lease) {
             return;
         }
-        let plan = action::read(&message, self.isolation).map(Arc::new);
+        let to_fetch = action::command_to_fetch(&message);
+        let plan = match to_fetch {
+            None => action::read(&message, self.isolation).map(Arc::new),
+            Some(_) => Err("its command was not fetched".to_owned()),
+        };
         let terms = action::terms(plan.as_ref().map(|p| &**p), &message);
-        let function = plan.as_ref().map_or(DigestFunction::Sha256, |p| p.function);
+        let function =
+            function_from_proto(message.digest_function).unwrap_or(DigestFunction::Sha256);
         let streams =
             Streams::new(attempt_id(lease), &self.state_dir, function, self.session.clone());
-        let of_terminal = plan.as_ref().is_ok_and(|plan| plan.terminal.is_some());
+        let of_terminal = message.options.as_ref().is_some_and(|it| it.terminal.is_some());
         let feed = Arc::new(Feed::new(&self.state_dir, of_terminal));
-        self.attempts.insert(lease, Attempt::new(plan, streams, feed));
+        let mut attempt = Attempt::new(plan, streams, feed);
+        attempt.unread = to_fetch.map(|command| Unread { lease: Box::new(message), command });
+        self.attempts.insert(lease, attempt);
         self.inputs.push_back(Input::Lease { lease, terms });
     }
 }

@@ -5,7 +5,7 @@ use hands_proto::rpc::PreconditionFailure;
 use hands_proto::unpack;
 use prost::Message as _;
 
-use crate::hub::{Hub, Job, SHA256, put_tree, text};
+use crate::hub::{Hub, Job, SHA256, put_tree, text, without_command};
 use crate::place::Tally;
 
 pub(crate) async fn run(tally: &mut Tally) {
@@ -63,6 +63,26 @@ pub(crate) async fn run(tally: &mut Tally) {
             && tree.children.len() == 6
             && is_topologically_sorted(&tree);
         tally.check(&name("a directory as a tree"), good, &tree);
+
+        // A command that is too large for its lease: 1.2 MB of arguments.
+        let many = ["sh", "-c", "echo $#", "sh"].into_iter().chain(vec!["argument"; 100_000]);
+        let lease = Job::new(&many.collect::<Vec<_>>()).lease();
+        let ended = session.run(without_command(lease, &hub.store)).await;
+        tally.check(
+            &name("a command that is fetched"),
+            ended.exit() == Some(0) && ended.out == "100000\n",
+            ended.note(),
+        );
+        let mut lease = Job::sh("true").lease();
+        lease.command.clear();
+        let ended = session.run(lease).await;
+        let details = ended.finished.status.clone().unwrap_or_default().details;
+        let nowhere: Option<PreconditionFailure> = details.first().and_then(|d| unpack(d).ok());
+        tally.check(
+            &name("a command that is nowhere"),
+            ended.status() == 9 && nowhere.is_some_and(|it| it.violations.len() == 1),
+            ended.note(),
+        );
 
         // API 2.0, and directories by their root.
         let mut job = Job::sh("ln -s x f; ln -s y d; mkdir e; echo >e/f");

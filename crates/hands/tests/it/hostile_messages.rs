@@ -11,11 +11,12 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 use hands_link::Address;
 use hands_proto::bytestream::WriteRequest;
 use hands_proto::bytestream::byte_stream_client::ByteStreamClient;
+use hands_proto::longrunning::operation::Result as Outcome;
 use hands_proto::reapi::action_cache_client::ActionCacheClient;
 use hands_proto::reapi::execution_client::ExecutionClient;
 use hands_proto::reapi::{
-    Action, ActionResult, Command, ExecuteRequest, GetActionResultRequest, OutputFile,
-    UpdateActionResultRequest,
+    Action, ActionResult, Command, ExecuteRequest, ExecuteResponse, GetActionResultRequest,
+    OutputFile, UpdateActionResultRequest,
 };
 use hands_types::{Digest, DigestFunction};
 use http::uri::PathAndQuery;
@@ -328,8 +329,12 @@ async fn a_command_that_no_worker_could_take_is_refused_and_a_large_one_runs() {
     let status = execute(600).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     assert!(status.message().contains("5242880"), "{status:?}");
-    let ended = execute(15).await.unwrap();
+    // Fetched by the worker; the kernel takes it.
+    let ended = execute(18).await.unwrap();
     assert!(ended.done, "{ended:?}");
+    let Some(Outcome::Response(response)) = &ended.result else { panic!("{ended:?}") };
+    let response: ExecuteResponse = hands_proto::unpack(response).unwrap();
+    assert_eq!(response.result.map(|result| result.exit_code), Some(0), "{:?}", response.status);
     // The kernel's limit is the action's own failure; the session is the same afterwards.
     let large = execute(45).await.unwrap();
     assert!(large.done, "{large:?}");
