@@ -14,19 +14,21 @@ use super::JobResult;
 /// File systems stamp with a clock that ticks up to a hundred times a second.
 const TICK: i128 = 10_000_000;
 
-/// What to add to a worker's times, nanoseconds, and from which of its times on.
+/// What to add to a worker's times, nanoseconds, and to those between which of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Skew {
     add: i128,
     from: i128,
+    to: i128,
 }
 
 impl Skew {
-    /// The time of a file as this machine's clock had it. One from before the command began was not made by it: it is the
-    /// time of an input, or one that the command chose.
+    /// The time of a file as this machine's clock had it. One from before the command began or after it ended was not made
+    /// by it: it is the time of an input, or one that the command chose. To a worker whose clock is behind, all that was
+    /// edited or mended here in the last hour is in the future.
     pub(crate) fn mend(self, mtime: Mtime) -> Mtime {
         let nanos = mtime.total_nanos();
-        if self.add == 0 || nanos < self.from {
+        if self.add == 0 || !(self.from..=self.to).contains(&nanos) {
             return mtime;
         }
         // Beyond the year 2262 nobody compares.
@@ -55,7 +57,8 @@ impl JobResult {
             _ => 0,
         };
         let from = of_worker(&metadata.execution_start_timestamp).or(began).unwrap_or_default();
-        Skew { add, from: from - TICK }
+        let to = of_worker(&metadata.execution_completed_timestamp).or(done).unwrap_or_default();
+        Skew { add, from: from - TICK, to: to + TICK }
     }
 }
 

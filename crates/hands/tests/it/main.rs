@@ -74,3 +74,5 @@ mod trust;
 mod versions;
 #[cfg(target_os = "linux")]
 mod views;
+#[cfg(target_os = "linux")]
+mod wrong_clocks;
