@@ -9,7 +9,9 @@ use crate::own_root;
 use crate::sys::{self, HERE, Res, arg, call, clone_on, mount};
 
 const NONE: &CStr = c"";
-const SCRATCH: &CStr = c"/hands/scratch";
+/// Names without a slash at the start are those of the slot's files beneath the root, where the init stands until all is
+/// mounted: no path of an action leads there.
+const SCRATCH: &CStr = c"scratch";
 const MOVE_MOUNT_F_EMPTY_PATH: usize = 4;
 
 /// Starts an init in namespaces of its own. It prepares what needs no request and waits for [`Job::go`]. Returns its
@@ -88,12 +90,8 @@ fn wait(job: &Job) -> u32 {
 }
 
 fn bind_own(job: &mut Job) {
-    must!(job, step::MOUNT, mount(c"/hands/scratch/tmp", c"/tmp", NONE, libc::MS_BIND, NONE));
-    must!(
-        job,
-        step::MOUNT,
-        mount(c"/hands/scratch/home", c"/home/action", NONE, libc::MS_BIND, NONE)
-    );
+    must!(job, step::MOUNT, mount(c"scratch/tmp", c"/tmp", NONE, libc::MS_BIND, NONE));
+    must!(job, step::MOUNT, mount(c"scratch/home", c"/home/action", NONE, libc::MS_BIND, NONE));
 }
 
 /// Brings the scratch to what the request asks for: another size, or another place.
@@ -104,10 +102,16 @@ unsafe fn set_scratch(job: &mut Job) {
             let flags = libc::MS_REMOUNT | libc::MS_NOSUID | libc::MS_NODEV;
             must!(job, step::MOUNT, mount(NONE, SCRATCH, NONE, flags, text(job.resize)));
         }
-        if !job.disk.is_null() {
-            must!(job, step::MOUNT, mount(text(job.disk), SCRATCH, NONE, libc::MS_BIND, NONE));
-            bind_own(job);
-        }
+        let placed = if !job.disk_overlay.is_null() {
+            let flags = libc::MS_NOSUID | libc::MS_NODEV;
+            mount(c"overlay", SCRATCH, c"overlay", flags, text(job.disk_overlay))
+        } else if !job.disk.is_null() {
+            mount(text(job.disk), SCRATCH, NONE, libc::MS_BIND, NONE)
+        } else {
+            return;
+        };
+        must!(job, step::MOUNT, placed);
+        bind_own(job);
     }
 }
 
@@ -117,11 +121,7 @@ unsafe fn mount_inputs(job: &mut Job) {
         let root = text(job.root_at);
         make_directories(job, root.as_ptr());
         if job.overlay.is_null() {
-            must!(
-                job,
-                step::INPUT_ROOT,
-                mount(c"/hands/scratch/u", root, NONE, libc::MS_BIND, NONE)
-            );
+            must!(job, step::INPUT_ROOT, mount(c"scratch/u", root, NONE, libc::MS_BIND, NONE));
         } else {
             let flags = libc::MS_NOSUID | libc::MS_NODEV;
             must!(
@@ -140,12 +140,14 @@ unsafe fn mount_inputs(job: &mut Job) {
         for i in 0..job.n_layers {
             let layer = *job.layers.add(i);
             make_directories(job, layer.target);
-            let bound = mount(text(layer.source), text(layer.target), NONE, libc::MS_BIND, NONE);
-            must!(job, step::LAYER, bound);
+            let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
+            let shown =
+                mount(c"overlay", text(layer.target), c"overlay", flags, text(layer.overlay));
+            must!(job, step::LAYER, shown);
         }
-        // The overlay holds its own clones of its layers; the cache with all other input roots goes out of sight.
+        // Overlays hold their own clones of what they show; the cache with all other input roots stays behind.
         if job.own_root.is_null() {
-            must!(job, step::MOUNT, mount(c"/run", c"/hands", NONE, libc::MS_BIND, NONE));
+            must!(job, step::MOUNT, call(libc::SYS_chdir, c"/".as_ptr() as usize, 0, 0, 0, 0));
         } else {
             done(job, own_root::enter());
         }

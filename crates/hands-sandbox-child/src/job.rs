@@ -43,8 +43,8 @@ impl SlotFacts {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct LayerMount {
-    /// The directory in the slot's view of the cache.
-    pub source: *const c_char,
+    /// Options of the overlay that shows it. A bind mount would name the cache's own path in `/proc/self/mountinfo`.
+    pub overlay: *const c_char,
     /// Where it is mounted: beneath [`crate::NEW_ROOT`] with a root of its own.
     pub target: *const c_char,
 }
@@ -103,7 +103,9 @@ pub struct Job {
     pub scratch: i32,
     /// `size=…` if the scratch is to be resized, else null.
     pub resize: *const c_char,
-    /// A directory on disk that takes the scratch's place, else null.
+    /// Options of the overlay over a directory on disk that takes the scratch's place, else null.
+    pub disk_overlay: *const c_char,
+    /// That directory itself, where the disk can't hold what an overlay writes, else null.
     pub disk: *const c_char,
     /// Options of the overlay; null to bind the scratch's `u` directory instead.
     pub overlay: *const c_char,

@@ -6,16 +6,16 @@ use crate::job::step;
 use crate::sys::{Errno, arg, call, mount};
 
 /// Where such a root is put together. Its mount points stand in the slot's small root.
-pub const NEW_ROOT: &CStr = c"/hands/root";
+pub const NEW_ROOT: &CStr = c"/mnt";
 const NONE: &CStr = c"";
 
 /// What every action has of its own, in the slot's root and in the new one.
 const OWN: [(&CStr, &CStr); 5] = [
-    (c"/proc", c"/hands/root/proc"),
-    (c"/dev", c"/hands/root/dev"),
-    (c"/sys", c"/hands/root/sys"),
-    (c"/hands/scratch/tmp", c"/hands/root/tmp"),
-    (c"/hands/scratch/home", c"/hands/root/home/action"),
+    (c"/proc", c"/mnt/proc"),
+    (c"/dev", c"/mnt/dev"),
+    (c"/sys", c"/mnt/sys"),
+    (c"scratch/tmp", c"/mnt/tmp"),
+    (c"scratch/home", c"/mnt/home/action"),
 ];
 
 /// Mounts the layers, read-only because nothing lies above them that could be written, and what every action has.

@@ -14,7 +14,7 @@ use crate::ids::{Ids, write_maps};
 use crate::kernel;
 use crate::range::Range;
 use crate::remove::remove_tree;
-use crate::spawner::{self, Plan, Shown};
+use crate::spawner::{self, CACHE, DISK, Plan, Shown};
 use crate::wire::{self, Reader};
 
 const PROCESSORS: &str = "/sys/devices/system/cpu";
@@ -51,8 +51,8 @@ pub(crate) fn start(
         ids,
         index: slot.index,
         range,
-        cache: Shown::new(&config.cache_dir, Path::new("/hands/cache")),
-        disk: Shown::new(directory, Path::new("/hands/disk")),
+        cache: Shown::new(&config.cache_dir, Path::new(CACHE)),
+        disk: Shown::new(directory, Path::new(DISK)),
         shown: shown(config),
         devices: None,
         copy_always: false,
@@ -116,7 +116,6 @@ pub(crate) fn is_hidden(config: &LauncherConfig, exposed: &ExposedPath) -> bool 
         "/dev",
         "/sys",
         "/etc",
-        "/hands",
         crate::ROOT_INSIDE,
         crate::HOME_INSIDE,
     ];

@@ -23,7 +23,7 @@ use crate::config::{Isolation, Network};
 use crate::ids::Ids;
 use crate::range::Range;
 
-pub(crate) use root::device_tree;
+pub(crate) use root::{CACHE, DISK, device_tree};
 pub(crate) use setup::tmpfs_can_be_upper;
 
 /// Name of the input root in a slot's directory at `Process`.

@@ -11,7 +11,8 @@ use hands_sandbox_child::{
     Job, LayerMount, MAX_RLIMITS, Report, ResourceLimit, SlotFacts, Stack, step,
 };
 
-use super::own_root::OwnRoot;
+use super::own_root::{OwnRoot, read_only_overlay};
+use super::root::{CACHE, DISK, EMPTY};
 use crate::kernel;
 use crate::message::Order;
 
@@ -71,6 +72,7 @@ pub(crate) fn empty(slot: SlotFacts, command_stack: Stack) -> Job {
         command_stack,
         scratch: -1,
         resize: ptr::null(),
+        disk_overlay: ptr::null(),
         disk: ptr::null(),
         overlay: ptr::null(),
         own_root: ptr::null(),
@@ -159,18 +161,16 @@ pub(crate) fn fill_mounts(
     order: &Order<'_>,
     copied: bool,
     own_root: Option<OwnRoot>,
+    scratch_name: &str,
     storage: &mut Storage,
 ) -> Result<(), Refusal> {
     job.overlay = ptr::null();
     // Without inputs there is nothing to lay over: an overlay costs as much as the rest of an action's mounts.
     if !copied && !order.lowers.is_empty() {
-        let lowers: Vec<Vec<u8>> =
-            order.lowers.iter().map(|l| [b"/hands/cache/", l.to_bytes()].concat()).collect();
-        let options = joined(&[
-            b"lowerdir=",
-            &lowers.join(&b':'),
-            b",upperdir=/hands/scratch/u,workdir=/hands/scratch/w,userxattr,xino=off",
-        ]);
+        let lowers: Vec<Vec<u8>> = order.lowers.iter().map(|l| in_cache(l)).collect();
+        let written =
+            format!(",upperdir={scratch_name}/u,workdir={scratch_name}/w,userxattr,xino=off");
+        let options = joined(&[b"lowerdir=", &lowers.join(&b':'), written.as_bytes()]);
         if options.as_bytes().len() > LONGEST_OVERLAY {
             return Err((step::INPUT_ROOT, libc::E2BIG));
         }
@@ -184,25 +184,48 @@ pub(crate) fn fill_mounts(
         targets = own.layers.into_iter().map(|target| storage.keep(target)).collect();
     }
     for ((dir, _), target) in order.layers.iter().zip(targets) {
-        let source = storage.keep(joined(&[b"/hands/cache/", dir.to_bytes()]));
-        storage.layers.push(LayerMount { source, target });
+        let overlay = read_only_overlay(&[in_cache(dir), EMPTY.into()])?;
+        let overlay = storage.keep(overlay);
+        storage.layers.push(LayerMount { overlay, target });
     }
     job.layers = storage.layers.as_ptr();
     job.n_layers = storage.layers.len();
     Ok(())
 }
 
-/// Fills in another size or place of the scratch.
+/// Fills in another size or place of the scratch. On disk it is seen through an overlay where that can be: a bind mount
+/// would name the slot's directory in `/proc/self/mountinfo`.
 pub(crate) fn fill_scratch(
     job: &mut Job,
     resize: Option<u64>,
     disk: Option<&str>,
+    overlays: bool,
     storage: &mut Storage,
 ) {
     job.resize = resize
         .map_or(ptr::null(), |size| storage.keep(joined(&[format!("size={size}").as_bytes()])));
-    job.disk =
-        disk.map_or(ptr::null(), |name| storage.keep(joined(&[b"/hands/disk/", name.as_bytes()])));
+    (job.disk, job.disk_overlay) = (ptr::null(), ptr::null());
+    match disk {
+        Some(name) if overlays => {
+            let options = format!(
+                "lowerdir={EMPTY},upperdir={DISK}/{name},workdir={DISK}/{},userxattr,xino=off",
+                work_name(name)
+            );
+            job.disk_overlay = storage.keep(joined(&[options.as_bytes()]));
+        }
+        Some(name) => job.disk = storage.keep(joined(&[format!("{DISK}/{name}").as_bytes()])),
+        None => {}
+    }
+}
+
+/// What an overlay over a scratch on disk needs beside it.
+pub(crate) fn work_name(scratch: &str) -> String {
+    format!("{scratch}w")
+}
+
+/// A staged tree, seen from beneath the root.
+pub(crate) fn in_cache(tree: &CStr) -> Vec<u8> {
+    [CACHE.as_bytes(), b"/", tree.to_bytes()].concat()
 }
 
 /// Bytes that came from C strings, as one.

@@ -11,7 +11,7 @@ use hands_sandbox_child::{NEW_ROOT, step};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::job::{LONGEST_OVERLAY, Refusal, joined};
+use super::job::{LONGEST_OVERLAY, Refusal, in_cache, joined};
 use super::root::{make_directories, make_file};
 use crate::message::Order;
 
@@ -41,6 +41,7 @@ pub(crate) struct OwnRoot {
 pub(crate) fn prepare(
     cache: BorrowedFd<'_>,
     scratch: BorrowedFd<'_>,
+    scratch_name: &str,
     order: &Order<'_>,
 ) -> Result<OwnRoot, Refusal> {
     let failed = |e: Errno| (step::LAYER, e.raw_os_error());
@@ -73,12 +74,13 @@ pub(crate) fn prepare(
     };
     let root_at = place(order.root_at)?;
     let layers = order.layers.iter().map(|(_, at)| place(at)).collect::<Result<_, Refusal>>()?;
-    Ok(OwnRoot { overlay: overlay(&order.root)?, root_at, layers })
+    let mut lowers = vec![format!("{scratch_name}/{TOP}").into_bytes()];
+    lowers.extend(order.root.iter().map(|layer| in_cache(layer)));
+    Ok(OwnRoot { overlay: read_only_overlay(&lowers)?, root_at, layers })
 }
 
-fn overlay(layers: &[&CStr]) -> Result<CString, Refusal> {
-    let mut lowers = vec![format!("/hands/scratch/{TOP}").into_bytes()];
-    lowers.extend(layers.iter().map(|layer| [b"/hands/cache/", layer.to_bytes()].concat()));
+/// Options of an overlay that only shows these directories, topmost first.
+pub(crate) fn read_only_overlay(lowers: &[Vec<u8>]) -> Result<CString, Refusal> {
     let options = joined(&[b"lowerdir=", &lowers.join(&b':'), b",userxattr,xino=off"]);
     let fits = options.as_bytes().len() <= LONGEST_OVERLAY;
     fits.then_some(options).ok_or((step::LAYER, libc::E2BIG))

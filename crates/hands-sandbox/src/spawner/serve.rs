@@ -15,6 +15,7 @@ use super::job::{self, DEFAULT_PIDS, OWN_PIDS, Places, Refusal, Storage};
 use super::kill::{self, Deadline, End};
 use super::mount_points::MountPoints;
 use super::own_root;
+use super::root::{DISK, SCRATCH};
 use super::setup::SlotState;
 use crate::cgroup::SlotCgroup;
 use crate::kernel::{self, NODEV, NOSUID};
@@ -236,6 +237,10 @@ fn fill(
             let opened = rustix::fs::openat(&slot.disk, name, flags, Mode::empty())
                 .map_err(scratch_failed)?;
             make_scratch(slot, opened.as_fd()).map_err(scratch_failed)?;
+            if !slot.copy_on_disk {
+                let (work, mode) = (job::work_name(name), Mode::from_raw_mode(0o700));
+                rustix::fs::mkdirat(&slot.disk, work, mode).map_err(scratch_failed)?;
+            }
             Some(opened)
         }
     };
@@ -249,14 +254,19 @@ fn fill(
     storage.keep_places(places);
     let copied = order.copy || slot.copy_always || (slot.copy_on_disk && disk.is_some());
     let scratch = own.as_ref().unwrap_or(&ahead.scratch);
+    // Overlays take what they are made of from the disk itself: not every kernel lays one over another.
+    let scratch_name = disk.map_or_else(|| SCRATCH.to_owned(), |name| format!("{DISK}/{name}"));
     let own_root = match order.root.is_empty() {
         true => None,
-        false => Some(own_root::prepare(slot.cache.as_fd(), scratch.as_fd(), order)?),
+        false => {
+            let (cache, scratch) = (slot.cache.as_fd(), scratch.as_fd());
+            Some(own_root::prepare(cache, scratch, &scratch_name, order)?)
+        }
     };
     let has_own_root = own_root.is_some();
-    job::fill_mounts(job, order, copied, own_root, &mut storage)?;
+    job::fill_mounts(job, order, copied, own_root, &scratch_name, &mut storage)?;
     let resize = order.scratch.filter(|&wanted| wanted != size && disk.is_none());
-    job::fill_scratch(job, resize, disk, &mut storage);
+    job::fill_scratch(job, resize, disk, !slot.copy_on_disk, &mut storage);
     if copied {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::openat(scratch, "u", flags, Mode::empty())

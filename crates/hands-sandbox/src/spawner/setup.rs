@@ -100,7 +100,7 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
     let network = plan.network;
     let (template, cache, disk) = if namespaced {
         let template = root::build(&plan)?;
-        (Some(template), open("/hands/cache")?, open("/hands/disk")?)
+        (Some(template), open(root::CACHE)?, open(root::DISK)?)
     } else {
         let open = |path: &std::path::Path| {
             named(

@@ -98,6 +98,11 @@ impl<'a> Bench<'a> {
         self.level != Isolation::Process
     }
 
+    /// Whether the slot's directory can hold what an overlay writes: it does not where it lies on one.
+    pub(crate) fn keeps_an_overlay(&self) -> bool {
+        !self.who.contains("overlay")
+    }
+
     /// Runs a command line with nothing but `PATH` in its environment.
     pub(crate) fn run(&mut self, argv: &[&str]) -> Ran {
         self.run_with(argv, |_| {})

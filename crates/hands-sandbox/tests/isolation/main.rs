@@ -9,6 +9,7 @@ mod bounds;
 mod commands;
 mod escape;
 mod harness;
+mod hidden;
 mod inside;
 mod machines;
 mod neighbours;
@@ -94,6 +95,7 @@ pub(crate) fn all_levels(place: &Path, who: &str) -> bool {
         let mut bench = Bench::new(place, report.level, who, &found, &mut tally);
         commands::run(&mut bench);
         trees::run(&mut bench);
+        hidden::run(&mut bench);
         own_root::run(&mut bench);
         if who.contains("overlay") {
             // Where files are is all that differs there.

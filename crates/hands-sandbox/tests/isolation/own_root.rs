@@ -10,6 +10,7 @@ use std::process::Command;
 use hands_sandbox::{InputRoot, Isolation, Layer, Request, Scratch, Step};
 
 use crate::harness::{Bench, Ran, read_tree, request};
+use crate::hidden::hides;
 
 pub(crate) fn run(b: &mut Bench<'_>) {
     if !b.has_namespaces() {
@@ -93,6 +94,14 @@ fn seen(b: &mut Bench<'_>) {
     let own = ["/proc", "/dev", "/sys", "/tmp", "/home/action", "/job"];
     let known = points.iter().all(|p| own.iter().any(|own| Path::new(p).starts_with(own)));
     b.check("mounts of a root of layers", known && points.len() >= own.len(), ran.note());
+    let changes: [(&str, fn(&mut Request)); 2] = [
+        ("a root of layers", |r| r.layers.push(Layer { dir: "layer".into(), at: "/opt".into() })),
+        ("a root of layers, scratch on disk", |r| r.scratch = Scratch::Disk),
+    ];
+    for (what, change) in changes {
+        let ran = in_box(b, &["cat", "/proc/self/mountinfo"], change);
+        hides(b, what, ran.exited(0), &ran.out);
+    }
     let ran = in_box(b, &["ls", "/proc/1/root", "ls", "/proc/1/cwd"], |_| {});
     let denied = ran.out.matches("Permission denied").count() == 2;
     b.check("the init's root is closed", denied, ran.note());

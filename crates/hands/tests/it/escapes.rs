@@ -208,6 +208,9 @@ fn nothing_outside_can_be_read_signalled_reached_or_mounted() {
             "kept.txt",
         ]);
         assert_eq!(after.out, "as it came\nkept\n", "{after:?}");
+        let mounts = place.run(&["run", "-I", "input.txt", "--", "cat", "/proc/self/mountinfo"]);
+        let state = place.home.hands_home().display().to_string();
+        assert!(mounts.out.contains(" /job ") && !mounts.out.contains(&state), "{mounts:?}");
         // Whatever may be signalled is: this action, and nobody else.
         let shot = place.run(&["run", "--", "sh", "-c", "kill -9 -1; kill -9 $$"]);
         assert_ne!(shot.code, 0, "{shot:?}");

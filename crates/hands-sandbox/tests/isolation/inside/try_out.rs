@@ -15,8 +15,9 @@ pub(crate) fn run(name: &str, argument: &str) -> bool {
                 "/x",
                 "/usr/x",
                 "/etc/x",
-                "/hands/x",
-                "/hands/scratch/x",
+                "/scratch/x",
+                "/../scratch/x",
+                "/proc/1/cwd/scratch/x",
                 "/dev/x",
                 "/var/x",
                 "/run/x",
@@ -27,10 +28,11 @@ pub(crate) fn run(name: &str, argument: &str) -> bool {
         }
         "write-lower" => {
             for p in [
-                "/hands/cache/root0/input.txt",
-                "/hands/cache/root0/new",
-                "/hands/cache/new",
-                "/hands/disk/x",
+                "/cache/root0/input.txt",
+                "/../cache/root0/new",
+                "/proc/1/cwd/cache/new",
+                "/proc/1/cwd/../cache/new",
+                "/../disk/x",
             ] {
                 require(fs::write(p, "x").is_err(), p);
             }
@@ -38,7 +40,11 @@ pub(crate) fn run(name: &str, argument: &str) -> bool {
             fs::rename("/job/src/a.c", "/job/b.c").expect("rename across directories");
         }
         "other-inputs" => {
-            require(fs::read_dir("/hands").is_ok_and(|d| d.count() == 0), "the cache is visible");
+            for p in
+                ["/cache", "/../cache", "/proc/1/cwd", "/proc/1/root", "/proc/self/cwd/../../cache"]
+            {
+                require(fs::read_dir(p).is_err(), p);
+            }
         }
         "write-work" => {
             fs::create_dir("/job/d").expect("mkdir");
