@@ -213,14 +213,14 @@ fn check_command(command: &reapi::Command) -> Result<(), Status> {
             ));
         }
     }
-    // Before anything is made of them: each output's path is looked at below the working directory.
     if command.working_directory.len() > MAX_PATH {
         let length = command.working_directory.len();
         return bad(format!("working directory: {length} bytes are more than {MAX_PATH}"));
     }
-    if let Err(error) = RelPath::normalized(&command.working_directory) {
-        return bad(format!("working directory: {error}"));
-    }
+    let depth = match RelPath::normalized(&command.working_directory) {
+        Ok(directory) => directory.names().count(),
+        Err(error) => return bad(format!("working directory: {error}")),
+    };
     if command
         .output_paths
         .iter()
@@ -240,8 +240,7 @@ fn check_command(command: &reapi::Command) -> Result<(), Status> {
         if path.starts_with('/') {
             return bad(format!("output path: `{}` is absolute", path.escape_debug()));
         }
-        if let Err(error) = RelPath::normalized(&format!("./{}/{path}", command.working_directory))
-        {
+        if let Err(error) = RelPath::check_below(depth, path) {
             return bad(format!("output path: {error}"));
         }
     }

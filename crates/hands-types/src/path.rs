@@ -50,6 +50,27 @@ impl RelPath {
         Self::new(&names.join("/"))
     }
 
+    /// Whether `path`, as a shell user means it, stays inside a root when it is taken from a directory `depth` names below
+    /// that root. Looks at the path alone, so that one long directory costs nothing for each of many paths in it.
+    pub fn check_below(depth: usize, path: &str) -> Result<(), PathError> {
+        let fail = |why| Err(PathError { path: path.to_owned(), why });
+        let mut depth = depth;
+        for name in path.split('/') {
+            match name {
+                "" | "." => {}
+                ".." => match depth.checked_sub(1) {
+                    Some(above) => depth = above,
+                    None => return fail("leaves the input root"),
+                },
+                _ => depth += 1,
+            }
+        }
+        if path.contains('\0') {
+            return fail("holds a NUL");
+        }
+        Ok(())
+    }
+
     /// The text, without a leading or trailing slash.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -106,3 +127,6 @@ impl std::error::Error for PathError {}
 pub fn is_output_pattern(path: &str) -> bool {
     path.contains(['*', '?'])
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,8 +24,9 @@ impl OutputSpec {
     /// before the command runs, and the outputs themselves not (REAPI v2, `Command.output_paths`).
     pub fn parents(&self) -> Result<BTreeSet<String>, CollectError> {
         let mut parents = BTreeSet::new();
+        let depth = self.depth();
         for declared in &self.declared {
-            self.check(&declared.path)?;
+            check(depth, &declared.path)?;
             let parent = if declared.kind == DeclaredKind::Glob {
                 fixed_parents(&Pattern::new(&declared.path)?)
             } else {
@@ -96,15 +97,20 @@ impl OutputSpec {
         path.map_or_else(|| parent.to_owned(), Clone::clone)
     }
 
-    /// Whether a declared path is one that stays in the input root, as far as it says itself.
-    fn check(&self, path: &str) -> Result<(), CollectError> {
-        let bad = |why: &str| CollectError::BadPath { path: path.to_owned(), why: why.to_owned() };
-        if path.starts_with('/') {
-            return Err(bad("it is absolute"));
-        }
-        let joined = format!("{}/{path}", self.working_directory.as_str());
-        RelPath::normalized(joined.trim_start_matches('/')).map(drop).map_err(|e| bad(e.why))
+    /// How many names the working directory has.
+    fn depth(&self) -> usize {
+        self.working_directory.names().count()
     }
+}
+
+/// Whether a declared path is one that stays in the input root, as far as it says itself. `depth` is the working
+/// directory's.
+fn check(depth: usize, path: &str) -> Result<(), CollectError> {
+    let bad = |why: &str| CollectError::BadPath { path: path.to_owned(), why: why.to_owned() };
+    if path.starts_with('/') {
+        return Err(bad("it is absolute"));
+    }
+    RelPath::check_below(depth, path).map_err(|e| bad(e.why))
 }
 
 /// A path as its directory and its last name. Without a name of its own it is all directory.
@@ -133,7 +139,7 @@ impl<'a> Located<'a> {
 
     /// What stands at a declared path; a link at its end is itself. None if nothing is there.
     pub(super) fn output(&self, path: &str) -> Result<Option<Found>, CollectError> {
-        self.spec.check(path)?;
+        check(self.spec.depth(), path)?;
         let wd = self.spec.working_directory.as_str();
         let names: Vec<&str> = path.split('/').filter(|n| !matches!(*n, "" | ".")).collect();
         // Without `..` there is one meaning only while there is no link, and then the kernel says so.
