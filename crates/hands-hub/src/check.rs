@@ -46,7 +46,9 @@ pub(crate) fn has_entries(finished: &v1::Finished) -> bool {
 pub(crate) fn is_quick(log: &AttemptLog, finished: &v1::Finished, command: Option<&Bytes>) -> bool {
     let few = finished.result.as_ref().is_none_or(|result| {
         let n = entries::count(result);
-        let is_small = n == 0 || command.is_some_and(|command| command.len() <= SMALL);
+        let is_small = n == 0
+            || command
+                .is_some_and(|command| command.len() <= SMALL && !entries::has_patterns(command));
         result.output_directories.is_empty() && n <= FEW && is_small
     });
     few && !log.stdout.is_large() && !log.stderr.is_large()

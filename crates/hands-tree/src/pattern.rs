@@ -5,6 +5,11 @@ use std::fmt;
 
 use hands_types::is_output_pattern;
 
+/// What one name of a path costs beside its characters: the ways that go on from it are noted.
+const STEPS_OF_NAME: u64 = 16;
+/// What one part of a pattern costs at a name.
+const STEPS_OF_PART: u64 = 4;
+
 /// A pattern of path names. `*` stands for any characters of one name, `?` for one of them, and a name that is `**`
 /// for any number of names, none included. Everything else stands for itself; a leading dot is nothing special.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,19 +71,25 @@ impl Pattern {
     }
 
     /// Whether a path relative to the working directory can be an output by this pattern: one that matches it as a whole,
-    /// or, where the pattern ends in `**`, any path below what is before it.
-    pub fn matches(&self, path: &str) -> bool {
+    /// or, where the pattern ends in `**`, any path below what is before it. Adds to `steps` what the look has cost, in
+    /// characters about: patterns and paths of others are compared only so often.
+    pub fn matches(&self, path: &str, steps: &mut u64) -> bool {
         // All ways through the pattern at once: the numbers of the parts that may match the next name, in rising order.
         let mut at = self.with_skipped(&[0]);
         let mut names = path.split('/').peekable();
         while let Some(name) = names.next() {
-            let fits = at.iter().filter_map(|i| Some((*i, self.parts.get(*i)?)));
-            let fits = fits.filter(|(_, part)| part.matches(name));
-            if names.peek().is_none() {
-                return fits.into_iter().any(|(i, _)| i + 1 == self.parts.len());
+            *steps += STEPS_OF_NAME;
+            let is_last = names.peek().is_none();
+            let mut next = Vec::new();
+            for (i, part) in at.iter().filter_map(|i| Some((*i, self.parts.get(*i)?))) {
+                if !part.matches_in(name, steps) {
+                    continue;
+                }
+                if is_last && i + 1 == self.parts.len() {
+                    return true;
+                }
+                next.push(if *part == Part::Deep { i } else { i + 1 });
             }
-            let next: Vec<usize> =
-                fits.map(|(i, part)| if *part == Part::Deep { i } else { i + 1 }).collect();
             at = self.with_skipped(&next);
             if at.is_empty() {
                 return false;
@@ -106,20 +117,27 @@ impl Pattern {
 impl Part {
     /// Whether one name matches; [`Part::Deep`] matches each.
     pub fn matches(&self, name: &str) -> bool {
+        self.matches_in(name, &mut 0)
+    }
+
+    fn matches_in(&self, name: &str, steps: &mut u64) -> bool {
+        *steps += STEPS_OF_PART;
         match self {
             Self::Name(text) => text == name,
-            Self::Wild(pattern) => wild(pattern, name),
+            Self::Wild(pattern) => wild(pattern, name, steps),
             Self::Deep => true,
         }
     }
 }
 
 /// Greedy matching with one point to go back to: linear in practice, at worst the product of both lengths.
-fn wild(pattern: &[char], name: &str) -> bool {
+fn wild(pattern: &[char], name: &str, steps: &mut u64) -> bool {
     let name: Vec<char> = name.chars().collect();
+    *steps += name.len() as u64;
     let (mut p, mut n) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while n < name.len() {
+        *steps += 1;
         match pattern.get(p) {
             Some('*') => {
                 star = Some((p, n));

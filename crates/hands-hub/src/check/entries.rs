@@ -11,8 +11,8 @@ use hands_types::text::printable;
 use hands_types::{RelPath, is_output_pattern};
 use prost::Message as _;
 
-/// Steps of matching paths with patterns that one result may cost: about a second.
-const MAX_STEPS: usize = 50_000_000;
+/// Steps of matching paths with patterns that one result may cost, in characters: about a second.
+const MAX_STEPS: u64 = 500_000_000;
 
 /// The outputs of a Command message; its other fields are passed over unread.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -61,7 +61,9 @@ impl Kinds {
 struct Declared<'a> {
     named: BTreeMap<&'a str, Kinds>,
     patterns: Vec<Pattern>,
-    steps_left: usize,
+    /// What the patterns have cost until now, and the most that they may cost.
+    steps: u64,
+    most: u64,
 }
 
 /// How many entries a result has.
@@ -73,10 +75,21 @@ pub(super) fn count(result: &reapi::ActionResult) -> usize {
         + result.output_directory_symlinks.len()
 }
 
+/// Whether an encoded Command declares outputs by pattern. Comparing with those takes its time.
+pub(super) fn has_patterns(command: &[u8]) -> bool {
+    // One that can't be read has none: the comparison says so.
+    Outputs::decode(command)
+        .is_ok_and(|outputs| outputs.output_paths.iter().any(|path| is_output_pattern(path)))
+}
+
 /// Compares a result's entries with an encoded Command.
 pub(super) fn compare(command: &[u8], result: &reapi::ActionResult) -> Result<(), Foreign> {
+    compare_within(MAX_STEPS, command, result)
+}
+
+fn compare_within(most: u64, command: &[u8], result: &reapi::ActionResult) -> Result<(), Foreign> {
     let outputs = Outputs::decode(command).map_err(Foreign::Command)?;
-    let mut declared = Declared::of(&outputs);
+    let mut declared = Declared::of(&outputs, most);
     let mut seen = BTreeSet::new();
     for file in &result.output_files {
         declared.take(&mut seen, &file.path, Kinds { file: true, directory: false })?;
@@ -103,7 +116,7 @@ pub(super) fn compare(command: &[u8], result: &reapi::ActionResult) -> Result<()
 }
 
 impl<'a> Declared<'a> {
-    fn of(outputs: &'a Outputs) -> Self {
+    fn of(outputs: &'a Outputs, most: u64) -> Self {
         let mut named: BTreeMap<&str, Kinds> = BTreeMap::new();
         let mut patterns = Vec::new();
         if outputs.output_paths.is_empty() {
@@ -123,7 +136,7 @@ impl<'a> Declared<'a> {
                 patterns.push(pattern);
             }
         }
-        Self { named, patterns, steps_left: MAX_STEPS }
+        Self { named, patterns, steps: 0, most }
     }
 
     /// Takes one entry as an output of the Command.
@@ -148,11 +161,11 @@ impl<'a> Declared<'a> {
         if path.is_empty() || !is_plain {
             return Err(Foreign::Undeclared(shown(path)));
         }
-        let n_names = path.split('/').count();
         for pattern in &self.patterns {
-            let steps = n_names.saturating_mul(pattern.parts().len());
-            self.steps_left = self.steps_left.checked_sub(steps).ok_or(Foreign::TooMany)?;
-            if pattern.matches(path) {
+            if self.steps > self.most {
+                return Err(Foreign::TooMany);
+            }
+            if pattern.matches(path, &mut self.steps) {
                 return Ok(());
             }
         }

@@ -3,7 +3,7 @@
 use hands_proto::reapi;
 use prost::Message as _;
 
-use super::compare;
+use super::{Foreign, compare, compare_within, has_patterns};
 
 fn file(path: &str) -> reapi::OutputFile {
     reapi::OutputFile { path: path.into(), ..Default::default() }
@@ -80,4 +80,24 @@ fn a_link_stands_in_the_old_lists_only_if_it_stands_in_the_new_one() {
     };
     assert!(compare(&command, &long).is_err());
     assert!(refused(&command, &["d"]).unwrap().contains("declares a directory"));
+}
+
+#[test]
+fn patterns_cost_what_their_characters_cost() {
+    let pattern = format!("*{}b", "a".repeat(500));
+    let command = paths(&[&pattern]);
+    let output_files = [1000, 1001].map(|n| file(&format!("{}b", "a".repeat(n)))).into();
+    let result = reapi::ActionResult { output_files, ..Default::default() };
+    compare_within(u64::MAX, &command, &result).unwrap();
+    // The first name alone takes 500 starts of 500 letters.
+    let refused = compare_within(200_000, &command, &result).unwrap_err();
+    assert!(matches!(refused, Foreign::TooMany), "{refused}");
+}
+
+#[test]
+fn only_a_star_or_a_question_mark_makes_a_pattern() {
+    assert!(!has_patterns(&paths(&["a", "b[1]"])));
+    assert!(has_patterns(&paths(&["a", "b?"])));
+    let arguments = vec!["sh".to_owned(), "*?".to_owned()];
+    assert!(!has_patterns(&reapi::Command { arguments, ..Default::default() }.encode_to_vec()));
 }
