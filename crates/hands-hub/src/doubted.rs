@@ -2,52 +2,68 @@
 
 use std::sync::Arc;
 
-use hands_proto::{reapi, v1};
+use hands_proto::{reapi, unpack, v1};
 use hands_store::{Store, StoreError};
-use hands_types::Digest;
+use hands_types::limits::MAX_SAID;
+use hands_types::text::said;
+use hands_types::{Digest, OperationId, WorkerId};
 use prost::Message as _;
 
-/// Results of one message that are read.
-const MOST: usize = 10_000;
 /// Operations that are named in the log.
 const NAMED: usize = 32;
 
+/// A worker that takes results back.
+#[derive(Clone, Debug)]
+pub(crate) struct Doubter {
+    pub(crate) worker: WorkerId,
+    pub(crate) name: Arc<str>,
+}
+
 /// Takes a worker's doubted results out of the action cache, and says which there are. Blocks.
-pub(crate) fn withdraw(store: &Store, worker: &Arc<str>, doubted: &v1::Doubted) {
-    let mut withdrawn = 0_u32;
-    let results = &doubted.results[..doubted.results.len().min(MOST)];
-    for result in results {
+pub(crate) fn withdraw(store: &Store, doubter: &Doubter, doubted: &v1::Doubted) {
+    let (mut withdrawn, mut of_others) = (0_u32, 0_u32);
+    // All of them, for a wrong result stays wrong: a message holds no more than a minute's worth.
+    for result in &doubted.results {
         let Ok(action) = result.action.parse::<Digest>() else { continue };
-        match withdraw_one(store, worker, &result.instance_name, &action) {
-            Ok(true) => withdrawn += 1,
-            Ok(false) => {}
+        match withdraw_one(store, doubter, &result.instance_name, &action) {
+            Ok(Some(true)) => withdrawn += 1,
+            Ok(Some(false)) => of_others += 1,
+            Ok(None) => {}
             Err(error) => {
                 tracing::error!(%error, %action, "a doubted result stays in the action cache");
             }
         }
     }
-    let named = results.iter().take(NAMED).map(|r| &r.operation[..]).collect::<Vec<_>>().join(" ");
+    let ids = doubted.results.iter().filter_map(|r| r.operation.parse::<OperationId>().ok());
+    let named = ids.take(NAMED).map(|id| id.to_string()).collect::<Vec<_>>().join(" ");
     tracing::error!(
-        %worker, reason = %doubted.reason.escape_debug(), results = results.len(), withdrawn,
-        operations = %named.escape_debug(),
+        worker = %doubter.name, reason = said(&doubted.reason, MAX_SAID), results = doubted.results.len(),
+        withdrawn, of_others, operations = named,
         "results of a worker may be wrong; those in the action cache were taken out, and what else they went into should be made again"
     );
 }
 
-/// A worker takes back what is its own, and nothing else.
+/// Takes out what is the worker's own; false where another made it, none where there is no such result.
 fn withdraw_one(
     store: &Store,
-    worker: &str,
+    doubter: &Doubter,
     instance: &str,
     action: &Digest,
-) -> Result<bool, StoreError> {
-    let Some(bytes) = store.action(instance, action)? else { return Ok(false) };
-    let by = reapi::ActionResult::decode(bytes)
-        .ok()
-        .and_then(|result| result.execution_metadata)
-        .map(|metadata| metadata.worker);
-    if by.as_deref() != Some(worker) {
-        return Ok(false);
+) -> Result<Option<bool>, StoreError> {
+    let Some(bytes) = store.action(instance, action)? else { return Ok(None) };
+    let metadata = reapi::ActionResult::decode(bytes).ok().and_then(|it| it.execution_metadata);
+    if !metadata.is_some_and(|metadata| is_own(&metadata, doubter)) {
+        return Ok(Some(false));
     }
-    store.action_delete(instance, action)
+    store.action_delete(instance, action)?;
+    Ok(Some(true))
+}
+
+/// By the worker's id. Results of earlier versions have its name alone.
+fn is_own(metadata: &reapi::ExecutedActionMetadata, doubter: &Doubter) -> bool {
+    let made_by = metadata.auxiliary_metadata.iter().find_map(|it| unpack::<v1::MadeBy>(it).ok());
+    match made_by {
+        Some(made_by) => made_by.worker_id.parse() == Ok(doubter.worker),
+        None => metadata.worker == *doubter.name,
+    }
 }

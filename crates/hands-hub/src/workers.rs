@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::access::Principal;
 use crate::check::{self, Checked};
 use crate::core::{Event, Heard, Opened, SessionOut, ToWorker};
-use crate::doubted;
+use crate::doubted::{self, Doubter};
 use crate::logs::AttemptLog;
 use crate::shared::{Shared, ended};
 use crate::spool::SpoolError;
@@ -236,8 +236,10 @@ impl Listener {
             }
             v1::worker_message::Kind::Draining(_) => self.tell(Heard::Draining).await,
             v1::worker_message::Kind::Doubted(doubted) => {
-                let (store, name) = (self.hub.store.clone(), Arc::clone(&self.opened.name));
-                crate::task::blocking(move || doubted::withdraw(&store, &name, &doubted)).await?;
+                let (store, worker) = (self.hub.store.clone(), self.opened.worker);
+                let doubter = Doubter { worker, name: Arc::clone(&self.opened.name) };
+                crate::task::blocking(move || doubted::withdraw(&store, &doubter, &doubted))
+                    .await?;
             }
         }
         Ok(())

@@ -36,6 +36,8 @@ const BEAT: Duration = Duration::from_millis(500);
 const LATE: Duration = Duration::from_secs(2);
 /// Input roots and layers that are announced.
 const HOLDS: usize = 64;
+/// Doubted results of one message, so that it stays far below the most that a hub takes.
+const DOUBTED: usize = 10_000;
 
 /// How a stage's task ended.
 #[derive(Debug)]
@@ -278,16 +280,18 @@ impl Core {
     fn doubt(&self) {
         let Some(session) = &self.session else { return };
         for damage in self.config.store.damages().into_iter().filter(|d| !d.made.is_empty()) {
-            let results = damage.made.iter().map(|made| v1::DoubtedResult {
-                operation: made.operation.to_string(),
-                instance_name: made.instance.to_string(),
-                action: made.action.to_string(),
-            });
-            let doubted = v1::Doubted {
-                reason: format!("the input tree {} was damaged on its disk", damage.root),
-                results: results.collect(),
-            };
-            crate::output::send(session, v1::worker_message::Kind::Doubted(doubted));
+            for some in damage.made.chunks(DOUBTED) {
+                let results = some.iter().map(|made| v1::DoubtedResult {
+                    operation: made.operation.to_string(),
+                    instance_name: made.instance.to_string(),
+                    action: made.action.to_string(),
+                });
+                let doubted = v1::Doubted {
+                    reason: format!("the input tree {} was damaged on its disk", damage.root),
+                    results: results.collect(),
+                };
+                crate::output::send(session, v1::worker_message::Kind::Doubted(doubted));
+            }
         }
         if self.config.store.is_look_due() {
             let store = self.config.store.clone();

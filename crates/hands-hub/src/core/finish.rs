@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hands_proto::{reapi, rpc, v1};
 use hands_sched::{Input, RejectReason};
-use hands_types::{Attempt, OperationId, SessionId};
+use hands_types::{Attempt, OperationId, SessionId, WorkerId};
 use prost::Message;
 use tonic::Status;
 
@@ -156,7 +156,8 @@ impl Core {
             db: Arc::downgrade(&self.db),
             runtime: tokio::runtime::Handle::current(),
         };
-        let cached = is_cacheable(&record, &done.response).then(|| cache_entry(&done.response));
+        let worker = accepted.and_then(|(session, _)| Some(self.sessions.get(&session)?.worker));
+        let cached = is_cacheable(&record, &done.response).then(|| Arc::clone(&done.response));
         let state = Arc::clone(&operation.state);
         let tell = move || {
             if let Some(left) = logs.finish(id, attempt, done.response.result.is_some()) {
@@ -176,9 +177,11 @@ impl Core {
         };
         match cached {
             None => self.commit.then.push(Box::new(tell)),
-            Some(entry) => {
+            Some(response) => {
                 let store = self.store.clone();
                 self.commit.then.push(Box::new(move || {
+                    // Not in the core: a result has up to 16 MiB.
+                    let entry = cache_entry(&response, worker);
                     let (instance, digest) = (Arc::clone(&record.instance), record.digest);
                     store.action_put_then(&instance, digest, entry, move |put| {
                         if let Err(error) = put {
@@ -235,11 +238,17 @@ pub(crate) fn see_more(id: OperationId) -> String {
     format!("to see more: hands status {id}")
 }
 
-/// The result as the action cache keeps it: without inlined streams, which it adds where a client asks for them.
-fn cache_entry(response: &reapi::ExecuteResponse) -> Bytes {
+/// The result as the action cache keeps it: without inlined streams, which it adds where a client asks for them, and with
+/// the worker that may take it back.
+fn cache_entry(response: &reapi::ExecuteResponse, worker: Option<WorkerId>) -> Bytes {
     let mut result = response.result.clone().unwrap_or_default();
     result.stdout_raw = Bytes::new();
     result.stderr_raw = Bytes::new();
+    if let Some(worker) = worker {
+        let made_by = v1::MadeBy { worker_id: worker.to_string() };
+        let metadata = result.execution_metadata.get_or_insert_default();
+        metadata.auxiliary_metadata.push(hands_proto::pack(&made_by));
+    }
     result.encode_to_vec().into()
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hands_proto::v1::worker_message::Kind as ToHub;
 use hands_proto::{reapi, rpc, v1};
-use hands_types::DigestFunction;
 use hands_types::limits::LEASE;
+use hands_types::{Digest, DigestFunction};
 use prost::Message as _;
 use tonic::Code;
 
@@ -14,11 +14,9 @@ use crate::clock::Clock;
 use crate::support::{World, code, ours, property, soon};
 use crate::worker::{Worker, hello};
 
-/// Drops a worker that has one lease, and lets the lease run out.
-async fn lose(world: &World, clock: &Clock, worker: Worker) {
-    drop(worker);
+async fn no_workers(world: &World) {
     let client = world.client();
-    soon("the session's end", async {
+    soon("the sessions' end", async {
         let request = v1::ListWorkersRequest::default();
         while !client
             .jobs()
@@ -33,6 +31,12 @@ async fn lose(world: &World, clock: &Clock, worker: Worker) {
         }
     })
     .await;
+}
+
+/// Drops a worker that has one lease, and lets the lease run out.
+async fn lose(world: &World, clock: &Clock, worker: Worker) {
+    drop(worker);
+    no_workers(world).await;
     let mut activity = world.hub.activity();
     assert_eq!(activity.borrow().running, 1, "the lease outlives its session");
     clock.pass(LEASE).await;
@@ -64,12 +68,9 @@ async fn a_worker_of_another_protocol_is_told_what_to_do() {
     assert_eq!(refused(|h| h.slots = 0).await.code(), Code::InvalidArgument);
 }
 
-#[tokio::test]
-async fn a_worker_takes_back_its_own_results_and_nobody_else_s() {
-    let world = World::new();
-    let mut worker = world.worker("w").await;
-    let other = world.worker("other").await;
-    let digest = world.action(|_, _| {});
+/// Has a worker make a result that is cached; what the worker says when it takes that back.
+async fn made(world: &World, worker: &mut Worker, argument: &str) -> (Digest, v1::Doubted) {
+    let digest = world.action(|_, command| command.arguments.push(argument.into()));
     let following = world.client().execute(digest).await.unwrap();
     let operation = following.id();
     let lease = worker.lease().await;
@@ -77,30 +78,59 @@ async fn a_worker_takes_back_its_own_results_and_nobody_else_s() {
     worker.report(&lease, |_| {}).await;
     worker.acknowledged(&lease).await;
     assert!(following.response().await.result.is_some());
-    let is_cached = || world.store.action("", &digest).unwrap().is_some();
-    assert!(is_cached());
-    let doubted = v1::Doubted {
-        reason: "its disk".into(),
-        results: vec![v1::DoubtedResult {
-            operation,
-            instance_name: String::new(),
-            action: digest.to_string(),
-        }],
-    };
+    assert!(is_cached(world, digest));
+    let result = v1::DoubtedResult { operation, action: digest.to_string(), ..Default::default() };
+    (digest, v1::Doubted { reason: "its disk".into(), results: vec![result] })
+}
+
+fn is_cached(world: &World, digest: Digest) -> bool {
+    world.store.action("", &digest).unwrap().is_some()
+}
+
+/// Says that results are doubted, and waits until that has been heard.
+async fn doubt(worker: &mut Worker, doubted: &v1::Doubted) {
+    worker.say(ToHub::Doubted(doubted.clone())).await;
     // What comes behind it on the same stream has been heard when it is answered.
-    let heard = async |from: &mut Worker| {
-        let id = Some(v1::AttemptId { operation: "0".repeat(26), attempt: 1 });
-        let piece = v1::Output { id, stream: 1, offset: 0, data: "x".into() };
-        from.say(ToHub::Output(piece)).await;
-        from.hear().await.unwrap();
-    };
-    let mut other = other;
-    other.say(ToHub::Doubted(doubted.clone())).await;
-    heard(&mut other).await;
-    assert!(is_cached(), "another worker's word");
-    worker.say(ToHub::Doubted(doubted)).await;
-    heard(&mut worker).await;
-    assert!(!is_cached());
+    let id = Some(v1::AttemptId { operation: "0".repeat(26), attempt: 1 });
+    let piece = v1::Output { id, stream: 1, offset: 0, data: "x".into() };
+    worker.say(ToHub::Output(piece)).await;
+    worker.hear().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_takes_back_its_own_results_and_nobody_else_s() {
+    let world = World::new();
+    let mut worker = world.worker("w").await;
+    let (digest, doubted) = made(&world, &mut worker, "1").await;
+    let mut other = world.worker("other").await;
+    doubt(&mut other, &doubted).await;
+    assert!(is_cached(&world, digest), "another worker's word");
+    doubt(&mut worker, &doubted).await;
+    assert!(!is_cached(&world, digest));
+}
+
+/// A worker has another name in lists while one of its name is connected.
+#[tokio::test]
+async fn a_worker_takes_back_its_own_results_whatever_it_is_called() {
+    let world = World::new();
+    let boxed = |id: &str| v1::Hello { name: "box".into(), ..hello(id) };
+    let mut first = Worker::with(&world.pipe, boxed("first")).await.unwrap();
+    let (of_first, doubted_of_first) = made(&world, &mut first, "1").await;
+    // The next lease is the second one's.
+    first.say(ToHub::Draining(v1::Draining::default())).await;
+    let mut second = Worker::with(&world.pipe, boxed("second")).await.unwrap();
+    let (of_second, doubted_of_second) = made(&world, &mut second, "2").await;
+    drop((first, second));
+    no_workers(&world).await;
+    let mut second = Worker::with(&world.pipe, boxed("second")).await.unwrap();
+    doubt(&mut second, &doubted_of_first).await;
+    assert!(is_cached(&world, of_first), "the word of another that is called the same");
+    // More than one message of ours has.
+    let mut many = doubted_of_second.clone();
+    let nothing = v1::DoubtedResult { action: "0".repeat(64) + "/1", ..Default::default() };
+    many.results.splice(0..0, std::iter::repeat_n(nothing, 10_000));
+    doubt(&mut second, &many).await;
+    assert!(!is_cached(&world, of_second));
 }
 
 #[tokio::test]

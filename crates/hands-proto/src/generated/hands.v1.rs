@@ -156,6 +156,23 @@ impl ::prost::Name for LostAttempts {
         "/hands.v1.LostAttempts".into()
     }
 }
+/// The worker that made a result: names are for people, and one name may be of several workers over time. The hub adds it to
+/// ExecutedActionMetadata.auxiliary_metadata of a result in the action cache.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MadeBy {
+    #[prost(string, tag = "1")]
+    pub worker_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for MadeBy {
+    const NAME: &'static str = "MadeBy";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.MadeBy".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.MadeBy".into()
+    }
+}
 /// What stood among the outputs and could not be brought, such as named pipes. Stands in
 /// ExecutedActionMetadata.auxiliary_metadata of a result that brings all others. Where the command itself succeeded, the
 /// status is INVALID_ARGUMENT and says the same in words: who does not know this message takes no part for the whole.

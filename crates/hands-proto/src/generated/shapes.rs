@@ -1731,6 +1731,16 @@ impl Shaped for crate::generated::hands::v1::LostAttempts {
         &HANDS_V1_LOSTATTEMPTS
     }
 }
+static HANDS_V1_MADEBY: Shape = Shape {
+    name: "hands.v1.MadeBy",
+    size: size_of::<crate::generated::hands::v1::MadeBy>(),
+    fields: &[(1, Cost::Text)],
+};
+impl Shaped for crate::generated::hands::v1::MadeBy {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_MADEBY
+    }
+}
 static HANDS_V1_MEMBER: Shape = Shape {
     name: "hands.v1.Member",
     size: size_of::<crate::generated::hands::v1::Member>(),
