@@ -1,21 +1,15 @@
-//! How much memory the messages of a server may take: of one call, of one connection, and all together.
+//! How much memory the messages of a server may take: of one call, of one client, and all together.
+//!
+//! A client may have half as much as it leaves free: a third of everything when it is alone, two ninths after one other that
+//! keeps what it got, and so on. So all together never reach the bound, and whoever comes next finds room.
 
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tonic::Status;
-
-/// Bytes that messages may take.
-#[derive(Clone, Copy, Debug)]
-pub struct MessageLimits {
-    /// Of one connection.
-    pub connection: usize,
-    /// Of all connections together. When it is reached, those that hold more than an even share of it are refused.
-    pub all: usize,
-}
 
 /// What one message of a call may take, bytes.
 #[derive(Clone, Copy, Debug)]
@@ -36,16 +30,18 @@ pub type Aside = fn(&mut dyn FnMut());
 /// What the messages of a server take together.
 #[derive(Debug)]
 pub struct MessageBudget {
-    limits: MessageLimits,
+    all: usize,
     aside: Aside,
     held: AtomicUsize,
     /// The most that was used since somebody asked.
     high: AtomicUsize,
-    /// Connections that hold something.
-    holders: AtomicUsize,
+    /// Those that wait for room.
+    waiting: Mutex<Vec<Waker>>,
+    /// Whether there are such: looked at whenever something is given back.
+    has_waiting: AtomicBool,
 }
 
-/// What the messages of one connection take.
+/// What the messages of one client take, whatever number of connections it has.
 #[derive(Debug)]
 pub struct Account {
     budget: Arc<MessageBudget>,
@@ -83,13 +79,13 @@ thread_local! {
 }
 
 impl MessageBudget {
-    /// A budget of which nothing is used. Large messages are decoded and encoded by `aside`.
-    pub fn new(limits: MessageLimits, aside: Aside) -> Arc<Self> {
-        let (held, high, holders) = Default::default();
-        Arc::new(Self { limits, aside, held, high, holders })
+    /// A budget of so many bytes, of which nothing is used. Large messages are decoded and encoded by `aside`.
+    pub fn new(all: usize, aside: Aside) -> Arc<Self> {
+        let (held, high, waiting, has_waiting) = Default::default();
+        Arc::new(Self { all, aside, held, high, waiting, has_waiting })
     }
 
-    /// An account of a new connection.
+    /// An account of a new client.
     pub fn account(self: &Arc<Self>) -> Arc<Account> {
         Arc::new(Account { budget: Arc::clone(self), held: AtomicUsize::new(0) })
     }
@@ -99,6 +95,27 @@ impl MessageBudget {
         let held = self.held.load(Ordering::Relaxed);
         (held, self.high.swap(held, Ordering::Relaxed).max(held))
     }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has all who wait try again.
+    fn wake(&self) {
+        let woken = {
+            let mut waiting = self.waiting();
+            self.has_waiting.store(false, Ordering::SeqCst);
+            std::mem::take(&mut *waiting)
+        };
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Has this one try again when something is given back.
+    fn wake_later(&self, waker: &Waker) {
+        let mut waiting = self.waiting();
+        waiting.push(waker.clone());
+        self.has_waiting.store(true, Ordering::SeqCst);
+    }
 }
 
 /// How much a use of memory matters.
@@ -106,7 +123,7 @@ impl MessageBudget {
 enum Use {
     /// The call can't go on without it.
     Needed,
-    /// It makes a call faster; half of everything is left to those who need it.
+    /// It makes a call faster; half of what this client may have is left to what it needs.
     Spare,
     /// So little that it is only counted.
     Unrefused,
@@ -119,44 +136,36 @@ impl Account {
         }
         let budget = &self.budget;
         let before = self.held.fetch_add(bytes, Ordering::Relaxed);
-        if before == 0 {
-            budget.holders.fetch_add(1, Ordering::Relaxed);
-        }
         let all = budget.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        budget.high.fetch_max(all, Ordering::Relaxed);
         let mine = before + bytes;
-        let share = budget.limits.all / budget.holders.load(Ordering::Relaxed).max(1);
-        let most = budget.limits.connection;
+        let free = budget.all.saturating_sub(all);
         let fits = match r#use {
             Use::Unrefused => true,
-            Use::Needed => mine <= most && (all <= budget.limits.all || mine <= share),
-            Use::Spare => mine <= most / 2 && all <= budget.limits.all / 2,
+            Use::Needed => mine <= free / 2,
+            Use::Spare => mine <= free / 4,
         };
         if fits {
+            budget.high.fetch_max(all, Ordering::Relaxed);
             return Ok(());
         }
         self.give(bytes);
-        Err(Status::resource_exhausted(if mine > most {
-            format!(
-                "the calls of this connection take {before} bytes of memory, and {bytes} more would be above {most}: \
-                 send fewer or smaller ones at once"
-            )
-        } else {
-            format!(
-                "the calls of all connections take {} bytes of memory, the most that they may; this connection has {before} of \
-                 them: try again later",
-                all - bytes
-            )
-        }))
+        // Others give back at the same time, first from their own account.
+        let of_others = all.saturating_sub(mine);
+        let most = budget.all.saturating_sub(of_others) / 3;
+        Err(Status::resource_exhausted(format!(
+            "the calls of this client take {before} bytes of memory, and {bytes} more would be above the {most} that it may take \
+             now: send fewer or smaller ones at once, or try again later"
+        )))
     }
 
     fn give(&self, bytes: usize) {
         if bytes == 0 {
             return;
         }
-        self.budget.held.fetch_sub(bytes, Ordering::Relaxed);
-        if self.held.fetch_sub(bytes, Ordering::Relaxed) == bytes {
-            self.budget.holders.fetch_sub(1, Ordering::Relaxed);
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.budget.held.fetch_sub(bytes, Ordering::SeqCst);
+        if self.budget.has_waiting.load(Ordering::SeqCst) {
+            self.budget.wake();
         }
     }
 }
@@ -187,8 +196,15 @@ impl Charge {
         Scope { charge: Some(self), call }
     }
 
-    /// Bytes came that are no message yet.
-    pub fn received(&self, bytes: usize) -> Result<(), Status> {
+    /// A message of so many bytes begins to come. It is paid before it is there: what only begins takes nothing from others
+    /// that they could not do without, and what has begun can end.
+    pub fn announced(&self, bytes: usize) -> Result<(), Status> {
+        if bytes > self.bound.request {
+            return Err(Status::invalid_argument(format!(
+                "a message of {bytes} bytes is more than the {} that this call takes",
+                self.bound.request
+            )));
+        }
         self.account.take(bytes, Use::Needed)?;
         self.lock().raw += bytes;
         Ok(())
@@ -202,6 +218,11 @@ impl Charge {
         }
     }
 
+    /// Whether its client sends several messages.
+    pub fn streams(&self) -> bool {
+        self.bound.streams
+    }
+
     /// What a handler is about to allocate beside its request, for its answer above all; kept until the call ends.
     pub fn reserve(&self, bytes: usize) -> Result<(), Status> {
         self.account.take(bytes, Use::Needed)?;
@@ -209,7 +230,23 @@ impl Charge {
         Ok(())
     }
 
-    /// The same, but kept only until the value is dropped.
+    /// As [`Charge::reserve`], but waits until there is room. For what a client gets; what it sends would fill the connection
+    /// while it waits, and so keep from ending what it waits for.
+    pub fn reserve_later(&self, bytes: usize) -> impl Future<Output = ()> {
+        std::future::poll_fn(move |cx| {
+            if self.reserve(bytes).is_err() {
+                let budget = &self.account.budget;
+                budget.wake_later(cx.waker());
+                // Something may have been given back just before.
+                if self.reserve(bytes).is_err() {
+                    return Poll::Pending;
+                }
+            }
+            Poll::Ready(())
+        })
+    }
+
+    /// The same as [`Charge::reserve`], but kept only until the value is dropped.
     pub fn hold(self: &Arc<Self>, bytes: usize) -> Result<Reserved, Status> {
         self.account.take(bytes, Use::Needed)?;
         Ok(Reserved { charge: Arc::clone(self), bytes })

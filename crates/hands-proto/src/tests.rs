@@ -152,3 +152,67 @@ fn noise_is_looked_at_without_harm() {
         }
     }
 }
+
+mod budget {
+    use std::sync::Arc;
+
+    use crate::{Charge, MessageBound, MessageBudget, Prefixes};
+
+    const ALL: usize = 1 << 20;
+
+    fn call(budget: &Arc<MessageBudget>) -> Arc<Charge> {
+        let bound = MessageBound { request: ALL, memory: ALL, answer: ALL, streams: true };
+        Charge::new(budget.account(), bound)
+    }
+
+    #[test]
+    fn whoever_comes_next_finds_room_beside_greedy_ones() {
+        let budget = MessageBudget::new(ALL, |work| work());
+        let mut calls = Vec::new();
+        let mut free = ALL;
+        for greedy in 1..=10 {
+            let charge = call(&budget);
+            while charge.reserve(1 << 10).is_ok() {}
+            calls.push(charge);
+            let left = ALL - budget.used().0;
+            assert!(left >= free * 2 / 3 && left < free, "{greedy} leave {left}");
+            free = left;
+        }
+        drop(calls);
+        assert_eq!(budget.used().0, 0);
+    }
+
+    #[test]
+    fn messages_of_a_stream_cost_what_the_last_one_does() {
+        let budget = MessageBudget::new(ALL, |work| work());
+        let charge = call(&budget);
+        let mut prefixes = Prefixes::default();
+        for length in (0..100_000_u32).map(|n| n % 40) {
+            let mut bytes = vec![0];
+            bytes.extend(length.to_be_bytes());
+            bytes.resize(5 + length as usize, 7);
+            charge.waits();
+            // Cut anywhere, as HTTP/2 does.
+            let (first, rest) = bytes.split_at(length as usize % 7 % bytes.len());
+            for piece in [first, rest] {
+                prefixes.follow(piece, |length| charge.announced(length)).unwrap();
+            }
+            charge.decoded(length as usize, 100).unwrap();
+            assert_eq!(budget.used().0, length as usize + 100);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_room_gets_it_when_another_call_ends() {
+        let budget = MessageBudget::new(ALL, |work| work());
+        let account = budget.account();
+        let bound = MessageBound { request: ALL, memory: ALL, answer: ALL, streams: false };
+        let [first, second] = [(); 2].map(|()| Charge::new(Arc::clone(&account), bound));
+        first.reserve(ALL / 3).unwrap();
+        second.reserve(1).unwrap_err();
+        let waits = tokio::spawn(async move { second.reserve_later(ALL / 3).await });
+        tokio::task::yield_now().await;
+        drop(first);
+        waits.await.unwrap();
+    }
+}

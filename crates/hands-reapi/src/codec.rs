@@ -5,13 +5,14 @@ use std::io;
 use bytes::Bytes;
 use hands_tree::Hasher;
 use hands_types::Digest;
-use zstd::stream::raw::{DParameter, Decoder, Encoder, InBuffer, Operation as _, OutBuffer};
+use zstd::stream::raw::{DParameter, Encoder, InBuffer, Operation as _, OutBuffer};
+use zstd::zstd_safe::{DCtx, get_error_name};
 
 /// Level for the wire: about 400 MB/s a core.
 pub(crate) const LEVEL: i32 = 1;
-/// Largest window that a peer's stream may ask for, as a power of two: 32 MiB, what other encoders use at their best
-/// level.
-const WINDOW_LOG: u32 = 25;
+/// Largest window that a peer's stream may ask for, as a power of two: 8 MiB, what RFC 8878 wants of every decoder, and what
+/// encoders use up to level 19.
+const WINDOW_LOG: u32 = 23;
 const PIECE: usize = 128 << 10;
 
 /// Why bytes could not be decompressed.
@@ -57,8 +58,11 @@ const SUSPICIOUS: u64 = 64;
 
 /// Whether a whole blob is what its digest says, where a few compressed bytes claim to be many: decompressed without
 /// being kept, so that a bomb costs no disk.
-pub(crate) fn check(pieces: &[Bytes], digest: &Digest) -> Result<(), CodecError> {
-    let sent: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+pub(crate) fn check<'a>(
+    pieces: impl Iterator<Item = &'a [u8]> + Clone,
+    digest: &Digest,
+) -> Result<(), CodecError> {
+    let sent: u64 = pieces.clone().map(|piece| piece.len() as u64).sum();
     if digest.size / SUSPICIOUS <= sent.max(PIECE as u64) {
         return Ok(());
     }
@@ -77,7 +81,7 @@ pub(crate) fn check(pieces: &[Bytes], digest: &Digest) -> Result<(), CodecError>
 
 /// Decompresses a stream that may hold no more than `left` bytes.
 pub(crate) struct Inflate {
-    decoder: Decoder<'static>,
+    decoder: DCtx<'static>,
     limit: u64,
     left: u64,
     in_frame: bool,
@@ -88,8 +92,8 @@ pub(crate) struct Inflate {
 
 impl Inflate {
     pub(crate) fn new(limit: u64) -> io::Result<Self> {
-        let mut decoder = Decoder::new()?;
-        decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
+        let mut decoder = DCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
+        decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG)).map_err(invalid)?;
         let room = usize::try_from(limit.saturating_add(1)).unwrap_or(PIECE).clamp(1, PIECE);
         Ok(Self {
             decoder,
@@ -110,7 +114,10 @@ impl Inflate {
         let mut input = InBuffer::around(data);
         while input.pos() < data.len() || self.held_back {
             let mut output = OutBuffer::around(self.piece.as_mut_slice());
-            let hint = self.decoder.run(&mut input, &mut output).map_err(CodecError::Invalid)?;
+            let hint = self
+                .decoder
+                .decompress_stream(&mut output, &mut input)
+                .map_err(|code| CodecError::Invalid(invalid(code)))?;
             let produced = output.pos();
             // The room is one byte larger than the limit where it could be, so there is no way around this check.
             self.left =
@@ -124,10 +131,19 @@ impl Inflate {
         Ok(())
     }
 
+    /// Bytes that it takes in memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.decoder.sizeof() + self.piece.len()
+    }
+
     /// Checks that the stream ended where a frame does.
     pub(crate) fn finish(&self) -> Result<(), CodecError> {
         if self.in_frame { Err(CodecError::Cut) } else { Ok(()) }
     }
+}
+
+fn invalid(code: usize) -> io::Error {
+    io::Error::other(get_error_name(code))
 }
 
 /// Compresses a stream.
@@ -136,6 +152,9 @@ pub(crate) struct Deflate {
 }
 
 impl Deflate {
+    /// Bytes that it takes in memory: `ZSTD_sizeof_CCtx` of zstd 1.5.7 says 1,369,625 at this level.
+    pub(crate) const MEMORY: usize = 1_400 << 10;
+
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self { encoder: Encoder::new(LEVEL)? })
     }

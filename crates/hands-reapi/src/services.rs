@@ -13,6 +13,7 @@ mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use hands_proto::asset::fetch_server::FetchServer;
 use hands_proto::asset::push_server::PushServer;
@@ -116,9 +117,21 @@ async fn blocking_while_wanted<T: Send + 'static>(
     blocking(move || work(&wanted)).await
 }
 
+/// How long a call waits until others of its client have ended, so that there is memory for its answer.
+const ROOM_WITHIN: Duration = Duration::from_secs(30);
+
 /// Says what a handler is about to allocate beside its request; RESOURCE_EXHAUSTED where it is too much.
 fn reserve(charge: Option<&Arc<Charge>>, bytes: usize) -> Result<(), Status> {
     charge.map_or(Ok(()), |charge| charge.reserve(bytes))
+}
+
+/// As [`reserve`], but waits where it is too much now. Only for small requests: large ones that wait for each other would wait
+/// for ever.
+async fn reserve_later(charge: Option<&Arc<Charge>>, bytes: usize) -> Result<(), Status> {
+    let Some(charge) = charge else { return Ok(()) };
+    let Err(refusal) = charge.reserve(bytes) else { return Ok(()) };
+    let waiting = tokio::time::timeout(ROOM_WITHIN, charge.reserve_later(bytes));
+    waiting.await.map_err(|_| refusal)
 }
 
 /// Runs on a blocking thread. Its panic becomes ours, so that it ends as any handler's does.

@@ -1,33 +1,28 @@
 //! How large the messages of each method may be: on the wire, and in memory. `docs/limits.md` has the same table, made from this
 //! one.
 
-/// What one method's messages may take, bytes.
+use hands_proto::MessageBound;
+
+/// What one method's messages may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bound {
     /// The method's full name, as HTTP/2 has it.
     pub(crate) path: &'static str,
-    /// One message of its client, as it travels.
-    pub(crate) request: usize,
-    /// The same once it is decoded.
-    pub(crate) memory: usize,
-    /// One message of its answer, as it travels.
-    pub(crate) answer: usize,
-    /// Its client sends several messages.
-    pub(crate) streams: bool,
+    pub(crate) message: MessageBound,
 }
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
 const fn of(path: &'static str, request: usize, memory: usize, answer: usize) -> Bound {
-    Bound { path, request, memory, answer, streams: false }
+    Bound { path, message: MessageBound { request, memory, answer, streams: false } }
 }
 
 const fn streams(path: &'static str, request: usize, memory: usize, answer: usize) -> Bound {
-    Bound { path, request, memory, answer, streams: true }
+    Bound { path, message: MessageBound { request, memory, answer, streams: true } }
 }
 
-/// What a method has that stands in no table: it is refused anyway, unless somebody adds a service of their own.
+/// The bound of a method that is missing in the table. It is refused anyway, unless somebody adds a service of their own.
 pub(crate) const OTHERS: Bound = of("", 4 * MIB, 16 * MIB, 16 * MIB);
 
 /// The bound of a method.
@@ -90,7 +85,7 @@ pub(super) const BOUNDS: &[Bound] = &[
     of("/build.bazel.remote.execution.v2.Execution/WaitExecution", 64 * KIB, MIB, 16 * MIB),
     of("/google.bytestream.ByteStream/QueryWriteStatus", 64 * KIB, MIB, 64 * KIB),
     of("/google.bytestream.ByteStream/Read", 64 * KIB, MIB, 4 * MIB),
-    streams("/google.bytestream.ByteStream/Write", 16 * MIB, MIB, 64 * KIB),
+    streams("/google.bytestream.ByteStream/Write", 4 * MIB + 64 * KIB, MIB, 64 * KIB),
     of("/google.longrunning.Operations/CancelOperation", 64 * KIB, MIB, KIB),
     of("/google.longrunning.Operations/DeleteOperation", 64 * KIB, MIB, KIB),
     of("/google.longrunning.Operations/GetOperation", 64 * KIB, MIB, 16 * MIB),

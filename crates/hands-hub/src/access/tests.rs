@@ -1,10 +1,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use hands_proto::MessageBound;
 use hands_types::{MemberId, Role, Roles};
 
 use super::bounds::{BOUNDS, Bound};
-use super::meter::LIMITS;
+use super::meter::ALL;
 use super::table::METHODS;
 use super::{Principal, check, method};
 
@@ -152,7 +153,8 @@ fn bounds_for_people() -> String {
         n if n.is_multiple_of(1 << 20) => format!("{} MiB", n >> 20),
         n => format!("{} KiB", n >> 10),
     };
-    let row = |Bound { path, request, memory, answer, streams }: &Bound| {
+    let row = |Bound { path, message }: &Bound| {
+        let MessageBound { request, memory, answer, streams } = message;
         let name = path.trim_start_matches('/');
         let name = name.strip_prefix("build.bazel.remote.").unwrap_or(name);
         let each = if *streams { ", each" } else { "" };
@@ -160,10 +162,9 @@ fn bounds_for_people() -> String {
     };
     let rows: String = BOUNDS.iter().map(row).collect();
     format!(
-        "The messages of one connection take {} together, those of all connections {}.\n\n\
+        "The messages of all clients take {} together.\n\n\
          | method | request | in memory | answer |\n| --- | --- | --- | --- |\n{rows}",
-        size(LIMITS.connection),
-        size(LIMITS.all),
+        size(ALL),
     )
 }
 

@@ -10,7 +10,7 @@ use prost::Message as _;
 use tokio::sync::oneshot;
 use tonic::{Code, Request, Response, Status};
 
-use super::{blocking, digest, function, reserve};
+use super::{blocking, digest, function, reserve_later};
 use crate::complete::{CachedResult, fill_inline, missing_of, normalize};
 use crate::{Backend, Invocation, bad_digest, check_instance, missing_blobs, store_status};
 
@@ -63,7 +63,7 @@ impl ActionCache for ActionCacheService {
         } else {
             // And the contents that are put into it.
             let contents = usize::try_from(MAX_BATCH).unwrap_or(usize::MAX);
-            reserve(charge.as_ref(), memory.saturating_add(contents))?;
+            reserve_later(charge.as_ref(), memory.saturating_add(contents)).await?;
             blocking(answer).await?
         };
         found

@@ -18,7 +18,9 @@ use hands_types::limits::MAX_BATCH;
 use hands_types::{Digest, DigestFunction};
 use tonic::{Request, Response, Status};
 
-use super::{Wanted, blocking, blocking_while_wanted, chunks, digest, function, reserve, tree};
+use super::{
+    Wanted, blocking, blocking_while_wanted, chunks, digest, function, reserve, reserve_later, tree,
+};
 use crate::status::to_rpc;
 use crate::{Backend, INLINE, Invocation, bad_digest, codec, store_status};
 
@@ -90,7 +92,10 @@ impl ContentAddressableStorage for CasService {
         let announced = sum(request.requests.iter().map(|r| r.digest.as_ref()));
         let sent = request.requests.iter().map(|r| r.data.len() as u64).sum::<u64>();
         let expanded = check_batch(n, announced.max(sent))?;
-        reserve(charge.as_ref(), n * ANSWER + expanded)?;
+        // What is not compressed stays where it came.
+        let packed = request.requests.iter().filter(|r| r.compressor != 0);
+        let unpacked = sum(packed.map(|r| r.digest.as_ref()));
+        reserve(charge.as_ref(), n * ANSWER + usize::try_from(unpacked).unwrap_or(expanded))?;
         let store = self.backend.store.clone();
         let is_quick = n <= INLINE_BLOBS && expanded <= INLINE;
         let update = move || update(&store, request.requests, function, &invocation);
@@ -108,7 +113,7 @@ impl ContentAddressableStorage for CasService {
         let n = request.digests.len();
         let announced = check_batch(n, sum(request.digests.iter().map(Some)))?;
         // The answer twice: as blobs, and as the bytes that travel.
-        reserve(charge.as_ref(), n * ANSWER + 2 * announced)?;
+        reserve_later(charge.as_ref(), n * ANSWER + 2 * announced).await?;
         let zstd = request.acceptable_compressors.contains(&compressor::Value::Zstd.into());
         let store = self.backend.store.clone();
         let is_quick = n <= INLINE_BLOBS && announced <= INLINE && !zstd;

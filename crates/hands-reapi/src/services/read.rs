@@ -15,7 +15,7 @@ use hands_types::limits::CHUNK;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
-use super::{blocking, reserve};
+use super::{blocking, reserve_later};
 use crate::codec::Deflate;
 use crate::{Backend, BlobName, LogName, missing_blobs, store_status};
 
@@ -23,8 +23,11 @@ pub(super) type ReadStream = Pin<Box<dyn Stream<Item = Result<ReadResponse, Stat
 
 /// What one step of a large read takes from the disk.
 const STEP: usize = 4 * CHUNK;
-/// The same where the connection's budget has room for no more.
+/// The same where the client's budget has room for no more.
 const SMALL_STEP: usize = 16 << 10;
+/// What an open read takes: two small steps, and its descriptor, of which there are fewer than bytes. So a client that opens
+/// reads and takes nothing has some thousand of them, and the next ones wait.
+const OPEN: usize = 64 << 10;
 /// What the pieces of a log take that are on their way.
 const LOG: usize = 2 * CHUNK;
 
@@ -41,10 +44,9 @@ pub(super) async fn read(
         Err(_) => return Err(Status::invalid_argument("read_limit is negative")),
     };
     if let Some(name) = LogName::parse(&request.resource_name) {
-        let held = charge.as_ref().map(|charge| charge.hold(LOG)).transpose()?;
+        reserve_later(charge.as_ref(), LOG).await?;
         pay(charge.as_ref());
         let pieces = backend.logs.read(&name, offset).await?;
-        let pieces: crate::LogStream = Box::pin(pieces.inspect(move |_| _ = &held));
         return Ok(match limit {
             None => Box::pin(pieces.map(|piece| piece.map(response))),
             Some(limit) => Box::pin(take(pieces, limit).map(|piece| piece.map(response))),
@@ -77,6 +79,7 @@ pub(super) async fn read(
         let end = usize::try_from(offset + wanted).unwrap_or(usize::MAX).min(data.len());
         return Ok(Box::pin(stream::iter([Ok(response(data.slice(start..end)))])));
     }
+    reserve_later(charge.as_ref(), OPEN).await?;
     let reader = if digest.is_empty() {
         None
     } else {
@@ -90,6 +93,7 @@ pub(super) async fn read(
         )
     };
     let deflate = if name.zstd {
+        reserve_later(charge.as_ref(), Deflate::MEMORY).await?;
         Some(Deflate::new().map_err(|e| Status::internal(format!("can't start zstd: {e}")))?)
     } else {
         None
@@ -111,7 +115,8 @@ pub(super) async fn read(
 
 /// Whether a small blob may wait in memory for its turn.
 fn fits(charge: Option<&Arc<Charge>>, digest: &Digest) -> bool {
-    reserve(charge, usize::try_from(digest.size).unwrap_or(CHUNK)).is_ok()
+    let size = usize::try_from(digest.size).unwrap_or(CHUNK);
+    charge.is_none_or(|charge| charge.reserve(size).is_ok())
 }
 
 /// What is held covers the answer's messages.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::{Stream, stream};
 use hands_proto::reapi::{self, GetTreeResponse};
-use hands_proto::{Charge, DecodeBlobError, Reserved, decode_blob};
+use hands_proto::{Charge, Reserved, weigh};
 use hands_store::Store;
 use hands_types::Digest;
 use hands_types::limits::{MAX_BATCH, MAX_MESSAGE};
@@ -20,8 +20,14 @@ use crate::{missing_blobs, store_status};
 const PAGE: usize = 1000;
 /// Directories of one tree.
 const MOST: usize = 1 << 20;
-/// What a page takes: its directories and their bytes, for each byte of them, and at least.
-const PAGE_MEMORY: (usize, usize) = (8, 256 << 10);
+/// What a page takes before something is in it.
+const PAGE_MEMORY: usize = 64 << 10;
+/// What the directories of a page may take in memory before the page ends.
+const PAGE_FULL: usize = 16 << 20;
+/// What one directory may take.
+const DIRECTORY: usize = 64 << 20;
+/// Directories that are paid for together, and what the walk keeps of each.
+const SEEN: (usize, usize) = (4096, 192);
 
 /// The pages from a token on. A token is the number of directories before its page: the order is breadth first and
 /// depends on the tree alone, so a token holds for ever and for nothing but what the client may read anyway.
@@ -93,18 +99,24 @@ impl Walk {
     /// The next page; none at the end, but the first is there even when a token skips all of a tree.
     fn page(&mut self, wanted: &Wanted) -> Result<Option<GetTreeResponse>, Status> {
         self.held.clear();
-        self.hold(PAGE_MEMORY.1)?;
+        self.hold(PAGE_MEMORY)?;
+        let mut memory = 0;
         let mut directories = Vec::new();
         let mut bytes = 0;
         let started = self.shown > 0;
         while let Some(digest) = self.todo.pop_front() {
             wanted.check()?;
-            let Some(directory) = self.directory(&digest)? else { continue };
+            let Some((directory, takes)) = self.directory(&digest)? else { continue };
             for node in &directory.directories {
                 if let Some(Ok(child)) = node.digest.as_ref().map(|d| d.to_digest(digest.function))
                     && self.seen.insert(child)
                 {
                     self.todo.push_back(child);
+                    if self.seen.len().is_multiple_of(SEEN.0)
+                        && let Some(charge) = &self.charge
+                    {
+                        charge.reserve(SEEN.0 * SEEN.1)?;
+                    }
                 }
             }
             if self.seen.len() > MOST {
@@ -117,8 +129,9 @@ impl Walk {
                 continue;
             }
             bytes += directory.encoded_len() as u64;
+            memory += takes;
             directories.push(directory);
-            if directories.len() == self.page || bytes > MAX_BATCH / 2 {
+            if directories.len() == self.page || bytes > MAX_BATCH / 2 || memory > PAGE_FULL {
                 break;
             }
         }
@@ -133,10 +146,11 @@ impl Walk {
         Ok(Some(GetTreeResponse { directories, next_page_token }))
     }
 
-    /// A directory; none if it is missing or no directory, which REAPI has us leave out.
-    fn directory(&mut self, digest: &Digest) -> Result<Option<reapi::Directory>, Status> {
+    /// A directory, and what it takes in memory, which is held until the next page; none if it is missing or no directory,
+    /// which REAPI has us leave out.
+    fn directory(&mut self, digest: &Digest) -> Result<Option<(reapi::Directory, usize)>, Status> {
         if digest.is_empty() {
-            return Ok(Some(reapi::Directory::default()));
+            return Ok(Some((reapi::Directory::default(), 0)));
         }
         // Its page would be larger than any message.
         if digest.size > MAX_MESSAGE as u64 {
@@ -144,18 +158,18 @@ impl Walk {
                 "the directory {digest} is larger than {MAX_MESSAGE} bytes: read it by ByteStream"
             )));
         }
-        let size = usize::try_from(digest.size).unwrap_or(MAX_MESSAGE);
-        if size * PAGE_MEMORY.0 > PAGE_MEMORY.1 {
-            self.hold(size * PAGE_MEMORY.0)?;
+        let Some(bytes) = self.store.read(digest).map_err(|e| store_status(&e))? else {
+            return Ok(None);
+        };
+        let becomes = weigh::<reapi::Directory>(&bytes, DIRECTORY).map_err(|error| {
+            Status::invalid_argument(format!("the directory {digest} can't be read: {error}"))
+        })?;
+        // Its bytes once more, in the answer.
+        let takes = becomes + 2 * bytes.len();
+        if self.shown >= self.skip {
+            self.hold(takes)?;
         }
-        let bytes = self.store.read(digest).map_err(|e| store_status(&e))?;
-        match bytes.map(decode_blob::<reapi::Directory>).transpose() {
-            Ok(directory) => Ok(directory),
-            Err(DecodeBlobError::Malformed(_)) => Ok(None),
-            Err(DecodeBlobError::TooHeavy(error)) => Err(Status::invalid_argument(format!(
-                "the directory {digest} can't be read: {error}"
-            ))),
-        }
+        Ok(reapi::Directory::decode(bytes).ok().map(|directory| (directory, takes)))
     }
 
     fn hold(&mut self, bytes: usize) -> Result<(), Status> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hands_proto::Charge;
 use hands_proto::bytestream::WriteRequest;
+use hands_proto::{Charge, Reserved};
 use hands_store::{BlobWriter, Store, StoreError};
 use hands_types::Digest;
 use tokio::task::JoinHandle;
@@ -17,8 +17,6 @@ use crate::{INLINE, Invocation, UploadName, store_status};
 
 /// What is gathered before a blocking thread hashes and writes it.
 const GATHER: usize = 1 << 20;
-/// The same where the connection's budget has room for no more.
-const SMALL_GATHER: usize = 16 << 10;
 
 /// Takes one stream; the answer is `committed_size`.
 pub(super) async fn write(
@@ -71,10 +69,7 @@ async fn receive(
         0 => blocking(move || store.writer(digest)).await?.map_err(|e| store_status(&e))?,
         _ => resume(&uploads, &name, base)?,
     };
-    // A client with many uploads at once has less of each gathered.
-    let held = charge.as_ref().map(|charge| charge.spare(2 * GATHER));
-    let gather = if matches!(held, Some(None)) { SMALL_GATHER } else { GATHER };
-    let mut sink = Sink::new(writer, name.blob.zstd, digest, gather)?;
+    let mut sink = Sink::new(writer, name.blob.zstd, digest, charge)?;
     let first_name = first.resource_name.clone();
     let mut sent: u64 = 0;
     let mut message = first;
@@ -142,35 +137,56 @@ fn resume(uploads: &Uploads, name: &UploadName, offset: u64) -> Result<BlobWrite
 struct Sink {
     idle: Option<Work>,
     job: Option<JoinHandle<Result<Work, Status>>>,
-    gathered: Vec<Bytes>,
+    gathered: Vec<Piece>,
     bytes: usize,
     /// Something has been written.
     has_begun: bool,
-    gather: usize,
+    charge: Option<Arc<Charge>>,
+}
+
+/// Bytes that came, and the memory that they take in the budget, where they may wait.
+struct Piece {
+    bytes: Bytes,
+    _paid: Option<Reserved>,
 }
 
 struct Work {
     writer: BlobWriter,
     inflate: Option<Inflate>,
     digest: Digest,
+    charge: Option<Arc<Charge>>,
+    /// What the decoder takes in the budget.
+    decoder: Vec<Reserved>,
+    paid: usize,
 }
 
 impl Sink {
-    fn new(writer: BlobWriter, zstd: bool, digest: Digest, gather: usize) -> Result<Self, Status> {
+    fn new(
+        writer: BlobWriter,
+        zstd: bool,
+        digest: Digest,
+        charge: Option<Arc<Charge>>,
+    ) -> Result<Self, Status> {
         let left = digest.size.saturating_sub(writer.written());
         let inflate = zstd
             .then(|| Inflate::new(left))
             .transpose()
             .map_err(|e| Status::internal(format!("can't start zstd: {e}")))?;
-        let idle = Some(Work { writer, inflate, digest });
-        Ok(Self { idle, job: None, gathered: Vec::new(), bytes: 0, has_begun: false, gather })
+        let (decoder, paid) = Default::default();
+        let work = Work { writer, inflate, digest, charge: charge.clone(), decoder, paid };
+        let (gathered, bytes, has_begun) = Default::default();
+        Ok(Self { idle: Some(work), job: None, gathered, bytes, has_begun, charge })
     }
 
     async fn push(&mut self, data: Bytes) -> Result<(), Status> {
+        // The message itself is paid for only until the next is waited for. A client with many uploads at once has nothing
+        // gathered: each of its messages is written before the next is taken.
+        let paid = self.charge.as_ref().map(|charge| charge.spare(data.len()));
+        let may_wait = !matches!(paid, Some(None));
         self.bytes += data.len();
-        self.gathered.push(data);
+        self.gathered.push(Piece { bytes: data, _paid: paid.flatten() });
         // Many tiny pieces cost more than their bytes.
-        if self.bytes < self.gather && self.gathered.len() < 1024 {
+        if may_wait && self.bytes < GATHER && self.gathered.len() < 1024 {
             return Ok(());
         }
         let work = self.idle().await?;
@@ -178,6 +194,9 @@ impl Sink {
         self.bytes = 0;
         self.has_begun = true;
         self.job = Some(tokio::task::spawn_blocking(move || work.take(&pieces)));
+        if !may_wait {
+            self.idle = Some(self.idle().await?);
+        }
         Ok(())
     }
 
@@ -213,18 +232,18 @@ impl Sink {
 }
 
 impl Work {
-    fn check(self, pieces: &[Bytes]) -> Result<Self, Status> {
+    fn check(self, pieces: &[Piece]) -> Result<Self, Status> {
         if self.inflate.is_some() && self.writer.written() == 0 {
-            codec::check(pieces, &self.digest).map_err(|e| {
+            codec::check(pieces.iter().map(|piece| &*piece.bytes), &self.digest).map_err(|e| {
                 Status::invalid_argument(format!("the data of {} {e}", self.digest))
             })?;
         }
         Ok(self)
     }
 
-    fn take(mut self, pieces: &[Bytes]) -> Result<Self, Status> {
-        for piece in pieces {
-            let Self { writer, inflate, digest } = &mut self;
+    fn take(mut self, pieces: &[Piece]) -> Result<Self, Status> {
+        for Piece { bytes: piece, .. } in pieces {
+            let Self { writer, inflate, digest, .. } = &mut self;
             match inflate {
                 None => writer.write(piece).map_err(|e| store_status(&e))?,
                 Some(inflate) => {
@@ -239,8 +258,20 @@ impl Work {
                     })?;
                 }
             }
+            self.pay()?;
         }
         Ok(self)
+    }
+
+    /// Pays for what the decoder has grown by: a few bytes may tell it to keep megabytes.
+    fn pay(&mut self) -> Result<(), Status> {
+        let (Some(inflate), Some(charge)) = (&self.inflate, &self.charge) else { return Ok(()) };
+        let takes = inflate.memory();
+        if takes > self.paid {
+            self.decoder.push(charge.hold(takes - self.paid)?);
+            self.paid = takes;
+        }
+        Ok(())
     }
 
     fn commit(self) -> Result<(), Status> {
