@@ -189,6 +189,8 @@ pub(crate) struct Core {
     pending: Option<finish::Pending>,
     /// What the worker whose session is being opened goes on with.
     adopted: Vec<v1::Resume>,
+    /// How far the standard input of those has come.
+    adopted_inputs: Vec<v1::Input>,
     /// For claims. Weak, so that the core ends when all who could reach it are gone.
     urgent: mpsc::WeakUnboundedSender<Event>,
     /// The same for what may wait.
@@ -262,6 +264,7 @@ impl Core {
             commit: Commit::default(),
             pending: None,
             adopted: Vec::new(),
+            adopted_inputs: Vec::new(),
             urgent: urgent.downgrade(),
             events: events.downgrade(),
             activity: parts.activity,

@@ -323,6 +323,7 @@ async fn pass_on(
             }
             v1::input::Kind::Eof(_) => {
                 route.sent.any.store(true, Ordering::SeqCst);
+                route.sent.ended.store(true, Ordering::SeqCst);
                 route.sent.bytes.load(Ordering::SeqCst)
             }
             v1::input::Kind::Resize(_)

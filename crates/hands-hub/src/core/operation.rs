@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use hands_link::ConnectionId;
@@ -54,6 +54,8 @@ pub(crate) struct InputSent {
     /// Set before anything is sent.
     pub(crate) any: AtomicBool,
     pub(crate) bytes: AtomicU64,
+    /// There is no more of it.
+    pub(crate) ended: AtomicBool,
 }
 
 /// A lease that is out beside the one that people are told of.
@@ -143,6 +145,22 @@ impl Operation {
             input.send_replace(Some(route.clone()));
         }
         self.route = Some(route);
+    }
+
+    /// How far standard input has come, for a worker that comes back with the attempt: it finds that the last pieces, or the
+    /// end, were lost with its connection, and nothing might follow by which it could. To be asked before new input has a way.
+    pub(crate) fn input_so_far(&self, attempt: Attempt) -> Option<v1::Input> {
+        let sent = &self.input_sent;
+        if self.record.options.terminal.is_some() || !sent.any.load(Ordering::SeqCst) {
+            return None;
+        }
+        let kind = if sent.ended.load(Ordering::SeqCst) {
+            v1::input::Kind::Eof(true)
+        } else {
+            v1::input::Kind::Data(Bytes::new())
+        };
+        let offset = sent.bytes.load(Ordering::SeqCst);
+        Some(v1::Input { id: Some(attempt_id(self.record.id, attempt)), offset, kind: Some(kind) })
     }
 
     /// Whether it stays although nobody waits.

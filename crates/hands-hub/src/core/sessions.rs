@@ -152,6 +152,9 @@ impl Core {
         };
         // Said at once, so before the leases and cancels of this step, which go by the table's thread.
         out.say(v1::hub_message::Kind::Welcome(welcome));
+        for input in std::mem::take(&mut self.adopted_inputs) {
+            out.say(v1::hub_message::Kind::Input(input));
+        }
         // Nobody to tell if the connection is gone again; its end is reported on its own.
         let _gone = reply.send(Opened { session, worker, name: Arc::clone(&name) });
         self.openings.send_modify(|n| *n += 1);
@@ -192,6 +195,7 @@ impl Core {
             return;
         }
         operation.attempt = Some(attempt);
+        self.adopted_inputs.extend(operation.input_so_far(attempt));
         operation.route_input(attempt, &known.out.input);
         self.publish(id, |state| {
             // Whether it has started is not said again; most have.

@@ -13,6 +13,7 @@ mod crashes;
 #[cfg(target_os = "linux")]
 mod default_port;
 mod doors;
+mod doubts;
 mod durability;
 mod engines;
 mod escapes;
@@ -63,6 +64,7 @@ mod small_disk;
 #[cfg(target_os = "linux")]
 mod splices;
 mod stale_builds;
+mod stdin_holes;
 mod strangers;
 mod surroundings;
 mod terminal;
