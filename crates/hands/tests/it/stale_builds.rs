@@ -70,8 +70,33 @@ fn make_follows_edits(home: &Home, run: Run<'_>) {
 
 #[test]
 fn make_on_this_machine() {
-    let home = Home::new().warm();
-    make_follows_edits(&home, &|more| home.run(&[&["run"], more].concat()));
+    for level in LEVELS {
+        let home = Home::new();
+        if !is_there(&home, level) {
+            continue;
+        }
+        make_follows_edits(&home, &|more| hands_at(&home, level, &[&["run"], more].concat()));
+    }
+}
+
+/// The best level that there is, and the one without namespaces, where the input root is a copy.
+const LEVELS: [Option<&str>; 2] = [None, Some("process")];
+
+/// `hands` with an agent of this level.
+fn hands_at(home: &Home, level: Option<&str>, arguments: &[&str]) -> Ran {
+    let mut command = home.hands(arguments);
+    command.envs(level.map(|level| ("HANDS_ISOLATION", level)));
+    ran(command.output().unwrap())
+}
+
+/// Whether this machine has the level; its agent is there then.
+#[expect(clippy::print_stdout, reason = "a skip is told loudly")]
+fn is_there(home: &Home, level: Option<&str>) -> bool {
+    let ran = hands_at(home, level, &["run", "--", "true"]);
+    if ran.code != 0 {
+        println!("skipped: isolation level {level:?}: {}", ran.err);
+    }
+    ran.code == 0
 }
 
 #[test]
@@ -97,7 +122,15 @@ fn make_on_a_remote_worker_and_on_an_engine() {
 /// are cached.
 #[test]
 fn inputs_have_the_times_that_they_have_here() {
-    let home = Home::new().warm();
+    for level in LEVELS {
+        let home = Home::new();
+        if is_there(&home, level) {
+            inputs_have_their_times(&home, level);
+        }
+    }
+}
+
+fn inputs_have_their_times(home: &Home, level: Option<&str>) {
     let work = home.work();
     home.write("small", "small");
     home.write("deep/er/large", &"large\n".repeat(200_000));
@@ -123,8 +156,8 @@ fn inputs_have_the_times_that_they_have_here() {
     let script = "import os, sys\nfor p in sys.argv[1:]: print(p, os.lstat(p).st_mtime_ns)";
     let there = |more: &[&str]| -> Vec<String> {
         let fixed = ["run", "--input", "."];
-        let ended =
-            home.run(&[&fixed, more, &["--", "python3", "-c", script], &paths[..]].concat());
+        let arguments = [&fixed, more, &["--", "python3", "-c", script], &paths[..]].concat();
+        let ended = hands_at(home, level, &arguments);
         let is_missing = more.contains(&"deep/no/such");
         assert_eq!(ended.code, i32::from(is_missing), "{ended:?}");
         assert_eq!(ended.err.contains("deep/no/such"), is_missing, "{ended:?}");
@@ -136,11 +169,11 @@ fn inputs_have_the_times_that_they_have_here() {
     let output = ["--output", "deep/er/out", "--output", "deep/no/such"];
     for more in [&[][..], &["--prop", "input-root=copy"], &output[..2], &output] {
         let expected = here(&paths);
-        assert_eq!(there(more), expected, "{more:?}");
+        assert_eq!(there(more), expected, "{level:?} {more:?}");
         // A difference to the tree before: of the directories above it, the times alone.
         home.write("deep/more", "x");
         let expected = here(&paths);
-        assert_eq!(there(more), expected, "{more:?}");
+        assert_eq!(there(more), expected, "{level:?} {more:?}");
         fs::remove_file(work.join("deep/more")).unwrap();
     }
     let fixed = there(&["--cache"]);
