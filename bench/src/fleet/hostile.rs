@@ -5,7 +5,6 @@ mod caller;
 mod honest;
 mod messages;
 mod random;
-mod raw;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

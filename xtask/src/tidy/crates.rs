@@ -77,6 +77,7 @@ const ONLY: &[(&str, &[&str])] = &[
             "hands-client",
             "hands-agent",
             "hands-bench",
+            "hands-testkit",
         ],
     ),
     ("toml", &["hands-config"]),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use hands_link::Address;
+use hands_testkit::raw::Raw;
 use tokio::task::JoinSet;
 use tonic::client::Grpc;
 use tonic::transport::Channel;
@@ -15,7 +16,6 @@ use tonic::{Request, Status};
 
 use super::messages::{Messages, Planted};
 use super::random::Random;
-use super::raw::Raw;
 use crate::report::say;
 
 /// Connections, and calls at once on each of them.
