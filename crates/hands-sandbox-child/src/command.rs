@@ -1,6 +1,6 @@
 //! Becomes the action's command.
 
-use core::ffi::c_char;
+use core::ffi::{CStr, c_char};
 
 use crate::job::{Job, step, text};
 use crate::landlock;
@@ -8,6 +8,8 @@ use crate::sys::{self, HERE, Res, arg, call, clone_on};
 
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 const CLOSE_RANGE_CLOEXEC: usize = 4;
+/// The out-of-memory score of a command.
+pub const VICTIM: &CStr = c"800";
 const TIOCSCTTY: usize = 0x540E;
 
 /// Starts the command in a process of its own; returns its id when it has execed or failed. `flags` beside
@@ -18,64 +20,25 @@ const TIOCSCTTY: usize = 0x540E;
 pub unsafe fn start_command(job: *mut Job, flags: i32, pidfd: *mut i32) -> Res {
     let flags = flags | libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     // SAFETY: as the caller says; `command` takes a job's address.
-    unsafe {
-        // The command inherits the score at its creation; ours goes back when it has memory of its own.
-        (*job).slot.set_oom_score(true);
-        let started = clone_on(flags, (*job).command_stack.0, command, job as usize, pidfd);
-        if let Ok(pid) = started {
-            await_exec(pid);
-        }
-        (*job).slot.set_oom_score(false);
-        started
-    }
+    unsafe { clone_on(flags, (*job).command_stack.0, command, job as usize, pidfd) }
 }
 
-/// Waits until the command has memory of its own, or has ended. The end of a vfork comes a moment too early for that:
-/// the kernel wakes the parent before it changes the child's memory, and a score is set for all who share theirs. The
-/// name of the process changes right after its memory.
-fn await_exec(pid: usize) {
-    const NAME: usize = 16;
-    // More than any kernel needs for what is left of an exec; a program may have our own name.
-    const MOST_LOOKS: usize = 1000;
-    let (mut own, mut path) = ([0u8; NAME], [0u8; 32]);
-    write_path(&mut path, pid);
-    let flags = arg(libc::O_RDONLY | libc::O_CLOEXEC);
-    // SAFETY: all pointers are locals, with their lengths.
+/// Makes the caller a better victim of the out-of-memory killer than the spawner is. Between vfork and exec a process has
+/// memory with others and a score of its own; a score that is set at any other time is set for all who share the memory.
+unsafe fn become_victim() {
+    let dumpable = arg(libc::PR_SET_DUMPABLE);
+    let (file, flags) = (c"/proc/self/oom_score_adj", arg(libc::O_WRONLY | libc::O_CLOEXEC));
+    // A refusal leaves the kernel's own choice of victim, which is no reason to fail.
+    // SAFETY: literals and their length. No action lives that could look into this memory while it is dumpable, and of
+    // processes that are not, /proc's files belong to the machine's root.
     unsafe {
-        let name = own.as_mut_ptr() as usize;
-        let known = call(libc::SYS_prctl, arg(libc::PR_GET_NAME), name, 0, 0, 0);
-        let opened = call(libc::SYS_openat, HERE, path.as_ptr() as usize, flags, 0, 0);
-        // Without these the command may keep our score, which is no reason not to run it.
-        let (Ok(_), Ok(file)) = (known, opened) else { return };
-        let length = own.iter().take_while(|&&byte| byte != 0).count();
-        for _ in 0..MOST_LOOKS {
-            let mut now = [0u8; NAME];
-            let at = now.as_mut_ptr() as usize;
-            let read = call(libc::SYS_pread64, file, at, NAME, 0, 0).unwrap_or(0);
-            let same = now.iter().zip(&own).take(length).all(|(now, own)| now == own);
-            if read != length + 1 || !same {
-                break;
-            }
-            let _yielded = call(libc::SYS_sched_yield, 0, 0, 0, 0, 0);
+        let _dumpable = call(libc::SYS_prctl, dumpable, 1, 0, 0, 0);
+        if let Ok(file) = call(libc::SYS_openat, HERE, file.as_ptr() as usize, flags, 0, 0) {
+            let (text, length) = (VICTIM.as_ptr() as usize, VICTIM.to_bytes().len());
+            let _set = call(libc::SYS_write, file, text, length, 0, 0);
+            let _closed = call(libc::SYS_close, file, 0, 0, 0, 0);
         }
-        let _closed = call(libc::SYS_close, file, 0, 0, 0, 0);
-    }
-}
-
-/// Where a process's name stands.
-fn write_path(path: &mut [u8; 32], pid: usize) {
-    let mut digits = [0u8; 20];
-    let (mut rest, mut n) = (pid, 0);
-    for (i, digit) in digits.iter_mut().enumerate() {
-        *digit = b"0123456789".get(rest % 10).copied().unwrap_or(b'0');
-        (rest, n) = (rest / 10, i + 1);
-        if rest == 0 {
-            break;
-        }
-    }
-    let digits = digits.iter().take(n).rev();
-    for (to, from) in path.iter_mut().zip(b"/proc/".iter().chain(digits).chain(b"/comm")) {
-        *to = *from;
+        let _hidden = call(libc::SYS_prctl, dumpable, 0, 0, 0, 0);
     }
 }
 
@@ -106,6 +69,7 @@ extern "C" fn command(address: usize) -> ! {
         let _pinned =
             call(libc::SYS_sched_setaffinity, 0, size_of::<libc::cpu_set_t>(), cpus, 0, 0);
         must!(job, step::CWD, call(libc::SYS_chdir, job.cwd as usize, 0, 0, 0, 0));
+        become_victim();
         restrict(job);
         job.report.marks[2] = sys::micros();
         let errno = execute(job);

@@ -3,8 +3,6 @@
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::AtomicU32;
 
-use crate::sys::{arg, call};
-
 /// What stays the same for all actions of a slot.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -20,23 +18,6 @@ pub struct SlotFacts {
     pub landlock_scope: u64,
     /// Landlock rules that are the same for every action; -1 where each has its own.
     pub ruleset: i32,
-    /// The spawner's own `oom_score_adj`, opened for writing; -1 if it could not be.
-    pub oom_score: i32,
-}
-
-impl SlotFacts {
-    /// Makes what is created now a better victim of the out-of-memory killer than the spawner is, or sets it back.
-    pub fn set_oom_score(&self, victim: bool) {
-        let score = if victim { c"800" } else { c"0" };
-        if self.oom_score >= 0 {
-            // A refusal leaves the kernel's own choice of victim, which is no reason to fail.
-            // SAFETY: a literal and its length.
-            let _set = unsafe {
-                let (text, length) = (score.as_ptr() as usize, score.to_bytes().len());
-                call(libc::SYS_pwrite64, arg(self.oom_score), text, length, 0, 0)
-            };
-        }
-    }
 }
 
 /// A layer to mount.

@@ -17,7 +17,7 @@ mod landlock;
 mod own_root;
 pub mod sys;
 
-pub use crate::command::start_command;
+pub use crate::command::{VICTIM, start_command};
 pub use crate::init::start_init;
 pub use crate::job::{
     GO, Job, LEAVE, LayerMount, MAX_RLIMITS, Report, ResourceLimit, SlotFacts, Stack, step,

@@ -22,6 +22,7 @@ mod launcher;
 mod launcher_process;
 mod memory;
 mod message;
+mod oom_score;
 mod outcome;
 mod probe;
 mod range;

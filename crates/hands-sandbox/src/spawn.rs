@@ -12,6 +12,7 @@ use crate::cgroup::SlotCgroup;
 use crate::config::{ExposedPath, Isolation, LauncherConfig, Network, Privilege, SlotConfig};
 use crate::ids::{Ids, write_maps};
 use crate::kernel;
+use crate::oom_score;
 use crate::range::Range;
 use crate::remove::remove_tree;
 use crate::spawner::{self, CACHE, DISK, Plan, Shown};
@@ -67,6 +68,7 @@ pub(crate) fn start(
         if namespaced {
             write_maps(pid, ids, range).map_err(step("the user namespace's map"))?;
         }
+        oom_score::bound(pid).map_err(step("the slot's out-of-memory score"))?;
         wire::send(&ours, b"go", &[]).map_err(step("the spawner"))?;
         let mut answer = [0; 1024];
         let (length, mut fds) = wire::receive(&ours, &mut answer).map_err(step("the spawner"))?;

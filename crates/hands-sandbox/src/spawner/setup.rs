@@ -1,7 +1,6 @@
 //! From a fresh clone of the launcher to a spawner that takes requests.
 
 use std::ffi::CString;
-use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -126,7 +125,6 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
         "/dev/null",
         rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()),
     )?;
-    let oom_score = own_oom_score();
     harden(&plan)?;
     let (_, files, scope) = landlock_abi();
     let identity = match (plan.ids, namespaced) {
@@ -143,7 +141,6 @@ fn steps(plan: Plan, cgroup: Option<&SlotCgroup>) -> Step<SlotState> {
         landlock_files: if plan.userns { 0 } else { files },
         landlock_scope: scope,
         ruleset: -1,
-        oom_score,
     };
     if !namespaced && files != 0 {
         facts.ruleset = named("landlock", shared_rules(&facts, &plan))?;
@@ -259,14 +256,6 @@ fn pin(cpus: &libc::cpu_set_t, slot: u32) {
             let _pinned = sys::call(libc::SYS_sched_setaffinity, 0, size, set, 0, 0);
         }
     }
-}
-
-/// Our own out-of-memory score: opened while our files in /proc are ours, which ends with [`harden`].
-fn own_oom_score() -> i32 {
-    use std::os::fd::IntoRawFd;
-    drop(kernel::prctl(libc::PR_SET_DUMPABLE, 1));
-    let opened = File::options().write(true).open("/proc/self/oom_score_adj");
-    opened.map_or(-1, IntoRawFd::into_raw_fd)
 }
 
 /// Gives up what neither the spawner nor any action needs, and hides our memory from actions.

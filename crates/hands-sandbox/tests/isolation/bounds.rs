@@ -47,6 +47,13 @@ pub(crate) fn run(b: &mut Bench<'_>) {
         good,
         format!("{scores:?}"),
     );
+    // No lower than the slot's own at least, and where the launcher has the machine's own right to say so, never lower
+    // than it was given.
+    let lower = |score: i32| format!("echo {score} > /proc/self/oom_score_adj");
+    let bound = if may_bound_scores() { 800 } else { 0 };
+    let script = format!("{} && ! sh -c '{}' && {}", lower(900), lower(bound - 1), lower(bound));
+    let ran = b.run(&["sh", "-c", &script]);
+    b.check("commands can't lower their score", ran.exited(0), ran.note());
     pressure(b, in_memory);
     let ran = b.run_with(&["sh", "-c", "ulimit -n"], |r| r.limits.nofile = Some(77));
     b.check("the limit of open files", ran.out == "77\n", ran.note());
@@ -70,6 +77,17 @@ pub(crate) fn run(b: &mut Bench<'_>) {
         let ran = b.run(&["sh", "-c", many]);
         b.check("scratch is fresh", ran.out == "f0\nf1\nf2\n", ran.note());
     }
+}
+
+/// Whether this process has CAP_SYS_RESOURCE in the machine's own user namespace.
+fn may_bound_scores() -> bool {
+    const SYS_RESOURCE: u64 = 1 << 24;
+    let read = |path| std::fs::read_to_string(path).expect(path);
+    let status = read("/proc/self/status");
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t"));
+    let effective = effective.and_then(|e| u64::from_str_radix(e, 16).ok()).expect("capabilities");
+    let whole = read("/proc/self/uid_map").split_whitespace().eq(["0", "0", "4294967295"]);
+    whole && effective & SYS_RESOURCE != 0
 }
 
 /// Memory that belongs to no single process, or to very many. Whatever the kernel kills, it is not the slot.
