@@ -9,7 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use tonic::Status;
+use prost::Message as _;
+use tonic::{Code, Status};
+
+use crate::pack;
+use crate::rpc::{self, RetryInfo};
 
 /// What one message of a call may take, bytes.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +73,8 @@ struct Held {
     answer: usize,
 }
 
+/// When who was refused may come again.
+const RETRY_AFTER: prost_types::Duration = prost_types::Duration { seconds: 1, nanos: 0 };
 /// Bytes of a message that are decoded or encoded within a millisecond.
 const QUICK: usize = 64 << 10;
 /// An answer of this size is never refused: a call that got so far ends better with it.
@@ -129,6 +135,15 @@ enum Use {
     Unrefused,
 }
 
+/// RESOURCE_EXHAUSTED with a RetryInfo: it will pass. The same code stands for a full disk, which will not.
+fn refusal(message: String) -> Status {
+    let retry = RetryInfo { retry_delay: Some(RETRY_AFTER) };
+    let code = Code::ResourceExhausted;
+    let details =
+        rpc::Status { code: code.into(), message: message.clone(), details: vec![pack(&retry)] };
+    Status::with_details(code, message, details.encode_to_vec().into())
+}
+
 impl Account {
     fn take(&self, bytes: usize, r#use: Use) -> Result<(), Status> {
         if bytes == 0 {
@@ -152,7 +167,7 @@ impl Account {
         // Others give back at the same time, first from their own account.
         let of_others = all.saturating_sub(mine);
         let most = budget.all.saturating_sub(of_others) / 3;
-        Err(Status::resource_exhausted(format!(
+        Err(refusal(format!(
             "the calls of this client take {before} bytes of memory, and {bytes} more would be above the {most} that it may take \
              now: send fewer or smaller ones at once, or try again later"
         )))

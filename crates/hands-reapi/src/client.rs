@@ -4,6 +4,7 @@ mod download;
 mod error;
 mod fetch;
 mod limits;
+mod patience;
 mod upload;
 
 use std::fmt;

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tonic::{Code, Status, Streaming};
 
 use super::limits::Limits;
+use super::patience::patiently;
 use super::{BlobClient, BlobError, blocking};
 use crate::codec::{CodecError, Inflate};
 use crate::{BlobName, INLINE, LogName, codec};
@@ -89,8 +90,11 @@ impl BlobClient {
             acceptable_compressors,
             digest_function: Value::from(self.function).into(),
         };
-        let reply = self.cas().batch_read_blobs(request).await;
-        let reply = reply.map_err(|s| BlobError::rpc("download a batch of blobs", s))?.into_inner();
+        let reply = patiently(|| {
+            let (mut cas, request) = (self.cas(), request.clone());
+            async move { cas.batch_read_blobs(request).await }
+        });
+        let reply = reply.await.map_err(|s| BlobError::rpc("download a batch of blobs", s))?;
         let function = self.function;
         let check = move || {
             reply

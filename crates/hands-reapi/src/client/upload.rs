@@ -21,6 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use super::limits::Limits;
+use super::patience::patiently;
 use super::{BlobClient, BlobError, blocking};
 use crate::{BlobName, UploadName, codec};
 
@@ -96,10 +97,12 @@ impl BlobClient {
             blob_digests: wave.iter().map(Into::into).collect(),
             digest_function: Value::from(self.function).into(),
         };
-        let reply = self.cas().find_missing_blobs(request).await;
-        let reply = reply.map_err(|s| BlobError::rpc("ask which blobs are missing", s))?;
+        let reply = patiently(|| {
+            let (mut cas, request) = (self.cas(), request.clone());
+            async move { cas.find_missing_blobs(request).await }
+        });
+        let reply = reply.await.map_err(|s| BlobError::rpc("ask which blobs are missing", s))?;
         reply
-            .into_inner()
             .missing_blob_digests
             .iter()
             .map(|d| d.to_digest(self.function).map_err(BlobError::from))
@@ -171,8 +174,11 @@ impl BlobClient {
             requests,
             digest_function: Value::from(self.function).into(),
         };
-        let reply = self.cas().batch_update_blobs(request).await;
-        let reply = reply.map_err(|s| BlobError::rpc("upload a batch of blobs", s))?.into_inner();
+        let reply = patiently(|| {
+            let (mut cas, request) = (self.cas(), request.clone());
+            async move { cas.batch_update_blobs(request).await }
+        });
+        let reply = reply.await.map_err(|s| BlobError::rpc("upload a batch of blobs", s))?;
         for response in &reply.responses {
             let Some(status) = response.status.as_ref().filter(|s| s.code != 0) else { continue };
             let digest = response

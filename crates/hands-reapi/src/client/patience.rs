@@ -1,0 +1,39 @@
+//! Calls that are made again because the engine said when.
+
+use std::time::Duration;
+
+use hands_proto::rpc::{self, RetryInfo};
+use hands_proto::unpack;
+use prost::Message as _;
+use tokio::time::Instant;
+use tonic::{Response, Status};
+
+/// How long an engine may be asked to take a call that it has no room for now.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest pause that an engine may ask for.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Makes a call, and again after as long as its refusal asks for (google.rpc.RetryInfo), for a minute at most.
+pub(super) async fn patiently<T, F: Future<Output = Result<Response<T>, Status>>>(
+    mut call: impl FnMut() -> F,
+) -> Result<T, Status> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let refused = match call().await {
+            Ok(response) => return Ok(response.into_inner()),
+            Err(status) => status,
+        };
+        let Some(pause) = pause(&refused).filter(|pause| Instant::now() + *pause < until) else {
+            return Err(refused);
+        };
+        tracing::debug!(%refused, "asking again in {} ms", pause.as_millis());
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn pause(status: &Status) -> Option<Duration> {
+    let details = rpc::Status::decode(status.details()).ok()?.details;
+    let info = details.iter().find_map(|any| unpack::<RetryInfo>(any).ok())?;
+    let delay = Duration::try_from(info.retry_delay?).ok()?;
+    Some(delay.min(LONGEST))
+}
