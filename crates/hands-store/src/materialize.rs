@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{StageError, StoreError};
-use crate::files::{EXECUTABLE, FILE, Face, Temp, on_disk, times};
+use crate::files::{EXECUTABLE, FILE, Face, on_disk, times};
 use crate::index::Place;
 use crate::stage::{Directories, missing};
 use crate::store::Inner;
@@ -269,7 +269,7 @@ impl<'a> Materializer<'a> {
             return Ok(linked);
         }
         self.inner.ensure_room(on_disk(face.digest.size))?;
-        let mut temp = Temp::create(&self.inner.layout.temp, &self.inner.temp_bytes)?;
+        let mut temp = self.inner.temp()?;
         temp.copy_from(&mut file)?;
         temp.dress(if face.executable { EXECUTABLE } else { FILE }, face.mtime)?;
         // First into the tree: from then on it is in use.

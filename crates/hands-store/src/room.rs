@@ -43,16 +43,14 @@ const REST: u32 = 20;
 impl Disk {
     /// Bytes of the file system that holds `dir`.
     pub(crate) fn size(dir: &Path) -> Result<u64, StoreError> {
-        let stat =
-            rustix::fs::statvfs(dir).map_err(StoreError::errno("look at the disk of", dir))?;
+        let stat = look(dir)?;
         Ok(stat.f_blocks * stat.f_frsize)
     }
 
     fn free(&mut self, dir: &Path, wanted: u64) -> Result<u64, StoreError> {
         let fresh = self.looked.is_some_and(|at| at.elapsed() < LOOK);
         if !fresh || self.promised + wanted > LOOK_BYTES {
-            let stat =
-                rustix::fs::statvfs(dir).map_err(StoreError::errno("look at the disk of", dir))?;
+            let stat = look(dir)?;
             *self = Self {
                 looked: Some(Instant::now()),
                 free: stat.f_bavail * stat.f_frsize,
@@ -63,6 +61,10 @@ impl Disk {
         }
         Ok(self.free.saturating_sub(self.promised))
     }
+}
+
+fn look(dir: &Path) -> Result<rustix::fs::StatVfs, StoreError> {
+    rustix::fs::statvfs(dir).map_err(StoreError::errno("look at the disk of", dir))
 }
 
 impl Inner {
@@ -115,14 +117,7 @@ impl Inner {
                 return Ok(());
             }
         }
-        Err(StoreError::Full {
-            needed: bytes,
-            used,
-            quota: self.quota,
-            pinned: self.pins.len(),
-            free,
-            reserve: self.config.reserve,
-        })
+        Err(self.full(bytes, used, free))
     }
 
     /// Whether so many bytes of one action may come in at all: within the quota, and on the disk if everything else went.
@@ -133,14 +128,18 @@ impl Inner {
         if bytes <= self.quota && self.config.reserve.saturating_add(bytes) <= free + used {
             return Ok(());
         }
-        Err(StoreError::Full {
-            needed: bytes,
+        Err(self.full(bytes, used, free))
+    }
+
+    fn full(&self, needed: u64, used: u64, free: u64) -> StoreError {
+        StoreError::Full {
+            needed,
             used,
             quota: self.quota,
             pinned: self.pins.len(),
             free,
             reserve: self.config.reserve,
-        })
+        }
     }
 
     /// Eviction ahead of need has ended.

@@ -57,7 +57,7 @@ impl BlobWriter {
             }
             let inner = &self.store.inner;
             inner.ensure_room(actual + ROUNDING).map_err(|e| whole(e, self.digest.size))?;
-            let mut temp = Temp::create(&inner.layout.temp, &inner.temp_bytes)?;
+            let mut temp = inner.temp()?;
             temp.write(&std::mem::take(&mut self.buffer))?;
             temp.write(bytes)?;
             self.temp = Some(temp);
@@ -198,7 +198,7 @@ impl Store {
             return Ok(digest);
         }
         inner.ensure_room(ROUNDING)?;
-        let mut temp = Temp::create(&inner.layout.temp, &inner.temp_bytes)?;
+        let mut temp = inner.temp()?;
         let mut hasher = Hasher::new(function);
         let mut buffer = vec![0; CHUNK];
         loop {
@@ -253,7 +253,7 @@ impl Inner {
             return Ok(());
         }
         self.ensure_room(on_disk(digest.size) + HEADER)?;
-        let mut temp = Temp::create(&self.layout.temp, &self.temp_bytes)?;
+        let mut temp = self.temp()?;
         temp.write(bytes)?;
         self.place(digest, temp)
     }
@@ -296,6 +296,12 @@ impl Inner {
         drop(index);
         drop(active);
         self.pending_grew(n)
+    }
+
+    /// A file for what comes in. A store that was deleted has no place for one, and says that instead of naming it.
+    pub(crate) fn temp(&self) -> Result<Temp, StoreError> {
+        self.ensure_here()?;
+        Temp::create(&self.layout.temp, &self.temp_bytes)
     }
 
     /// Makes a finished file a blob.

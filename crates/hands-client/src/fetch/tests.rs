@@ -13,6 +13,21 @@ use super::plan::*;
 use super::*;
 use crate::result::Skew;
 
+#[test]
+fn a_disk_keeps_its_reserve_when_outputs_come_back() {
+    let dir = TestDir::new();
+    let stat = rustix::fs::statvfs(&dir.0).unwrap();
+    let free = stat.f_bavail * stat.f_frsize;
+    let reserve = hands_types::limits::DISK_RESERVE.min(stat.f_blocks * stat.f_frsize / 20);
+    // Other programs write to that disk too.
+    let around = 256 << 20;
+    room::check(dir.dest().as_fd(), (free - reserve).saturating_sub(around)).unwrap();
+    let error = room::check(dir.dest().as_fd(), free - reserve + around).unwrap_err();
+    assert!(matches!(error, ClientError::NoRoom { .. }), "{error}");
+    // What is few is tried whatever the disk says.
+    room::check(dir.dest().as_fd(), 1 << 20).unwrap();
+}
+
 struct TestDir(PathBuf);
 
 impl TestDir {

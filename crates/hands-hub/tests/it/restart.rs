@@ -181,6 +181,37 @@ async fn a_state_in_use_or_of_a_newer_version_is_refused() {
     assert!(error.to_string().contains("format 99"), "{error}");
 }
 
+#[tokio::test]
+async fn a_table_that_is_garbage_names_a_way_out_that_works() {
+    let world = World::new();
+    soon("the hub's end", world.hub.close()).await;
+    let mut config = world.config();
+    config.state_dir = config.state_dir.join("damaged");
+    std::fs::create_dir_all(&config.state_dir).unwrap();
+    let table = config.state_dir.join("hub.db");
+    std::fs::write(&table, "no table ".repeat(10_000)).unwrap();
+    let error = Hub::open(config.clone()).err().unwrap();
+    assert!(matches!(error, HubError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("move hub.db, hub.db-wal and hub.db-shm away"), "{error}");
+    std::fs::rename(&table, table.with_extension("aside")).unwrap();
+    let hub = Hub::open(config).unwrap();
+    soon("the hub's end", hub.close()).await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_deleted_under_a_hub_ends_it() {
+    let world = World::new();
+    let client = world.client();
+    let digest = world.salted("one");
+    for name in ["hub.db", "hub.db-wal", "hub.db-shm"] {
+        std::fs::remove_file(world.dir.path().join("hub").join(name)).unwrap();
+    }
+    // It would be lost with the table.
+    let refused = soon("an answer", client.execute(digest)).await;
+    assert!(refused.is_err(), "an action was accepted into a table that is not there");
+    soon("the hub's end", world.hub.close()).await;
+}
+
 /// Longer than what is read before the hub serves.
 #[tokio::test]
 async fn a_long_queue_is_read_while_the_hub_serves() {

@@ -195,3 +195,41 @@ fn all_is_read_and_what_is_spoiled_is_named_and_put_aside() {
     let stopped = store.verify(|_| std::ops::ControlFlow::Break(())).unwrap();
     assert!(stopped.blobs < 1499);
 }
+
+#[test]
+fn an_index_that_is_garbage_is_put_aside_and_blobs_are_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = [blob(SHA, 1, 100), blob(SHA, 2, 200_000)];
+    let store = open(dir.path());
+    for (digest, bytes) in &blobs {
+        store.put(*digest, bytes.clone()).unwrap();
+    }
+    drop(store);
+    let index = dir.path().join("store/index.db");
+    let garbage = "no index ".repeat(10_000);
+    fs::write(&index, &garbage).unwrap();
+    let store = open(dir.path());
+    for (digest, bytes) in &blobs {
+        assert_eq!(store.read(digest).unwrap().as_ref(), Some(bytes), "{digest}");
+    }
+    assert_eq!(fs::read_to_string(index.with_extension("damaged.db")).unwrap(), garbage);
+}
+
+#[test]
+fn a_store_whose_directory_is_emptied_takes_nothing_in_and_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let (digest, bytes) = blob(SHA, 1, 100);
+    store.put(digest, bytes).unwrap();
+    for entry in fs::read_dir(store.dir()).unwrap().flatten() {
+        match entry.file_type().unwrap().is_dir() {
+            true => fs::remove_dir_all(entry.path()).unwrap(),
+            false => fs::remove_file(entry.path()).unwrap(),
+        }
+    }
+    for (name, size) in [(2, 100), (3, 200_000)] {
+        let (digest, bytes) = blob(SHA, name, size);
+        let error = store.put(digest, bytes).unwrap_err();
+        assert!(error.to_string().contains("was deleted while it was in use"), "{error}");
+    }
+}

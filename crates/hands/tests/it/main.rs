@@ -23,6 +23,7 @@ mod first_caller;
 mod full_disk;
 #[cfg(target_os = "linux")]
 mod full_worker;
+mod garbage;
 mod goodbyes;
 mod home;
 mod host_roots;

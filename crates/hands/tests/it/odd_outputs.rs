@@ -81,6 +81,29 @@ fn remove_deep(home: &Home) {
     assert!(removed.unwrap().success());
 }
 
+/// What an action closed to itself is not closed to its worker, and a file that is mostly holes is as long as it says.
+#[test]
+fn files_without_a_mode_and_files_of_holes_come_back() {
+    for (level, more) in ways() {
+        let home = Home::new();
+        if !has(&home, level) {
+            continue;
+        }
+        let script = "mkdir -p d/shut; echo x >d/closed; echo y >d/shut/below; \
+                      chmod 000 d/closed d/shut; truncate -s 8M d/holes; echo end >>d/holes";
+        let arguments = [&["run", "-o", "d"], more, &["--", "sh", "-c", script]].concat();
+        let mut command = home.hands(&arguments);
+        let ran = crate::home::ran(command.env("HANDS_ISOLATION", level).output().unwrap());
+        assert_eq!((ran.code, ran.err.contains("left out")), (0, false), "{level}: {ran:?}");
+        assert_eq!(
+            (home.read("d/closed"), home.read("d/shut/below")),
+            ("x\n".into(), "y\n".into())
+        );
+        let holes = fs::read(home.work().join("d/holes")).unwrap();
+        assert!(holes.len() == (8 << 20) + 4 && holes.ends_with(b"\0end\n"), "{level}");
+    }
+}
+
 #[test]
 fn what_was_left_out_is_told_later_too() {
     let home = Home::new().warm();
