@@ -6,11 +6,9 @@ use bytes::Bytes;
 use hands_hub::HubConfig;
 use hands_proto::reapi::content_addressable_storage_client::ContentAddressableStorageClient;
 use hands_proto::{REQUEST_METADATA, reapi, v1};
-use hands_reapi::{Blob, BlobClient, Source};
 use hands_store::{Store, StoreConfig};
 use hands_types::{Digest, DigestFunction};
 use prost::Message;
-use tokio::task::JoinSet;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request};
 
@@ -173,25 +171,4 @@ async fn inputs_of_a_restored_action_stay_while_it_waits() {
     worker.run(0).await;
     let ended = world.client().wait(&name).await.unwrap().response().await;
     assert_eq!(code(&ended), Code::Ok);
-}
-
-/// More than the hub has room for at once, on one connection: it says so with google.rpc.RetryInfo, and a client comes back.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_with_many_batches_at_once_is_served_in_the_end() {
-    const CLIENTS: u32 = 40;
-    const BATCH: usize = 3 << 20;
-    let world = World::new();
-    let channel = world.client().channel;
-    let sends = (0..CLIENTS).map(|n| {
-        let client = BlobClient::new(channel.clone(), "", DigestFunction::Sha256);
-        let mut content = vec![b'x'; BATCH];
-        content[..4].copy_from_slice(&n.to_be_bytes());
-        let digest = hands_tree::hash(DigestFunction::Sha256, &content);
-        let blob = Blob { digest, source: Source::Bytes(Bytes::from(content)) };
-        async move { client.upload_missing(vec![blob]).await }
-    });
-    let sent = soon("all batches", sends.collect::<JoinSet<_>>().join_all()).await;
-    for uploaded in sent {
-        assert_eq!(uploaded.unwrap().blobs, 1);
-    }
 }

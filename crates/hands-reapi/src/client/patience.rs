@@ -37,3 +37,6 @@ fn pause(status: &Status) -> Option<Duration> {
     let delay = Duration::try_from(info.retry_delay?).ok()?;
     Some(delay.min(LONGEST))
 }
+
+#[cfg(test)]
+mod tests;
