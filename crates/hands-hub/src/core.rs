@@ -35,12 +35,15 @@ mod sessions;
 mod submit;
 mod view;
 mod waiters;
+mod walk;
 
 pub(crate) use crowd::Owner;
 pub(crate) use finish::see_more;
 pub(crate) use operation::{InputRoute, Messages, OpState, Operation, Second, Stage};
+pub(crate) use overview::Summary;
 pub(crate) use sessions::{Opened, Session, SessionOut, ToWorker};
 pub(crate) use submit::{Claim, Submission, SubmitError, Ticket};
+pub(crate) use view::{Jobs, States};
 
 /// What happened.
 pub(crate) enum Event {

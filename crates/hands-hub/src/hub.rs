@@ -19,7 +19,7 @@ use hands_reapi::Backend;
 use hands_store::Store;
 use hands_types::Roles;
 use hands_types::limits::MAX_MESSAGE;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tonic::service::Routes;
 use tonic::transport::server::Router;
 use tower::layer::util::{Identity, Stack};
@@ -35,7 +35,7 @@ use crate::ledger::Ledger;
 use crate::logs::Logs;
 use crate::operations::OperationsService;
 use crate::operators::AuthorityService;
-use crate::shared::Shared;
+use crate::shared::{Shared, WALKS};
 use crate::stores::StoresService;
 use crate::trees::Trees;
 use crate::trust::Trust;
@@ -150,6 +150,7 @@ impl Hub {
             trust,
             metrics: Arc::default(),
             meter: MeterLayer::new(),
+            walks: Semaphore::new(WALKS),
         });
         if let Some(give_back) = config.give_back {
             crate::task::spawn("memory", shared.meter.give_back_with(give_back));

@@ -18,7 +18,7 @@ use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::HubError;
-use crate::core::{Event, InputRoute, unix_millis};
+use crate::core::{Core, Event, InputRoute, Jobs as FoundJobs, Summary, unix_millis};
 use crate::db::{Done, Record};
 use crate::operations::Filter;
 use crate::pages::{PAGE_BYTES, Page};
@@ -93,7 +93,9 @@ impl Jobs for JobsService {
         let wanted = Filter { invocation, ..Filter::default() };
         let filter = wanted.clone();
         // One more than a page, so that what follows is known to.
-        let active = self.0.ask(move |core| core.jobs(limit + 1, before, &wanted)).await?;
+        let jobs =
+            FoundJobs { filter: wanted, limit: limit + 1, bytes: PAGE_BYTES, found: Vec::new() };
+        let active = self.0.walk(before, jobs).await?.found;
         let page = if request.active_only {
             Page::of(active, limit, PAGE_BYTES)
         } else {
@@ -145,16 +147,20 @@ impl Jobs for JobsService {
         let asked = hub.ask(move |core| {
             let workers = core.workers("", PAGE_BYTES / 2);
             let facts = (core.n_workers(), core.host_roots(&Needs::default()), core.counts());
-            (workers, core.slots(), facts, core.overview(rows))
+            (workers, core.slots(), facts)
         });
-        let (workers, (slots, busy), facts, overview) = asked.await?;
+        let (workers, (slots, busy), facts) = asked.await?;
+        let mut summary = hub.walk(u128::MAX, Summary::new(rows)).await?;
+        let job = |core: &Core, id: &OperationId| core.job(*id);
+        let running = hub.ask_each(summary.running(), job).await?;
+        let queued = hub.ask_each(summary.queued(), job).await?;
         let part = PAGE_BYTES / 8;
         Ok(Response::new(v1::OverviewReply {
             info: Some(info(hub, facts)),
             workers: workers.rows,
-            invocations: Page::of(overview.invocations, rows, part).rows,
-            running: Page::of(overview.running, rows, part).rows,
-            queued: Page::of(overview.queued, rows, part).rows,
+            invocations: Page::of(summary.invocations(hub.ledger.invocations()), rows, part).rows,
+            running: Page::of(running, rows, part).rows,
+            queued: Page::of(queued, rows, part).rows,
             failures: Page::of(hub.ledger.failures(rows), rows, part).rows,
             now: Some(timestamp(unix_millis())),
             slots,

@@ -370,7 +370,17 @@ impl LogReader {
             let mut mark = spool.watch();
             let seen = *mark.borrow_and_update();
             if seen.length > self.offset {
-                let piece = spool.read(self.offset, CHUNK);
+                let (offset, stream) = (self.offset, self.stream);
+                let piece = match spool.read_in_memory(offset, CHUNK) {
+                    Some(piece) => Ok(piece),
+                    None => {
+                        let log = Arc::clone(&log);
+                        crate::task::blocking(move || log.stream(stream).read(offset, CHUNK))
+                            .await
+                            .map_err(std::io::Error::other)
+                            .flatten()
+                    }
+                };
                 if let Ok(piece) = &piece {
                     self.offset += piece.len() as u64;
                 }

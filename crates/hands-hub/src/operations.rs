@@ -14,7 +14,7 @@ use hands_types::OperationId;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
-use crate::core::{Claim, Event};
+use crate::core::{Claim, Event, States};
 use crate::db::{Commit, Write};
 use crate::execution::{Found, Waiter, operation_id, ticket};
 use crate::follow::{ended_operation, operation_of};
@@ -57,13 +57,14 @@ impl Operations for OperationsService {
         };
         let wanted = filter.clone();
         // One more than a page, so that what follows is known to.
-        let active = self.0.ask(move |core| core.states(size + 1, before, &wanted)).await?;
-        let mut active: BTreeMap<OperationId, Operation> = active
-            .into_iter()
-            .map(|(record, state)| (record.id, operation_of(&record, &state)))
-            .collect();
+        let states = States { filter: wanted, limit: size + 1, found: Vec::new() };
+        let active = self.0.walk(before, states).await?.found;
         let hub = Arc::clone(&self.0);
         let (page, last) = crate::task::blocking(move || {
+            let mut active: BTreeMap<OperationId, Operation> = active
+                .into_iter()
+                .map(|(record, state)| (record.id, operation_of(&record, &state)))
+                .collect();
             let mut page = Page::new(size, PAGE_BYTES);
             let mut last = None;
             hub.db.finished_before(before, &filter, |stored| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hands_proto::v1;
 use hands_store::Store;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tonic::Status;
 
 use crate::HubError;
@@ -38,7 +38,12 @@ pub(crate) struct Shared {
     pub(crate) trust: Option<Arc<Trust>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) meter: MeterLayer,
+    /// Who may look at many operations at once.
+    pub(crate) walks: Semaphore,
 }
+
+/// How many do at the same time.
+pub(crate) const WALKS: usize = 2;
 
 impl Shared {
     /// Asks the core.

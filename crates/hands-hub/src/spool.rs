@@ -90,9 +90,31 @@ impl Spool {
         Ok(Self { path, memory, limit, content: Mutex::new(content), mark })
     }
 
-    /// Takes a piece; what is there already is skipped. Returns the stream's new length.
+    /// The same as [`Spool::append`] where that touches no file and waits for nobody; else none.
+    pub(crate) fn append_in_memory(
+        &self,
+        offset: u64,
+        data: &[u8],
+    ) -> Option<Result<u64, SpoolError>> {
+        let content = self.content.try_lock().ok()?;
+        let fits = match &*content {
+            Content::Memory(bytes) => bytes.len() + data.len() <= self.memory,
+            Content::File(_) => false,
+        };
+        fits.then(|| self.append_to(content, offset, data))
+    }
+
+    /// Takes a piece; what is there already is skipped. Returns the stream's new length. Blocks.
     pub(crate) fn append(&self, offset: u64, data: &[u8]) -> Result<u64, SpoolError> {
-        let mut content = self.lock();
+        self.append_to(self.lock(), offset, data)
+    }
+
+    fn append_to(
+        &self,
+        mut content: MutexGuard<'_, Content>,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<u64, SpoolError> {
         let length = self.mark.borrow().length;
         if offset > length {
             return Err(SpoolError::Gap { offset, length });
@@ -127,14 +149,18 @@ impl Spool {
         self.mark.send_if_modified(|mark| std::mem::replace(&mut mark.end, end) != end);
     }
 
-    /// Up to `most` bytes from an offset on; fewer, or none, at the end.
+    /// The same as [`Spool::read`] where that touches no file and waits for nobody; else none.
+    pub(crate) fn read_in_memory(&self, offset: u64, most: usize) -> Option<Bytes> {
+        match &*self.content.try_lock().ok()? {
+            Content::Memory(bytes) => Some(part(bytes, offset, most)),
+            Content::File(_) => None,
+        }
+    }
+
+    /// Up to `most` bytes from an offset on; fewer, or none, at the end. Blocks.
     pub(crate) fn read(&self, offset: u64, most: usize) -> io::Result<Bytes> {
         match &*self.lock() {
-            Content::Memory(bytes) => {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-                let end = start.saturating_add(most).min(bytes.len());
-                Ok(Bytes::copy_from_slice(&bytes[start..end]))
-            }
+            Content::Memory(bytes) => Ok(part(bytes, offset, most)),
             Content::File(file) => {
                 let left = self.mark.borrow().length.saturating_sub(offset);
                 let mut buffer = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(most)];
@@ -177,7 +203,8 @@ impl Spool {
 
     /// Whether making it a blob may take more than a moment.
     pub(crate) fn is_large(&self) -> bool {
-        matches!(&*self.lock(), Content::File(_))
+        // Who holds it writes to a file.
+        self.content.try_lock().map_or(true, |content| matches!(&*content, Content::File(_)))
     }
 
     /// Forgets the file. Readers that have the spool open read on.
@@ -193,6 +220,12 @@ impl Spool {
     fn lock(&self) -> MutexGuard<'_, Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn part(bytes: &[u8], offset: u64, most: usize) -> Bytes {
+    let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    let end = start.saturating_add(most).min(bytes.len());
+    Bytes::copy_from_slice(&bytes[start..end])
 }
 
 fn create(path: &Path) -> io::Result<File> {

@@ -14,6 +14,9 @@ use tokio::time::Instant;
 /// Blobs that all kept verdicts may pin together. Beyond it those unused the longest are dropped.
 const MAX_PINNED: usize = 1 << 20;
 
+/// Bytes of a directory that becomes much in memory.
+const LARGE: u64 = 1 << 20;
+
 /// A tree of which everything is in the store, and stays there while this is held.
 #[derive(Debug)]
 pub(crate) struct WholeTree {
@@ -42,6 +45,8 @@ pub(crate) struct Trees {
     store: Store,
     keep: Duration,
     known: Mutex<Known>,
+    /// Held while a large directory is read: it may become 320 MiB, so that they come one after the other.
+    large: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +57,7 @@ struct Known {
 
 impl Trees {
     pub(crate) fn new(store: Store, keep: Duration) -> Self {
-        Self { store, keep, known: Mutex::default() }
+        Self { store, keep, known: Mutex::default(), large: Mutex::default() }
     }
 
     /// A verdict that needs no look.
@@ -76,7 +81,12 @@ impl Trees {
         let mut held: BTreeMap<Digest, shape::Held> = BTreeMap::new();
         let mut wave = vec![*root];
         while let Some(digest) = wave.pop() {
-            match self.store.directory(&digest) {
+            // Nothing is left half done by a panic.
+            let lock = || self.large.lock().unwrap_or_else(PoisonError::into_inner);
+            let turn = (digest.size > LARGE).then(lock);
+            let read = self.store.directory(&digest);
+            drop(turn);
+            match read {
                 Ok(Some(directory)) => {
                     pin.add(
                         directory
@@ -153,3 +163,6 @@ impl Trees {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -278,7 +278,16 @@ impl Listener {
             );
             return Ok(());
         };
-        let failed = match log.stream(stream).append(output.offset, &output.data) {
+        let (offset, data) = (output.offset, output.data);
+        let appended = match log.stream(stream).append_in_memory(offset, &data) {
+            Some(appended) => appended,
+            // This session waits for the disk, as its worker's output does, and nobody else.
+            None => {
+                let log = Arc::clone(&log);
+                crate::task::blocking(move || log.stream(stream).append(offset, &data)).await?
+            }
+        };
+        let failed = match appended {
             Ok(_) => {
                 let ack = v1::OutputAck {
                     id: output.id,

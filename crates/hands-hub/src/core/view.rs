@@ -8,8 +8,10 @@ use hands_sched::{Needs, Place};
 use hands_types::limits::MAX_SLOTS;
 use hands_types::platform::property;
 use hands_types::{OperationId, SessionId};
+use prost::Message as _;
 
 use super::sessions::{Session, offer};
+use super::walk::Visit;
 use super::{Core, OpState, Operation, Stage};
 use crate::db::Record;
 use crate::jobs::{job_of, worker_token};
@@ -19,6 +21,52 @@ use crate::time::timestamp;
 
 /// Host roots that are told.
 const ROOTS: usize = 64;
+
+/// Operations that a list wants, newest first.
+#[derive(Debug)]
+pub(crate) struct States {
+    pub(crate) filter: Filter,
+    pub(crate) limit: usize,
+    pub(crate) found: Vec<(Arc<Record>, OpState)>,
+}
+
+impl Visit for States {
+    fn visit(&mut self, _: &Core, _: OperationId, operation: &Operation) -> bool {
+        if is_wanted(&self.filter, operation) {
+            let state = operation.state.borrow().clone();
+            self.found.push((Arc::clone(&operation.record), state));
+        }
+        self.found.len() < self.limit
+    }
+}
+
+/// The same as lists of ours show them, as many as fit a page and one more.
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    pub(crate) filter: Filter,
+    pub(crate) limit: usize,
+    pub(crate) bytes: usize,
+    pub(crate) found: Vec<v1::Job>,
+}
+
+impl Visit for Jobs {
+    fn visit(&mut self, core: &Core, id: OperationId, operation: &Operation) -> bool {
+        if is_wanted(&self.filter, operation)
+            && let Some(job) = core.job(id)
+        {
+            let fits = job.encoded_len() <= self.bytes;
+            self.bytes = self.bytes.saturating_sub(job.encoded_len());
+            self.found.push(job);
+            return fits && self.found.len() < self.limit;
+        }
+        true
+    }
+}
+
+fn is_wanted(filter: &Filter, operation: &Operation) -> bool {
+    let record = &operation.record;
+    filter.fits_active(&record.instance, &record.metadata.tool_invocation_id)
+}
 
 impl Core {
     /// One operation that has not ended, or has ended a moment ago.
@@ -57,20 +105,6 @@ impl Core {
         Some(job)
     }
 
-    /// What has not ended and is wanted, newest first, of ids below `before`.
-    pub(crate) fn jobs(&self, limit: usize, before: u128, filter: &Filter) -> Vec<v1::Job> {
-        self.wanted(before, filter).take(limit).filter_map(|id| self.job(id)).collect()
-    }
-
-    fn wanted(&self, before: u128, filter: &Filter) -> impl Iterator<Item = OperationId> {
-        let older = self.operations.range(..OperationId(before)).rev();
-        let fits = |operation: &Operation| {
-            let record = &operation.record;
-            filter.fits_active(&record.instance, &record.metadata.tool_invocation_id)
-        };
-        older.filter(move |(_, operation)| fits(operation)).map(|(id, _)| *id)
-    }
-
     /// One operation's state.
     pub(crate) fn state(&self, id: OperationId) -> Option<(Arc<Record>, OpState)> {
         if let Some(ticket) = self.recent.get(&id) {
@@ -78,16 +112,6 @@ impl Core {
         }
         let operation = self.operations.get(&id)?;
         Some((Arc::clone(&operation.record), operation.state.borrow().clone()))
-    }
-
-    /// States of what has not ended and is wanted, newest first, of ids below `before`.
-    pub(crate) fn states(
-        &self,
-        limit: usize,
-        before: u128,
-        filter: &Filter,
-    ) -> Vec<(Arc<Record>, OpState)> {
-        self.wanted(before, filter).take(limit).filter_map(|id| self.state(id)).collect()
     }
 
     /// Connected workers.

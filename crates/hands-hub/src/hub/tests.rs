@@ -1,7 +1,17 @@
 use hands_store::StoreConfig;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hands_proto::longrunning::ListOperationsRequest;
+use hands_proto::longrunning::operations_server::Operations as _;
+use hands_proto::reapi;
+use hands_proto::v1::jobs_server::Jobs as _;
+use hands_types::{DigestFunction, OperationId};
+use tonic::Request;
+
 use super::*;
-use crate::db::{Commit, Then};
+use crate::core::{Owner, Submission};
+use crate::db::{Commit, Record, Then};
 
 #[tokio::test]
 async fn a_hub_whose_table_has_gone_ends() {
@@ -16,4 +26,103 @@ async fn a_hub_whose_table_has_gone_ends() {
     drop(hub);
     std::fs::remove_dir_all(&dir).unwrap();
     ended.expect("the hub goes on without its table");
+}
+
+/// A queue as one client may have it: nothing that is asked about all of it holds up what others ask meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_looks_at_a_long_queue_makes_nobody_wait() {
+    const QUEUED: usize = if cfg!(debug_assertions) { 50_000 } else { 200_000 };
+    let dir = std::env::temp_dir().join(format!("hands-hub-queue-{}", std::process::id()));
+    let store = Store::open(StoreConfig::new(dir.join("store"))).unwrap();
+    let hub = Hub::open(HubConfig::new(&dir, store)).unwrap();
+    let shared = Arc::clone(&hub.shared);
+    let needs = Arc::new(hands_sched::Needs::default());
+    let mut answers = Vec::new();
+    for n in 0..QUEUED {
+        let digest = hands_tree::hash(DigestFunction::Sha256, &n.to_be_bytes());
+        let (reply, answer) = oneshot::channel();
+        let submission = Submission {
+            record: record(digest, n),
+            platform: bytes::Bytes::new(),
+            owner: Owner::Local,
+            needs: Arc::clone(&needs),
+            trees: Vec::new(),
+            inputs: Vec::new(),
+            action: bytes::Bytes::new(),
+            command: bytes::Bytes::new(),
+            command_digest: digest,
+            effects: false,
+            skip_cache_lookup: true,
+            connection: None,
+            asked: tokio::time::Instant::now(),
+            reply,
+        };
+        shared.core.send(Event::Submit(Box::new(submission))).await;
+        answers.push(answer);
+    }
+    assert_eq!(shared.ask(|core| core.counts().0).await.unwrap(), QUEUED);
+
+    let done = Arc::new(AtomicBool::new(false));
+    let asking = tokio::spawn({
+        let (shared, done) = (Arc::clone(&shared), Arc::clone(&done));
+        async move {
+            let mut took = Vec::new();
+            while !done.load(Ordering::Relaxed) {
+                let began = std::time::Instant::now();
+                shared.ask(|_| ()).await.unwrap();
+                took.push(began.elapsed());
+            }
+            took.sort_unstable();
+            took
+        }
+    });
+    let (jobs, operations) = (JobsService(Arc::clone(&shared)), OperationsService(shared));
+    for _ in 0..3 {
+        let request = Request::new(v1::OverviewRequest { rows: 1000 });
+        let overview = jobs.overview(request).await.unwrap().into_inner();
+        assert_eq!(overview.invocations[0].queued as usize, QUEUED);
+        let oldest: Vec<&str> = overview.queued.iter().map(|job| job.title.as_str()).collect();
+        assert!(oldest.len() > 100 && oldest[..3] == ["0", "1", "2"], "{oldest:?}");
+        let filter = "done=false AND invocation=\"another\"".to_owned();
+        let request = ListOperationsRequest { filter, ..Default::default() };
+        let listed = operations.list_operations(Request::new(request)).await.unwrap();
+        assert!(listed.into_inner().operations.is_empty());
+        let request = v1::ListRequest { limit: 10_000, active_only: true, ..Default::default() };
+        let listed = jobs.list(Request::new(request)).await.unwrap().into_inner();
+        assert!(listed.jobs.len() > 1000 && listed.jobs[0].title == (QUEUED - 1).to_string());
+    }
+    done.store(true, Ordering::Relaxed);
+    let took = asking.await.unwrap();
+    let (p99, longest) = (took[took.len() * 99 / 100], took[took.len() - 1]);
+    // Where each look was one step, two questions were answered for each of the nine.
+    assert!(took.len() > 200, "{} questions were answered meanwhile", took.len());
+    assert!(p99 < Duration::from_millis(20), "{p99:?}, at most {longest:?}");
+    drop((jobs, operations));
+    hub.close().await;
+    drop(hub);
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+/// An action that asks for nothing. Ids are time-ordered, and so are these.
+fn record(digest: hands_types::Digest, n: usize) -> Record {
+    Record {
+        id: OperationId::from_parts(1_700_000_000_000, n as u128),
+        instance: "".into(),
+        digest,
+        joinable: false,
+        cacheable: false,
+        salted: false,
+        ours: true,
+        cached: false,
+        priority: 0,
+        shape: 0,
+        input_root: digest,
+        metadata: reapi::RequestMetadata {
+            tool_invocation_id: "one".to_owned(),
+            ..Default::default()
+        },
+        options: v1::ExecuteOptions { detach: true, ..Default::default() },
+        title: n.to_string(),
+        created: 1_700_000_000_000,
+    }
 }
