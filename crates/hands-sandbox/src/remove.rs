@@ -12,7 +12,8 @@ use rustix::io::Errno;
 #[cfg(test)]
 mod tests;
 
-/// Levels that are gone down, each with two descriptors. What is nested deeper is moved up first.
+/// Levels that are gone down, each with two descriptors. What is nested deeper is moved up first, as is what there are no
+/// descriptors for.
 const MAX_DEPTH: usize = 200;
 
 /// Removes the directory and all below it; one that does not exist is fine.
@@ -85,11 +86,17 @@ impl Removal<'_> {
         if depth == MAX_DEPTH {
             return self.move_up(parent, name);
         }
-        let directory = open(parent, name)?;
-        // Removing needs the right to write the directory, which its owner may have taken away.
-        let _ = rustix::fs::fchmod(&directory, Mode::RWXU);
-        self.empty(directory.as_fd(), depth + 1)?;
-        rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+        let emptied = open(parent, name).and_then(|directory| {
+            // Removing needs the right to write the directory, which its owner may have taken away.
+            let _ = rustix::fs::fchmod(&directory, Mode::RWXU);
+            self.empty(directory.as_fd(), depth + 1)
+        });
+        match emptied {
+            Ok(()) => rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR),
+            // From further up it takes fewer descriptors, and a move takes none.
+            Err(Errno::MFILE | Errno::NFILE) if depth > 0 => self.move_up(parent, name),
+            Err(errno) => Err(errno),
+        }
     }
 
     fn move_up(&mut self, parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
