@@ -238,8 +238,12 @@ impl Listener {
             v1::worker_message::Kind::Doubted(doubted) => {
                 let (store, worker) = (self.hub.store.clone(), self.opened.worker);
                 let doubter = Doubter { worker, name: Arc::clone(&self.opened.name) };
+                let number = doubted.number;
                 crate::task::blocking(move || doubted::withdraw(&store, &doubter, &doubted))
                     .await?;
+                if number > 0 {
+                    self.out.say(v1::hub_message::Kind::DoubtedAck(v1::DoubtedAck { number }));
+                }
             }
         }
         Ok(())

@@ -135,6 +135,18 @@ fn collect_limit(deadline: Option<Duration>, ran: Duration) -> Duration {
     left.clamp(COLLECT_LEAST, COLLECT)
 }
 
+/// Looks at the inputs of an action once more, as far as that is due.
+pub(crate) async fn confirm(
+    prepared: Prepared,
+    given_up: Arc<AtomicBool>,
+) -> Result<(), Conclusion> {
+    let look = tokio::task::spawn_blocking(move || {
+        // Nobody waits for it when the attempt is over.
+        if given_up.load(Ordering::Relaxed) { Ok(()) } else { prepared.confirm() }
+    });
+    look.await.map_err(|_| Conclusion::internal("looking at the inputs panicked"))?
+}
+
 /// Collects the outputs and uploads what the hub misses.
 pub(crate) async fn upload(
     fetcher: &Fetcher,

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::action::Plan;
 use crate::attempt::{Attempt, Uploaded};
 use crate::config::WorkerConfig;
+use crate::doubts::Doubts;
 use crate::fetch::{Fetcher, Prepared};
 use crate::host_root::{self, HostRoot};
 use crate::link::{Link, LinkEvent, nobody_listens};
@@ -36,8 +37,6 @@ const BEAT: Duration = Duration::from_millis(500);
 const LATE: Duration = Duration::from_secs(2);
 /// Input roots and layers that are announced.
 const HOLDS: usize = 64;
-/// Doubted results of one message, so that it stays far below the most that a hub takes.
-const DOUBTED: usize = 10_000;
 
 /// How a stage's task ended.
 #[derive(Debug)]
@@ -89,6 +88,7 @@ pub(crate) struct Core {
     next_look: Instant,
     recent: Lru<Digest, ()>,
     recent_changed: bool,
+    doubts: Doubts,
     drained: Vec<oneshot::Sender<()>>,
     done: bool,
 }
@@ -140,6 +140,7 @@ impl Core {
             next_look: now + LOOK,
             recent,
             recent_changed: false,
+            doubts: Doubts::default(),
             drained: Vec::new(),
             done: false,
         };
@@ -277,22 +278,12 @@ impl Core {
     }
 
     /// Tells the hub which results may be wrong, and looks at trees whose results no look has confirmed.
-    fn doubt(&self) {
-        let Some(session) = &self.session else { return };
-        for damage in self.config.store.damages().into_iter().filter(|d| !d.made.is_empty()) {
-            for some in damage.made.chunks(DOUBTED) {
-                let results = some.iter().map(|made| v1::DoubtedResult {
-                    operation: made.operation.to_string(),
-                    instance_name: made.instance.to_string(),
-                    action: made.action.to_string(),
-                });
-                let doubted = v1::Doubted {
-                    reason: format!("the input tree {} was damaged on its disk", damage.root),
-                    results: results.collect(),
-                };
-                crate::output::send(session, v1::worker_message::Kind::Doubted(doubted));
-            }
+    fn doubt(&mut self) {
+        for damage in self.config.store.damages() {
+            self.doubts.add(&damage);
         }
+        let Some(session) = &self.session else { return };
+        self.doubts.tell(session);
         if self.config.store.is_look_due() {
             let store = self.config.store.clone();
             drop(tokio::task::spawn_blocking(move || store.look()));
@@ -316,6 +307,7 @@ impl Core {
     fn lose_session(&mut self) {
         self.opening = None;
         if self.session.take().is_some() {
+            self.doubts.session_lost();
             for attempt in self.attempts.values() {
                 lock(&attempt.streams).suspend();
             }

@@ -13,6 +13,7 @@ mod action;
 mod attempt;
 mod config;
 mod core;
+mod doubts;
 mod error;
 mod fetch;
 mod host_root;

@@ -887,7 +887,7 @@ impl ::prost::Name for WorkerMessage {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct HubMessage {
-    #[prost(oneof = "hub_message::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "hub_message::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub kind: ::core::option::Option<hub_message::Kind>,
 }
 /// Nested message and enum types in `HubMessage`.
@@ -912,6 +912,8 @@ pub mod hub_message {
         Refused(super::Refused),
         #[prost(message, tag = "9")]
         Recall(super::Recall),
+        #[prost(message, tag = "10")]
+        DoubtedAck(super::DoubtedAck),
     }
 }
 impl ::prost::Name for HubMessage {
@@ -1366,6 +1368,9 @@ pub struct Doubted {
     pub reason: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "2")]
     pub results: ::prost::alloc::vec::Vec<DoubtedResult>,
+    /// Told again in the next session unless it is acknowledged. 0 from a worker that does not wait for that.
+    #[prost(uint64, tag = "3")]
+    pub number: u64,
 }
 impl ::prost::Name for Doubted {
     const NAME: &'static str = "Doubted";
@@ -1375,6 +1380,21 @@ impl ::prost::Name for Doubted {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/hands.v1.Doubted".into()
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DoubtedAck {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+}
+impl ::prost::Name for DoubtedAck {
+    const NAME: &'static str = "DoubtedAck";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.DoubtedAck".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.DoubtedAck".into()
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1297,6 +1297,16 @@ impl Shaped for crate::generated::hands::v1::Doubted {
         &HANDS_V1_DOUBTED
     }
 }
+static HANDS_V1_DOUBTEDACK: Shape = Shape {
+    name: "hands.v1.DoubtedAck",
+    size: size_of::<crate::generated::hands::v1::DoubtedAck>(),
+    fields: &[],
+};
+impl Shaped for crate::generated::hands::v1::DoubtedAck {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_DOUBTEDACK
+    }
+}
 static HANDS_V1_DOUBTEDRESULT: Shape = Shape {
     name: "hands.v1.DoubtedResult",
     size: size_of::<crate::generated::hands::v1::DoubtedResult>(),
@@ -1508,6 +1518,7 @@ static HANDS_V1_HUBMESSAGE: Shape = Shape {
         (7, Cost::Message(&HANDS_V1_DRAIN)),
         (8, Cost::Message(&HANDS_V1_REFUSED)),
         (9, Cost::Message(&HANDS_V1_RECALL)),
+        (10, Cost::Message(&HANDS_V1_DOUBTEDACK)),
     ],
 };
 impl Shaped for crate::generated::hands::v1::HubMessage {

@@ -223,9 +223,9 @@ impl Core {
                     return self.complete(lease, none, LeftOut::default(), None);
                 };
                 let (store, tasks) = (self.config.store.clone(), self.tasks.clone());
-                // Nobody waits for it when the attempt is over.
-                drop(tokio::task::spawn_blocking(move || {
-                    let result = due.confirm().map(|()| Uploaded {
+                let given_up = Arc::clone(&attempt.collecting);
+                attempt.task = Some(Task::spawn(async move {
+                    let result = attempt::confirm(due, given_up).await.map(|()| Uploaded {
                         result: reapi::ActionResult::default(),
                         left_out: LeftOut::default(),
                         pin: store.pin([]),

@@ -74,6 +74,7 @@ impl Core {
                     attempt.feed.push(kind, input.offset);
                 }
             }
+            hub_message::Kind::DoubtedAck(ack) => self.doubts.acknowledged(ack.number),
             hub_message::Kind::Drain(drain) => {
                 tracing::info!(reason = drain.reason, "the hub asks this worker to drain");
                 self.start_drain();
