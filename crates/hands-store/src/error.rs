@@ -104,7 +104,7 @@ pub enum StoreError {
         source: Arc<rusqlite::Error>,
     },
     /// Whoever wanted something stored wants it no more.
-    #[error("it was given up")]
+    #[error("nobody waits for the blob any more")]
     GivenUp,
     /// The store is being closed.
     #[error("the store is closed")]
@@ -132,8 +132,8 @@ fn why_full(needed: u64, used: u64, quota: u64, pinned: u64, free: u64, reserve:
 /// What helps against a damaged index.
 fn cure(source: &rusqlite::Error) -> &'static str {
     if crate::db::is_damaged(source) {
-        ": it is damaged; start this program again, or delete index.db in the store's directory: blobs are found \
-         again without it, and only results of actions are lost"
+        ": it is damaged; end this program, delete index.db, index.db-wal and index.db-shm in the store's directory, and \
+         start it again: blobs are found again without them, and only results of actions are lost"
     } else {
         ""
     }

@@ -2,7 +2,6 @@
 //! maintenance thread.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -107,8 +106,10 @@ impl Inner {
     /// Dooms a blob that may be evicted. Otherwise answers with the use that the database should know, if any.
     fn may_go(&self, row: &Row) -> Result<(), Option<u64>> {
         let linked = row.place == Place::File
-            && std::fs::symlink_metadata(self.layout.blob(&row.digest))
-                .is_ok_and(|metadata| metadata.nlink() > 1);
+            && self.is_in_tree(&row.digest).unwrap_or_else(|error| {
+                tracing::warn!(%error, "a blob stays because its files can't be looked at");
+                true
+            });
         let now = self.now();
         let mut index = lock(&self.index);
         if let Some(used) = index.last_use(&row.digest)

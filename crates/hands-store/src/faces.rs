@@ -1,7 +1,6 @@
 //! Files of large blobs that differ from the blob's own in mode or time. They stand beside the blobs, so that all trees
 //! share them; one that no tree has any more goes when room is wanted, at the latest with its blob.
 
-use std::fs::DirEntry;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -11,46 +10,54 @@ use hands_types::Digest;
 
 use crate::db::lock;
 use crate::error::StoreError;
-use crate::files::{Face, TIMED, Temp, on_disk};
-use crate::linked::Link;
+use crate::files::{Face, TIMED, Temp, list, on_disk};
 use crate::recover::add_meta;
 use crate::store::Inner;
 
 impl Inner {
-    /// Puts a new file of a blob where the next tree looks for it, over one that is damaged.
-    pub(crate) fn place_face(
+    /// Puts a new file of a blob where trees look for it, over one that is damaged, and calls `link` while it can't go.
+    /// If another thread was quicker, its file is the one: all trees share it.
+    pub(crate) fn place_face<T>(
         &self,
         face: &Face,
         place: &Path,
         temp: Temp,
-    ) -> Result<(), StoreError> {
+        link: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let _one = lock(&self.trees.placing);
-        let existed = place.exists();
-        temp.move_to(place, false)?;
-        // A new name is a change of the inode.
-        if let Ok(metadata) = std::fs::symlink_metadata(place) {
-            self.linked.note(&[Link::of(&metadata)]);
+        if !self.is_face_sound(face, place) {
+            let existed = place.exists();
+            temp.move_to(place, false)?;
+            self.trees.face_is_sound(face);
+            if !existed {
+                self.count_faces(on_disk(face.digest.size).cast_signed());
+            }
         }
-        self.trees.face_is_sound(face);
-        if !existed {
-            self.count_faces(on_disk(face.digest.size).cast_signed());
-        }
-        Ok(())
+        link()
     }
 
-    /// Deletes all files of a blob but its own.
+    /// Whether a tree holds a file of a large blob, under whatever mode and time.
+    pub(crate) fn is_in_tree(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let has_names = |path: &Path| {
+            std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.nlink() > 1)
+        };
+        Ok(has_names(&self.layout.blob(digest))
+            || has_names(&self.layout.twin(digest))
+            || list(&self.layout.timed(digest))?.iter().any(|entry| has_names(&entry.path())))
+    }
+
+    /// Deletes all files of a blob but its own. What a tree holds stays and counts until the tree goes.
     pub(crate) fn remove_faces(&self, digest: &Digest) -> Result<(), StoreError> {
         let _one = lock(&self.trees.placing);
         let mut gone = 0;
         let twin = self.layout.twin(digest);
         gone += u64::from(self.remove_face(&twin)?);
-        let timed = self.layout.timed(digest);
-        for entry in list(&timed)? {
-            gone += u64::from(self.remove_face(&entry.path())?);
-        }
         if gone > 0 {
-            remove_empty(&timed);
             self.count_faces(-(gone * on_disk(digest.size)).cast_signed());
+        }
+        let freed = self.remove_unused_in(&self.layout.timed(digest))?;
+        if freed > 0 {
+            self.count_faces(-freed.cast_signed());
         }
         Ok(())
     }
@@ -76,6 +83,10 @@ impl Inner {
 
     fn remove_unused(&self, timed: &Path) -> Result<u64, StoreError> {
         let _one = lock(&self.trees.placing);
+        self.remove_unused_in(timed)
+    }
+
+    fn remove_unused_in(&self, timed: &Path) -> Result<u64, StoreError> {
         let (mut freed, mut left) = (0, false);
         for entry in list(timed)? {
             let path = entry.path();
@@ -115,18 +126,6 @@ impl Inner {
         self.writer.submit_quietly("count the files that differ from their blob's", move |c| {
             add_meta(c, "twin-bytes", delta)
         });
-    }
-}
-
-/// What stands in a directory; nothing where there is none.
-fn list(dir: &Path) -> Result<Vec<DirEntry>, StoreError> {
-    match std::fs::read_dir(dir).and_then(Iterator::collect) {
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-        {
-            Ok(Vec::new())
-        }
-        listed => listed.map_err(StoreError::io("list", dir)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Large blobs: one read-only file each, put in place by a rename.
 
-use std::fs::{File, Metadata, OpenOptions, Permissions};
+use std::fs::{DirEntry, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -157,6 +157,18 @@ fn below(dir: &Path, digest: &Digest) -> PathBuf {
         path.push(part);
     }
     path.into()
+}
+
+/// What stands in a directory; nothing where there is none.
+pub(crate) fn list(dir: &Path) -> Result<Vec<DirEntry>, StoreError> {
+    match std::fs::read_dir(dir).and_then(Iterator::collect) {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(Vec::new())
+        }
+        listed => listed.map_err(StoreError::io("list", dir)),
+    }
 }
 
 /// Bytes that a file of this length takes on disk.

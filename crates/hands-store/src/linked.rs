@@ -15,44 +15,84 @@ use rustix::fs::{AtFlags, CWD};
 use crate::db::lock;
 use crate::error::StoreError;
 
-/// A file, and when it was last changed.
+/// Seconds and nanoseconds.
+type Time = (i64, i64);
+
+/// A file as it was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
     inode: u64,
-    /// Seconds and nanoseconds.
-    pub(crate) changed: (i64, i64),
+    /// When it was last changed.
+    changed: Time,
+    /// When it was last changed by our own doing, as far as that was known when the file was seen.
+    known: Option<Time>,
 }
 
-impl Link {
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self { inode: metadata.ino(), changed: (metadata.ctime(), metadata.ctime_nsec()) }
-    }
+fn changed(metadata: &Metadata) -> Time {
+    (metadata.ctime(), metadata.ctime_nsec())
 }
 
 /// The change times of files with several names, by inode.
 #[derive(Debug, Default)]
-pub(crate) struct Linked(Mutex<HashMap<u64, (i64, i64)>>);
+pub(crate) struct Linked(Mutex<HashMap<u64, Time>>);
 
 impl Linked {
-    /// Whether a file is as our own doing has left it, if that is known.
-    pub(crate) fn expects(&self, link: &Link) -> Option<bool> {
-        lock(&self.0).get(&link.inode).map(|expected| *expected == link.changed)
+    /// Whether a file is as our own doing has left it, if that is known. `again` looks at it once more: it may have got
+    /// or lost a name since `metadata` was taken, and meanwhile, under the lock, it does not.
+    pub(crate) fn expects(
+        &self,
+        metadata: &Metadata,
+        again: impl FnOnce() -> io::Result<Metadata>,
+    ) -> Option<bool> {
+        let known = lock(&self.0);
+        let expected = known.get(&metadata.ino())?;
+        if *expected == changed(metadata) {
+            return Some(true);
+        }
+        // A file that can't be looked at is not as it was left.
+        Some(again().is_ok_and(|now| now.ino() == metadata.ino() && *expected == changed(&now)))
     }
 
     /// Whether nobody else has changed this file since it was last known to be right, as far as is known.
     pub(crate) fn is_untouched(&self, file: &File) -> io::Result<bool> {
         // Under the lock: no name comes or goes meanwhile.
         let known = lock(&self.0);
-        let now = Link::of(&file.metadata()?);
-        Ok(known.get(&now.inode).is_none_or(|expected| *expected == now.changed))
+        let now = file.metadata()?;
+        Ok(known.get(&now.ino()).is_none_or(|expected| *expected == changed(&now)))
     }
 
-    /// Takes files as they were before all of them were read and found right.
+    /// A file before it is read, for [`Self::note`]. `again` looks at it once more, as for [`Self::expects`].
+    pub(crate) fn seen(
+        &self,
+        metadata: &Metadata,
+        again: impl FnOnce() -> io::Result<Metadata>,
+    ) -> io::Result<Link> {
+        let remembered = lock(&self.0);
+        let known = remembered.get(&metadata.ino()).copied();
+        let mut link = Link { inode: metadata.ino(), changed: changed(metadata), known };
+        if known.is_some_and(|known| known != link.changed) {
+            let now = again()?;
+            link.changed = changed(&now);
+            if now.ino() != link.inode {
+                link.inode = now.ino();
+                link.known = remembered.get(&now.ino()).copied();
+            }
+        }
+        Ok(link)
+    }
+
+    /// Files were read and found right, since they were seen. What our own doing has changed meanwhile is known better.
     pub(crate) fn note(&self, links: &[Link]) {
-        lock(&self.0).extend(links.iter().map(|link| (link.inode, link.changed)));
+        let mut known = lock(&self.0);
+        for link in links {
+            if known.get(&link.inode).copied() == link.known {
+                known.insert(link.inode, link.changed);
+            }
+        }
     }
 
-    /// The inode has one name, and perhaps had another file before.
+    /// An inode with one name needs no memory of its own. If something is remembered of it, that was of a file that had
+    /// the inode before, or that has lost its other names.
     pub(crate) fn forget(&self, metadata: &Metadata) {
         lock(&self.0).remove(&metadata.ino());
     }
@@ -67,7 +107,7 @@ impl Linked {
         let mut known = lock(&self.0);
         rustix::fs::linkat(CWD, from, at, name, AtFlags::empty())?;
         if let Ok(metadata) = from.symlink_metadata() {
-            known.insert(metadata.ino(), Link::of(&metadata).changed);
+            known.insert(metadata.ino(), changed(&metadata));
         }
         Ok(())
     }
@@ -86,10 +126,10 @@ impl Linked {
         let file = File::open(path);
         std::fs::remove_file(path)?;
         if let Some(expected) = known.get_mut(&before.ino())
-            && *expected == Link::of(&before).changed
+            && *expected == changed(&before)
             && let Ok(after) = file.and_then(|file| file.metadata())
         {
-            *expected = Link::of(&after).changed;
+            *expected = changed(&after);
         }
         Ok(())
     }

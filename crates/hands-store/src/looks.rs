@@ -1,24 +1,28 @@
 //! Looks at staged trees in use: whether anything in them was touched since they were known to be right.
 //!
 //! A look asks the file system for inode, mode, size, modification and change time of each entry and compares a sum of
-//! it all; it reads no content. A tree that was touched is read in whole (see `soundness`) before it is used again. So
-//! that warm trees stay cheap, a tree is looked at again only when fifty times as long has passed as a look takes: two
-//! per cent of the time at most. Results of actions are noted until a later look has found the tree untouched; when the
-//! tree proves damaged instead, they are the ones that may be wrong.
+//! it all (see `sum`); it reads no content. A tree that was touched is read in whole (see `soundness`) before it is used
+//! again. So that warm trees stay cheap, a tree is looked at again only when fifty times as long has passed as a look
+//! takes: two per cent of the time at most, for each tree. Results of actions are noted until a later look has found the
+//! tree untouched; when the tree proves damaged instead, they are the ones that may be wrong.
+//!
+//! One thread at a time looks at a tree or reads it. It holds no lock meanwhile: whoever must not block can still note
+//! results and ask what is known.
 
-use std::fs::Metadata;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+pub(crate) mod sum;
+
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hands_types::Digest;
 
 use crate::db::lock;
-use crate::linked::{Link, Linked};
+use crate::error::StageError;
+use crate::linked::Linked;
+use crate::looks::sum::{Purpose, Sum, sum};
+use crate::soundness::Soundness;
 use crate::stage::Staged;
 use crate::store::{Inner, Store};
 use crate::trees::Tree;
@@ -28,7 +32,7 @@ const REST: u32 = 50;
 /// And no sooner than this.
 const LEAST: Duration = Duration::from_millis(100);
 /// A look that took no longer than this is done where no thread is to be blocked: actions with small trees start in the
-/// order in which they came.
+/// order in which they came. A quick look that turns out to take longer is given up.
 const QUICK: Duration = Duration::from_millis(1);
 /// Results noted of one tree; when there are more the tree is looked at whatever the time.
 const MOST_MADE: usize = 4096;
@@ -55,7 +59,11 @@ pub struct Damage {
 
 /// What is known of one tree.
 #[derive(Debug, Default)]
-pub(crate) struct Looks(Mutex<Known>);
+pub(crate) struct Looks {
+    known: Mutex<Known>,
+    /// Told when a [`Turn`] ends.
+    free: Condvar,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -65,35 +73,71 @@ struct Known {
     last: Option<(Instant, Duration)>,
     /// Results since.
     made: Vec<Made>,
+    /// Whether somebody has the [`Turn`].
+    is_taken: bool,
+}
+
+/// How a tree is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// If that is due, after whoever looks at it now.
+    Due,
+    /// If that is due, unless it takes more than a moment or somebody looks at it now.
+    Quick,
+    Now,
 }
 
 impl Looks {
     /// The tree was just made: what stands there now is right.
     pub(crate) fn taken(path: &Path, linked: &Linked) -> io::Result<Self> {
-        let looks = Self::default();
-        looks.retake(&sum(path, linked, Purpose::Take)?);
-        Ok(looks)
+        let sum = sum(path, linked, Purpose::Take, None)?;
+        let last = Some((Instant::now(), sum.took));
+        let known = Known { sum: Some(sum.total), last, ..Known::default() };
+        Ok(Self { known: Mutex::new(known), free: Condvar::new() })
     }
 
-    fn retake(&self, sum: &Sum) {
-        let mut known = lock(&self.0);
-        known.sum = Some(sum.total);
-        known.last = Some((Instant::now(), sum.took));
+    /// Whether a look is due and nobody is looking.
+    pub(crate) fn is_due_and_free(&self, now: Instant) -> bool {
+        let known = lock(&self.known);
+        known.is_due(now) && !known.is_taken
     }
 
-    pub(crate) fn is_due(&self, now: Instant) -> bool {
-        lock(&self.0).is_due(now)
+    fn is_due(&self, now: Instant) -> bool {
+        lock(&self.known).is_due(now)
     }
 
     fn is_quick(&self) -> bool {
-        lock(&self.0).last.is_some_and(|(_, took)| took <= QUICK)
+        lock(&self.known).last.is_some_and(|(_, took)| took <= QUICK)
+    }
+
+    pub(crate) fn has_notes(&self) -> bool {
+        !lock(&self.known).made.is_empty()
     }
 
     fn note(&self, made: &Made) {
-        let mut known = lock(&self.0);
+        let mut known = lock(&self.known);
         if known.made.last() != Some(made) {
             known.made.push(made.clone());
         }
+    }
+
+    /// The right to look at the tree or to read it; waits for whoever has it.
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        let mut known = lock(&self.known);
+        while known.is_taken {
+            known = self.free.wait(known).unwrap_or_else(PoisonError::into_inner);
+        }
+        known.is_taken = true;
+        Turn { looks: self, begun: Instant::now(), noted: known.made.len() }
+    }
+
+    /// The same, if nobody has it.
+    fn try_turn(&self) -> Option<Turn<'_>> {
+        let mut known = lock(&self.known);
+        if std::mem::replace(&mut known.is_taken, true) {
+            return None;
+        }
+        Some(Turn { looks: self, begun: Instant::now(), noted: known.made.len() })
     }
 }
 
@@ -101,6 +145,53 @@ impl Known {
     fn is_due(&self, now: Instant) -> bool {
         self.last.is_none_or(|(at, took)| now.duration_since(at) >= LEAST.max(took * REST))
             || self.made.len() >= MOST_MADE
+    }
+}
+
+/// The right to look at a tree or to read it, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    looks: &'a Looks,
+    begun: Instant,
+    /// Results that were noted before it began: they are confirmed by what it finds, later ones are not.
+    noted: usize,
+}
+
+impl Turn<'_> {
+    fn expects(&self, sum: &Sum) -> bool {
+        lock(&self.looks.known).sum == Some(sum.total)
+    }
+
+    /// The tree is right as it stands.
+    pub(crate) fn confirm(&self, sum: &Sum) {
+        let mut known = lock(&self.looks.known);
+        known.sum = Some(sum.total);
+        known.last = Some((Instant::now(), sum.took));
+        known.made.drain(..self.noted);
+    }
+
+    /// The tree is damaged: what was made with it.
+    fn refute(&self) -> Vec<Made> {
+        std::mem::take(&mut lock(&self.looks.known).made)
+    }
+
+    /// A quick look was given up: this one and the next is left to a thread that may block.
+    fn is_slow(&self) {
+        if let Some((_, took)) = &mut lock(&self.looks.known).last {
+            *took = self.begun.elapsed().max(QUICK * 2);
+        }
+    }
+
+    /// Nothing was found out; it is tried again when that is due.
+    pub(crate) fn give_up(&self) {
+        lock(&self.looks.known).last = Some((Instant::now(), self.begun.elapsed()));
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.looks.known).is_taken = false;
+        self.looks.free.notify_all();
     }
 }
 
@@ -119,35 +210,58 @@ impl Tree {
 impl Inner {
     /// Looks at a tree where that is due. False if it was touched: then it has to be read before it is used again.
     pub(crate) fn look(&self, tree: &Tree) -> bool {
-        let base = tree.base.as_ref().is_none_or(|base| self.look_at_one(base, When::Due));
-        // Both, so that each counts as looked at.
-        self.look_at_one(tree, When::Due) && base
+        self.look_at_both(tree, How::Due)
     }
 
-    /// Looks at a tree a last time if results of it are not confirmed yet.
+    /// The same, but it takes a moment only. False also where the look would take longer.
+    pub(crate) fn look_quickly(&self, tree: &Tree) -> bool {
+        self.look_at_both(tree, How::Quick)
+    }
+
+    fn look_at_both(&self, tree: &Tree, how: How) -> bool {
+        let base = tree.base.as_ref().is_none_or(|base| self.look_at_one(base, how));
+        // Both, so that each counts as looked at.
+        self.look_at_one(tree, how) && base
+    }
+
+    /// Looks at a tree that nobody holds any more a last time, if results of it are not confirmed yet. It is not read:
+    /// what is corrupt is taken out by the very thread that evicts, and the tree goes anyway.
     pub(crate) fn last_look(&self, tree: &Tree) {
-        if tree.looks.has_notes()
-            && !self.look_at_one(tree, When::Now)
-            && let Err(error) = self.check(tree)
+        if tree.looks.has_notes() && !tree.health.is_spoiled() && !self.look_at_one(tree, How::Now)
         {
-            tracing::warn!(%error, root = %tree.root, "a staged tree that was touched can't be read");
+            self.tell_damage(tree, tree.looks.turn().refute());
         }
     }
 
-    fn look_at_one(&self, tree: &Tree, when: When) -> bool {
-        let mut known = lock(&tree.looks.0);
+    fn look_at_one(&self, tree: &Tree, how: How) -> bool {
+        let is_done = || how != How::Now && !tree.looks.is_due(Instant::now());
+        if tree.health.is_sound() && is_done() {
+            return true;
+        }
+        let turn = match how {
+            How::Due | How::Now => tree.looks.turn(),
+            How::Quick => match tree.looks.try_turn() {
+                Some(turn) => turn,
+                None => return false,
+            },
+        };
         if !tree.health.is_sound() {
             return false;
         }
-        if !known.is_due(Instant::now()) && when == When::Due {
+        // Whoever had the turn before has looked.
+        if is_done() {
             return true;
         }
-        let path = self.trees.dir.join(tree.id.to_string());
-        match sum(&path, &self.linked, Purpose::Look) {
-            Ok(sum) if known.sum == Some(sum.total) => {
-                known.last = Some((Instant::now(), sum.took));
-                known.made.clear();
+        let path = self.tree_path(tree);
+        let limit = (how == How::Quick).then_some(QUICK);
+        match sum(&path, &self.linked, Purpose::Look, limit) {
+            Ok(sum) if turn.expects(&sum) => {
+                turn.confirm(&sum);
                 true
+            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                turn.is_slow();
+                false
             }
             found => {
                 let error = found.err().map(|error| error.to_string());
@@ -158,18 +272,20 @@ impl Inner {
         }
     }
 
-    /// Begins a look before the content is read, so that what is touched meanwhile shows at the next one.
-    pub(crate) fn begin_look(&self, tree: &Tree) -> Option<Sum> {
-        sum(&self.trees.dir.join(tree.id.to_string()), &self.linked, Purpose::Take).ok()
+    /// All of the tree was read, since `sum` was taken. A damaged one takes with it what was made since the last good
+    /// look; of one that could not be compared nothing is known that was not known before.
+    pub(crate) fn end_look(&self, tree: &Tree, turn: &Turn<'_>, sum: &Sum, found: Soundness) {
+        match found {
+            Soundness::Sound => {
+                self.linked.note(&sum.links);
+                turn.confirm(sum);
+            }
+            Soundness::Damaged => self.tell_damage(tree, turn.refute()),
+            Soundness::Unknown => turn.give_up(),
+        }
     }
 
-    /// All of the tree was read. A damaged one takes with it what was made since the last good look.
-    pub(crate) fn end_look(&self, tree: &Tree, sum: Option<Sum>, is_sound: bool) {
-        let made = std::mem::take(&mut lock(&tree.looks.0).made);
-        if let Some(sum) = sum.filter(|_| is_sound) {
-            self.linked.note(&sum.links);
-            return tree.looks.retake(&sum);
-        }
+    fn tell_damage(&self, tree: &Tree, made: Vec<Made>) {
         let operations: Vec<&str> = made.iter().map(|made| &*made.operation).take(32).collect();
         if !made.is_empty() {
             tracing::error!(
@@ -178,6 +294,10 @@ impl Inner {
             );
         }
         lock(&self.damages).push(Damage { root: tree.root, made });
+    }
+
+    pub(crate) fn tree_path(&self, tree: &Tree) -> PathBuf {
+        self.trees.dir.join(tree.id.to_string())
     }
 }
 
@@ -190,7 +310,7 @@ impl Store {
     /// Whether [`Store::look`] has something to do.
     pub fn is_look_due(&self) -> bool {
         let now = Instant::now();
-        self.inner.trees.doubted().iter().any(|tree| tree.looks.is_due(now))
+        self.inner.trees.doubted().iter().any(|tree| tree.looks.is_due_and_free(now))
     }
 
     /// Looks at the trees whose last results no look has confirmed yet, where that is due. Blocks: a microsecond for
@@ -198,7 +318,8 @@ impl Store {
     pub fn look(&self) {
         for tree in self.inner.trees.doubted() {
             // Whoever wants a tree that was touched would find out; its results are wanted now.
-            if !self.inner.look(&tree)
+            if tree.looks.is_due_and_free(Instant::now())
+                && !self.inner.look(&tree)
                 && let Err(error) = self.inner.check(&tree)
             {
                 tracing::warn!(%error, root = %tree.root, "a staged tree that was touched can't be read");
@@ -213,15 +334,18 @@ impl Staged {
         !self.tree.is_sound() || self.tree.is_look_due(Instant::now())
     }
 
-    /// Looks at the tree if that is due. False if it is damaged: then what was made with it may be wrong. Blocks as
-    /// [`Store::look`] does.
-    pub fn confirm(&self) -> bool {
+    /// Looks at the tree if that is due. False if it is damaged: then what was made with it may be wrong. Fails if it was
+    /// touched and can't be compared with what it should be. Blocks as [`Store::look`] does.
+    pub fn confirm(&self) -> Result<bool, StageError> {
         let inner = &self.store.inner;
         if self.tree.is_sound() && inner.look(&self.tree) {
-            return true;
+            return Ok(true);
         }
-        // A tree that can't be read is as good as damaged.
-        inner.check(&self.tree).unwrap_or(false)
+        match inner.check(&self.tree)? {
+            Soundness::Sound => Ok(true),
+            Soundness::Damaged => Ok(false),
+            Soundness::Unknown => Err(StageError::Missing(vec![self.tree.root])),
+        }
     }
 
     /// Notes a result that was made with the tree, until a look confirms it.
@@ -233,89 +357,5 @@ impl Staged {
     }
 }
 
-impl Looks {
-    pub(crate) fn has_notes(&self) -> bool {
-        !lock(&self.0).made.is_empty()
-    }
-}
-
-/// What the file system says of everything at a path, in one number that does not depend on the order of names.
-#[derive(Debug)]
-pub(crate) struct Sum {
-    total: u64,
-    took: Duration,
-    /// Files with several names, as they are.
-    links: Vec<Link>,
-}
-
-/// When a tree is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
-    Due,
-    Now,
-}
-
-/// What a sum is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    /// All that stands there is right, or is about to be read.
-    Take,
-    Look,
-}
-
-fn sum(path: &Path, linked: &Linked, purpose: Purpose) -> io::Result<Sum> {
-    let begun = Instant::now();
-    let metadata = path.symlink_metadata()?;
-    let mut walk = Walk { linked, purpose, total: 0, links: Vec::new() };
-    walk.add(0, b"", &metadata);
-    if metadata.is_dir() {
-        walk.below(path, metadata.ino())?;
-    }
-    Ok(Sum { total: walk.total, took: begun.elapsed(), links: walk.links })
-}
-
-struct Walk<'a> {
-    linked: &'a Linked,
-    purpose: Purpose,
-    total: u64,
-    links: Vec<Link>,
-}
-
-impl Walk<'_> {
-    fn below(&mut self, path: &Path, inode: u64) -> io::Result<()> {
-        for found in std::fs::read_dir(path)? {
-            let found = found?;
-            let metadata = found.metadata()?;
-            self.add(inode, found.file_name().as_bytes(), &metadata);
-            if metadata.is_dir() {
-                self.below(&found.path(), metadata.ino())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, parent: u64, name: &[u8], metadata: &Metadata) {
-        let mut hasher = DefaultHasher::new();
-        (parent, name, metadata.ino(), metadata.mode(), metadata.uid(), metadata.size())
-            .hash(&mut hasher);
-        (metadata.mtime(), metadata.mtime_nsec()).hash(&mut hasher);
-        let found = Link::of(metadata);
-        // Each new name changes an inode's time: what our own doing has left is known by the inode, for all trees.
-        let own_doing = match self.purpose {
-            Purpose::Take if metadata.is_file() && metadata.nlink() > 1 => {
-                self.links.push(found);
-                Some(true)
-            }
-            Purpose::Take => {
-                self.linked.forget(metadata);
-                None
-            }
-            Purpose::Look => self.linked.expects(&found),
-        };
-        match own_doing {
-            Some(as_expected) => as_expected.hash(&mut hasher),
-            None => found.changed.hash(&mut hasher),
-        }
-        self.total = self.total.wrapping_add(hasher.finish());
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -272,9 +272,7 @@ impl<'a> Materializer<'a> {
         let mut temp = self.inner.temp()?;
         temp.copy_from(&mut file)?;
         temp.dress(if face.executable { EXECUTABLE } else { FILE }, face.mtime)?;
-        // First into the tree: from then on it is in use.
-        let linked = link(temp.path())?;
-        self.inner.place_face(face, &place, temp)?;
+        let linked = self.inner.place_face(face, &place, temp, || link(&place))?;
         Ok(linked.unwrap_or(Linked::TooOften))
     }
 }

@@ -16,7 +16,6 @@ use crate::db::lock;
 use crate::error::StoreError;
 use crate::files::{FILE, open_blob};
 use crate::index::{Entry, Lookup, Place};
-use crate::linked::Link;
 use crate::recover::key;
 use crate::store::{Inner, Store};
 
@@ -249,7 +248,11 @@ impl Inner {
             if intact && verified && untouched {
                 return Ok(Some(file));
             }
-            let mut before = Link::of(&file.metadata().map_err(failed())?);
+            let see = |file: &File| {
+                let metadata = file.metadata()?;
+                self.linked.seen(&metadata, || file.metadata())
+            };
+            let mut before = see(&file).map_err(failed())?;
             let actual = digest_of_stream(digest.function, &mut file).map_err(failed())?;
             if actual == *digest {
                 io::Seek::rewind(&mut file).map_err(failed())?;
@@ -259,7 +262,7 @@ impl Inner {
                         .map_err(StoreError::io("set the mode of", &path))?;
                     rustix::fs::futimens(&file, &crate::files::FIXED)
                         .map_err(StoreError::errno("set the time of", &path))?;
-                    before = Link::of(&file.metadata().map_err(failed())?);
+                    before = see(&file).map_err(failed())?;
                 }
                 if !intact || !untouched {
                     self.linked.note(&[before]);

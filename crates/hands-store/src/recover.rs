@@ -1,13 +1,13 @@
 //! What a start finds: counters from the database, and what the log holds beyond it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hands_types::{Digest, DigestFunction};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::error::StoreError;
-use crate::files::{Layout, on_disk};
+use crate::files::{Layout, list, on_disk};
 use crate::index::Place;
 use crate::pack::{Kind, Packs, function_byte, function_from_byte, pack_path};
 use crate::trees::StoredTree;
@@ -104,33 +104,15 @@ fn blob_files(layout: &Layout) -> Result<Vec<Digest>, StoreError> {
     for function in [DigestFunction::Sha256, DigestFunction::Blake3] {
         let dir = layout.blobs.join(function.name());
         for fan in list(&dir)? {
-            for path in list(&fan)? {
-                let name = path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
-                let size = std::fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
+            for entry in list(&fan.path())? {
+                let name = entry.file_name();
+                let size = entry.metadata().map_or(0, |metadata| metadata.len());
+                let name = name.to_str().unwrap_or_default();
                 found.extend(Digest::from_hex(function, name, size).ok());
             }
         }
     }
     Ok(found)
-}
-
-/// What is in a directory; nothing if it is none.
-fn list(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    match std::fs::read_dir(dir) {
-        Ok(entries) => entries
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<std::io::Result<_>>()
-            .map_err(StoreError::io("list", dir)),
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(Vec::new())
-        }
-        Err(error) => Err(StoreError::io("list", dir)(error)),
-    }
 }
 
 /// A counter of the `meta` table; 0 if it is not there.

@@ -14,6 +14,7 @@ use crate::looks::Looks;
 use crate::materialize::{Delta, Materializer};
 use crate::pins::Pin;
 use crate::recover::key;
+use crate::soundness::Soundness;
 use crate::store::{Inner, Store};
 use crate::trees::{Claim, Health, Tree};
 
@@ -88,7 +89,8 @@ impl Stager {
             Claim::Yours(found) => {
                 let mut claim = Unfinished { inner, root, tree: None };
                 let tree = match found {
-                    Some(tree) if inner.check(&tree)? => tree,
+                    Some(tree) if inner.check(&tree)? == Soundness::Sound => tree,
+                    // One that can't be compared needs what would make it anew, too.
                     Some(_) | None => inner.stage_new(root, whole)?,
                 };
                 claim.tree = Some(Arc::clone(&tree));
@@ -98,11 +100,12 @@ impl Stager {
         Ok(self.staged(tree))
     }
 
-    /// The tree if it is staged already: what [`Stager::stage`] does, but it never blocks.
+    /// The tree if it is staged already and that is found out in a moment: what [`Stager::stage`] does, but it waits for
+    /// nobody.
     pub fn ready(&self, root: &Digest) -> Option<Staged> {
         let inner = &self.store.inner;
         let tree = inner.trees.ready(root, inner.now())?;
-        inner.look(&tree).then(|| self.staged(tree))
+        inner.look_quickly(&tree).then(|| self.staged(tree))
     }
 
     fn staged(&self, tree: Arc<Tree>) -> Staged {
@@ -192,7 +195,7 @@ impl Inner {
             }
         }
         let Some((changes, base)) = best else { return Ok(None) };
-        if !self.check(&base)? {
+        if self.check(&base)? != Soundness::Sound {
             return Ok(None);
         }
         let lacks = changes.iter().any(|change| matches!(change.kind, ChangeKind::Removed));
@@ -249,19 +252,25 @@ impl Inner {
     ) -> Result<Arc<Tree>, StageError> {
         let id = self.trees.new_id();
         let path = self.trees.dir.join(id.to_string());
-        if let Err(error) = fill(&mut materializer, &path) {
-            if let Err(error) = self.linked.remove_all(&path) {
-                tracing::warn!(%error, "an unfinished tree stays until the next start");
+        let filled = fill(&mut materializer, &path).and_then(|()| {
+            Looks::taken(&path, &self.linked)
+                .map_err(|e| StoreError::io("look at", &path)(e).into())
+        });
+        let looks = match filled {
+            Ok(looks) => looks,
+            Err(error) => {
+                if let Err(error) = self.linked.remove_all(&path) {
+                    tracing::warn!(%error, "an unfinished tree stays until the next start");
+                }
+                return Err(match error {
+                    // Corrupt blobs are found when they are read: the caller fetches them as it does others.
+                    StageError::Missing(_) => StageError::Missing(materializer.take_missing()),
+                    other => other,
+                });
             }
-            return Err(match error {
-                // Corrupt blobs are found when they are read: the caller fetches them as it does others.
-                StageError::Missing(_) => StageError::Missing(materializer.take_missing()),
-                other => other,
-            });
-        }
+        };
         let (bytes, used) = (materializer.bytes(), self.now());
         let (used, health) = (AtomicU64::new(used), Health::sound());
-        let looks = Looks::taken(&path, &self.linked).map_err(StoreError::io("look at", &path))?;
         Ok(Arc::new(Tree { id, root: *root, base, bytes, entries, used, health, looks }))
     }
 }

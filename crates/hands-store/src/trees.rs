@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Instant;
 
 use hands_tree::{Directory, Lru};
-use hands_types::Digest;
+use hands_types::{Digest, Mtime};
 
 use crate::db::lock;
 use crate::error::StoreError;
@@ -87,7 +87,9 @@ pub(crate) struct Trees {
     whiteouts: OnceLock<bool>,
     /// Files of large blobs beside their own that this process has made or read.
     faces: Mutex<Lru<Face, ()>>,
-    /// Held while such a file comes or goes.
+    /// Times that the disk may have no room for, and what it keeps of them.
+    pub(crate) kept_times: Mutex<Lru<Mtime, (i64, i64)>>,
+    /// Held while a face comes or goes.
     pub(crate) placing: Mutex<()>,
 }
 
@@ -139,6 +141,7 @@ impl Trees {
             directories: Mutex::default(),
             whiteouts: OnceLock::new(),
             faces: Mutex::default(),
+            kept_times: Mutex::default(),
             placing: Mutex::default(),
         }
     }
@@ -194,7 +197,10 @@ impl Trees {
     pub(crate) fn doubted(&self) -> Vec<Arc<Tree>> {
         let state = lock(&self.state);
         let trees = state.ready.values().chain(&state.retired);
-        trees.filter(|tree| tree.looks.has_notes()).map(Arc::clone).collect()
+        trees
+            .filter(|tree| tree.looks.has_notes() && !tree.health.is_spoiled())
+            .map(Arc::clone)
+            .collect()
     }
 
     pub(crate) fn finish(&self, root: &Digest, tree: Option<&Arc<Tree>>) {

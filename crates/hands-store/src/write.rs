@@ -249,6 +249,7 @@ impl Inner {
         if digest.size <= SMALL {
             return self.put_small(&[(digest, bytes)]);
         }
+        self.ensure_here()?;
         if self.look_up(&digest)?.is_some() {
             return Ok(());
         }
@@ -259,13 +260,13 @@ impl Inner {
     }
 
     fn put_small(&self, blobs: &[(Digest, &[u8])]) -> Result<(), StoreError> {
+        self.ensure_here()?;
         let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
         // With nothing else in a batch this is most of what happens to blobs that are here already.
         let missing: crate::index::DigestSet = self.missing(&digests)?.into_iter().collect();
         if missing.is_empty() {
             return Ok(());
         }
-        self.ensure_here()?;
         self.ensure_room(missing.iter().map(|digest| digest.size + HEADER).sum())?;
         let now = self.now();
         let mut active = self.packs.active();

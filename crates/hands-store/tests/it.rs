@@ -4,6 +4,7 @@ mod it {
     pub(crate) mod common;
     mod durability;
     mod eviction;
+    mod faces;
     mod reading;
     mod spoiled;
     mod staging;

@@ -69,12 +69,24 @@ impl Prepared {
     /// Looks at the trees where that is due. Blocks.
     pub(crate) fn confirm(&self) -> Result<(), Conclusion> {
         // All of them, so that each that is damaged is found.
-        let damaged = self.staged.iter().filter(|tree| !tree.confirm()).map(Staged::root_digest);
-        match damaged.copied().reduce(|first, _| first) {
-            None => Ok(()),
-            Some(root) => Err(Conclusion::internal(&format!(
-                "the input tree {root} was damaged on this worker's disk while the action ran"
-            ))),
+        let found: Vec<_> = self.staged.iter().map(confirm).collect();
+        found.into_iter().collect()
+    }
+}
+
+fn confirm(tree: &Staged) -> Result<(), Conclusion> {
+    let root = tree.root_digest();
+    match tree.confirm() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Conclusion::internal(&format!(
+            "the input tree {root} was damaged on this worker's disk while the action ran"
+        ))),
+        Err(StageError::Store(error)) => Err(Conclusion::of_store(&error)),
+        Err(error @ (StageError::Missing(_) | StageError::Invalid { .. })) => {
+            Err(Conclusion::internal(&format!(
+                "the input tree {root} was touched on this worker's disk while the action ran, and can't be compared \
+                 with what it should be: {error}"
+            )))
         }
     }
 }

@@ -180,3 +180,17 @@ fn a_full_disk_is_an_error_that_passes() {
     run("umount", &["-l", &at]);
     result.unwrap();
 }
+
+/// Somebody's `rm -rf` of a directory in use.
+#[test]
+fn nothing_is_acknowledged_where_the_directory_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let (known, new) = (blob(SHA, 1, 100), blob(SHA, 2, 100));
+    store.put(known.0, known.1.clone()).unwrap();
+    std::fs::remove_dir_all(store.dir()).unwrap();
+    for (digest, bytes) in [known, new] {
+        let refused = store.put(digest, bytes);
+        assert!(matches!(refused, Err(StoreError::Vanished { .. })), "{refused:?}");
+    }
+}

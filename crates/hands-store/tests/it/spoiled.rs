@@ -88,7 +88,7 @@ fn await_look(store: &Store, root: &Digest) {
 /// Looks until the damage is found.
 fn await_damage(staged: &Staged) {
     let begun = Instant::now();
-    while staged.confirm() {
+    while staged.confirm().unwrap() {
         assert!(begun.elapsed() < Duration::from_secs(20), "the damage is not found");
         std::thread::yield_now();
     }
@@ -135,7 +135,7 @@ fn a_warm_tree_that_is_damaged_is_made_anew_and_names_what_was_made_with_it() {
     for (n, (root, path, damage)) in (2..).zip(ways) {
         let staged = stage(root);
         await_look(&store, root);
-        assert!(stage(root).lowers() == staged.lowers() && staged.confirm());
+        assert!(stage(root).lowers() == staged.lowers() && staged.confirm().unwrap());
         staged.note(&made(n));
         damage(&trees.join(&staged.lowers()[0]).join(path));
         await_damage(&staged);
@@ -161,6 +161,47 @@ fn a_warm_tree_that_is_damaged_is_made_anew_and_names_what_was_made_with_it() {
     assert_eq!(store.usage().corrupt, 1);
     store.put(large, content).unwrap();
     is_right();
+}
+
+#[test]
+fn a_tree_that_was_touched_and_whose_digests_are_gone_is_unknown_and_not_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let root = tree(&store, &golden());
+    let staged = store.stager().stage(&root).unwrap();
+    let made = Made { operation: "operation".into(), instance: "".into(), action: root };
+    staged.note(&made);
+    // What is decoded stays in memory for a while: after a restart it is not.
+    let lowers = staged.lowers().to_vec();
+    drop((staged, store));
+    let store = open(dir.path());
+    let content = store.read(&root).unwrap().unwrap();
+    assert!(store.delete(&root).unwrap());
+    assert!(matches!(store.stager().stage(&root), Err(StageError::Missing(_))));
+    assert!(store.damages().is_empty(), "nobody knows of any damage");
+    store.put(root, content).unwrap();
+    let staged = store.stager().stage(&root).unwrap();
+    assert_eq!(staged.lowers(), lowers, "it was sound");
+}
+
+#[test]
+fn the_time_of_a_directory_or_of_a_link_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let root = tree(&store, &golden());
+    for name in ["b/c", "dangling", ""] {
+        let staged = store.stager().stage(&root).unwrap();
+        let path = store.stager().root().join(&staged.lowers()[0]).join(name);
+        let time = rustix::fs::Timespec { tv_sec: 1_600_000_000, tv_nsec: 0 };
+        let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::utimensat(rustix::fs::CWD, &path, &times, flags).unwrap();
+        await_damage(&staged);
+        assert_eq!(
+            merged(store.stager().root(), &store.stager().stage(&root).unwrap()),
+            expected(&golden())
+        );
+    }
 }
 
 #[test]

@@ -176,9 +176,11 @@ impl Hub {
     /// A worker and its first session, welcomed.
     pub(crate) async fn worker(&mut self, place: &Path, own_store: bool) -> (Worker, Session) {
         let config = self.config(place, own_store);
-        let (worker, mut session) = tokio::join!(Worker::start(config), self.session());
+        // What a worker can't start for is said at once, and not as a session that does not come.
+        let started = async { Worker::start(config).await.expect("a worker") };
+        let (worker, mut session) = tokio::join!(started, self.session());
         session.welcome(Vec::new());
-        (worker.expect("a worker"), session)
+        (worker, session)
     }
 
     /// The next session, its hello read.
