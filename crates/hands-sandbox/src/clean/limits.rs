@@ -52,7 +52,7 @@ fn raise(resource: Resource, soft: Option<u64>) {
     let had = getrlimit(resource);
     let hard = match (had.maximum, soft) {
         (None, _) => None,
-        // More than the kernel's table of files can't be had, and no limit neither.
+        // A hard limit above what the kernel has room for, or none at all, is refused.
         (Some(hard), Some(files)) if matches!(resource, Resource::Nofile) => Some(hard.max(files)),
         (Some(_), _) => None,
     };
