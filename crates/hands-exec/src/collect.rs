@@ -1,20 +1,26 @@
 //! What an action left: the declared outputs, read from a hostile tree.
 
+mod error;
 mod globs;
 mod left_out;
 mod locate;
+mod names;
 mod open;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::mem;
 use std::os::fd::AsFd;
 
-use hands_tree::{Astray, BadPattern, BuiltDirectory, Directory, Pattern};
-use hands_types::{Digest, DigestFunction, ErrorClass, Mtime, RelPath};
+use hands_tree::{BuiltDirectory, Directory, Pattern};
+use hands_types::{Digest, DigestFunction, Mtime, RelPath};
 
+pub use error::CollectError;
 pub use left_out::{LeftOut, LeftOutEntry};
 pub use locate::Places;
+#[cfg(test)]
+pub(crate) use names::names;
 use open::{Found, Node};
 
 /// What a command declares as its outputs.
@@ -115,112 +121,6 @@ pub struct Collection {
     pub left_out: LeftOut,
 }
 
-/// Why outputs could not be collected.
-#[derive(Debug, thiserror::Error)]
-pub enum CollectError {
-    /// A declared path that is none, or leaves the input root.
-    #[error("the output path `{}` can't be used: {why}", path.escape_debug())]
-    BadPath {
-        /// As declared.
-        path: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// A declared pattern that is none.
-    #[error(transparent)]
-    BadPattern(#[from] BadPattern),
-    /// The directory in which an output stands is none, or is not inside the input root.
-    #[error("the output `{}` has no place in the input root: {why}", path.escape_debug())]
-    NoPlace {
-        /// The output as declared.
-        path: String,
-        /// What is in the way.
-        why: Astray,
-    },
-    /// The working directory is none, or is not inside the input root.
-    #[error("the working directory `{path}` is none of the input root: {why}")]
-    WorkingDirectory {
-        /// The working directory.
-        path: RelPath,
-        /// What is in the way.
-        why: Astray,
-    },
-    /// Something that can't be an output stands in an output's place.
-    #[error("the output `{}` {why}", path.escape_debug())]
-    NotAnOutput {
-        /// Where, relative to the working directory; bytes that are not UTF-8 as `\\xNN`.
-        path: String,
-        /// What it is instead, as the rest of the sentence.
-        why: &'static str,
-    },
-    /// More than we take.
-    #[error("the output `{}` {what} than {bound}", path.escape_debug())]
-    TooMuch {
-        /// The declared output.
-        path: String,
-        /// What there is too much of, as a part of the sentence.
-        what: &'static str,
-        /// The bound.
-        bound: u64,
-    },
-    /// The kernel refused to read it.
-    #[error("the output `{}` can't be read", path.escape_debug())]
-    Read {
-        /// Where.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The store refused it.
-    #[error("the output `{}` can't be stored", path.escape_debug())]
-    Store {
-        /// Where.
-        path: String,
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The action was cancelled while outputs were collected.
-    #[error("the action was cancelled while its outputs were collected")]
-    Cancelled,
-}
-
-impl CollectError {
-    /// Whose error it is.
-    pub fn class(&self) -> ErrorClass {
-        match self {
-            Self::BadPath { .. }
-            | Self::BadPattern(_)
-            | Self::NoPlace { .. }
-            | Self::WorkingDirectory { .. }
-            | Self::NotAnOutput { .. }
-            | Self::TooMuch { .. } => ErrorClass::User,
-            // The action chooses the modes of its files.
-            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-                ErrorClass::User
-            }
-            Self::Read { .. } | Self::Store { .. } => ErrorClass::Environment,
-            Self::Cancelled => ErrorClass::Infra { retry: false },
-        }
-    }
-}
-
-impl CollectError {
-    /// Whether it is about one entry of an action's tree, so that all others can still be brought.
-    fn concerns_one_entry(&self) -> bool {
-        match self {
-            Self::NoPlace { .. } | Self::NotAnOutput { .. } | Self::TooMuch { .. } => true,
-            Self::Read { source, .. } => source.kind() == std::io::ErrorKind::PermissionDenied,
-            Self::BadPath { .. }
-            | Self::BadPattern(_)
-            | Self::WorkingDirectory { .. }
-            | Self::Store { .. }
-            | Self::Cancelled => false,
-        }
-    }
-}
-
 /// Collects the declared outputs from the tree that an action left. What is not there is missing; that is no error
 /// (REAPI v2). What is there and can't be an output is left out and named. Blocks on the disk.
 ///
@@ -251,10 +151,11 @@ pub fn collect(
             }
             let pattern = Pattern::new(&declared.path)?;
             let left_out = &mut collector.collection.left_out;
-            let matches = globs::expand(&located, &pattern, &declared.path, left_out)?;
-            for path in &matches.paths {
+            let matches =
+                globs::expand(&located, &pattern, &declared.path, collector.store, left_out)?;
+            for globs::Match { path, real } in &matches {
                 // Two patterns may match the same, or what was declared by its name.
-                match matches.open(path) {
+                match open::open(tree.as_fd(), real, path) {
                     Ok(Some(found)) => {
                         collector.take(found, path, DeclaredKind::Any, DeclaredKind::Glob)?;
                     }
@@ -271,6 +172,7 @@ pub fn collect(
             Err(error) => collector.collection.left_out.note(error)?,
         }
     }
+    collector.without_what_is_below_links()?;
     Ok(collector.collection)
 }
 
@@ -300,6 +202,31 @@ impl Collector<'_> {
             }
             Err(error) => self.collection.left_out.note(error),
         }
+    }
+
+    /// Two declarations may want a link, and something behind it by the link's path. Both can't be put in place.
+    fn without_what_is_below_links(&mut self) -> Result<(), CollectError> {
+        let plain = |path: &str| {
+            path.split('/').filter(|name| !matches!(*name, "" | ".")).collect::<Vec<_>>().join("/")
+        };
+        let is_link = |item: &&OutputItem| matches!(item.kind, OutputKind::Symlink { .. });
+        let links: BTreeSet<String> =
+            self.collection.items.iter().filter(is_link).map(|item| plain(&item.path)).collect();
+        if links.is_empty() {
+            return Ok(());
+        }
+        for item in mem::take(&mut self.collection.items) {
+            let path = plain(&item.path);
+            let mut above = path.match_indices('/').map(|(at, _)| &path[..at]);
+            match above.find(|above| links.contains(*above)) {
+                Some(link) => self
+                    .collection
+                    .left_out
+                    .note(CollectError::BelowLink { path: item.path, link: link.to_owned() })?,
+                None => self.collection.items.push(item),
+            }
+        }
+        Ok(())
     }
 
     fn collect_one(

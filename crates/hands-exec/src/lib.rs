@@ -36,7 +36,6 @@ pub use hands_sandbox::{
     ExposedPath, InputRoot, Isolation, LauncherConfig, Layer, Limits, Network, Privilege,
     ROOT_INSIDE, Scratch, default_host_paths, probe,
 };
-pub use hands_tree::{BadPattern, Pattern};
 
 #[cfg(test)]
 mod tests;

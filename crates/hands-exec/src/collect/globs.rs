@@ -4,166 +4,206 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use hands_tree::Pattern;
 use hands_tree::pattern::Part;
+use hands_types::RelPath;
 
-use super::CollectError;
 use super::left_out::LeftOut;
-use super::locate::{Located, fixed_parents, joined};
-use super::open::{self, Found, Node};
-use super::walk::{self, LONGEST_PATH};
+use super::locate::{Located, fixed_parents};
+use super::names::{LONGEST_PATH, joined, names, not_utf8};
+use super::open::{self, Node};
+use super::{CollectError, OutputStore};
 
 /// Most names that one pattern may look at.
 const MAX_LOOKED_AT: u64 = 1_000_000;
+/// Most bytes of paths that one pattern may hold: far more than a result can name.
+const MAX_HELD: u64 = 128 << 20;
 
-/// What matches a pattern.
-#[derive(Debug, Default)]
-pub(crate) struct Matches {
-    /// Paths relative to the working directory, sorted.
-    pub(crate) paths: Vec<String>,
-    /// The directory in which the pattern's names without wildcards end; none if it is not there.
-    start: Option<OwnedFd>,
-    /// Its path, as the pattern has it.
-    prefix: String,
+/// Something that matches a pattern.
+#[derive(Debug)]
+pub(crate) struct Match {
+    /// Its path relative to the working directory, as the pattern has it.
+    pub(crate) path: String,
+    /// The same thing, in the tree and by a path without links.
+    pub(crate) real: String,
 }
 
-impl Matches {
-    /// Opens one of the matches.
-    pub(crate) fn open(&self, path: &str) -> Result<Option<Found>, CollectError> {
-        let Some(start) = &self.start else { return Ok(None) };
-        let below = path.strip_prefix(&self.prefix).unwrap_or(path).trim_start_matches('/');
-        open::open(start.as_fd(), below, path)
-    }
-}
-
-/// All that matches a pattern below the working directory. What can't be an output (a fifo, a device) matches all the
-/// same. A link is followed where the pattern names it, and not where a wildcard stands for it.
+/// All that matches a pattern below the working directory, sorted. What can't be an output (a fifo, a device) matches all
+/// the same. As in a shell, a link to a directory of the input root is followed for every name but the last, whether the
+/// pattern names it or a wildcard stands for it, and `**` follows none.
 pub(crate) fn expand(
     located: &Located<'_>,
     pattern: &Pattern,
     declared: &str,
+    store: &dyn OutputStore,
     left_out: &mut LeftOut,
-) -> Result<Matches, CollectError> {
-    let prefix = fixed_parents(pattern);
-    let start = located.directory(&prefix, declared).and_then(|start| match start {
-        Some(start) => open::open(located.tree(), &joined(&start, ""), declared),
-        None => Ok(None),
-    });
-    let start = match start {
-        Ok(Some(start)) if start.node == Node::Directory => start.open_directory(declared),
-        Ok(_) => return Ok(Matches::default()),
-        Err(error) => Err(error),
-    };
-    let start = match start {
-        Ok(start) => start,
+) -> Result<Vec<Match>, CollectError> {
+    let shown = fixed_parents(pattern);
+    let real = match located.directory(&shown, declared) {
+        Ok(Some(real)) => real,
+        Ok(None) => return Ok(Vec::new()),
         Err(error) => {
             left_out.note(error)?;
-            return Ok(Matches::default());
+            return Ok(Vec::new());
         }
     };
-    let fixed = pattern.fixed_parents().count();
-    let parts = pattern.parts();
-    let mut search = Search { pattern, parts, left_out, looked_at: 0, matches: Vec::new() };
-    let mut todo = vec![Todo { path: String::new(), at: vec![fixed] }];
+    let mut search = Search {
+        located,
+        pattern,
+        left_out,
+        looked_at: 0,
+        held: 0,
+        matches: Vec::new(),
+        todo: vec![Todo { shown, real, at: vec![pattern.fixed_parents().count()] }],
+    };
     // No recursion, and no handle that stays open: an action can nest directories as deep as it likes.
-    while let Some(Todo { path, at }) = todo.pop() {
-        let shown = join(&prefix, &path);
-        let directory = match open::open(start.as_fd(), &path, &shown) {
-            Ok(Some(found)) => found.open_directory(&shown),
-            Ok(None) => continue,
-            Err(error) => Err(error),
-        };
-        let searched = match directory {
-            Ok(directory) => search.directory(&directory, &shown, &path, &at, &mut todo),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = searched {
-            let ended = matches!(error, CollectError::TooMuch { bound: MAX_LOOKED_AT, .. });
+    while let Some(next) = search.todo.pop() {
+        if store.is_cancelled() {
+            return Err(CollectError::Cancelled);
+        }
+        search.held = search.held.saturating_sub(next.bytes());
+        if let Err(error) = search.directory(&next) {
+            let is_all = matches!(error, CollectError::TooMuch { .. });
             search.left_out.note(error)?;
-            if ended {
+            if is_all {
                 break;
             }
         }
     }
-    let mut paths: Vec<String> = search.matches.iter().map(|path| join(&prefix, path)).collect();
-    paths.sort_unstable();
-    Ok(Matches { paths, start: Some(start), prefix })
+    let mut matches = search.matches;
+    matches.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(matches)
 }
 
 /// A directory to look into.
 struct Todo {
-    path: String,
+    /// Its path as the pattern has it.
+    shown: String,
+    /// Its path in the tree, without links.
+    real: RelPath,
     /// The parts of the pattern that may match a name in it.
     at: Vec<usize>,
 }
 
+impl Todo {
+    fn bytes(&self) -> u64 {
+        (self.shown.len() + self.real.as_str().len()) as u64
+    }
+}
+
+/// What a name is to a pattern.
+#[derive(Default)]
+struct Fit {
+    /// It matches the whole pattern.
+    whole: bool,
+    /// It does so by a `**` at the end, which stands for files and links only.
+    file_only: bool,
+    /// The parts that may match below it, where it is a directory.
+    next: Vec<usize>,
+    /// Those of them that may match below it where it is a link to one: all but those after a `**`.
+    behind: Vec<usize>,
+}
+
 struct Search<'a> {
+    located: &'a Located<'a>,
     pattern: &'a Pattern,
-    parts: &'a [Part],
     left_out: &'a mut LeftOut,
     looked_at: u64,
-    matches: Vec<String>,
+    /// Bytes of paths that are held.
+    held: u64,
+    matches: Vec<Match>,
+    todo: Vec<Todo>,
 }
 
 impl Search<'_> {
-    /// Looks into a directory. All ways through the pattern are followed at once, so that no directory is read twice.
-    fn directory(
-        &mut self,
-        fd: &OwnedFd,
-        shown: &str,
-        path: &str,
-        at: &[usize],
-        todo: &mut Vec<Todo>,
-    ) -> Result<(), CollectError> {
-        let at = self.pattern.with_skipped(at);
-        for name in self.candidates(fd, shown, &at)? {
+    /// Looks into a directory. All ways through the pattern are followed at once, so that none is read twice by one path.
+    fn directory(&mut self, here: &Todo) -> Result<(), CollectError> {
+        let real = here.real.as_str();
+        let directory = match open::open(self.located.tree(), real, &here.shown)? {
+            Some(found) => found.open_directory(&here.shown)?,
+            None => return Ok(()),
+        };
+        let at = self.pattern.with_skipped(&here.at);
+        for name in self.candidates(&directory, &here.shown, &at)? {
             self.looked_at += 1;
             if self.looked_at > MAX_LOOKED_AT {
-                return Err(CollectError::TooMuch {
-                    path: shown.to_owned(),
-                    what: "makes a pattern look at more names",
-                    bound: MAX_LOOKED_AT,
-                });
+                let what = "makes a pattern look at more names";
+                return Err(too_much(&here.shown, what, MAX_LOOKED_AT));
             }
-            let mut next = Vec::new();
-            let mut whole = false;
-            let mut file_only = false;
-            for &i in &at {
-                let Some(part) = self.parts.get(i).filter(|part| part.matches(&name)) else {
-                    continue;
-                };
-                let last = i + 1 == self.parts.len();
-                match part {
-                    Part::Deep => {
-                        next.push(i);
-                        file_only |= last;
-                    }
-                    Part::Name(_) | Part::Wild(_) if last => whole = true,
-                    Part::Name(_) | Part::Wild(_) => next.push(i + 1),
-                }
-            }
-            if next.is_empty() && !whole {
+            let fit = self.fit(&name, &at);
+            if fit.next.is_empty() && !fit.whole {
                 continue;
             }
-            let (below, shown) = (join(path, &name), join(shown, &name));
-            let found = match open::open(fd.as_fd(), &name, &shown) {
-                Ok(Some(found)) => found,
-                Ok(None) => continue,
-                Err(error) => {
-                    self.left_out.note(error)?;
-                    continue;
+            if let Err(error) = self.take(&directory, here, &name, fit) {
+                if matches!(error, CollectError::TooMuch { bound: MAX_HELD, .. }) {
+                    return Err(error);
                 }
-            };
-            let is_directory = found.node == Node::Directory;
-            if !(whole || is_directory || file_only) {
-                continue;
+                self.left_out.note(error)?;
             }
-            if shown.len() > LONGEST_PATH {
-                let (what, bound) = ("has a path of more bytes", LONGEST_PATH as u64);
-                self.left_out.note(CollectError::TooMuch { path: shown, what, bound })?;
-            } else if whole || file_only && !is_directory {
-                self.matches.push(below);
-            } else if is_directory && !next.is_empty() {
-                todo.push(Todo { path: below, at: next });
+        }
+        Ok(())
+    }
+
+    fn fit(&self, name: &str, at: &[usize]) -> Fit {
+        let parts = self.pattern.parts();
+        let mut fit = Fit::default();
+        for &i in at {
+            let Some(part) = parts.get(i).filter(|part| part.matches(name)) else { continue };
+            let is_last = i + 1 == parts.len();
+            match part {
+                Part::Deep => {
+                    fit.next.push(i);
+                    fit.file_only |= is_last;
+                }
+                Part::Name(_) | Part::Wild(_) if is_last => fit.whole = true,
+                Part::Name(_) | Part::Wild(_) => {
+                    fit.next.push(i + 1);
+                    fit.behind.push(i + 1);
+                }
             }
+        }
+        fit
+    }
+
+    /// Takes a name that fits: as a match, or as a directory to look into.
+    fn take(
+        &mut self,
+        directory: &OwnedFd,
+        here: &Todo,
+        name: &str,
+        fit: Fit,
+    ) -> Result<(), CollectError> {
+        let (shown, real) = (joined(&here.shown, name), joined(here.real.as_str(), name));
+        let Some(found) = open::open(directory.as_fd(), name, &shown)? else { return Ok(()) };
+        let is_directory = found.node == Node::Directory;
+        let is_match = fit.whole || fit.file_only && !is_directory;
+        let leads_on = is_directory || found.node == Node::Symlink && !fit.behind.is_empty();
+        if !is_match && !leads_on {
+            return Ok(());
+        }
+        if shown.len().max(real.len()) > LONGEST_PATH {
+            return Err(too_much(&shown, "has a path of more bytes", LONGEST_PATH as u64));
+        }
+        if is_match {
+            self.hold((shown.len() + real.len()) as u64, &here.shown)?;
+            self.matches.push(Match { path: shown, real });
+            return Ok(());
+        }
+        let next = if is_directory {
+            RelPath::new(&real).ok().map(|real| Todo { shown, real, at: fit.next })
+        } else {
+            let behind = self.located.behind_link(&here.real, name)?;
+            behind.map(|real| Todo { shown, real, at: fit.behind })
+        };
+        if let Some(next) = next {
+            self.hold(next.bytes(), &here.shown)?;
+            self.todo.push(next);
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, bytes: u64, shown: &str) -> Result<(), CollectError> {
+        self.held += bytes;
+        if self.held > MAX_HELD {
+            return Err(too_much(shown, "makes a pattern hold more bytes of paths", MAX_HELD));
         }
         Ok(())
     }
@@ -175,9 +215,10 @@ impl Search<'_> {
         shown: &str,
         at: &[usize],
     ) -> Result<Vec<String>, CollectError> {
+        let parts = self.pattern.parts();
         let plain: Option<Vec<String>> = at
             .iter()
-            .map(|&i| match self.parts.get(i) {
+            .map(|&i| match parts.get(i) {
                 Some(Part::Name(name)) => Some(name.clone()),
                 Some(Part::Wild(_) | Part::Deep) | None => None,
             })
@@ -187,23 +228,17 @@ impl Search<'_> {
             names.dedup();
             return Ok(names);
         }
-        let found = walk::names(fd.as_fd(), shown)?;
-        for error in found.odd {
+        let most = MAX_LOOKED_AT + 1 - self.looked_at;
+        names(fd.as_fd(), shown, most, &mut |name| {
             // What no part would match, as far as it can be read, is none of the pattern's.
-            let CollectError::NotAnOutput { path, .. } = &error else { return Err(error) };
-            let name = path.rsplit('/').next().unwrap_or_default();
-            if at.iter().any(|&i| self.parts.get(i).is_some_and(|part| part.matches(name))) {
-                self.left_out.note(error)?;
+            if at.iter().any(|&i| parts.get(i).is_some_and(|part| part.matches(name))) {
+                self.left_out.note(not_utf8(shown, name))?;
             }
-        }
-        Ok(found.names)
+            Ok(())
+        })
     }
 }
 
-fn join(directory: &str, name: &str) -> String {
-    match (directory, name) {
-        ("", name) => name.to_owned(),
-        (directory, "") => directory.to_owned(),
-        (directory, name) => format!("{directory}/{name}"),
-    }
+fn too_much(path: &str, what: &'static str, bound: u64) -> CollectError {
+    CollectError::TooMuch { path: path.to_owned(), what, bound }
 }

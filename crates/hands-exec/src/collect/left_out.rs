@@ -1,7 +1,6 @@
 //! What stands among the outputs and can't be brought: named, so that the rest can be.
 
-use std::ffi::CStr;
-use std::fmt::Write as _;
+use hands_types::text::printable;
 
 use super::CollectError;
 
@@ -42,6 +41,10 @@ impl LeftOut {
             CollectError::NoPlace { path, why } => {
                 (path, format!("has no place in the input root: {why}"))
             }
+            CollectError::BelowLink { path, link } => {
+                let link = printable(&link);
+                (path, format!("stands below `{link}`, an output that is a symbolic link"))
+            }
             CollectError::Read { path, source } => {
                 let text = source.to_string();
                 let words = text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words);
@@ -50,7 +53,7 @@ impl LeftOut {
             other => return Err(other),
         };
         self.total += 1;
-        let (path, why) = (cut(&plain(&path), 1024), cut(&why, 1024));
+        let (path, why) = (cut(&printable(&path), 1024), cut(&why, 1024));
         let length = path.len() + why.len();
         if self.entries.len() < NAMED && self.said + length <= SAID {
             self.said += length;
@@ -58,15 +61,6 @@ impl LeftOut {
         }
         Ok(())
     }
-}
-
-/// A text whose control characters are escaped.
-fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { plain.extend(c.escape_default()) } else { plain.push(c) }
-    }
-    plain
 }
 
 /// A text of at most this many bytes, with the middle left out where it is longer: both ends of a path tell something.
@@ -77,17 +71,4 @@ fn cut(text: &str, most: usize) -> String {
     let head = text.floor_char_boundary(most / 2);
     let tail = text.ceil_char_boundary(text.len() - most / 2 + "…".len());
     format!("{}…{}", &text[..head], &text[tail..])
-}
-
-/// A name as text, bytes that are not UTF-8 as `\xNN`.
-pub(crate) fn readable(name: &CStr) -> String {
-    let mut text = String::new();
-    for chunk in name.to_bytes().utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            // Writing to a string does not fail.
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
 }

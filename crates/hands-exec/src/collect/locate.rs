@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use hands_tree::{Astray, Pattern, Real, There, follow};
 use hands_types::RelPath;
 
+use super::names::joined;
 use super::open::{self, Found, Node};
 use super::{CollectError, DeclaredKind, OutputSpec};
 
@@ -152,7 +153,7 @@ impl<'a> Located<'a> {
         }
         let (parent, name) = split(path);
         let Some(parent) = self.directory(&parent, path)? else { return Ok(None) };
-        open::open(self.tree, &joined(&parent, name.unwrap_or_default()), path)
+        open::open(self.tree, &joined(parent.as_str(), name.unwrap_or_default()), path)
     }
 
     /// The path without links of a directory that is named relative to the working directory; none if nothing is there.
@@ -181,6 +182,23 @@ impl<'a> Located<'a> {
         }
     }
 
+    /// Where a link in a directory of the tree leads, both without links on their way; none if that is no directory, or
+    /// not in the tree.
+    pub(super) fn behind_link(
+        &self,
+        directory: &RelPath,
+        name: &str,
+    ) -> Result<Option<RelPath>, CollectError> {
+        let mut failed = None;
+        let mut look = |path: &str| Ok::<_, Infallible>(self.look(path, &mut failed));
+        let Ok(followed) = follow(directory, name, self.spec.root_at.as_deref(), &mut look);
+        match (failed, followed) {
+            (Some(error), _) => Err(error),
+            (None, Ok(Real { path, is_there: true })) => Ok(Some(path)),
+            (None, Ok(_) | Err(_)) => Ok(None),
+        }
+    }
+
     pub(super) fn tree(&self) -> BorrowedFd<'a> {
         self.tree
     }
@@ -200,13 +218,5 @@ impl<'a> Located<'a> {
             failed.get_or_insert(error);
             There::Nothing
         })
-    }
-}
-
-pub(super) fn joined(directory: &RelPath, name: &str) -> String {
-    match (directory.as_str(), name) {
-        ("", name) => name.to_owned(),
-        (directory, "") => directory.to_owned(),
-        (directory, name) => format!("{directory}/{name}"),
     }
 }

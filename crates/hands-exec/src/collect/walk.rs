@@ -1,19 +1,18 @@
 //! A whole directory as an output.
 
 use std::collections::HashSet;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::vec;
 
 use hands_tree::{BuiltDirectory, Directory, DirectoryNode, FileNode, SymlinkNode};
 use hands_types::Digest;
 use hands_types::limits::MAX_PROTO_BLOB;
 
-use super::left_out::{LeftOut, readable};
+use super::left_out::LeftOut;
+use super::names::{LONGEST_PATH, joined, names, not_utf8, pop, push};
 use super::open::{self, Node, read_error};
 use super::{CollectError, OutputStore, store_file};
 
-/// Longest path that is collected, bytes: what the kernel takes in one call, so that programs can use it elsewhere.
-pub(crate) const LONGEST_PATH: usize = 4095;
 /// Levels above the present one whose handles are kept.
 const KEPT_OPEN: usize = 32;
 /// Most entries of one output directory, over all its levels.
@@ -32,6 +31,7 @@ pub(crate) fn walk(
         store,
         left_out,
         entries: 0,
+        listed: 0,
         bytes: 0,
         built: Vec::new(),
         seen: HashSet::new(),
@@ -48,6 +48,8 @@ struct Walk<'a> {
     store: &'a mut dyn OutputStore,
     left_out: &'a mut LeftOut,
     entries: u64,
+    /// Names that were read: as many as entries are taken, and one more, which tells that there are more.
+    listed: u64,
     bytes: u64,
     built: Vec<BuiltDirectory>,
     seen: HashSet<Digest>,
@@ -139,9 +141,7 @@ impl Walk<'_> {
             },
         };
         let handle = &*level.handle.insert(handle);
-        let mut below = here.to_owned();
-        push(&mut below, &name);
-        let below = self.shown(&below);
+        let below = self.shown(&joined(here, &name));
         if below.len() > LONGEST_PATH {
             let (what, bound) = ("has a path of more bytes", LONGEST_PATH as u64);
             return Err(CollectError::TooMuch { path: below, what, bound });
@@ -170,20 +170,18 @@ impl Walk<'_> {
     }
 
     fn level(&mut self, name: String, handle: OwnedFd, shown: &str) -> Result<Level, CollectError> {
-        let found = names(handle.as_fd(), shown)?;
-        for error in found.odd {
-            self.left_out.note(error)?;
-        }
-        let rest = found.names.into_iter();
+        let most = (MAX_ENTRIES + 1).saturating_sub(self.listed);
+        let mut odd = |name: &str| self.left_out.note(not_utf8(shown, name));
+        let found = names(handle.as_fd(), shown, most, &mut odd)?;
+        self.listed += found.len() as u64;
+        let rest = found.into_iter();
         let stat = rustix::fs::fstat(&handle).map_err(read_error(shown))?;
         let directory = Directory { mtime: open::mtime(&stat), ..Directory::default() };
         Ok(Level { name, handle: Some(handle), rest, directory })
     }
 
     fn shown(&self, here: &str) -> String {
-        let mut path = self.output.trim_end_matches('/').to_owned();
-        push(&mut path, here);
-        path
+        joined(self.output.trim_end_matches('/'), here)
     }
 
     fn build(&mut self, directory: &Directory) -> Result<Digest, CollectError> {
@@ -203,48 +201,4 @@ impl Walk<'_> {
     fn too_much(&self, what: &'static str, bound: u64) -> CollectError {
         CollectError::TooMuch { path: self.output.to_owned(), what, bound }
     }
-}
-
-fn push(path: &mut String, name: &str) {
-    if !path.is_empty() && !name.is_empty() {
-        path.push('/');
-    }
-    path.push_str(name);
-}
-
-fn pop(path: &mut String) {
-    path.truncate(path.rfind('/').unwrap_or(0));
-}
-
-/// What a directory holds.
-pub(crate) struct Names {
-    /// Names, without `.` and `..`, sorted.
-    pub(crate) names: Vec<String>,
-    /// What can't be an output because of its name.
-    pub(crate) odd: Vec<CollectError>,
-}
-
-/// Reads a directory.
-pub(crate) fn names(fd: BorrowedFd<'_>, path: &str) -> Result<Names, CollectError> {
-    let mut found = Names { names: Vec::new(), odd: Vec::new() };
-    // Reads by a descriptor of its own, because the position belongs to the open file.
-    for entry in rustix::fs::Dir::read_from(fd).map_err(read_error(path))? {
-        let entry = entry.map_err(read_error(path))?;
-        match entry.file_name().to_str() {
-            Ok("." | "..") => {}
-            Ok(name) => found.names.push(name.to_owned()),
-            Err(_) => {
-                let mut below = path.trim_end_matches('/').to_owned();
-                push(&mut below, &readable(entry.file_name()));
-                let why = "has a name that is not UTF-8";
-                found.odd.push(CollectError::NotAnOutput { path: below, why });
-            }
-        }
-        // One more than is taken, which tells that there are more.
-        if (found.names.len() + found.odd.len()) as u64 > MAX_ENTRIES {
-            break;
-        }
-    }
-    found.names.sort_unstable();
-    Ok(found)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -311,6 +312,87 @@ fn links_inside_the_tree_are_followed_to_outputs() {
         tree.collect_at("wd", &[("x.o", any), ("../plain", any), ("*.o", glob)]).expect("outputs");
     assert_eq!((paths(&items), left_out.as_str()), (vec!["x.o", "../plain"], ""));
     tree.leaves_out("self/x", any, "`self` is a symbolic link that leads back to itself");
+}
+
+#[test]
+fn patterns_go_through_links_as_a_shells_do() {
+    let tree = Tree::new();
+    let outside = Tree::new();
+    outside.file("b.o", "another's");
+    for path in ["wd/r/b.o", "wd/r/sub/b.o", "elsewhere/b.o", "wd/plain"] {
+        tree.file(path, "");
+    }
+    for (target, link) in [
+        ("r", "wd/l1"),
+        ("l1", "wd/l2"),
+        ("../elsewhere", "wd/l3"),
+        ("/inside/elsewhere", "wd/l4"),
+        (".", "wd/loop"),
+        ("self", "wd/self"),
+        ("nowhere", "wd/dangling"),
+        ("plain", "wd/to-a-file"),
+        ("../..", "wd/up"),
+        ("..", "wd/r/up"),
+        ("r/sub", "wd/sub"),
+    ] {
+        symlink(target, tree.0.join(link)).expect("a link");
+    }
+    symlink(&outside.0, tree.0.join("wd/out")).expect("a link");
+    let matches = |pattern: &str| {
+        let (items, left_out, _) =
+            tree.collect_at("wd", &[(pattern, DeclaredKind::Glob)]).expect("outputs");
+        assert_eq!(left_out, "", "{pattern}");
+        paths(&items).join(" ")
+    };
+    // What bash has for each, but for what is outside.
+    assert_eq!(matches("l*/b.o"), "l1/b.o l2/b.o l3/b.o l4/b.o");
+    assert_eq!(matches("*/b.o"), "l1/b.o l2/b.o l3/b.o l4/b.o r/b.o sub/b.o");
+    assert_eq!(matches("l?/s*/b.o"), "l1/sub/b.o l2/sub/b.o");
+    assert_eq!(matches("r/*/l1/*.o"), "r/up/l1/b.o");
+    assert_eq!(matches("*/*/plain"), "l1/up/plain l2/up/plain loop/loop/plain r/up/plain");
+    // The last name is itself, and `**` follows no link.
+    assert_eq!(matches("l*"), "l1 l2 l3 l4 loop");
+    assert_eq!(matches("**/b.o"), "r/b.o r/sub/b.o");
+    assert_eq!(matches("l1/**"), "l1/b.o l1/sub/b.o l1/up");
+    assert_eq!(matches("**/l1/b.o"), "l1/b.o");
+    assert_eq!(
+        matches("l*/**/b.o"),
+        "l1/b.o l1/sub/b.o l2/b.o l2/sub/b.o l3/b.o l4/b.o loop/r/b.o loop/r/sub/b.o"
+    );
+}
+
+#[test]
+fn an_output_below_a_link_that_is_one_itself_is_named() {
+    let tree = Tree::new();
+    tree.file("r/b.o", "");
+    symlink("r", tree.0.join("l")).expect("a link");
+    let declared = [("*/b.o", DeclaredKind::Glob), ("l", DeclaredKind::Any)];
+    let (items, left_out, _) = tree.collect_at("", &declared).expect("outputs");
+    assert_eq!(paths(&items), ["r/b.o", "l"]);
+    assert_eq!(left_out, "`l/b.o` stands below `l`, an output that is a symbolic link\n");
+}
+
+#[test]
+fn odd_names_take_no_place_from_good_ones() {
+    let tree = Tree::new();
+    fs::create_dir(tree.0.join("d")).expect("a directory");
+    for n in 0..300_u32 {
+        let name = [&b"\xff"[..], n.to_string().as_bytes()].concat();
+        File::create(tree.0.join("d").join(OsStr::from_bytes(&name))).expect("a file");
+    }
+    tree.file("d/good", "");
+    let (items, left_out, _) =
+        tree.collect_at("", &[("d/g*", DeclaredKind::Glob)]).expect("the good one");
+    assert_eq!((paths(&items), left_out.as_str()), (vec!["d/good"], ""));
+    // They are none of the names that are read at most.
+    let mut odd = 0;
+    let directory = File::open(tree.0.join("d")).expect("the directory");
+    let mut count = |_: &str| {
+        odd += 1;
+        Ok(())
+    };
+    let names = crate::collect::names(directory.as_fd(), "d", 2, &mut count).expect("names");
+    assert_eq!((names, odd), (vec!["good".to_owned()], 300));
 }
 
 #[test]
