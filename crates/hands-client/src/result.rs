@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use hands_proto::reapi::{ActionResult, ExecuteResponse, ExecutedActionMetadata};
 use hands_proto::rpc::{PreconditionFailure, Status};
 use hands_proto::v1::{Job, LeftOut, LostAttempts, Usage};
+use hands_tree::Pattern;
 use hands_types::text::NOT_ALL_OUTPUTS;
 use hands_types::{Digest, ErrorClass, is_output_pattern};
 use prost_types::Timestamp;
@@ -276,16 +277,22 @@ impl JobResult {
         files.chain(directories).chain(links)
     }
 
-    /// Those of the declared outputs that the result does not bring and does not name as left out. A glob is never missing:
-    /// it may match nothing.
+    /// Those of the declared outputs that the result does not bring and does not name as left out. A pattern is missing
+    /// where it matches nothing.
     pub fn missing_outputs<'a>(&self, declared: &'a [String]) -> Vec<&'a str> {
-        declared
-            .iter()
-            .map(String::as_str)
-            .filter(|path| !is_output_pattern(path))
-            .filter(|path| !self.output_paths().any(|there| same_path(there, path)))
-            .filter(|path| !self.left_out.entries.iter().any(|e| same_path(&e.path, path)))
-            .collect()
+        declared.iter().map(String::as_str).filter(|path| self.lacks(path)).collect()
+    }
+
+    fn lacks(&self, declared: &str) -> bool {
+        let mut left_out = self.left_out.entries.iter().map(|entry| entry.path.as_str());
+        if self.output_paths().chain(left_out.clone()).any(|there| same_path(there, declared)) {
+            return false;
+        }
+        // Nothing matches what is no pattern.
+        let Ok(pattern) = Pattern::new(declared) else { return true };
+        !is_output_pattern(declared)
+            || !(self.output_paths().any(|there| pattern.matches(there, &mut 0))
+                || left_out.any(|path| matches_above(&pattern, path)))
     }
 }
 
@@ -298,6 +305,12 @@ pub(crate) fn missing_blobs(details: &[prost_types::Any]) -> Vec<String> {
         .filter(|violation| violation.r#type == "MISSING")
         .filter_map(|violation| violation.subject.strip_prefix("blobs/").map(str::to_owned))
         .collect()
+}
+
+/// Whether a pattern matches a path or a directory above it: what is left out may stand within an output.
+fn matches_above(pattern: &Pattern, path: &str) -> bool {
+    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+    ends.into_iter().any(|end| pattern.matches(&path[..end], &mut 0))
 }
 
 fn same_path(a: &str, b: &str) -> bool {

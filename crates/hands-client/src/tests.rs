@@ -74,7 +74,7 @@ fn what_no_action_can_be_is_the_users_error() {
 }
 
 #[test]
-fn missing_outputs_are_those_that_were_declared_by_name() {
+fn missing_outputs_are_those_that_nothing_fits() {
     let response = reapi::ExecuteResponse {
         result: Some(reapi::ActionResult {
             output_files: vec![reapi::OutputFile { path: "a/b".to_owned(), ..Default::default() }],
@@ -88,8 +88,8 @@ fn missing_outputs_are_those_that_were_declared_by_name() {
     };
     let result = JobResult::new("id".to_owned(), None, response, false, None);
     let declared: Vec<String> =
-        ["./a/b", "l", "gone", "*.o", "a", "b[1]"].iter().map(|s| (*s).to_owned()).collect();
-    assert_eq!(result.missing_outputs(&declared), ["gone", "a", "b[1]"]);
+        ["./a/b", "l", "gone", "*.o", "*/b", "a", "b[1]"].iter().map(|s| (*s).to_owned()).collect();
+    assert_eq!(result.missing_outputs(&declared), ["gone", "*.o", "a", "b[1]"]);
 }
 
 #[test]

@@ -104,7 +104,7 @@ pub struct ActionArgs {
     /// Send this file or directory, to the same relative path [repeatable]
     #[arg(short = 'I', long, value_name = "PATH", value_hint = ValueHint::AnyPath, help_heading = "Files")]
     pub input: Vec<PathBuf>,
-    /// Bring this file or directory back; globs are allowed [repeatable]
+    /// Bring this file or directory back; of a glob, what matches, one at least [repeatable]
     #[arg(short, long, value_name = "PATH", help_heading = "Files")]
     pub output: Vec<String>,
     /// Run in the same absolute directory as here
@@ -214,9 +214,9 @@ Examples:
 
 Exit code: the command's own, 128 + N if signal N ended it, 127 if it does not
 exist, 126 if it can't be executed, 125 if hands could not run it, 1 if it
-succeeded but a declared output is missing or could not be brought whole, 141
-if what it wrote could not be shown because the reader had gone, as in
-`hands run -- CMD | head`.";
+succeeded but a declared output is missing, a glob that matches nothing
+included, or could not be brought whole, 141 if what it wrote could not be
+shown because the reader had gone, as in `hands run -- CMD | head`.";
 
 /// Runs many commands on the cluster.
 #[derive(Args, Clone, Debug)]

@@ -15,7 +15,7 @@ use crate::error::RunError;
 use crate::out::{Out, StdoutError};
 use crate::signals::{Caught, Signals};
 use crate::stdio::read_stdin;
-use crate::streams::Streams;
+use crate::streams::{Cut, Streams};
 
 /// How much of our stdin goes in one message.
 const STDIN_PIECE: usize = 64 << 10;
@@ -56,7 +56,8 @@ pub(crate) struct Manner {
 /// Shows a job until it ends. `streams` is none when its output is not to be shown.
 ///
 /// Where the reader of a stream of ours has gone, the action's own is closed, so that it meets SIGPIPE as it would here,
-/// and goes on or not as it would here; what it declared comes back all the same. Where that can't be told (an engine of
+/// and goes on or not as it would here; what it declared comes back all the same. So it does where a full disk takes no more
+/// of a stream, which is said at once; without declared outputs the action is cancelled then. Where that can't be told (an engine of
 /// others; an action that others may want) it goes on if it has outputs, and else is cancelled.
 pub(crate) async fn follow(
     cluster: &Cluster,
@@ -77,7 +78,8 @@ pub(crate) async fn follow(
         let event = tokio::select! {
             written = written(&mut streams, cancelled.is_some()), if is_writing => {
                 if let Err((stream, error)) = written {
-                    let given_up = unwritten(stream, error, job, streams.as_deref_mut(), manner);
+                    let shown = streams.as_deref_mut();
+                    let given_up = unwritten(stream, error, job, shown, out, manner);
                     match signals.unless(given_up).await {
                         Ok(None) => {
                             // Nothing of it is shown any more: another attempt's may begin where it likes.
@@ -145,7 +147,7 @@ pub(crate) async fn follow(
                 }
                 // A new attempt does not know what the last one was told.
                 if let Some(streams) = &streams {
-                    for stream in streams.cut_ones().filter(|_| manner.whose == Whose::Ours) {
+                    for stream in streams.closed_ones().filter(|_| manner.whose == Whose::Ours) {
                         if let Err(caught) = signals.unless(job.close_output(stream)).await {
                             return Ok(Ended::Left(caught));
                         }
@@ -194,12 +196,21 @@ async fn unwritten(
     error: StdoutError,
     job: &Job,
     streams: Option<&mut Streams>,
+    out: &Out,
     manner: Manner,
 ) -> Option<Result<Ended, RunError>> {
     let is_ours = manner.whose == Whose::Ours;
     match error {
         StdoutError::Closed if !is_ours => return Some(Ok(Ended::Closed)),
         StdoutError::Closed => {}
+        StdoutError::Write(source) if is_ours && manner.has_outputs => {
+            // The outputs may go to another disk. A command whose output can't be written goes on here, too, if it likes.
+            RunError::Stdout(source).print(out);
+            if let Some(streams) = streams {
+                streams.cut(stream, Cut::Unwritable);
+            }
+            return None;
+        }
         StdoutError::Write(source) => {
             if is_ours {
                 // What came of the request nobody needs to know.
@@ -209,7 +220,7 @@ async fn unwritten(
         }
     }
     if let Some(streams) = streams {
-        streams.cut(stream);
+        streams.cut(stream, Cut::Closed);
     }
     if job.has_result() || job.close_output(stream).await || manner.has_outputs {
         return None;

@@ -13,7 +13,8 @@ use crate::quote::shell_quoted;
 /// More names than these tell nobody more.
 const MOST: usize = 3;
 
-/// Hints for a command that ended with something else than 0.
+/// Hints for a command that ended with something else than 0. One that succeeded, and whose outputs are not whole, lacked
+/// nothing itself.
 pub(crate) fn for_failure(
     argv: &[String],
     args: &ActionArgs,
@@ -21,7 +22,12 @@ pub(crate) fn for_failure(
     caller: &Caller,
 ) -> Vec<String> {
     let mut hints = Vec::new();
-    let here = unsent(argv, args, &caller.directory);
+    if result.is_success() {
+        return hints;
+    }
+    let mut here = unsent(argv, args, &caller.directory);
+    here.retain(|word| !is_brought(result, Path::new(word)));
+    here.truncate(MOST);
     if let [first, ..] = here.as_slice() {
         let flags: Vec<String> =
             here.iter().map(|p| format!("--input {}", shell_quoted(p))).collect();
@@ -84,6 +90,16 @@ pub(crate) fn wrong_clock(args: &ActionArgs, result: &JobResult) -> Option<Strin
     ))
 }
 
+/// Whether it is here because the action made it.
+fn is_brought(result: &JobResult, path: &Path) -> bool {
+    let plain = path.strip_prefix(".").unwrap_or(path);
+    result.output_paths().any(|output| {
+        let output = Path::new(output);
+        let output = output.strip_prefix(".").unwrap_or(output);
+        plain.starts_with(output) || output.starts_with(plain)
+    })
+}
+
 /// Relative paths that the command names, that exist here, and that no `--input` covers.
 fn unsent(argv: &[String], args: &ActionArgs, directory: &Path) -> Vec<String> {
     let covered = |path: &Path| {
@@ -96,10 +112,7 @@ fn unsent(argv: &[String], args: &ActionArgs, directory: &Path) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for (index, word) in words(argv).into_iter().enumerate() {
         // The program itself is looked up on the worker's PATH unless it is written as a path.
-        if found.len() == MOST
-            || word.starts_with(['/', '-', '~'])
-            || (index == 0 && !word.contains('/'))
-        {
+        if word.starts_with(['/', '-', '~']) || (index == 0 && !word.contains('/')) {
             continue;
         }
         let path = Path::new(word);

@@ -152,6 +152,9 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
     if streams.is_cut() {
         verdict.was_cut_short(&result);
     }
+    if streams.is_unwritable() {
+        verdict.was_not_written();
+    }
     if let (Some(caught), End::Cancelled | End::NotRun) = (cancelled, verdict.end) {
         verdict.code = caught.exit_code();
         verdict.sentence = None;

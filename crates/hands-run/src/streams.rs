@@ -12,10 +12,19 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use crate::out::StdoutError;
 use crate::stdio::{Target, write_all};
 
+/// Why nothing more of a stream is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Its reader has gone, or takes nothing.
+    Closed,
+    /// It goes to a file that can't be written: a full disk, for one.
+    Unwritable,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
-    /// Streams of which nothing more is shown.
-    is_cut: [bool; 2],
+    /// Streams of which nothing more is shown, and why.
+    cuts: [Option<Cut>; 2],
     /// The write that is under way, and whose.
     writing: Option<(JobStream, JoinHandle<io::Result<()>>)>,
     /// Whether the last that was written did not end a line.
@@ -51,30 +60,36 @@ impl Streams {
 
     /// Whether some of what an action wrote could not be shown, because its reader has gone.
     pub(crate) fn is_cut(&self) -> bool {
-        self.is_cut.contains(&true)
+        self.cuts.contains(&Some(Cut::Closed))
     }
 
-    /// The streams that are shown no more.
-    pub(crate) fn cut_ones(&self) -> impl Iterator<Item = JobStream> {
-        [JobStream::Stdout, JobStream::Stderr].into_iter().filter(|s| self.is_cut[index(*s)])
+    /// Whether some of what an action wrote could not be shown, because it goes to a file that can't be written.
+    pub(crate) fn is_unwritable(&self) -> bool {
+        self.cuts.contains(&Some(Cut::Unwritable))
+    }
+
+    /// The streams whose readers have gone.
+    pub(crate) fn closed_ones(&self) -> impl Iterator<Item = JobStream> {
+        let both = [JobStream::Stdout, JobStream::Stderr].into_iter();
+        both.filter(|stream| self.cuts[index(*stream)] == Some(Cut::Closed))
     }
 
     /// Shows nothing more of a stream.
-    pub(crate) fn cut(&mut self, stream: JobStream) {
-        self.is_cut[index(stream)] = true;
+    pub(crate) fn cut(&mut self, stream: JobStream, why: Cut) {
+        self.cuts[index(stream)] = Some(why);
     }
 
     /// Leaves the write that is under way to itself: its reader takes nothing. Nothing more of that stream is shown.
     pub(crate) fn give_up(&mut self) {
         if let Some((stream, _left)) = self.writing.take() {
-            self.cut(stream);
+            self.cut(stream, Cut::Closed);
         }
     }
 
     /// Begins to write; only when no write is under way.
     pub(crate) fn begin(&mut self, stream: JobStream, bytes: Bytes) {
         debug_assert!(!self.is_busy(), "a write begins before the last one has ended");
-        if self.is_cut[index(stream)] || bytes.is_empty() {
+        if self.cuts[index(stream)].is_some() || bytes.is_empty() {
             return;
         }
         self.torn = bytes.last().map_or(self.torn, |last| *last != b'\n');

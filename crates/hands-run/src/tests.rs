@@ -221,6 +221,16 @@ fn a_failure_hints_at_what_was_not_sent() {
     let outside = hint(&["cat", "../hands-types/Cargo.toml", ".."], &[]);
     assert!(outside[0].ends_with("add --input ../hands-types/Cargo.toml"), "{outside:?}");
     assert_eq!(hint(&["src", "/etc/passwd", "-x", "nothing"], &[]), Vec::<String>::new());
+    // What the action itself brought was not here before, and a command that succeeded lacked nothing.
+    let mut brought = result(1);
+    let directories = &mut brought.result.as_mut().unwrap().output_directories;
+    directories.push(Default::default());
+    directories[0].path = "src".to_owned();
+    for result in [brought, result(0)] {
+        let argv = ["cat".to_owned(), "src/lib.rs".to_owned()];
+        let hints = hints::for_failure(&argv, &ActionArgs::default(), &result, &here);
+        assert_eq!(hints, Vec::<String>::new());
+    }
 }
 
 #[test]
@@ -231,8 +241,25 @@ fn verdicts_follow_the_shells_codes() {
     assert_eq!((missing.code, missing.end), (1, End::Failed));
     assert_eq!(
         missing.sentence.as_deref(),
-        Some("the command succeeded, but its output a is missing")
+        Some(
+            "the command succeeded, but its output a is missing, and nothing matches its output b*"
+        )
     );
+    let nothing_matches = verdict::of(&result(0), &["b*".to_owned()]);
+    assert_eq!((nothing_matches.code, nothing_matches.missing), (1, vec!["b*".to_owned()]));
+    assert_eq!(
+        nothing_matches.sentence.as_deref(),
+        Some("the command succeeded, but nothing matches its output b*")
+    );
+    let mut some = result(0);
+    let some_result = some.result.as_mut().unwrap();
+    some_result.output_files.push(Default::default());
+    some_result.output_files[0].path = "d/bc".to_owned();
+    some.left_out.entries.push(Default::default());
+    some.left_out.entries[0].path = "e/x/fifo".to_owned();
+    some.left_out.total = 1;
+    let declared = ["./*/b*", "d/**", "e/*", "e/**", "f/**", "b*"].map(str::to_owned);
+    assert_eq!(some.missing_outputs(&declared), ["f/**", "b*"]);
     // A command that failed owes no outputs.
     assert_eq!(verdict::of(&result(2), &["a".to_owned()]).code, 2);
     // There are engines that give -1 for a death by signal. What they say besides is not why.

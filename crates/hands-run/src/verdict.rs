@@ -2,6 +2,7 @@
 
 use hands_client::{JobResult, printable};
 use hands_types::error::exit;
+use hands_types::is_output_pattern;
 
 /// `google.rpc.Code.CANCELLED`.
 const CANCELLED: i32 = 1;
@@ -63,12 +64,27 @@ impl Verdict {
             End::Succeeded | End::Failed | End::NotRun => {}
         }
     }
+
+    /// Some of what the command wrote could not be written here, which was said: no success.
+    pub(crate) fn was_not_written(&mut self) {
+        if self.end == End::Succeeded {
+            self.code = exit::NOT_RUN;
+        }
+    }
 }
 
-fn lacks_missing(missing: &[String]) -> Option<String> {
-    let [first, rest @ ..] = missing else { return None };
-    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-    Some(format!("its output {}{more} is missing", printable(first)))
+/// What is missing, in at most two phrases: paths, and patterns.
+fn lacks_missing(missing: &[String]) -> [Option<String>; 2] {
+    let (patterns, paths): (Vec<&String>, Vec<_>) =
+        missing.iter().partition(|path| is_output_pattern(path));
+    let named = |all: &[&String]| {
+        let [first, rest @ ..] = all else { return None };
+        let more = if rest.is_empty() { "" } else { &format!(" and {} more", rest.len()) };
+        Some(format!("{}{more}", printable(first)))
+    };
+    let paths = named(&paths).map(|named| format!("its output {named} is missing"));
+    let patterns = named(&patterns).map(|named| format!("nothing matches its output {named}"));
+    [paths, patterns]
 }
 
 fn lacks_left_out(result: &JobResult) -> Option<String> {
@@ -100,8 +116,8 @@ pub(crate) fn of(result: &JobResult, declared: &[String]) -> Verdict {
         } else {
             Vec::new()
         };
-        let lacks = [lacks_missing(&missing), lacks_left_out(result)];
-        let lacks: Vec<String> = lacks.into_iter().flatten().collect();
+        let lacks = lacks_missing(&missing).into_iter().chain([lacks_left_out(result)]);
+        let lacks: Vec<String> = lacks.flatten().collect();
         if code == 0 && !lacks.is_empty() {
             return Verdict {
                 code: exit::FAILED,

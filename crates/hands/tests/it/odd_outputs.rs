@@ -193,15 +193,20 @@ fn the_place_of_an_output_may_be_a_link_inside() {
                 home.hands(&[&fixed[..], more, arguments, &["--", "sh", "-c", script]].concat());
             crate::home::ran(command.env("HANDS_ISOLATION", level).output().unwrap())
         };
-        let outputs = ["-o", "out/x", "-o", "out/new/y", "-o", "out/*.z", "-o", "out/t"];
-        let script = "cat out/data; echo x > out/x; echo y > out/new/y; echo z > out/1.z; \
+        let outputs =
+            ["-o", "out/x", "-o", "out/new/y", "-o", "out/*.z", "-o", "o*/*.q", "-o", "out/t"];
+        let script = "cat out/data; echo x > out/x; echo y > out/new/y; echo z > out/1.z; echo q > out/1.q; \
                       mkdir out/t; echo t > real/t/t; test -L out";
         let ran = ran_here(&outputs, script);
         assert_eq!((ran.code, ran.out.as_str()), (0, "data\n"), "{level} {more:?}: {ran:?}");
         assert!(home.work().join("out").is_symlink(), "the link stays a link here, too");
-        for (path, content) in
-            [("real/x", "x\n"), ("real/new/y", "y\n"), ("real/1.z", "z\n"), ("real/t/t", "t\n")]
-        {
+        for (path, content) in [
+            ("real/x", "x\n"),
+            ("real/new/y", "y\n"),
+            ("real/1.z", "z\n"),
+            ("real/1.q", "q\n"),
+            ("real/t/t", "t\n"),
+        ] {
             assert_eq!(home.read(path), content, "{level} {more:?}");
         }
         for (output, words) in [

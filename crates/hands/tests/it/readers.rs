@@ -44,6 +44,28 @@ fn a_reader_who_leaves_ends_a_command_as_it_would_here() {
     assert_eq!(home.run(&["ps"]).out, "");
 }
 
+#[test]
+fn a_full_disk_loses_what_is_shown_and_nothing_that_was_declared() {
+    let home = Home::new().warm();
+    let full = |arguments: &[&str]| {
+        let disk = File::options().write(true).open("/dev/full").unwrap();
+        let ended = home.hands(arguments).stdout(disk).stderr(Stdio::piped()).spawn().unwrap();
+        ran(ended.wait_with_output().unwrap())
+    };
+    let said = "error: can't write to standard output: No space left on device (os error 28)\n";
+    for (end, code) in [("", 125), ("; exit 3", 3)] {
+        let script = format!("echo shown; echo made >f{end}");
+        let ended = full(&["run", "-o", "f", "--", "sh", "-c", &script]);
+        assert_eq!((ended.code, ended.err.as_str()), (code, said), "{ended:?}");
+        assert_eq!(home.read("f"), "made\n");
+        std::fs::remove_file(home.work().join("f")).unwrap();
+    }
+    // Nothing of it was wanted but what can't be shown.
+    let ended = full(&["run", "--", "yes"]);
+    assert_eq!((ended.code, ended.err.as_str()), (125, said), "{ended:?}");
+    assert_eq!(home.run(&["ps"]).out, "");
+}
+
 /// A pipe whose ends are both non-blocking.
 fn pipe() -> (OwnedFd, OwnedFd) {
     let ends = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();

@@ -132,6 +132,9 @@ fn a_missing_output_is_named_after_success_only() {
     let made = home.run(&["run", "--output", "b[1]", "--", "touch", "b[1]"]);
     assert_eq!((made.code, made.err.as_str()), (0, ""), "{made:?}");
     std::fs::remove_file(home.work().join("b[1]")).unwrap();
+    let pattern = home.run(&["run", "-o", "never/*.whl", "--", "true"]);
+    assert_eq!(pattern.code, 1, "{pattern:?}");
+    assert!(pattern.err.contains("nothing matches its output never/*.whl"), "{pattern:?}");
     let failed = home.run(&["run", "--output", "never", "--", "false"]);
     assert_eq!((failed.code, failed.err.as_str()), (1, ""), "{failed:?}");
     assert!(names(&home.work()).is_empty());
