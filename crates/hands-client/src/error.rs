@@ -113,9 +113,7 @@ pub enum ClientError {
         message: String,
     },
     /// An attempt was lost after some of its output had been handed out, and the next attempt writes something else.
-    #[error(
-        "{bytes} bytes of {} that attempt {first} wrote were passed on before it was lost, and attempt {second} writes something else: what was passed on can't be taken back", name_of(*.stream)
-    )]
+    #[error("{}", other_output(*stream, *bytes, *first, *second))]
     OtherOutput {
         /// Which stream.
         stream: JobStream,
@@ -123,7 +121,7 @@ pub enum ClientError {
         bytes: u64,
         /// The attempt that wrote it.
         first: u32,
-        /// The attempt that came after it.
+        /// The attempt that came after it; not above the first where it is another execution's, and 0 where nobody tells.
         second: u32,
     },
     /// The hub does not know the action any more, which may not be run a second time.
@@ -253,6 +251,18 @@ pub enum ClientError {
     },
 }
 
+fn other_output(stream: JobStream, bytes: u64, first: u32, second: u32) -> String {
+    let (first, second) = if first < second {
+        (format!("attempt {first}"), format!("attempt {second}"))
+    } else {
+        ("the first execution".to_owned(), "the second one".to_owned())
+    };
+    format!(
+        "{bytes} bytes of {} that {first} wrote were passed on before it was lost, and {second} writes something else: what was passed on can't be taken back",
+        name_of(stream)
+    )
+}
+
 impl ClientError {
     /// Whose error it is.
     pub fn class(&self) -> ErrorClass {
@@ -301,7 +311,7 @@ impl ClientError {
             Self::Version { .. } => Some("update this program to the hub's version".to_owned()),
             Self::Connect { .. } | Self::Unreachable { .. } | Self::Lost { .. } => Some("check that the hub runs and that its address is right, or use `--local`".to_owned()),
             Self::OtherOutput { .. } => Some("with --json the output of different attempts is kept apart".to_owned()),
-            Self::NoRoom { .. } => Some("free some space there, or put them elsewhere: `hands fetch ID --into DIR`".to_owned()),
+            Self::NoRoom { .. } => Some("free some space there, or choose another place".to_owned()),
             Self::MissingBlob { .. } => Some("it was evicted from the store: run the command again".to_owned()),
             Self::Write { source, .. } | Self::Local { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space there".to_owned())

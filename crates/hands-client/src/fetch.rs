@@ -68,7 +68,7 @@ pub(crate) async fn fetch(
         plan.tree(&path, &tree)?;
     }
     plan.check()?;
-    room::check(below, plan.files.values().map(|file| file.digest.size).sum())?;
+    room::check(below, plan.bytes())?;
     let place = Place::new(below);
     let mut before = Vec::with_capacity(plan.directories.len());
     for directory in &plan.directories {

@@ -6,8 +6,11 @@
 
 mod logs;
 mod operation;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -57,7 +60,8 @@ pub enum Event {
     Again {
         /// The attempt that was lost.
         lost: LostAttempt,
-        /// The number of the attempt that runs now, or brought the result.
+        /// The number of the attempt that runs now, or brought the result; 0 where the cluster does not know the action any
+        /// more, so that it was submitted again.
         attempt: u32,
         /// The worker that has it, printable; may be empty.
         worker: String,
@@ -480,7 +484,23 @@ impl Job {
             self.queue.push_back(Event::Queued { id: printable(&id).into_owned() });
         }
         // A hub that lost the operation gives the same submission a new one.
+        if !self.id.is_empty() && !id.is_empty() && self.id != id {
+            self.turn_to_other_execution();
+        }
         self.id = id;
+    }
+
+    /// Nothing that comes from now on belongs to what has come: also where attempts have the same numbers.
+    fn turn_to_other_execution(&mut self) {
+        let (attempt, worker) = mem::take(&mut self.running);
+        let stage = mem::replace(&mut self.stage, Stage::Unknown);
+        self.told_lost = 0;
+        let anew =
+            self.logs.iter_mut().fold(false, |anew, log| log.turn_to_other_execution() | anew);
+        if attempt > 0 || stage == Stage::Executing {
+            let lost = LostAttempt { attempt, worker, reason: String::new(), overtaken: false };
+            self.queue.push_back(Event::Again { lost, attempt: 0, worker: String::new(), anew });
+        }
     }
 
     /// Says which attempts were lost before this one, and turns the streams to it.
@@ -492,8 +512,7 @@ impl Job {
         has_result: bool,
         mut turn: impl FnMut(&mut Log) -> bool,
     ) {
-        let (before, its_worker) =
-            std::mem::replace(&mut self.running, (attempt, worker.to_owned()));
+        let (before, its_worker) = mem::replace(&mut self.running, (attempt, worker.to_owned()));
         lost.retain(|lost| lost.attempt > self.told_lost && lost.attempt != attempt);
         let at = self.queue.len();
         let anew = self.logs.iter_mut().fold(false, |anew, log| turn(log) | anew);

@@ -7,7 +7,13 @@ pub(crate) fn sentence(event: &Event) -> Option<String> {
     let Event::Again { lost, attempt, worker, anew } = event else { return None };
     let LostAttempt { attempt: first, worker: whose, reason, overtaken } = lost;
     let on = |worker: &str| if worker.is_empty() { String::new() } else { format!(" on {worker}") };
-    let what = if *overtaken {
+    let what = if *attempt == 0 {
+        let what = if *first == 0 { String::new() } else { format!(", attempt {first}") };
+        format!(
+            "the cluster does not know the action any more, which was being run{what}{}; it is run again from the start",
+            on(whose)
+        )
+    } else if *overtaken {
         format!("attempt {first}{} was overtaken; the result is attempt {attempt}'s", on(whose))
     } else {
         let whose = if whose.is_empty() { String::new() } else { format!(" {whose}") };

@@ -49,6 +49,11 @@ impl File {
 }
 
 impl Plan {
+    /// Bytes of all files. An engine may tell sizes that are none.
+    pub(super) fn bytes(&self) -> u64 {
+        self.files.values().fold(0, |sum, file| sum.saturating_add(file.digest.size))
+    }
+
     /// The files, by the requests that bring them.
     pub(super) fn groups(&self) -> Vec<Vec<(&str, &File)>> {
         let mut groups = Vec::new();

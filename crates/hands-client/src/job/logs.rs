@@ -103,7 +103,10 @@ impl Log {
     /// Begins to read what an attempt left that has no result. What another one was shown of stays as it is: the action has
     /// failed, and nobody takes its output for whole.
     pub(super) fn open_left(&mut self, cluster: &Cluster, name: &str, attempt: u32) {
-        let is_other = self.attempt != 0 && attempt != 0 && attempt != self.attempt;
+        let is_other = match self.attempt {
+            0 => self.compared.is_some(),
+            before => attempt != 0 && attempt != before,
+        };
         if is_other && self.shown.size() > 0 && !self.restarts {
             self.state = State::Settled;
         } else {
@@ -117,9 +120,20 @@ impl Log {
             return false;
         }
         let first = std::mem::replace(&mut self.attempt, attempt);
-        if first == 0 && self.received == 0 {
+        (first > 0 || self.received > 0) && self.begin_anew(first)
+    }
+
+    /// What comes from now on is another execution's, whose attempts are counted anew, or not at all. Tells whether
+    /// something that was shown is now shown anew.
+    pub(super) fn turn_to_other_execution(&mut self) -> bool {
+        if self.is_settled() {
             return false;
         }
+        let first = std::mem::replace(&mut self.attempt, 0);
+        (first > 0 || self.received > 0) && self.begin_anew(first)
+    }
+
+    fn begin_anew(&mut self, first: u32) -> bool {
         self.state = State::Idle;
         self.received = 0;
         let function = self.shown.clone().finish().function;
@@ -184,7 +198,7 @@ impl Log {
     }
 
     /// Takes a piece, and gives what of it is to be handed out.
-    fn take(&mut self, mut piece: Bytes) -> Result<Option<Bytes>, ClientError> {
+    pub(super) fn take(&mut self, mut piece: Bytes) -> Result<Option<Bytes>, ClientError> {
         self.received += piece.len() as u64;
         if let Some(compared) = &mut self.compared {
             let left = compared.shown.size - compared.so_far.size();

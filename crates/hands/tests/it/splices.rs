@@ -156,3 +156,19 @@ fn a_stream_is_of_one_attempt_from_its_first_byte_to_its_last() {
     let shown: String = anew.split_inclusive('\n').take(3).collect();
     assert!(is_whole(&shown), "{seen}");
 }
+
+#[test]
+fn an_execution_that_its_hub_has_forgotten_is_not_spliced_with_the_next() {
+    let mut cluster = Cluster::start();
+    let _worker = cluster.worker("worker", &[]);
+    let script = format!("echo began; echo {RANDOM}; exec sleep 1000");
+    let shown = Shown::start(&cluster, &["run", "--", "sh", "-c", &script]).two_lines();
+    cluster.kill_hub();
+    std::fs::remove_dir_all(cluster.hub_state()).unwrap();
+    cluster.start_hub();
+    // The new execution's first attempt has the number of the one that was shown.
+    let ended = shown.rest();
+    assert_eq!((ended.code, ended.out.lines().count()), (125, 2), "{ended:?}");
+    assert!(ended.err.contains("does not know the action any more"), "{ended:?}");
+    assert!(ended.err.contains("the second one writes something else"), "{ended:?}");
+}
