@@ -31,7 +31,9 @@ pub use crate::error::ExecError;
 pub use crate::executor::{ExecConfig, Executor};
 pub use crate::expose::{toolchain_variables, toolchains};
 pub use crate::outcome::{ActionTree, End, Ran, Timings, Usage};
-pub use crate::request::{Command, ExecIo, ExecRequest, InputEvent, Piece, Stream, Terminal};
+pub use crate::request::{
+    Command, ControlEvent, ExecIo, ExecRequest, InputEvent, Piece, Stream, Terminal,
+};
 pub use hands_sandbox::{
     ExposedPath, InputRoot, Isolation, LauncherConfig, Layer, Limits, Network, Privilege,
     ROOT_INSIDE, Scratch, default_host_paths, probe,

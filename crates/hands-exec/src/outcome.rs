@@ -19,7 +19,7 @@ pub struct Ran {
     pub oom_killed: bool,
     /// It ended badly, had no way out of its private network and tried one.
     pub network_attempted: bool,
-    /// A stream of its was closed while it ran ([`crate::InputEvent::Close`]).
+    /// A stream of its was closed while it ran ([`crate::ControlEvent::Close`]).
     pub output_closed: bool,
     /// The input root as the action left it; none if it never had one.
     pub tree: Option<ActionTree>,

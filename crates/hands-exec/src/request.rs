@@ -94,13 +94,18 @@ pub struct Piece {
     pub bytes: Bytes,
 }
 
-/// Something for a running action.
+/// Something for a running action's standard input or terminal, in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InputEvent {
-    /// Bytes for standard input or the terminal.
+    /// Bytes.
     Data(Bytes),
-    /// End of standard input. A terminal gets its end-of-file character.
+    /// The end. A terminal gets its end-of-file character.
     Eof,
+}
+
+/// Something for a running action that does not wait until it has read its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlEvent {
     /// The terminal's new size: rows, columns. Nothing without a terminal.
     Resize(u16, u16),
     /// A signal for the terminal's foreground process group. Nothing without a terminal.
@@ -116,6 +121,8 @@ pub struct ExecIo {
     /// Takes what the action writes. While it is full the action's pipe fills and its writes block; that is the
     /// back-pressure. When its receiver is gone the action is killed.
     pub output: mpsc::Sender<Piece>,
-    /// What happens to the action from outside. A closed channel is the end of standard input.
+    /// Standard input. A closed channel is its end. While the action reads nothing, no more is taken after some pieces.
     pub input: Option<mpsc::Receiver<InputEvent>>,
+    /// What else happens to the action from outside: taken at once.
+    pub control: Option<mpsc::Receiver<ControlEvent>>,
 }

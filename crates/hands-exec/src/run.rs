@@ -12,7 +12,7 @@ use crate::command;
 use crate::error::ExecError;
 use crate::outcome::{ActionTree, End, Ran, Timings, Usage};
 use crate::pool::{Kind, Pool, Warm};
-use crate::request::{ExecIo, ExecRequest, InputEvent, Piece, Stream};
+use crate::request::{ControlEvent, ExecIo, ExecRequest, InputEvent, Piece, Stream};
 use crate::stdin::Feeder;
 use crate::streams::{self, Read, ReadEnd};
 use crate::terminal;
@@ -69,6 +69,16 @@ struct Streams {
 }
 
 impl Streams {
+    fn control(&mut self, event: ControlEvent) -> std::io::Result<()> {
+        match (event, &self.feeder) {
+            (ControlEvent::Close(stream), _) => self.close(stream),
+            (ControlEvent::Resize(rows, columns), Some(feeder)) => feeder.resize(rows, columns)?,
+            (ControlEvent::Signal(number), Some(feeder)) => feeder.signal(number)?,
+            (ControlEvent::Resize(..) | ControlEvent::Signal(_), None) => {}
+        }
+        Ok(())
+    }
+
     /// Closes our end of a pipe that nobody reads any more. What has been in it is lost, as in any pipe.
     fn close(&mut self, stream: Stream) {
         let before = self.outputs.len();
@@ -85,7 +95,7 @@ async fn follow(
     mut cancel: std::pin::Pin<&mut impl Future<Output = ()>>,
     killed_for: &mut Option<KilledFor>,
 ) -> Result<Outcome, ExecError> {
-    let ExecIo { output, mut input } = io;
+    let ExecIo { output, mut input, mut control } = io;
     let mut buffer = Vec::new();
     let mut outcome = None;
     // A place in the channel is taken before a stream is read: no place, no read, and the action's writes block.
@@ -110,6 +120,8 @@ async fn follow(
             () = &mut cancel, if *killed_for != Some(KilledFor::Cancel) => act = Act::Cancel,
             result = readable(first), if read_now => act = Act::Read(0, result),
             result = readable(second), if read_now => act = Act::Read(1, result),
+            // Whether or not there is room for input: an action that reads none of it must hear of this all the same.
+            event = next_event(&mut control) => act = Act::Control(event),
             ended = warm.finished(), if outcome.is_none() => outcome = Some(ended?),
             reserved = output.reserve(), if place.is_none() && open => match reserved {
                 Ok(permit) => place = Some(permit),
@@ -142,12 +154,16 @@ async fn follow(
                 if event.is_none() {
                     input = None;
                 }
-                if let Some(InputEvent::Close(stream)) = event {
-                    streams.close(stream);
-                } else if let Some(feeder) = &mut streams.feeder {
+                if let Some(feeder) = &mut streams.feeder {
                     feeder.take(event).map_err(ExecError::system("feed the action"))?;
                 }
             }
+            Act::Control(event) => match event {
+                None => control = None,
+                Some(event) => {
+                    streams.control(event).map_err(ExecError::system("control the action"))?;
+                }
+            },
             Act::Feed => {
                 if let Some(feeder) = &mut streams.feeder {
                     feeder.write().map_err(ExecError::system("feed the action"))?;
@@ -165,6 +181,7 @@ enum Act {
     Abandon,
     Read(usize, std::io::Result<()>),
     Input(Option<InputEvent>),
+    Control(Option<ControlEvent>),
     Feed,
 }
 
@@ -222,9 +239,9 @@ async fn writable(feeder: Option<&Feeder>) -> std::io::Result<()> {
     }
 }
 
-async fn next_event(input: &mut Option<mpsc::Receiver<InputEvent>>) -> Option<InputEvent> {
-    match input {
-        Some(input) => input.recv().await,
+async fn next_event<T>(events: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
+    match events {
+        Some(events) => events.recv().await,
         None => std::future::pending().await,
     }
 }

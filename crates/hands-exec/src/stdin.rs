@@ -36,7 +36,7 @@ impl Feeder {
         Ok(Self { fd, is_terminal, pending: VecDeque::new(), length: 0, at_end: false })
     }
 
-    /// Whether more events may be handed in. Signals and sizes wait behind data only when that is very much.
+    /// Whether more of it may be handed in.
     pub(crate) fn has_room(&self) -> bool {
         self.length < PENDING
     }
@@ -56,19 +56,24 @@ impl Feeder {
             // A terminal whose user is gone stays open: what runs in it may still have something to say.
             None if self.is_terminal => {}
             Some(InputEvent::Eof) | None => self.at_end = true,
-            Some(InputEvent::Close(_)) => {}
-            Some(InputEvent::Resize(rows, columns)) => {
-                if let Some(fd) = self.fd.as_ref().filter(|_| self.is_terminal) {
-                    terminal::resize(fd.get_ref(), rows, columns)?;
-                }
-            }
-            Some(InputEvent::Signal(number)) => {
-                if let Some(fd) = self.fd.as_ref().filter(|_| self.is_terminal) {
-                    terminal::signal(fd.get_ref(), number)?;
-                }
-            }
         }
         self.write()
+    }
+
+    /// Gives a terminal another size. Nothing without one.
+    pub(crate) fn resize(&self, rows: u16, columns: u16) -> io::Result<()> {
+        match self.fd.as_ref().filter(|_| self.is_terminal) {
+            Some(fd) => terminal::resize(fd.get_ref(), rows, columns),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a signal to a terminal's foreground process group. Nothing without a terminal.
+    pub(crate) fn signal(&self, number: i32) -> io::Result<()> {
+        match self.fd.as_ref().filter(|_| self.is_terminal) {
+            Some(fd) => terminal::signal(fd.get_ref(), number),
+            None => Ok(()),
+        }
     }
 
     /// Whether [`Feeder::writable`] has something to wait for.

@@ -17,7 +17,7 @@ use crate::action::Plan;
 use crate::fetch::{Fetcher, Prepared};
 use crate::output::Streams;
 use crate::outputs::{self, Collected, Wanted};
-use crate::report::{Conclusion, Ending, Times};
+use crate::report::{self, Conclusion, Ending, Times};
 use crate::run::Feed;
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -169,11 +169,13 @@ pub(crate) async fn upload(
             store
                 .fits(outputs::measure(&for_thread, &tree, &wanted))
                 .map_err(|e| Conclusion::of_outputs(&e))?;
-            outputs::gather(&store, &for_thread, &tree, &wanted).map_err(|e| {
+            outputs::gather(&store, &for_thread, &tree, &wanted).or_else(|e| {
                 if wanted.is_late() {
-                    return Conclusion::late(limit, for_thread.deadline, ran);
+                    // The command has ended by itself: that stays so.
+                    let why = report::late(limit, for_thread.deadline, ran);
+                    return Ok(Collected::none(&store, &for_thread, &why));
                 }
-                Conclusion::of_collect(&e)
+                Err(Conclusion::of_collect(&e))
             })
         }));
         // Here and afterwards, because it may take a while.

@@ -31,6 +31,19 @@ pub(crate) struct Collected {
     pub(crate) pin: Pin,
 }
 
+impl Collected {
+    /// Nothing, for one reason.
+    pub(crate) fn none(store: &Store, plan: &Plan, why: &str) -> Self {
+        let declared = plan.outputs.declared.iter().map(|declared| declared.path.as_str());
+        Self {
+            result: reapi::ActionResult::default(),
+            left_out: LeftOut::all(declared, why),
+            digests: Vec::new(),
+            pin: store.pin([]),
+        }
+    }
+}
+
 /// How long outputs are wanted: until the attempt is given up, or its time has run out.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {

@@ -7,7 +7,7 @@ use hands_exec::{CollectError, End, ExecError, Isolation, LeftOut, Ran, Stream};
 use hands_proto::{pack, reapi, rpc, v1};
 use hands_reapi::BlobError;
 use hands_store::StoreError;
-use hands_types::limits::{INLINE_STREAM, MAX_STREAM};
+use hands_types::limits::{COLLECT, INLINE_STREAM, MAX_STREAM};
 use hands_types::text::NOT_ALL_OUTPUTS;
 use hands_types::{Attempt, Digest, ErrorClass, error::exit};
 
@@ -132,18 +132,6 @@ impl Conclusion {
         ))
     }
 
-    /// Collecting took too long.
-    pub(crate) fn late(limit: Duration, deadline: Option<Duration>, ran: Duration) -> Self {
-        let deadline = deadline.map_or_else(String::new, |deadline| {
-            format!(" of its deadline of {deadline:?} it had used {ran:.1?};")
-        });
-        let message = format!(
-            "the action's outputs were not collected within {limit:.1?}, and were given up;{deadline} write less, or \
-             raise --timeout"
-        );
-        Self::new(DEADLINE_EXCEEDED, message, false)
-    }
-
     /// The spool of a stream can't be written.
     pub(crate) fn of_spool(error: &std::io::Error) -> Self {
         Self::exhausted(format!("the worker can't keep the action's output: {error}"))
@@ -203,6 +191,22 @@ pub(crate) fn left_out(left_out: &LeftOut) -> Option<prost_types::Any> {
         .map(|entry| v1::left_out::Entry { path: entry.path.clone(), why: entry.why.clone() });
     let message = v1::LeftOut { entries: entries.collect(), total: left_out.total };
     (left_out.total > 0).then(|| pack(&message))
+}
+
+/// Why an output was left out whose collecting took too long.
+pub(crate) fn late(limit: Duration, deadline: Option<Duration>, ran: Duration) -> String {
+    let minutes = COLLECT.as_secs() / 60;
+    match deadline {
+        Some(deadline) if limit < COLLECT => format!(
+            "was not collected within {limit:.1?}, which is what the action's time limit of {deadline:?} left after {ran:.1?}, and \
+             a minute at least: write less, or raise --timeout"
+        ),
+        Some(_) | None => {
+            format!(
+                "was not collected within {minutes} minutes, the most for any action: write less"
+            )
+        }
+    }
 }
 
 /// Reads how an action ended.

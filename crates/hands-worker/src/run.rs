@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use hands_exec::{ExecError, ExecIo, ExecRequest, Executor, InputEvent, Ran, Stream};
+use hands_exec::{ControlEvent, ExecError, ExecIo, ExecRequest, Executor, InputEvent, Ran, Stream};
 use hands_proto::v1;
 use hands_types::DigestFunction;
 use hands_types::limits::MAX_STREAM;
@@ -21,6 +21,8 @@ const PIECES: usize = 16;
 /// hub is among them.
 const FLOOD: usize = 32 << 10;
 const FED: usize = 64 << 10;
+/// A part of the input that waits.
+const PART: u64 = 64 << 20;
 
 /// How a run ended for its worker.
 #[derive(Debug)]
@@ -41,32 +43,53 @@ pub(crate) struct Feed {
     state: Mutex<FeedState>,
     changed: Notify,
     of_terminal: bool,
+    directory: PathBuf,
+    /// Bytes that may wait.
+    most: u64,
+    /// Bytes of a part of them, about.
+    part: u64,
 }
 
 #[derive(Debug)]
 struct FeedState {
-    spool: Spool,
+    /// What waits, in parts: one that was taken whole gives its memory and disk free.
+    parts: VecDeque<Spool>,
+    /// How much of the first part was taken.
     read: u64,
     /// Bytes that came in all.
     received: u64,
+    /// Bytes that were taken in all.
+    taken: u64,
     at_end: bool,
     /// Sizes, signals and closed streams do not wait behind data.
-    urgent: VecDeque<InputEvent>,
+    urgent: VecDeque<ControlEvent>,
     failed: Option<String>,
 }
 
 impl Feed {
     pub(crate) fn new(directory: &Path, of_terminal: bool) -> Self {
-        let spool = Spool::new(directory, DigestFunction::Sha256);
+        Self::bounded(directory, of_terminal, MAX_STREAM, PART)
+    }
+
+    fn bounded(directory: &Path, of_terminal: bool, most: u64, part: u64) -> Self {
         let state = FeedState {
-            spool,
+            parts: VecDeque::new(),
             read: 0,
             received: 0,
+            taken: 0,
             at_end: false,
             urgent: VecDeque::new(),
             failed: None,
         };
-        Self { state: Mutex::new(state), changed: Notify::new(), of_terminal }
+        let directory = directory.to_owned();
+        Self {
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            of_terminal,
+            directory,
+            most,
+            part,
+        }
     }
 
     /// Takes an event from the hub. `offset` is how much of standard input went before it, as far as that is counted.
@@ -74,6 +97,10 @@ impl Feed {
         let mut state = lock(&self.state);
         // Several people may type at one terminal: what is missing there they see.
         let is_missing = offset > state.received && !self.of_terminal;
+        if state.failed.is_some() {
+            // What comes after it is missing for this reason, and for no other.
+            return;
+        }
         match kind {
             v1::input::Kind::Data(_) | v1::input::Kind::Eof(_) if is_missing => {
                 state.failed = Some(
@@ -82,12 +109,12 @@ impl Feed {
                 );
             }
             v1::input::Kind::Data(bytes) => {
-                if state.spool.length() + bytes.len() as u64 > MAX_STREAM {
+                if state.received - state.taken + bytes.len() as u64 > self.most {
                     state.failed = Some(format!(
                         "more than {} MiB of standard input are waiting",
-                        MAX_STREAM >> 20
+                        self.most >> 20
                     ));
-                } else if let Err(error) = state.spool.append(&bytes) {
+                } else if let Err(error) = state.append(&self.directory, self.part, &bytes) {
                     state.failed =
                         Some(format!("the worker can't keep the action's input: {error}"));
                 } else {
@@ -97,40 +124,33 @@ impl Feed {
             v1::input::Kind::Eof(_) => state.at_end = true,
             v1::input::Kind::Resize(size) => {
                 let short = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-                state.urgent.push_back(InputEvent::Resize(short(size.rows), short(size.columns)));
+                state.urgent.push_back(ControlEvent::Resize(short(size.rows), short(size.columns)));
             }
-            v1::input::Kind::Signal(number) => state.urgent.push_back(InputEvent::Signal(number)),
+            v1::input::Kind::Signal(number) => state.urgent.push_back(ControlEvent::Signal(number)),
             v1::input::Kind::StdoutClosed(_) => {
-                state.urgent.push_back(InputEvent::Close(Stream::Stdout));
+                state.urgent.push_back(ControlEvent::Close(Stream::Stdout));
             }
             v1::input::Kind::StderrClosed(_) => {
-                state.urgent.push_back(InputEvent::Close(Stream::Stderr));
+                state.urgent.push_back(ControlEvent::Close(Stream::Stderr));
             }
         }
         drop(state);
         self.changed.notify_one();
     }
 
-    /// The next event for the action, if there is one.
-    fn next(&self, directory: &Path) -> Result<Option<InputEvent>, String> {
+    /// The next event that does not wait behind data, if there is one.
+    fn next_control(&self) -> Option<ControlEvent> {
+        lock(&self.state).urgent.pop_front()
+    }
+
+    /// The next of the action's input, if there is any.
+    fn next(&self) -> Result<Option<InputEvent>, String> {
         let mut state = lock(&self.state);
         if let Some(why) = &state.failed {
             return Err(why.clone());
         }
-        if let Some(event) = state.urgent.pop_front() {
-            return Ok(Some(event));
-        }
-        let bytes: Bytes = state
-            .spool
-            .read(state.read, FED)
-            .map_err(|e| format!("the worker lost the action's input: {e}"))?;
+        let bytes = state.take().map_err(|e| format!("the worker lost the action's input: {e}"))?;
         if !bytes.is_empty() {
-            state.read += bytes.len() as u64;
-            if state.read == state.spool.length() {
-                // All taken: memory and disk are free again.
-                state.spool = Spool::new(directory, DigestFunction::Sha256);
-                state.read = 0;
-            }
             return Ok(Some(InputEvent::Data(bytes)));
         }
         if state.at_end {
@@ -141,33 +161,58 @@ impl Feed {
     }
 }
 
+impl FeedState {
+    fn append(&mut self, directory: &Path, part: u64, bytes: &[u8]) -> io::Result<()> {
+        if self.parts.back().is_none_or(|last| last.length() >= part) {
+            self.parts.push_back(Spool::new(directory, DigestFunction::Sha256));
+        }
+        self.parts.back_mut().map_or(Ok(()), |last| last.append(bytes))
+    }
+
+    /// The next bytes; none if there are none.
+    fn take(&mut self) -> io::Result<Bytes> {
+        let Some(first) = self.parts.front() else { return Ok(Bytes::new()) };
+        let bytes = first.read(self.read, FED)?;
+        self.read += bytes.len() as u64;
+        self.taken += bytes.len() as u64;
+        if self.read == first.length() {
+            self.parts.pop_front();
+            self.read = 0;
+        }
+        Ok(bytes)
+    }
+}
+
 /// Runs a command to its end; `cancel` kills it.
 pub(crate) async fn run(
     executor: Executor,
     request: ExecRequest,
     streams: Arc<Mutex<Streams>>,
     feed: Arc<Feed>,
-    state_dir: Arc<Path>,
     cancel: oneshot::Receiver<()>,
 ) -> RunEnd {
     let (output, mut pieces) = mpsc::channel(PIECES);
     let (input, events) = mpsc::channel(4);
+    let (control, controls) = mpsc::channel(4);
     let cancelled = async {
         // A dropped sender is a worker that ends.
         let _either = cancel.await;
     };
-    let running = executor.run(request, ExecIo { output, input: Some(events) }, cancelled);
+    let io = ExecIo { output, input: Some(events), control: Some(controls) };
+    let running = executor.run(request, io, cancelled);
     let mut running = std::pin::pin!(running);
     let mut spool_error = None;
     let mut next = None;
+    let mut next_control = None;
     let ended = loop {
         if next.is_none() {
-            match feed.next(&state_dir) {
+            match feed.next() {
                 Ok(event) => next = event,
                 // Dropping the run kills the action.
                 Err(why) => return RunEnd::Input(why),
             }
         }
+        next_control = next_control.or_else(|| feed.next_control());
         tokio::select! {
             biased;
             piece = pieces.recv(), if !pieces.is_closed() || !pieces.is_empty() => {
@@ -183,12 +228,17 @@ pub(crate) async fn run(
                 }
             }
             ended = &mut running => break ended,
+            permit = reserve(&control), if next_control.is_some() => {
+                if let Some(event) = next_control.take() {
+                    permit.send(event);
+                }
+            }
             permit = reserve(&input), if next.is_some() => {
                 if let Some(event) = next.take() {
                     permit.send(event);
                 }
             }
-            () = feed.changed.notified(), if next.is_none() => {}
+            () = feed.changed.notified(), if next.is_none() || next_control.is_none() => {}
         }
     };
     while let Ok(piece) = pieces.try_recv() {
@@ -205,8 +255,8 @@ pub(crate) async fn run(
     }
 }
 
-async fn reserve(input: &mpsc::Sender<InputEvent>) -> mpsc::Permit<'_, InputEvent> {
-    match input.reserve().await {
+async fn reserve<T>(events: &mpsc::Sender<T>) -> mpsc::Permit<'_, T> {
+    match events.reserve().await {
         Ok(permit) => permit,
         // The action takes no input any more; it ends by itself.
         Err(_) => std::future::pending().await,
@@ -217,3 +267,6 @@ async fn reserve(input: &mpsc::Sender<InputEvent>) -> mpsc::Permit<'_, InputEven
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

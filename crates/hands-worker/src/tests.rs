@@ -84,3 +84,18 @@ fn the_host_root_changes_with_what_is_exposed() {
     assert_ne!(host_root::compute(&exposed, &[]).digest, with.digest);
     fs::remove_dir_all(&place).expect("removed");
 }
+
+#[test]
+fn collecting_that_took_too_long_names_what_helps() {
+    use std::time::Duration;
+    let seconds = Duration::from_secs;
+    let words = report::late(seconds(60), Some(seconds(10)), Duration::from_millis(9900));
+    assert!(
+        words.contains("time limit of 10s left after 9.9s") && words.contains("--timeout"),
+        "{words}"
+    );
+    for deadline in [None, Some(seconds(7200))] {
+        let words = report::late(seconds(1800), deadline, seconds(1));
+        assert!(words.contains("30 minutes") && !words.contains("--timeout"), "{words}");
+    }
+}

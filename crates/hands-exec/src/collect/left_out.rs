@@ -30,6 +30,15 @@ pub struct LeftOutEntry {
 }
 
 impl LeftOut {
+    /// All of these outputs, for one reason.
+    pub fn all<'a>(paths: impl IntoIterator<Item = &'a str>, why: &str) -> Self {
+        let mut all = Self::default();
+        for path in paths {
+            all.add(path, why);
+        }
+        all
+    }
+
     /// Notes an entry, if it is one entry that the error is about; any other error ends the collecting.
     pub(crate) fn note(&mut self, error: CollectError) -> Result<(), CollectError> {
         if !error.concerns_one_entry() {
@@ -52,14 +61,18 @@ impl LeftOut {
             }
             other => return Err(other),
         };
+        self.add(&path, &why);
+        Ok(())
+    }
+
+    fn add(&mut self, path: &str, why: &str) {
         self.total += 1;
-        let (path, why) = (cut(&printable(&path), 1024), cut(&why, 1024));
+        let (path, why) = (cut(&printable(path), 1024), cut(why, 1024));
         let length = path.len() + why.len();
         if self.entries.len() < NAMED && self.said + length <= SAID {
             self.said += length;
             self.entries.push(LeftOutEntry { path, why });
         }
-        Ok(())
     }
 }
 

@@ -127,7 +127,7 @@ impl<'a> Bench<'a> {
             sender.try_send(event.clone()).expect("room for the events");
         }
         // Open as long as the run: the end of input is an event of its own here.
-        let io = ExecIo { output, input: input.as_ref().map(|_| events) };
+        let io = ExecIo { output, input: input.as_ref().map(|_| events), control: None };
         let gather = async {
             let (mut out, mut err) = (Vec::new(), Vec::new());
             while let Some(piece) = pieces.recv().await {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hands_exec::{ExecIo, InputEvent, Isolation, Stream};
+use hands_exec::{ControlEvent, End, ExecIo, InputEvent, Isolation, Stream};
 use tokio::sync::mpsc;
 
 use crate::bench::{Bench, shell};
@@ -29,7 +29,7 @@ async fn live(bench: &mut Bench<'_>) {
     let (input, events) = mpsc::channel(4);
     let mut request = shell("echo first; read line; echo got $line");
     request.stdin = true;
-    let io = ExecIo { output, input: Some(events) };
+    let io = ExecIo { output, input: Some(events), control: None };
     let (ran, seen) =
         tokio::join!(bench.executor.run(request, io, std::future::pending()), async {
             let first = pieces.recv().await;
@@ -46,12 +46,33 @@ async fn live(bench: &mut Bench<'_>) {
     bench.check("live", ran.is_ok() && seen == "first\ngot line\n", seen);
 }
 
+/// A stream is closed although the action has not read its input.
+async fn closed_beside_unread_input(bench: &mut Bench<'_>) {
+    let (output, mut pieces) = mpsc::channel(4);
+    let (input, events) = mpsc::channel(64);
+    let (control, controls) = mpsc::channel(1);
+    for _ in 0..16 {
+        input.try_send(InputEvent::Data(vec![0; 64 << 10].into())).expect("a place");
+    }
+    let mut request = shell("exec yes");
+    request.stdin = true;
+    request.deadline = Some(Duration::from_secs(20));
+    let io = ExecIo { output, input: Some(events), control: Some(controls) };
+    let (ran, ()) = tokio::join!(bench.executor.run(request, io, std::future::pending()), async {
+        pieces.recv().await;
+        control.send(ControlEvent::Close(Stream::Stdout)).await.expect("the action takes it");
+        while pieces.recv().await.is_some() {}
+    });
+    let good = ran.as_ref().is_ok_and(|ran| matches!(ran.end, End::Signaled(13)));
+    bench.check("closed beside unread input", good, format!("{ran:?}"));
+}
+
 /// A reader that does not read holds the action back, and nothing is lost.
 async fn back_pressure(bench: &mut Bench<'_>) {
     let (output, mut pieces) = mpsc::channel(1);
     let mut request = shell("head -c 20000000 /dev/zero; echo done >&2");
     request.deadline = Some(Duration::from_secs(20));
-    let io = ExecIo { output, input: None };
+    let io = ExecIo { output, input: None, control: None };
     let executor = bench.executor.clone();
     let mut running = std::pin::pin!(executor.run(request, io, std::future::pending()));
     // Nothing is taken: the action must not end. Time has to pass to see that.
@@ -86,7 +107,11 @@ async fn abandoned(bench: &mut Bench<'_>) {
     let begun = Instant::now();
     let ran = bench
         .executor
-        .run(shell("sleep 1000"), ExecIo { output, input: None }, std::future::pending())
+        .run(
+            shell("sleep 1000"),
+            ExecIo { output, input: None, control: None },
+            std::future::pending(),
+        )
         .await;
     let good = ran.as_ref().is_ok_and(|r| r.end == hands_exec::End::Cancelled);
     bench.check(
@@ -98,7 +123,7 @@ async fn abandoned(bench: &mut Bench<'_>) {
 
 async fn bound(bench: &mut Bench<'_>) {
     let (output, mut pieces) = mpsc::channel(16);
-    let io = ExecIo { output, input: None };
+    let io = ExecIo { output, input: None, control: None };
     let mut request = shell("exec cat /dev/zero");
     request.deadline = None;
     let (ran, length) =

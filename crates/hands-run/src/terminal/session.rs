@@ -54,7 +54,10 @@ pub(crate) async fn run(
     // Whatever is a terminal and whatever not: a person sits here.
     job.restart(JobStream::Stdout);
     job.restart(JobStream::Stderr);
-    let id = job.accepted().await?;
+    let id = match signals.unless(job.accepted()).await {
+        Ok(id) => id?,
+        Err(caught) => return Ok(Ended::Left(caught)),
+    };
     let mut resized = signal(SignalKind::window_change()).map_err(RunError::Terminal)?;
     let raw = RawMode::enter().map_err(RunError::Terminal)?;
     out.set_raw(true);
@@ -68,13 +71,14 @@ pub(crate) async fn run(
     // The size may have changed since it was sent with the action.
     send_size(&inputs);
     let ended = loop {
+        // A terminal may take nothing for a while, or for ever: keys and signals are heard meanwhile.
+        let is_writing = streams.is_busy();
         tokio::select! {
-            event = job.next() => match event {
-                Ok(Some(Event::Output { data, .. })) => {
-                    if streams.stdout(&data).await.is_err() {
-                        break Ok(Ended::Closed);
-                    }
-                }
+            written = streams.written(), if is_writing => if written.is_err() {
+                break Ok(Ended::Closed);
+            },
+            event = job.next(), if !is_writing => match event {
+                Ok(Some(Event::Output { data, .. })) => streams.begin(JobStream::Stdout, data),
                 Ok(Some(Event::Waiting { reason })) => {
                     if reason != last_reason {
                         out.waiting(&reason);
@@ -100,7 +104,9 @@ pub(crate) async fn run(
     out.set_raw(false);
     drop(raw);
     if matches!(ended, Ok(Ended::Left(_) | Ended::Closed)) && whose == Whose::Ours {
-        out.note("session ended");
+        if !streams.is_busy() {
+            out.note("session ended");
+        }
         if tokio::time::timeout(FAREWELL, job.cancel()).await.is_err() {
             out.warning(
                 "the cluster does not answer; the action ends when it misses this connection",

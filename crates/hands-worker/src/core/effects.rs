@@ -149,7 +149,6 @@ impl Core {
             request(plan, prepared),
             Arc::clone(&attempt.streams),
             Arc::clone(&attempt.feed),
-            Arc::clone(&self.state_dir),
             cancelled,
         );
         let tasks = self.tasks.clone();

@@ -66,6 +66,15 @@ fn a_full_disk_loses_what_is_shown_and_nothing_that_was_declared() {
     assert_eq!(home.run(&["ps"]).out, "");
 }
 
+#[test]
+fn a_reader_who_leaves_is_heard_of_behind_input_that_nobody_reads() {
+    let home = Home::new().warm();
+    let script = format!(
+        "head -c 2M /dev/zero | timeout 60 {HANDS} run --stdin -- yes | head -1; echo ${{PIPESTATUS[1]}}"
+    );
+    assert_eq!(bash(&home, &script, true), ("y\n141\n".to_owned(), String::new()));
+}
+
 /// A pipe whose ends are both non-blocking.
 fn pipe() -> (OwnedFd, OwnedFd) {
     let ends = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
@@ -156,7 +165,7 @@ fn a_program_of_nodes_shares_its_pipes() {
 #[test]
 fn signals_are_heard_while_outputs_come_and_while_a_reader_is_stuck() {
     let home = Home::new().warm();
-    let large = ["run", "-d", "-o", "large", "--", "sh", "-c", "head -c 100M /dev/zero >large"];
+    let large = ["run", "-d", "-o", "large", "--", "sh", "-c", "head -c 400M /dev/zero >large"];
     let id = home.run(&large).out.trim().to_owned();
     assert_eq!(home.run(&["wait", &id]).code, 0);
     let agent = home.agent();
@@ -165,11 +174,12 @@ fn signals_are_heard_while_outputs_come_and_while_a_reader_is_stuck() {
         (
             Signal::TERM,
             143,
-            &["run", "-o", "large", "--", "sh", "-c", "head -c 100M /dev/zero >large"],
+            &["run", "-o", "large", "--", "sh", "-c", "head -c 400M /dev/zero >large"],
         ),
     ] {
-        let child = home.start(arguments);
+        let mut child = home.start(arguments);
         while !names(&home.work()).iter().any(|name| name.starts_with(".hands-")) {
+            assert_eq!(child.try_wait().unwrap(), None, "{arguments:?}");
             std::thread::yield_now();
         }
         // Nothing more comes: it can't be done before it hears the signal.
@@ -184,6 +194,7 @@ fn signals_are_heard_while_outputs_come_and_while_a_reader_is_stuck() {
     for arguments in [&["run", "--", "yes"][..], &["batch", "--", "seq {}", ":::", "300000"]] {
         let mut child = home.start(arguments);
         while rustix::io::ioctl_fionread(child.stdout.as_ref().unwrap()).unwrap() < 60_000 {
+            assert_eq!(child.try_wait().unwrap(), None, "{arguments:?}");
             std::thread::yield_now();
         }
         signal(&child, Signal::INT);

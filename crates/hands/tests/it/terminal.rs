@@ -253,3 +253,25 @@ fn a_hub_on_a_terminal_shows_how_to_join_it() {
     hub.sees("the hub stops");
     assert_eq!(hub.ends(), Some(0));
 }
+
+#[test]
+fn a_terminal_that_takes_nothing_keeps_no_key_waiting() {
+    let home = Home::new().warm();
+    let mut terminal = Terminal::start(&home, &["run", "--tty", "--", "yes"]);
+    terminal.sees("y\r\n");
+    // Nobody looks any more, until nothing can be written.
+    let pause = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    while poll(&mut [PollFd::new(&terminal.program, PollFlags::OUT)], Some(&now)).unwrap() > 0 {
+        assert_eq!(terminal.child.try_wait().unwrap(), None);
+        poll(&mut [], Some(&pause)).unwrap();
+    }
+    terminal.types("\r~.");
+    let began = std::time::Instant::now();
+    while terminal.child.try_wait().unwrap().is_none() {
+        assert!(began.elapsed().as_secs() < 60, "the keys were not heard");
+        poll(&mut [], Some(&pause)).unwrap();
+    }
+    assert_eq!(terminal.ends(), Some(129));
+    assert_eq!(home.run(&["ps"]).out, "");
+}
