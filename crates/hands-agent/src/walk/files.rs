@@ -1,6 +1,6 @@
 //! The files of a walk: found by directory and name, hashed where the cache does not vouch for them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
@@ -213,7 +213,7 @@ impl<'a> Files<'a> {
     /// out. Returns whether anything is another than it was.
     fn read(&mut self, walk: &Walk<'_>, numbers: &[usize]) -> Result<bool, SnapshotError> {
         let mut changed = false;
-        let mut gone = Vec::new();
+        let mut gone = BTreeSet::new();
         let mut hashed = self.hash(walk, numbers)?;
         let missed: Vec<usize> =
             hashed.iter().filter(|(_, read)| read.is_none()).map(|(number, _)| *number).collect();
@@ -223,9 +223,9 @@ impl<'a> Files<'a> {
                 changed |= self.files[number].digest != Some(digest);
                 self.files[number].key = key;
                 self.files[number].digest = Some(digest);
-                gone.retain(|other| *other != number);
-            } else if !gone.contains(&number) {
-                gone.push(number);
+                gone.remove(&number);
+            } else {
+                gone.insert(number);
             }
         }
         for number in gone {

@@ -121,6 +121,11 @@ impl Lister<'_, '_> {
                 Err(_) => foreign_name = Some(entry.file_name().to_string_lossy().into_owned()),
             }
         }
+        // One that was removed since it was opened has no names any more, and is no empty one. (There are file systems whose
+        // directories always have one link; there it is sent empty.)
+        if rustix::fs::fstat(&*handle).is_ok_and(|stat| stat.st_nlink == 0) {
+            return Ok(None);
+        }
         if let Some(name) = foreign_name {
             return Err(self.unfit(
                 &join(&at(self), &name),

@@ -124,7 +124,7 @@ pub(crate) fn task(number: usize, line: &str, action: &ActionArgs) -> Result<Tas
     match parsed.timeout {
         None => {}
         Some(Time::Text(text)) => {
-            own.timeout = Some(value::duration(&text).map_err(|why| at("timeout", why))?);
+            own.timeout = Some(value::timeout(&text).map_err(|why| at("timeout", why))?);
         }
         Some(Time::Seconds(s)) => {
             let time = Duration::try_from_secs_f64(s)

@@ -29,6 +29,11 @@ pub(crate) fn tasks(
             "`{word}` is not known here; give the arguments after `:::`, or one a line on standard input"
         )));
     }
+    if let Some(text) = template.iter().find_map(|word| unknown(word)) {
+        return Err(RunError::Usage(format!(
+            "`{text}` is a replacement string of GNU parallel's that is not known here; `{{}}`, `{{.}}`, `{{/}}`, `{{//}}`, `{{/.}}`, `{{#}}` are, and a number before the dot or slash"
+        )));
+    }
     let mut sources: Vec<Vec<String>> = groups.map(<[String]>::to_vec).collect();
     if sources.is_empty() {
         sources.push(more()?.lines().map(str::to_owned).collect());
@@ -201,6 +206,20 @@ fn pieces(word: &str) -> Vec<Piece> {
         pieces.push(Piece::Text(text));
     }
     pieces
+}
+
+/// A replacement string that GNU parallel knows and this program does not: left as it is, it would do something else.
+fn unknown(word: &str) -> Option<&str> {
+    word.match_indices('{').find_map(|(open, _)| {
+        let close = open + word[open..].find('}')?;
+        let inner = &word[open + 1..close];
+        let from_the_end = inner.strip_prefix('-').is_some_and(|rest| {
+            let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            digits > 0 && Part::read(&rest[digits..]).is_some()
+        });
+        let is_perl = inner.len() > 1 && inner.starts_with('=') && inner.ends_with('=');
+        (matches!(inner, "%" | "##") || from_the_end || is_perl).then(|| &word[open..=close])
+    })
 }
 
 fn replacement(inner: &str) -> Option<Piece> {

@@ -161,3 +161,25 @@ fn the_bar_fits_its_screen() {
     );
     assert_eq!(short(Duration::from_millis(1234)), "1.2 s");
 }
+
+#[test]
+fn replacement_strings_that_are_not_known_are_refused() {
+    for text in ["{%}", "{-1}", "x{-2/.}y", "{##}", "{= $_++ =}"] {
+        let command: Vec<OsString> = ["echo", text, ":::", "a"].map(OsString::from).into();
+        let error = template::tasks(&command, || Ok(String::new())).err().unwrap().to_string();
+        assert!(error.contains("not known here"), "{text}: {error}");
+    }
+    for text in ["{print}", "${x-1}", "{a,b}", "{-x}", "{", "{=}", "{}-1"] {
+        let command: Vec<OsString> = ["echo", text, ":::", "a"].map(OsString::from).into();
+        template::tasks(&command, || Ok(String::new())).unwrap();
+    }
+}
+
+#[test]
+fn a_time_limit_in_a_list_is_one_that_a_hub_accepts() {
+    for text in ["\"8d\"", "691200"] {
+        let line = format!("{{\"command\": \"true\", \"timeout\": {text}}}");
+        let error = super::json::task(1, &line, &ActionArgs::default()).err().unwrap();
+        assert!(error.why.contains("7 days"), "{}", error.why);
+    }
+}
