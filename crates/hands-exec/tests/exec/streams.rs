@@ -15,6 +15,7 @@ pub(crate) async fn run(bench: &mut Bench<'_>) {
     let lengths = (done.out.len(), done.err.len());
     bench.check("all of a torrent", lengths == (30_000_000, 7), format!("{lengths:?}"));
     live(bench).await;
+    closed_beside_unread_input(bench).await;
     back_pressure(bench).await;
     stdin(bench).await;
     abandoned(bench).await;
