@@ -181,10 +181,18 @@ fn step(
 }
 
 /// The same command, with every signal as it is by default: tests send signals to programs which rightly go on ignoring
-/// what they were started with, as `nohup` and the background jobs of a shell start them.
+/// what they were started with, as `nohup` and the background jobs of a shell start them. Where `env` can't do that (it is
+/// GNU's, from coreutils 8.31 on, that can), signals are as this program was given them.
 fn hearing_signals(cargo: &Command) -> Command {
-    let mut command = Command::new("env");
-    command.arg("--default-signal").arg(cargo.get_program());
+    let mut trial = Command::new("env");
+    trial.args(["--default-signal", "true"]).stdin(Stdio::null()).stderr(Stdio::null());
+    let mut command = if trial.status().is_ok_and(|status| status.success()) {
+        let mut env = Command::new("env");
+        env.arg("--default-signal").arg(cargo.get_program());
+        env
+    } else {
+        Command::new(cargo.get_program())
+    };
     for (name, value) in cargo.get_envs() {
         match value {
             Some(value) => command.env(name, value),

@@ -231,6 +231,14 @@ pub enum ClientError {
         /// What always stays free.
         reserve: u64,
     },
+    /// Something here is in the way of an output, as was seen before the action ran.
+    #[error("the output `{path}` can't be put in place here: {why}")]
+    NoPlace {
+        /// The output, made printable.
+        path: String,
+        /// What is in the way, printable.
+        why: String,
+    },
     /// An output could not be put in place.
     #[error("the output `{path}` can't be written")]
     Write {
@@ -294,7 +302,7 @@ impl ClientError {
             Self::Protocol { .. } | Self::HostileOutput { .. } => {
                 ErrorClass::Infra { retry: false }
             }
-            Self::Spec(_) | Self::NotOurs { .. } => ErrorClass::User,
+            Self::NoPlace { .. } | Self::Spec(_) | Self::NotOurs { .. } => ErrorClass::User,
         }
     }
 

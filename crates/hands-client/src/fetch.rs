@@ -1,6 +1,7 @@
 //! Putting outputs in place.
 
 mod batch;
+mod before;
 mod place;
 mod plan;
 mod room;
@@ -15,6 +16,7 @@ use hands_types::limits;
 
 use crate::blob::BlobReader;
 use crate::{ClientError, Cluster, JobResult, printable};
+pub use before::check_place;
 pub use place::is_temporary_name;
 use place::{Content, Place};
 #[cfg(any(test, fuzzing))]

@@ -39,7 +39,7 @@ pub use attach::{Attachment, AttachmentInput};
 pub use build_id::{PROTOCOL, build_id, protocol};
 pub use cluster::{Cluster, ClusterKind};
 pub use error::ClientError;
-pub use fetch::{Fetched, WrittenOutput, is_temporary_name};
+pub use fetch::{Fetched, WrittenOutput, check_place, is_temporary_name};
 pub use hands_types::text::printable;
 pub use ids::{new_invocation_id, random_u128};
 pub use job::{Event, Job, JobStream, LostAttempt};

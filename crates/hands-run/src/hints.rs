@@ -100,15 +100,17 @@ fn is_brought(result: &JobResult, path: &Path) -> bool {
     })
 }
 
+/// Whether a relative path belongs to an input.
+pub(crate) fn is_sent(args: &ActionArgs, directory: &Path, path: &Path) -> bool {
+    args.input.iter().any(|input| {
+        let input = input.strip_prefix(directory).unwrap_or(input);
+        let input = input.strip_prefix(".").unwrap_or(input);
+        path.starts_with(input)
+    })
+}
+
 /// Relative paths that the command names, that exist here, and that no `--input` covers.
 fn unsent(argv: &[String], args: &ActionArgs, directory: &Path) -> Vec<String> {
-    let covered = |path: &Path| {
-        args.input.iter().any(|input| {
-            let input = input.strip_prefix(directory).unwrap_or(input);
-            let input = input.strip_prefix(".").unwrap_or(input);
-            path.starts_with(input)
-        })
-    };
     let mut found: Vec<String> = Vec::new();
     for (index, word) in words(argv).into_iter().enumerate() {
         // The program itself is looked up on the worker's PATH unless it is written as a path.
@@ -120,7 +122,7 @@ fn unsent(argv: &[String], args: &ActionArgs, directory: &Path) -> Vec<String> {
         // `..` alone is nobody's input.
         let names_something = plain.file_name().is_some();
         if names_something
-            && !covered(plain)
+            && !is_sent(args, directory, plain)
             && !found.iter().any(|f| f == word)
             && directory.join(path).symlink_metadata().is_ok()
         {

@@ -4,11 +4,12 @@ pub(crate) mod script;
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::path::Path;
 
-use hands_client::{Cluster, ClusterKind, JobResult, JobStream, Logs};
+use hands_client::{Cluster, ClusterKind, JobResult, JobStream, Logs, check_place};
 use hands_types::error::exit;
 
-use crate::args::{RunArgs, value};
+use crate::args::{ActionArgs, RunArgs, value};
 use crate::engine::{self, StdinFile};
 use crate::error::RunError;
 use crate::follow::{Ended, Manner, Whose, follow};
@@ -62,6 +63,9 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
     }
     let (argv, outputs, title) = (spec.argv.clone(), spec.outputs.clone(), spec.title.clone());
 
+    if !args.detach {
+        check_places(&args.action, &outputs, front)?;
+    }
     let connecting = trace.span("connecting", front.connect("run"));
     let cluster = match signals.unless(connecting).await {
         Ok(cluster) => cluster?,
@@ -192,6 +196,24 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
         }
     }
     Ok(verdict.code)
+}
+
+/// Refuses an output before the command runs for which there is no place here. Where its directories are sent, whoever
+/// makes them there says it.
+pub(crate) fn check_places(
+    args: &ActionArgs,
+    outputs: &[String],
+    front: &FrontEnd,
+) -> Result<(), RunError> {
+    let directory = &front.caller.directory;
+    let mut unsent = outputs.iter().filter(|o| !hints::is_sent(args, directory, Path::new(o)));
+    let Some(first) = unsent.next() else { return Ok(()) };
+    let below = File::open(directory)
+        .map_err(|source| RunError::Read { path: directory.clone(), source })?;
+    for output in std::iter::once(first).chain(unsent) {
+        check_place(below.as_fd(), output)?;
+    }
+    Ok(())
 }
 
 /// Whether the command was not run because inputs went from the store after they were sent: evicted, or spoiled by the

@@ -136,6 +136,7 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
         let root = trace.span("sending inputs", snapshot).await?.map(|s| s.root);
         let spec = spec::job(&args.action, argv.clone(), line.to_owned(), root, &front.caller)?;
         let outputs = spec.outputs.clone();
+        run::check_places(&args.action, &outputs, front)?;
         let flight = trace.action(line);
         Ok::<_, RunError>((cluster.submit(spec).await?, outputs, flight))
     };

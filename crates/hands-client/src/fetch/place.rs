@@ -128,7 +128,8 @@ impl<'a> Place<'a> {
             // What RESOLVE_BENEATH and NOFOLLOW say of a link that leads out, or of any link.
             Errno::XDEV | Errno::LOOP => ClientError::HostileOutput {
                 path: printable(path).into_owned(),
-                why: "stands below a link that leads out of the destination".to_owned(),
+                why: "is or stands below a link, here, that leads out of the destination"
+                    .to_owned(),
             },
             e => write_error(path, e.into()),
         };
@@ -187,7 +188,7 @@ impl Drop for Draft {
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 #[cfg(target_os = "linux")]
-fn open_beneath(below: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open_beneath(below: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
     use rustix::fs::{ResolveFlags, openat2};
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     loop {
@@ -202,7 +203,7 @@ fn open_beneath(below: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_beneath(below: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open_beneath(below: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
     open_by_name(below, path)
 }
 
@@ -219,7 +220,7 @@ pub(super) fn open_by_name(below: BorrowedFd<'_>, path: &str) -> rustix::io::Res
     Ok(here)
 }
 
-fn is_link(directory: &OwnedFd, name: &str) -> bool {
+pub(super) fn is_link(directory: &OwnedFd, name: &str) -> bool {
     rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|s| {
         rustix::fs::FileType::from_raw_mode(s.st_mode) == rustix::fs::FileType::Symlink
     })

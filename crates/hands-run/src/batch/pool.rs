@@ -87,6 +87,7 @@ impl<'a> Pool<'a> {
             spec::job(action, task.argv.clone(), task.title.clone(), root, &self.front.caller)?;
         job.logs = Logs::No;
         let (argv, outputs) = (job.argv.clone(), job.outputs.clone());
+        run::check_places(action, &outputs, self.front)?;
         let mut flight = self.trace.action(&task.title);
         let tell = |event: &Event| {
             if let Some(sentence) = again::sentence(event) {

@@ -61,7 +61,8 @@ fn what_the_first_caller_has_of_its_own_the_later_ones_have_not() {
 
     // What a caller's own PATH gives comes with its call, whoever started the agent.
     // Not below `/tmp`, of which every action has its own.
-    let user = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("first-caller");
+    let user = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("first-caller-{}", std::process::id()));
     let tool = user.join(".cargo/bin");
     fs::create_dir_all(&tool).unwrap();
     let program = tool.join("its-own-tool");

@@ -224,6 +224,16 @@ fn the_place_of_an_output_may_be_a_link_inside() {
                 "{level} {more:?}: {ran:?}"
             );
         }
+        // What is not sent is in the way here all the same.
+        for (output, words) in [
+            ("abs/x", "`abs` is a link that leads out of the current directory"),
+            ("dangling/x/*.o", "`dangling` is a link to nothing"),
+            ("file/x", "`file` is not a directory"),
+        ] {
+            let ran = home.run(&["run", "-o", output, "--", "echo", "ran"]);
+            assert_eq!((ran.code, ran.out.as_str()), (125, ""), "{ran:?}");
+            assert!(ran.err.contains(words), "{ran:?}");
+        }
         fs::remove_file(home.work().join("abs")).unwrap();
     }
 }
