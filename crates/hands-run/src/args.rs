@@ -212,6 +212,11 @@ Examples:
   hands run --tty -- bash
   echo 'make check' | hands run --input . -
 
+Of a directory that is an input, `.git` and what a .gitignore, .ignore or
+.handsignore names stay here, unless an --input of their own names them, as in
+`--input . --input build`.
+An output directory is laid over the one that is here.
+
 Exit code: the command's own, 128 + N if signal N ended it, 127 if it does not
 exist, 126 if it can't be executed, 125 if hands could not run it, 1 if it
 succeeded but a declared output is missing, a glob that matches nothing
@@ -267,7 +272,7 @@ Examples:
 A line is a shell command; an empty line or one that begins with `#` is
 skipped. A line that begins with `{` is a JSON object: {\"argv\": [..]} or
 {\"command\": \"..\"}, and any of id, input, output, env, timeout, tag, network,
-cpu, memory, priority, cache.
+cpu, memory, priority, retry, cache.
 
 A template of one word, or with an operator of the shell among its words, is a
 shell command, in which arguments are quoted; any other is run word by word.

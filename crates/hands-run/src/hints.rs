@@ -1,6 +1,7 @@
 //! What most likely went wrong when a command failed, as the next step to take.
 
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hands_client::{JobResult, printable};
@@ -38,6 +39,13 @@ pub(crate) fn for_failure(
         };
         let exist = if here.len() == 1 { "exists" } else { "exist" };
         hints.push(format!("{it} {exist} here but {was} not sent: add {}", flags.join(" ")));
+    }
+    if let (Some(127), Some(program)) = (result.exit_code(), on_path(argv, caller)) {
+        let (name, path) = (printable(&argv[0]), program.display().to_string());
+        hints.push(format!(
+            "{name} is {} here, and not on the PATH of an action there: name it by its path, where the worker or an input has it",
+            printable(&path)
+        ));
     }
     if result.usage().is_some_and(|u| u.network_attempted) && args.network != Some(Network::Host) {
         hints.push(
@@ -88,6 +96,15 @@ pub(crate) fn wrong_clock(args: &ActionArgs, result: &JobResult) -> Option<Strin
         "the clock of {} is {by} {side} this machine's: a program that compares times, such as make, may not see what has changed; set the clocks",
         if worker.is_empty() { "the worker" } else { &worker }
     ))
+}
+
+/// The program that a command would be here.
+fn on_path(argv: &[String], caller: &Caller) -> Option<PathBuf> {
+    let name = argv.first().filter(|name| !name.contains('/') && !name.is_empty())?;
+    let directories = caller.variable("PATH")?.split(':').filter(|path| path.starts_with('/'));
+    directories.map(|directory| Path::new(directory).join(name)).find(|path| {
+        path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    })
 }
 
 /// Whether it is here because the action made it.

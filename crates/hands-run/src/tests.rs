@@ -234,6 +234,20 @@ fn a_failure_hints_at_what_was_not_sent() {
 }
 
 #[test]
+fn a_program_that_is_not_found_there_is_named_by_its_path_here() {
+    let mut here = caller("/");
+    here.environment = vec![("PATH".into(), "relative:/nowhere:/bin".into())];
+    let hint = |program: &str, code: i32| {
+        let argv = [program.to_owned()];
+        hints::for_failure(&argv, &ActionArgs::default(), &result(code), &here)
+    };
+    assert!(hint("sh", 127)[0].starts_with("sh is /bin/sh here"), "{:?}", hint("sh", 127));
+    for (program, code) in [("sh", 1), ("no-such-program", 127), ("/bin/sh", 127)] {
+        assert_eq!(hint(program, code), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn verdicts_follow_the_shells_codes() {
     let ended = verdict::of(&result(137), &[]);
     assert_eq!((ended.code, ended.end), (137, End::Failed));
