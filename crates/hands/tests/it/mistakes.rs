@@ -160,11 +160,14 @@ fn hostile_outputs_are_refused_and_escapes_not_printed() {
     let link = home.run(&["run", "--output", "out", "--", "sh", "-c", "ln -s ../outside out"]);
     assert_eq!(link.code, 0, "{link:?}");
     assert_eq!(std::fs::read_link(home.work().join("out")).unwrap().to_str(), Some("../outside"));
-    let through =
-        home.run(&["run", "--output", "out/file", "--", "sh", "-c", "echo evil >out/file"]);
+    let refused = home.run(&["run", "--output", "out/file", "--", "echo", "ran"]);
+    assert_eq!((refused.code, refused.out.as_str()), (125, ""), "{refused:?}");
+    assert!(refused.err.contains("`out` is a link that leads out"), "{refused:?}");
+    let script = "mkdir out; echo evil >out/file";
+    let through = home.run(&["run", "--output", "out", "--", "sh", "-c", script]);
     assert_eq!(through.code, 125, "{through:?}");
     assert!(
-        through.err.contains("a link that leads out") && through.err.contains("hands fetch"),
+        through.err.contains("a link, here, that leads out") && through.err.contains("hands fetch"),
         "{through:?}"
     );
     assert!(crate::home::names(&outside).is_empty());
