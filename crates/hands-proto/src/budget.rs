@@ -215,7 +215,7 @@ impl Charge {
     /// that they could not do without, and what has begun can end.
     pub fn announced(&self, bytes: usize) -> Result<(), Status> {
         if bytes > self.bound.request {
-            return Err(Status::invalid_argument(format!(
+            return Err(Status::out_of_range(format!(
                 "a message of {bytes} bytes is more than the {} that this call takes",
                 self.bound.request
             )));

@@ -83,14 +83,7 @@ impl<T: Message + Shaped + Default> Bounded<T> {
     fn decode_now(&self, buf: &mut DecodeBuf<'_>) -> Result<T, Status> {
         let length = buf.remaining();
         let name = T::shape().name;
-        let bound = self.charge.as_ref().map(|charge| charge.bound());
-        let most = bound.map_or(MAX_DECODED, |bound| bound.memory);
-        if let Some(bound) = bound.filter(|bound| length > bound.request) {
-            return Err(Status::invalid_argument(format!(
-                "the {name} has {length} bytes, more than {}",
-                bound.request
-            )));
-        }
+        let most = self.charge.as_ref().map_or(MAX_DECODED, |charge| charge.bound().memory);
         // One slice: tonic gathers a message before it has it decoded.
         let weight = weigh::<T>(buf.chunk(), most).map_err(|e| {
             Status::invalid_argument(format!("the {name} of {length} bytes is refused: {e}"))
