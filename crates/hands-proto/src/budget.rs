@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use prost::Message as _;
@@ -59,6 +59,8 @@ pub struct Charge {
     bound: MessageBound,
     paid_ahead: AtomicBool,
     held: Mutex<Held>,
+    /// Why its answer could not be encoded.
+    refusal: OnceLock<Status>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -193,6 +195,7 @@ impl Charge {
             bound,
             paid_ahead: AtomicBool::new(false),
             held: Mutex::default(),
+            refusal: OnceLock::new(),
         })
     }
 
@@ -304,8 +307,20 @@ impl Charge {
         Ok(())
     }
 
+    /// Why the answer could not be encoded, if that is so. tonic makes INTERNAL of what an encoder says.
+    pub fn refusal(&self) -> Option<&Status> {
+        self.refusal.get()
+    }
+
     /// An answer is about to be encoded.
     pub(crate) fn encoded(&self, bytes: usize) -> Result<(), Status> {
+        self.encodes(bytes).inspect_err(|status| {
+            // A stream ends with its first.
+            let _first = self.refusal.set(status.clone());
+        })
+    }
+
+    fn encodes(&self, bytes: usize) -> Result<(), Status> {
         if bytes > self.bound.answer {
             return Err(Status::resource_exhausted(format!(
                 "the answer has {bytes} bytes, more than the {} that it may have",

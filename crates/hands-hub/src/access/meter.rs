@@ -169,7 +169,12 @@ where
         let counting =
             Counting { inner: body, prefixes, charge: Arc::clone(&charge), refused: None };
         let body = Body::new(counting);
-        Box::pin(charge.scope(Box::pin(self.inner.call(Request::from_parts(parts, body)))))
+        let call = Box::pin(self.inner.call(Request::from_parts(parts, body)));
+        let call = Arc::clone(&charge).scope(call);
+        Box::pin(async move {
+            let response = call.await?;
+            Ok(response.map(|inner| Body::new(Answering { inner, charge })))
+        })
     }
 }
 
@@ -178,6 +183,42 @@ fn aside(work: &mut dyn FnMut()) {
     match tokio::runtime::Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
         _ => work(),
+    }
+}
+
+/// An answer's body. Where a message of it could not be encoded for want of memory, it ends with that: tonic calls whatever an
+/// encoder says INTERNAL.
+struct Answering {
+    inner: Body,
+    charge: Arc<Charge>,
+}
+
+impl http_body::Body for Answering {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let mut frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(refusal) = self.charge.refusal()
+            && let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            trailers.clear();
+            // Fails for a message that no header can hold, and ours is plain text.
+            refusal.add_header(trailers)?;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }
 
