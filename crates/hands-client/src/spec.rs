@@ -7,6 +7,7 @@ use hands_proto::MTIME;
 use hands_proto::reapi::{self, command::EnvironmentVariable};
 use hands_proto::v1::{ExecuteOptions, Terminal};
 use hands_types::platform::property;
+use hands_types::retry::why_not_again;
 use hands_types::text::cut;
 use hands_types::{Digest, DigestFunction, Platform, RelPath, limits};
 use prost::Message;
@@ -116,7 +117,7 @@ impl JobSpec {
     pub(crate) fn reruns(&self) -> bool {
         let host_network = self.platform.all(property::NETWORK).any(|network| network == "host");
         let effects = host_network || self.terminal.is_some() || self.stdin;
-        self.retry.map_or(!effects, |most| most > 0)
+        why_not_again(self.retry, effects, 1).is_none()
     }
 
     /// What REAPI can't say about it.

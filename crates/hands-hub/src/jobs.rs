@@ -1,8 +1,7 @@
 //! `hands.v1.Jobs`: what people ask about actions and workers, and the way into a running action.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use hands_proto::v1::jobs_server::Jobs;
@@ -12,16 +11,14 @@ use hands_types::id::ID_LENGTH;
 use hands_types::limits::{MAX_NAME, MAX_SAID};
 use hands_types::text::cut;
 use hands_types::{OperationId, Platform};
-use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::HubError;
 use crate::core::{Core, Event, InputRoute, Jobs as FoundJobs, Summary, unix_millis};
-use crate::db::{Done, Record};
+use crate::db::{Done, Record, Stored};
 use crate::operations::Filter;
-use crate::pages::{PAGE_BYTES, Page};
+use crate::pages::{PAGE_BYTES, Page, with_ended};
 use crate::shared::Shared;
 use crate::time::timestamp;
 
@@ -34,8 +31,6 @@ const LIST: usize = 100;
 const LIST_MAX: usize = 10_000;
 /// Rows of each list of an overview where its request names no number.
 const OVERVIEW: usize = 50;
-/// Bytes of results that one page of a list reads to say how their actions ended.
-const READ_MAX: usize = 64 << 20;
 /// Shortest prefix of an id that is looked up.
 const PREFIX: usize = 4;
 /// Ids that are named when a prefix fits several.
@@ -92,17 +87,24 @@ impl Jobs for JobsService {
         let invocation = Some(request.invocation).filter(|invocation| !invocation.is_empty());
         let wanted = Filter { invocation, ..Filter::default() };
         let filter = wanted.clone();
-        // One more than a page, so that what follows is known to.
+        // One row more than a page shows whether another page follows.
         let jobs =
             FoundJobs { filter: wanted, limit: limit + 1, bytes: PAGE_BYTES, found: Vec::new() };
         let active = self.0.walk(before, jobs).await?.found;
         let page = if request.active_only {
             Page::of(active, limit, PAGE_BYTES)
         } else {
-            let hub = Arc::clone(&self.0);
-            crate::task::blocking(move || with_ended(&hub, active, before, &filter, limit))
-                .await?
-                .map_err(|e| crate::shared::table_status(&e))?
+            // What the core gives has ids that can be read.
+            let active = active.into_iter().filter_map(|job| Some((job.id.parse().ok()?, job)));
+            let (hub, active) = (Arc::clone(&self.0), active.collect());
+            let (page, _last) = crate::task::listing(move || {
+                let page = Page::new(limit, PAGE_BYTES);
+                let row_of = |it: &Stored| Some(job_of(&it.record, it.done.as_ref()));
+                with_ended(&hub.db, active, before, &filter, page, row_of)
+            })
+            .await?
+            .map_err(|e| crate::shared::table_status(&e))?;
+            page
         };
         let next_page_token = match page.rows.last() {
             Some(last) if page.is_cut => last.id.clone(),
@@ -222,7 +224,7 @@ impl Jobs for JobsService {
             request.stderr.then_some(v1::input::Kind::StderrClosed(true)),
         ];
         for kind in closed.into_iter().flatten() {
-            send(&route, kind, 0).await;
+            send(&route, kind).await;
         }
         Ok(Response::new(v1::CloseOutputReply {}))
     }
@@ -243,36 +245,6 @@ impl Jobs for JobsService {
             ))),
         }
     }
-}
-
-/// What has not ended and what has, newest first. Blocks.
-fn with_ended(
-    hub: &Shared,
-    active: Vec<v1::Job>,
-    before: u128,
-    filter: &Filter,
-    limit: usize,
-) -> Result<Page<v1::Job>, HubError> {
-    // Ids sort as their numbers do.
-    let mut active: BTreeMap<String, v1::Job> =
-        active.into_iter().map(|job| (job.id.clone(), job)).collect();
-    let mut page = Page::new(limit, PAGE_BYTES);
-    let mut bytes_read = 0;
-    hub.db.finished_before(before, filter, |stored| {
-        bytes_read += stored.done.as_ref().map_or(0, |done| done.response.encoded_len());
-        let job = job_of(&stored.record, stored.done.as_ref());
-        // What ended between the two questions is known to both.
-        active.remove(&job.id);
-        let newer = active.split_off(&job.id);
-        let taken = newer.into_values().rev().chain([job]).all(|job| page.take(job));
-        if taken && bytes_read > READ_MAX {
-            page.is_cut = true;
-        }
-        !page.is_cut
-    })?;
-    // What is left is older than all that was looked at.
-    let _all = active.into_values().rev().all(|job| page.take(job));
-    Ok(page)
 }
 
 /// The token of the page behind a worker.
@@ -322,22 +294,7 @@ async fn pass_on(
         v1::attach_message::Kind::Signal(signal) => vec![v1::input::Kind::Signal(signal)],
     };
     for piece in pieces {
-        let offset = match &piece {
-            v1::input::Kind::Data(data) => {
-                route.sent.any.store(true, Ordering::SeqCst);
-                route.sent.bytes.fetch_add(data.len() as u64, Ordering::SeqCst)
-            }
-            v1::input::Kind::Eof(_) => {
-                route.sent.any.store(true, Ordering::SeqCst);
-                route.sent.ended.store(true, Ordering::SeqCst);
-                route.sent.bytes.load(Ordering::SeqCst)
-            }
-            v1::input::Kind::Resize(_)
-            | v1::input::Kind::Signal(_)
-            | v1::input::Kind::StdoutClosed(_)
-            | v1::input::Kind::StderrClosed(_) => 0,
-        };
-        if !send(&route, piece, offset).await {
+        if !send(&route, piece).await {
             break;
         }
     }
@@ -346,10 +303,32 @@ async fn pass_on(
 
 /// Says something to a running attempt. A worker that is gone takes it along; the action is lost, or comes back with the
 /// worker, which finds that a piece is missing.
-async fn send(route: &InputRoute, kind: v1::input::Kind, offset: u64) -> bool {
+async fn send(route: &InputRoute, kind: v1::input::Kind) -> bool {
+    // Not counted before there is room for it: whoever waits here may hang up, and the worker misses no piece for that. What
+    // finds the worker gone is counted, so that the worker misses it if it comes back.
+    let place = route.out.reserve().await;
+    let mut bytes = route.sent.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+    let offset = match &kind {
+        v1::input::Kind::Data(data) => {
+            route.sent.any.store(true, Ordering::SeqCst);
+            let offset = *bytes;
+            *bytes += data.len() as u64;
+            offset
+        }
+        v1::input::Kind::Eof(_) => {
+            route.sent.any.store(true, Ordering::SeqCst);
+            route.sent.ended.store(true, Ordering::SeqCst);
+            *bytes
+        }
+        v1::input::Kind::Resize(_)
+        | v1::input::Kind::Signal(_)
+        | v1::input::Kind::StdoutClosed(_)
+        | v1::input::Kind::StderrClosed(_) => 0,
+    };
+    let Ok(place) = place else { return false };
     let input = v1::Input { id: Some(route.id.clone()), offset, kind: Some(kind) };
-    let message = v1::HubMessage { kind: Some(v1::hub_message::Kind::Input(input)) };
-    route.out.send(message).await.is_ok()
+    place.send(v1::HubMessage { kind: Some(v1::hub_message::Kind::Input(input)) });
+    true
 }
 
 /// An id, or the one that a prefix fits.
@@ -446,3 +425,6 @@ pub(crate) fn job_of(record: &Record, done: Option<&Done>) -> v1::Job {
     }
     job
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! google.longrunning.Operations over the same operations.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +14,10 @@ use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
 use crate::core::{Claim, Event, States};
-use crate::db::{Commit, Write};
+use crate::db::{Commit, Stored, Write};
 use crate::execution::{Found, Waiter, operation_id, ticket};
 use crate::follow::{ended_operation, operation_of};
-use crate::pages::{PAGE_BYTES, Page};
+use crate::pages::{PAGE_BYTES, Page, with_ended};
 use crate::shared::{Shared, table_status};
 
 mod filter;
@@ -56,39 +55,19 @@ impl Operations for OperationsService {
             }
         };
         let wanted = filter.clone();
-        // One more than a page, so that what follows is known to.
+        // One row more than a page shows whether another page follows.
         let states = States { filter: wanted, limit: size + 1, found: Vec::new() };
         let active = self.0.walk(before, states).await?.found;
+        let active = active
+            .into_iter()
+            .map(|(record, state)| (record.id, operation_of(&record, &state)))
+            .collect();
         let hub = Arc::clone(&self.0);
-        let (page, last) = crate::task::blocking(move || {
-            let mut active: BTreeMap<OperationId, Operation> = active
-                .into_iter()
-                .map(|(record, state)| (record.id, operation_of(&record, &state)))
-                .collect();
-            let mut page = Page::new(size, PAGE_BYTES);
-            let mut last = None;
-            hub.db.finished_before(before, &filter, |stored| {
-                let Some(done) = &stored.done else { return true };
-                let id = stored.record.id;
-                // What ended between the two questions is known to both.
-                active.remove(&id);
-                let newer = active.split_off(&id);
-                let ended = ended_operation(&stored.record, done);
-                newer.into_iter().rev().chain([(id, ended)]).all(|(id, operation)| {
-                    let fits = page.take(operation);
-                    if fits {
-                        last = Some(id);
-                    }
-                    fits
-                })
-            })?;
-            for (id, operation) in active.into_iter().rev() {
-                if !page.take(operation) {
-                    break;
-                }
-                last = Some(id);
-            }
-            Ok((page, last))
+        let (page, last) = crate::task::listing(move || {
+            let page = Page::new(size, PAGE_BYTES);
+            let row_of =
+                |it: &Stored| it.done.as_ref().map(|done| ended_operation(&it.record, done));
+            with_ended(&hub.db, active, before, &filter, page, row_of)
         })
         .await?
         .map_err(|e| table_status(&e))?;

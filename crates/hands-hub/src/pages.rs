@@ -1,6 +1,13 @@
 //! Lists are cut by bytes, not by rows alone: what a row holds was chosen by others. Foreign clients decode 4 MiB at most.
 
+use std::collections::BTreeMap;
+
+use hands_types::OperationId;
 use prost::Message;
+
+use crate::HubError;
+use crate::db::{Db, Stored};
+use crate::operations::Filter;
 
 /// Bytes of the rows of one answer; one row goes in whatever it has.
 pub(crate) const PAGE_BYTES: usize = 2 << 20;
@@ -41,4 +48,41 @@ impl<T: Message> Page<T> {
         self.rows.push(row);
         true
     }
+}
+
+/// Bytes of results that one page of a list reads to say how their actions ended.
+const READ_MAX: usize = 64 << 20;
+
+/// Fills a page with what has not ended and what has, newest first, and tells the last operation on it. Blocks.
+pub(crate) fn with_ended<T: Message>(
+    db: &Db,
+    mut active: BTreeMap<OperationId, T>,
+    before: u128,
+    filter: &Filter,
+    mut page: Page<T>,
+    row_of: impl Fn(&Stored) -> Option<T>,
+) -> Result<(Page<T>, Option<OperationId>), HubError> {
+    let mut last = None;
+    let mut take = |page: &mut Page<T>, id, row| {
+        let fits = page.take(row);
+        if fits {
+            last = Some(id);
+        }
+        fits
+    };
+    let mut bytes_read = 0;
+    db.finished_before(before, filter, |stored| {
+        bytes_read += stored.done.as_ref().map_or(0, |done| done.response.encoded_len());
+        let id = stored.record.id;
+        // What ended between the two questions is known to both.
+        active.remove(&id);
+        let newer = active.split_off(&id).into_iter().rev();
+        let all = newer.chain(row_of(&stored).map(|row| (id, row)));
+        let fits = all.into_iter().all(|(id, row)| take(&mut page, id, row));
+        page.is_cut |= fits && bytes_read > READ_MAX;
+        !page.is_cut
+    })?;
+    // What is left is older than all that was looked at.
+    let _all = active.into_iter().rev().all(|(id, row)| take(&mut page, id, row));
+    Ok((page, last))
 }

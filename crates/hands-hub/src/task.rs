@@ -1,5 +1,6 @@
 //! The one place where tasks and blocking work are started, so that each has a name in logs.
 
+use tokio::sync::Semaphore;
 use tracing::Instrument;
 
 /// Starts a task. It ends by itself when what it listens to is gone.
@@ -15,4 +16,20 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| tonic::Status::internal(format!("a task of the hub failed: {e}")))
+}
+
+/// Lists that are read from a table at once: one reads, one is ready. They wait for one connection anyway, and many of them
+/// would do so on all the threads that others need.
+static LISTS: Semaphore = Semaphore::const_new(2);
+
+/// As [`blocking`], for what looks at many rows of a table. Waits in a line, which a call that is given up leaves.
+pub(crate) async fn listing<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tonic::Status> {
+    let place = LISTS.acquire().await.map_err(|_| crate::shared::ended())?;
+    blocking(move || {
+        let _place = place;
+        work()
+    })
+    .await
 }

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod mtime;
 pub mod path;
 pub mod platform;
+pub mod retry;
 pub mod role;
 pub mod text;
 pub mod time;

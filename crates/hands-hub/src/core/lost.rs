@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use hands_proto::v1;
 use hands_sched::{FailReason, RejectReason, RequeueReason};
+use hands_types::retry::why_not_again;
 use hands_types::{Attempt, OperationId, WorkerId};
 use tonic::Status;
 
@@ -32,17 +33,14 @@ impl Core {
         }
         operation.lost += u32::from(started);
         self.ledger.requeued(started);
-        let forbidden = match operation.record.options.retry {
-            _ if !started => None,
+        let options = &operation.record.options;
+        let forbidden = if !started {
+            None
+        } else if options.terminal.is_none() && operation.input_sent.any.load(Ordering::SeqCst) {
             // At a terminal people see where they are.
-            _ if operation.record.options.terminal.is_none()
-                && operation.input_sent.any.load(Ordering::SeqCst) =>
-            {
-                Some("it had been sent standard input, which can't be sent a second time")
-            }
-            Some(most) if operation.lost > most => Some("no retries are left"),
-            None if operation.effects => Some("it may have had effects outside"),
-            Some(_) | None => None,
+            Some("it had been sent standard input, which can't be sent a second time")
+        } else {
+            why_not_again(options.retry, operation.effects, operation.lost)
         };
         if let (Some(why), Some(lost)) = (forbidden, &lost) {
             let text = format!("{}, and is not run again: {why}", sentence(lost));

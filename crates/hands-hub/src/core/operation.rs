@@ -1,13 +1,14 @@
 //! One operation that has not ended.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use hands_link::ConnectionId;
 use hands_proto::v1;
 use hands_store::Pin;
+use hands_types::retry::why_not_again;
 use hands_types::{Attempt, Digest, Time};
 use tokio::sync::{mpsc, watch};
 
@@ -53,7 +54,8 @@ pub(crate) struct InputRoute {
 pub(crate) struct InputSent {
     /// Set before anything is sent.
     pub(crate) any: AtomicBool,
-    pub(crate) bytes: AtomicU64,
+    /// Locked while a piece is counted and put behind the last one: several may attach.
+    pub(crate) bytes: Mutex<u64>,
     /// There is no more of it.
     pub(crate) ended: AtomicBool,
 }
@@ -133,7 +135,7 @@ impl Operation {
 
     /// Whether it may be run again, if it is lost only once.
     pub(crate) fn reruns(&self) -> bool {
-        self.record.options.retry.map_or(!self.effects, |most| most > 0)
+        why_not_again(self.record.options.retry, self.effects, 1).is_none()
     }
 
     /// Has input, and what else is said to the action, go to an attempt.
@@ -154,12 +156,12 @@ impl Operation {
         if self.record.options.terminal.is_some() || !sent.any.load(Ordering::SeqCst) {
             return None;
         }
+        let offset = *sent.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = if sent.ended.load(Ordering::SeqCst) {
             v1::input::Kind::Eof(true)
         } else {
             v1::input::Kind::Data(Bytes::new())
         };
-        let offset = sent.bytes.load(Ordering::SeqCst);
         Some(v1::Input { id: Some(attempt_id(self.record.id, attempt)), offset, kind: Some(kind) })
     }
 
