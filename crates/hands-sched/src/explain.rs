@@ -27,7 +27,7 @@ impl Scheduler {
             return None;
         }
         let Some(lease) = op.leases.first() else { return Some(self.explain_queued(op.class)) };
-        let again = self.classes.classes[op.class].rerun;
+        let again = self.reruns(at);
         Some(match lease.holder {
             Holder::Away(worker, until) => {
                 Waiting::Away { worker: worker.to_string(), remaining: until.since(now), again }

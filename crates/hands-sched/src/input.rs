@@ -61,6 +61,11 @@ pub enum Input {
         /// The operation.
         operation: OperationId,
     },
+    /// The operation must not be run again from now on, nor a second time beside itself: somebody joined it who wants that.
+    RunOnce {
+        /// The operation.
+        operation: OperationId,
+    },
     /// An attempt's command was started.
     Started {
         /// Who says so.

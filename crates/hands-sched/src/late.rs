@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hands_types::Time;
+use hands_types::limits::LEASE;
 
 use crate::scheduler::Scheduler;
 use crate::state::{Holder, Timer};
@@ -16,15 +17,17 @@ impl Scheduler {
             let is_long = by.saturating_mul(2) >= session.lease;
             session.last_seen = if is_long { now } else { session.last_seen.after(by).min(now) };
         }
+        // Likewise for a worker that could take what no other can.
+        let is_long = by.saturating_mul(2) >= LEASE;
         for class in self.classes.classes.iter_mut() {
             if let Some(since) = &mut class.unmet_since {
-                *since = now;
+                *since = if is_long { now } else { since.after(by).min(now) };
             }
         }
         for (due, timer) in std::mem::take(&mut self.timers) {
             let later = due.after(by);
             let due = match timer {
-                // These look at what was set above when they are due.
+                // The first two look at what was set above when they are due. A worker's pause is over all the same.
                 Timer::SessionExpires(_) | Timer::GivesUp(..) | Timer::PauseEnds(_) => due,
                 Timer::AwayEnds(at, sequence) => {
                     if self.timed(at, sequence).is_some() {

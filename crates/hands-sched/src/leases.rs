@@ -180,8 +180,7 @@ impl Scheduler {
         let (factor, least) = (self.config.straggler_factor, self.config.straggler_min);
         let op = &self.operations[at];
         // A second attempt beside the first is one more, too.
-        let rerun = self.classes.classes[op.class].rerun;
-        if !op.cacheable || !rerun || factor == 0 || op.expected == u32::MAX {
+        if !op.cacheable || !self.reruns(at) || factor == 0 || op.expected == u32::MAX {
             return None;
         }
         let usual = std::time::Duration::from_millis(op.expected.into()).saturating_mul(factor);
@@ -293,7 +292,7 @@ impl Scheduler {
         }
         op.lost += u32::from(loss.blamed);
         let (operation, lost) = (op.id, op.lost);
-        let rerun = self.classes.classes[op.class].rerun;
+        let rerun = self.reruns(at);
         let Loss { reason, started, blamed: _ } = loss;
         if !self.operations[at].leases.is_empty() {
             out.push(Effect::Lost { operation, attempt: lease.attempt, reason, started });

@@ -58,6 +58,7 @@ impl Scheduler {
             rejected: 0,
             passed: 0,
             cacheable: spec.cacheable,
+            once: false,
             restored: false,
             leases: Vec::new(),
             past: Vec::new(),
@@ -149,6 +150,27 @@ impl Scheduler {
             let session = self.sessions[session].id;
             out.push(Effect::CancelLease { session, operation, attempt: lease.attempt });
         }
+    }
+
+    /// Takes back that it may be run again.
+    pub(crate) fn run_once(&mut self, id: OperationId) {
+        let Some(at) = self.by_id.get(id) else { return };
+        self.operations[at].once = true;
+        // Whether it is one already or becomes one: no second attempt starts beside the first.
+        let class = self.operations[at].class;
+        self.classes.classes[class].stragglers.remove(&at);
+        let sequence = self.operations[at].sequence;
+        for lease in &mut self.operations[at].leases {
+            if let Some(due) = lease.straggles.take() {
+                self.timers.remove(&(due, Timer::Straggles(at, sequence)));
+            }
+        }
+    }
+
+    /// Whether it may be run again after an attempt that was started.
+    pub(crate) fn reruns(&self, at: OperationAt) -> bool {
+        let op = &self.operations[at];
+        self.classes.classes[op.class].rerun && !op.once
     }
 
     pub(crate) fn enqueue(&mut self, now: Time, at: OperationAt, out: &mut Vec<Effect>) {

@@ -93,6 +93,7 @@ impl Scheduler {
                 self.restore(now, operation, &spec, (attempt, held), out);
             }
             Input::Cancel { operation } => self.cancel(operation, out),
+            Input::RunOnce { operation } => self.run_once(operation),
             Input::Started { session, operation, attempt } => {
                 self.started(now, session, operation, attempt, out);
             }

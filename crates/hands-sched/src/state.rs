@@ -35,6 +35,8 @@ pub(crate) struct Operation {
     /// How often another was taken before it for locality's sake.
     pub(crate) passed: u8,
     pub(crate) cacheable: bool,
+    /// Must not be run again, whatever its class says.
+    pub(crate) once: bool,
     /// Came from the hub's table: a worker may know of a lease that the table does not.
     pub(crate) restored: bool,
     /// Empty while it is queued; two while a straggler is helped.

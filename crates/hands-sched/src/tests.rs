@@ -118,6 +118,7 @@ fn input(words: &[&str]) -> Input {
                 held,
             }
         }
+        "once" => Input::RunOnce { operation: OperationId(id(words[1])) },
         "cancel" => Input::Cancel { operation: OperationId(id(words[1])) },
         "started" => {
             Input::Started { session: session(), operation: about().0, attempt: about().1 }

@@ -145,6 +145,9 @@ impl Core {
             record.options.retry = retry;
             operation.record = Arc::new(record);
             self.commit.writes.push(Write::Options { record: Arc::clone(&operation.record) });
+            if !operation.reruns() {
+                self.step(Input::RunOnce { operation: id });
+            }
         }
         let ticket = self.add_waiter(id, submission.connection);
         if let Some(ticket) = ticket {

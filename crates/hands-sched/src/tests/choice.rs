@@ -118,6 +118,30 @@ fn a_straggler_is_helped() {
 }
 
 #[test]
+fn a_straggler_that_must_run_once_is_not_helped() {
+    // Somebody joined who wants it so: before it straggles, when it does, and when it is lost.
+    for joined in [1, 15] {
+        check(
+            &format!(
+                "0 open s11
+                 0 submit o1 cacheable takes=5
+                 0 started s11 o1#1
+                 1 beat s11
+                 {}8 beat s11
+                 15 beat s11
+                 {}16 open s21
+                 17 tick
+                 18 back s11 o1#1 full",
+                if joined == 1 { "1 once o1\n" } else { "" },
+                if joined == 15 { "15 once o1\n" } else { "" },
+            ),
+            "0 lease s11 o1#1
+             18 fail o1: attempt 1 was given up by its worker: full; it may have had effects outside, so it is not run again, and `--retry N` allows that",
+        );
+    }
+}
+
+#[test]
 fn a_straggler_is_helped_though_its_worker_was_away_for_a_moment() {
     check(
         "0 open s11

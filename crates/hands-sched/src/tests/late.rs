@@ -66,3 +66,17 @@ fn while_the_hub_was_away_nobody_could_come() {
          80 accept s11 o1#1",
     );
 }
+
+#[test]
+fn a_hub_that_is_away_again_and_again_gives_up_what_nobody_takes_all_the_same() {
+    check(
+        "0 submit o1 patience=30
+         10 late 2
+         20 late 2
+         30 late 2
+         35 tick
+         36 tick",
+        "0 o1 waiting: no worker is connected
+         36 fail o1: no worker is connected",
+    );
+}
