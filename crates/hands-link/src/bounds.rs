@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::time::Sleep;
 
 use crate::Peer;
+use crate::tls::PeerCertificate;
 
 /// Calls under way at once on one connection. Clients hold further ones back, as HTTP/2 tells them to.
 pub const MAX_STREAMS: u32 = 1024;
@@ -20,7 +21,7 @@ pub const MAX_STREAMS: u32 = 1024;
 pub const MAX_HEADERS: u32 = 16 << 10;
 /// Connections of one listener, where the process may open as many descriptors; further ones are hung up on.
 pub const MAX_CONNECTIONS: usize = 4096;
-/// Of these, those of one address.
+/// Of these, those of one address without a certificate, and those of one member.
 pub const MAX_CONNECTIONS_OF_ONE: usize = 1024;
 /// Handshakes under way; further peers wait in the kernel's queue.
 const MAX_HANDSHAKES: usize = 1024;
@@ -37,6 +38,7 @@ pub(crate) struct Shares {
     pub(crate) all: usize,
     /// Of these, those of peers that are not known: what is left stays for members.
     pub(crate) strangers: usize,
+    /// Those of one address without a certificate, and those of one certificate's name.
     pub(crate) of_one: usize,
     /// TLS handshakes at once.
     pub(crate) handshakes: usize,
@@ -75,14 +77,23 @@ pub(crate) struct Places {
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    of_one: BTreeMap<IpAddr, usize>,
+    of_one: BTreeMap<Owner, usize>,
+}
+
+/// Whose connections are counted together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    /// All strangers of an address. Members behind it, whom it tells nothing about, are not among them.
+    Address(IpAddr),
+    /// Who shows a certificate of this name.
+    Member(String),
 }
 
 /// One connection's place; free again when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Places,
-    of: Option<IpAddr>,
+    of: Option<Owner>,
 }
 
 impl Places {
@@ -90,20 +101,26 @@ impl Places {
         Self { shares, taken: Arc::default() }
     }
 
-    /// A place for a peer, if there is one. `is_known`: it has shown a certificate that this listener takes.
-    pub(crate) fn take(&self, peer: Peer, is_known: bool) -> Option<Place> {
-        let of = match peer {
-            Peer::Tcp(address) => Some(address.ip()),
+    /// A place for a peer, if there is one. `shown` is the certificate that it has shown, of those that this listener
+    /// takes.
+    pub(crate) fn take(&self, peer: Peer, shown: Option<&PeerCertificate>) -> Option<Place> {
+        let of = match (peer, shown) {
+            // One without a name is of a foreign authority, and counts among all only.
+            (Peer::Tcp(_), Some(certificate)) => {
+                certificate.uris.first().map(|name| Owner::Member(name.clone()))
+            }
+            (Peer::Tcp(address), None) => Some(Owner::Address(address.ip())),
             // This user's own processes.
-            Peer::Unix { .. } | Peer::Pipe => None,
+            (Peer::Unix { .. } | Peer::Pipe, _) => None,
         };
         let mut taken = self.lock();
-        let most = if is_known || of.is_none() { self.shares.all } else { self.shares.strangers };
+        let is_stranger = matches!(of, Some(Owner::Address(_)));
+        let most = if is_stranger { self.shares.strangers } else { self.shares.all };
         if taken.all >= most {
             return None;
         }
-        if let Some(address) = of {
-            let n = taken.of_one.entry(address).or_default();
+        if let Some(owner) = &of {
+            let n = taken.of_one.entry(owner.clone()).or_default();
             if *n >= self.shares.of_one {
                 return None;
             }
@@ -122,7 +139,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.lock();
         taken.all = taken.all.saturating_sub(1);
-        if let Some(Entry::Occupied(mut n)) = self.of.map(|address| taken.of_one.entry(address)) {
+        if let Some(Entry::Occupied(mut n)) = self.of.take().map(|owner| taken.of_one.entry(owner))
+        {
             *n.get_mut() = n.get().saturating_sub(1);
             if *n.get() == 0 {
                 n.remove();

@@ -180,8 +180,8 @@ impl Stream for Incoming {
                 Ok(Some(connection)) => {
                     this.backoff = BACKOFF_FIRST;
                     let info = connection.info();
-                    let is_known = info.tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
-                    if let Some(place) = this.places.take(info.peer, is_known) {
+                    let shown = info.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+                    if let Some(place) = this.places.take(info.peer, shown) {
                         this.was_full = false;
                         return Poll::Ready(Some(Ok(connection.bounded(place))));
                     }
@@ -191,7 +191,7 @@ impl Stream for Incoming {
                             peer = ?connection.info().peer,
                             most = this.shares.all,
                             of_strangers = this.shares.strangers,
-                            of_one_address = this.shares.of_one,
+                            of_one = this.shares.of_one,
                             "too many connections: hung up on one"
                         );
                     }

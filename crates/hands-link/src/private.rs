@@ -71,7 +71,7 @@ pub fn private_directory(path: &Path) -> Result<(), PrivateError> {
     make_private(path, false)
 }
 
-/// The same for a directory that nobody named but ourselves: it holds nothing else, whatever is in it.
+/// The same for a directory whose name we chose: it is closed whatever it holds.
 pub fn private_place(path: &Path) -> Result<(), PrivateError> {
     make_private(path, true)
 }
