@@ -30,6 +30,8 @@ pub fn cached_result(
 pub struct CachedResult {
     action: Digest,
     bytes: Bytes,
+    /// Decoded already, where it is small and can be.
+    small: Option<reapi::ActionResult>,
 }
 
 /// Bytes of a result that takes a moment only: some 50 files.
@@ -40,14 +42,16 @@ const MEMORY: usize = 5;
 impl CachedResult {
     /// Looks an action's result up.
     pub fn find(store: &Store, instance: &str, action: Digest) -> Result<Option<Self>, StoreError> {
-        Ok(store.action(instance, &action)?.map(|bytes| Self { action, bytes }))
+        Ok(store.action(instance, &action)?.map(|bytes| {
+            let is_small = bytes.len() <= QUICK;
+            let small = is_small.then(|| decode_blob(bytes.clone()).ok()).flatten();
+            Self { action, bytes, small }
+        }))
     }
 
     /// Whether [`CachedResult::read`] takes a moment only. Else it belongs on a blocking thread.
     pub fn is_quick(&self) -> bool {
-        self.bytes.len() <= QUICK
-            && reapi::ActionResult::decode(self.bytes.clone())
-                .is_ok_and(|result| result.output_directories.is_empty())
+        self.small.as_ref().is_some_and(|result| result.output_directories.is_empty())
     }
 
     /// Bytes of memory that the result may take.
@@ -62,7 +66,7 @@ impl CachedResult {
         invocation: &Invocation,
     ) -> Result<Option<reapi::ActionResult>, StoreError> {
         let action = self.action;
-        let Ok(result) = decode_blob::<reapi::ActionResult>(self.bytes) else {
+        let Some(result) = self.small.or_else(|| decode_blob(self.bytes).ok()) else {
             tracing::warn!(%action, "an action result in the store can't be read and counts as none");
             return Ok(None);
         };

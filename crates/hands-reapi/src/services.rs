@@ -11,8 +11,9 @@ mod tree;
 mod uploads;
 mod write;
 
-use std::sync::Arc;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use hands_proto::asset::fetch_server::FetchServer;
@@ -24,6 +25,7 @@ use hands_proto::reapi::content_addressable_storage_server::ContentAddressableSt
 use hands_proto::{BadDigest, Charge, function_from_proto, reapi};
 use hands_types::limits::MAX_MESSAGE;
 use hands_types::{Digest, DigestFunction};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 use crate::{Backend, bad_digest};
@@ -101,8 +103,57 @@ impl Wanted {
     }
 }
 
-/// As [`blocking`], for work that is long: it has to ask now and then whether it is still wanted.
+/// How many calls of a kind work at once, each on a thread: the threads are for all that blocks, and whoever sends many such
+/// calls would take every one of them. Further calls wait, and a call that is given up leaves the line.
+struct Line {
+    places: LazyLock<Arc<Semaphore>>,
+}
+
+impl Line {
+    const fn new() -> Self {
+        let two_a_core = || Arc::new(Semaphore::new(2 * cores()));
+        Self { places: LazyLock::new(two_a_core) }
+    }
+
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        // It is never closed.
+        place.map_err(|_| Status::unavailable("the hub is shutting down"))
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Calls that read as much as one answer holds.
+static READING: Line = Line::new();
+/// Calls that go through a blob of any size: minutes, for which nobody who reads waits.
+static WHOLE_BLOBS: Line = Line::new();
+
+/// As [`blocking`], for work that is long: it waits in a line, and has to ask now and then whether it is still wanted.
+async fn blocking_in<T: Send + 'static>(
+    line: &Line,
+    work: impl FnOnce(&Wanted) -> T + Send + 'static,
+) -> Result<T, Status> {
+    let place = line.place().await?;
+    while_wanted(move |wanted| {
+        // Longer than the call, if that is given up: the thread is taken until the work has found out.
+        let _place = place;
+        work(wanted)
+    })
+    .await
+}
+
+/// As [`blocking_in`], for what reads one answer's worth.
 async fn blocking_while_wanted<T: Send + 'static>(
+    work: impl FnOnce(&Wanted) -> T + Send + 'static,
+) -> Result<T, Status> {
+    blocking_in(&READING, work).await
+}
+
+/// As [`blocking`], for work that asks now and then whether it is still wanted.
+async fn while_wanted<T: Send + 'static>(
     work: impl FnOnce(&Wanted) -> T + Send + 'static,
 ) -> Result<T, Status> {
     /// Dropped with the call.
@@ -144,3 +195,6 @@ async fn blocking<T: Send + 'static>(
         Err(_) => Err(Status::unavailable("the hub is shutting down")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,8 @@ use hands_types::{Digest, DigestFunction};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Wanted, blocking, blocking_while_wanted, chunks, digest, function, reserve, reserve_later, tree,
+    WHOLE_BLOBS, Wanted, blocking, blocking_in, blocking_while_wanted, chunks, digest, function,
+    reserve, reserve_later, tree,
 };
 use crate::status::to_rpc;
 use crate::{Backend, INLINE, Invocation, bad_digest, codec, store_status};
@@ -161,9 +162,10 @@ impl ContentAddressableStorage for CasService {
         let function = function(request.digest_function)?;
         let blob = digest(request.blob_digest.as_ref(), "blob_digest", function)?;
         let store = self.backend.store.clone();
-        let pieces =
-            blocking_while_wanted(move |wanted| chunks::split(&store, blob, &invocation, wanted))
-                .await??;
+        let pieces = blocking_in(&WHOLE_BLOBS, move |wanted| {
+            chunks::split(&store, blob, &invocation, wanted)
+        })
+        .await??;
         Ok(Response::new(SplitBlobResponse {
             chunk_digests: pieces.iter().map(Into::into).collect(),
             chunking_function: chunking_function::Value::FastCdc2020.into(),
@@ -182,7 +184,7 @@ impl ContentAddressableStorage for CasService {
         reserve(charge.as_ref(), request.chunk_digests.len() * LOOKUP)?;
         let store = self.backend.store.clone();
         let chunks = request.chunk_digests;
-        blocking_while_wanted(move |wanted| {
+        blocking_in(&WHOLE_BLOBS, move |wanted| {
             let pieces = chunks
                 .iter()
                 .map(|piece| piece.to_digest(function))

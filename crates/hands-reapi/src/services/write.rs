@@ -10,8 +10,8 @@ use hands_types::Digest;
 use tokio::task::JoinHandle;
 use tonic::{Status, Streaming};
 
-use super::blocking;
 use super::uploads::Uploads;
+use super::{Wanted, blocking, while_wanted};
 use crate::codec::{self, CodecError, Inflate};
 use crate::{INLINE, Invocation, UploadName, store_status};
 
@@ -208,7 +208,7 @@ impl Sink {
         }
         let work = self.idle().await?;
         let pieces = self.gathered;
-        blocking(move || work.check(&pieces)?.take(&pieces)).await?
+        while_wanted(move |wanted| work.check(&pieces, wanted)?.take(&pieces)).await?
     }
 
     /// Waits until all is written.
@@ -232,9 +232,11 @@ impl Sink {
 }
 
 impl Work {
-    fn check(self, pieces: &[Piece]) -> Result<Self, Status> {
+    fn check(self, pieces: &[Piece], wanted: &Wanted) -> Result<Self, Status> {
         if self.inflate.is_some() && self.writer.written() == 0 {
-            codec::check(pieces.iter().map(|piece| &*piece.bytes), &self.digest).map_err(|e| {
+            let sent = pieces.iter().map(|piece| &*piece.bytes);
+            let is_wanted = || wanted.check().is_ok();
+            codec::check(sent, &self.digest, is_wanted).map_err(|e| {
                 Status::invalid_argument(format!("the data of {} {e}", self.digest))
             })?;
         }
