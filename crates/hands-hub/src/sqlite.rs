@@ -55,7 +55,7 @@ fn migrate(
     found: u32,
     format: &Format<'_>,
 ) -> Result<(), HubError> {
-    let fail = |what| move |source| HubError::Database { what, path: path.to_owned(), source };
+    let fail = |what| move |source| HubError::database(what, path, source);
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".v{found}"));
     let copy = PathBuf::from(name);

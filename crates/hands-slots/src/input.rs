@@ -37,8 +37,8 @@ pub enum Input {
     Welcomed,
     /// The session was lost. Work goes on; what may not outlive its lease ends when that has run out.
     SessionLost,
-    /// No hub is there: its machine says that nobody listens, or who listens stands still. What does not run gives nothing to others, and when it runs
-    /// again it grants the leases that it knows anew; so they live on.
+    /// No hub is there: its machine says that nobody listens, or the hub's process stands still. What does not run gives
+    /// nothing to others, and when it runs again it grants the leases that it knows anew; so they live on.
     HubAbsent,
     /// The hub grants a lease. Only meaningful in a session.
     Lease {

@@ -84,24 +84,10 @@ where
             metrics.answered(path, began.elapsed());
             let (mut parts, body) = response.into_parts();
             shorten(&mut parts.headers);
-            blame_the_message(&mut parts.headers);
             // An error that is known at once stands in the headers, any other in the trailers.
             let status = parts.headers.get(Status::GRPC_STATUS).cloned();
             let counted = Counted::new(body, path, metrics, status.as_ref());
             Ok(Response::from_parts(parts, Body::new(counted)))
         })
-    }
-}
-
-/// A message that can't be decoded is its sender's fault: tonic calls it INTERNAL, as if the hub were broken.
-pub(crate) fn blame_the_message(headers: &mut http::HeaderMap) {
-    /// How prost's error begins.
-    const UNDECODABLE: &str = "failed to decode Protobuf message";
-    let Some(status) = Status::from_header_map(headers) else { return };
-    if status.code() == tonic::Code::Internal && status.message().starts_with(UNDECODABLE) {
-        headers.insert(
-            Status::GRPC_STATUS,
-            http::HeaderValue::from(tonic::Code::InvalidArgument as i32),
-        );
     }
 }

@@ -64,7 +64,7 @@ fn missing(details: &[Any]) -> Vec<Any> {
     }
 }
 
-/// Leaves of a result what our workers say. Clients compute durations from its times as soon as a worker is named, so none
+/// Removes from a result everything that our own workers never say. Clients compute durations from its times as soon as a worker is named, so none
 /// of them may be absent, nor be no time at all.
 pub(super) fn tidy(result: &mut reapi::ActionResult, log: &AttemptLog, worker_name: &str) {
     for file in &mut result.output_files {

@@ -245,7 +245,7 @@ impl Core {
                         tracing::error!(%error, operation = %id, "can't open the spool of a running action");
                     }
                     operation.attempt = Some(attempt);
-                    // The table does not tell.
+                    // The table does not say whether input was sent, so we assume that it was.
                     operation.input_sent.any.store(record.options.stdin, Ordering::SeqCst);
                     Some(Held { worker, attempt, lease: self.config.lease })
                 }

@@ -160,7 +160,7 @@ impl Stored {
             created: row.get(15)?,
         };
         let worker = worker.map(|id| WorkerId(u128::from_be_bytes(id)));
-        // One that is named and not there is no blob, and so the row can't be read.
+        // If the platform's row is missing, the column is the number 0, and reading it as a blob fails.
         let platform: Option<Vec<u8>> = row.get(11)?;
         let platform = decode(11, &platform.unwrap_or_default())?;
         Ok(Self { record, platform, state, attempt, worker, done })

@@ -65,17 +65,15 @@ pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
     let format = Format { settings, create: CREATE, version: FORMAT, migrations: &[PLATFORMS] };
     let connection = sqlite::open(path, &format)?;
     // Came later. An index is no change of the format: every version keeps it up, and none needs it.
-    connection.execute_batch(INDEX).map_err(|source| HubError::Database {
-        what: "make an index of",
-        path: path.to_owned(),
-        source,
-    })?;
+    connection
+        .execute_batch(INDEX)
+        .map_err(|source| HubError::database("make an index of", path, source))?;
     Ok(connection)
 }
 
 /// A second connection that only reads.
 pub(crate) fn open_reader(path: &Path) -> Result<Connection, HubError> {
-    let fail = |source| HubError::Database { what: "open", path: path.to_owned(), source };
+    let fail = |source| HubError::database("open", path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
     connection.busy_timeout(Duration::from_secs(5)).map_err(fail)?;

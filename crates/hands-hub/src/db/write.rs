@@ -56,10 +56,15 @@ struct Platforms {
     known: HashMap<Bytes, i64>,
     /// Written since those that nobody needs were looked for.
     fresh: usize,
+    /// How many may be written until the next look.
+    due: usize,
 }
 
-/// Platforms that are written between two looks for those that nobody needs.
-const MAX_FRESH_PLATFORMS: usize = 256;
+/// Platforms that are written between two looks for those that nobody needs, at least.
+const FRESH_PLATFORMS: usize = 256;
+/// A look goes over all that waits or runs, and nothing is committed meanwhile: so many such rows are one platform more
+/// until the next. Writing that takes as long as looking at these.
+const ROWS_PER_PLATFORM: usize = 32;
 /// Platforms whose numbers are remembered.
 const MAX_KNOWN_PLATFORMS: usize = 1024;
 
@@ -78,7 +83,8 @@ impl Writer {
             [],
             |row| row.get(0),
         )?;
-        let platforms = Platforms { known: HashMap::new(), fresh: MAX_FRESH_PLATFORMS };
+        // The first look is made at once.
+        let platforms = Platforms { known: HashMap::new(), fresh: 0, due: 0 };
         let mut writer = Self {
             connection,
             bounds,
@@ -118,7 +124,7 @@ impl Writer {
     pub(super) const fn wants_pruning(&self) -> bool {
         self.fresh >= PRUNE_AFTER
             || self.bytes > self.bounds.bytes
-            || self.platforms.fresh >= MAX_FRESH_PLATFORMS
+            || self.platforms.fresh >= self.platforms.due
     }
 
     pub(super) fn prune(&mut self) {
@@ -129,14 +135,27 @@ impl Writer {
         }
     }
 
+    /// Forgets platforms of which nothing waits or runs any more.
+    fn prune_platforms(&mut self) -> rusqlite::Result<()> {
+        self.connection.execute(
+            "DELETE FROM platforms WHERE id NOT IN (SELECT platform FROM operations WHERE state < 2)",
+            [],
+        )?;
+        let count = |table| {
+            let counted = self.connection.query_row(table, [], |row| row.get::<_, i64>(0));
+            counted.map(|n| usize::try_from(n).unwrap_or_default())
+        };
+        let left = count("SELECT count(*) FROM platforms")?;
+        let active = count("SELECT count(*) FROM operations WHERE state < 2")?;
+        self.platforms =
+            Platforms { known: HashMap::new(), fresh: 0, due: due_after(left, active) };
+        Ok(())
+    }
+
     fn try_prune(&mut self) -> rusqlite::Result<()> {
         self.fresh = 0;
-        if std::mem::take(&mut self.platforms.fresh) >= MAX_FRESH_PLATFORMS {
-            self.connection.execute(
-                "DELETE FROM platforms WHERE id NOT IN (SELECT platform FROM operations WHERE state < 2)",
-                [],
-            )?;
-            self.platforms.known.clear();
+        if self.platforms.fresh >= self.platforms.due {
+            self.prune_platforms()?;
         }
         let age = i64::try_from(self.bounds.age.as_millis()).unwrap_or(i64::MAX);
         let oldest = unix_millis().saturating_sub(age);
@@ -162,6 +181,11 @@ impl Writer {
             self.bytes = self.bytes.saturating_sub(u64::try_from(freed).unwrap_or_default());
         }
     }
+}
+
+/// How many platforms are written until those that nobody needs are looked for again.
+fn due_after(left: usize, active: usize) -> usize {
+    FRESH_PLATFORMS.max(left).max(active / ROWS_PER_PLATFORM)
 }
 
 /// The key below which all ids were made before a time, in milliseconds since 1970.
@@ -324,3 +348,6 @@ fn unix_millis() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

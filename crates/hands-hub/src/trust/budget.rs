@@ -1,5 +1,5 @@
-//! How often somebody was refused within a minute: bad signatures are told apart from a typing error and a flood of them
-//! does not fill the log.
+//! How often somebody was refused within a minute. The first refusals are logged, for one may be a typing error in a join
+//! string; a flood of them does not fill the log.
 //!
 //! Nobody is refused for what others did: a signature is checked first, and a good one is never turned away. Otherwise
 //! whoever knows a member's id, or shares an address with many, could keep them out.

@@ -67,3 +67,24 @@ fn a_table_of_format_1_keeps_what_it_has() {
     drop((copy, table));
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+#[test]
+fn a_damaged_table_of_format_1_has_a_way_out() {
+    let dir = std::env::temp_dir().join(format!("hands-hub-v1-damaged-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("hub.db");
+    {
+        let table = Connection::open(&path).unwrap();
+        table.execute_batch(include_str!("v1.sql")).unwrap();
+        table.pragma_update(None, "user_version", 1).unwrap();
+    }
+    // All but the first page, which has the version and the names.
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4096..].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    let day = std::time::Duration::from_secs(86_400);
+    let opened = Db::open(&dir, Bounds { age: day, bytes: 1 << 30, retained: day });
+    let refused = opened.unwrap_err().to_string();
+    std::fs::remove_dir_all(&dir).unwrap();
+    assert!(refused.contains("move hub.db, hub.db-wal and hub.db-shm away"), "{refused}");
+}
