@@ -14,14 +14,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::action::Plan;
-use crate::fetch::{Fetcher, Prepared};
+use crate::fetch::{FIRST_WAIT, Fetcher, Prepared};
 use crate::output::Streams;
 use crate::outputs::{self, Collected, Wanted};
 use crate::report::{self, Conclusion, Ending, Times};
 use crate::run::Feed;
-
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// One lease and everything that is kept for it. Dropping it stops whatever is still done for it.
 #[derive(Debug)]
@@ -198,9 +195,7 @@ pub(crate) async fn upload(
             Ok(_) => return Ok(Uploaded { result, left_out, pin }),
             // The hub is away: the lease says how long that may last.
             Err(error) if error.class() == (ErrorClass::Infra { retry: true }) => {
-                tracing::debug!(%error, "could not upload outputs; trying again");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(LAST_WAIT);
+                fetcher.wait_out("upload outputs", &error, &mut wait).await;
             }
             Err(BlobError::Store(error)) => return Err(Conclusion::of_store(&error)),
             Err(error) => return Err(Conclusion::of_blobs("upload the outputs", &error)),

@@ -44,6 +44,8 @@ pub(crate) enum Event {
     Fetched(LeaseId, Result<(Arc<Plan>, Prepared), Conclusion>),
     Ran(LeaseId, RunEnd),
     Uploaded(LeaseId, Box<Result<Uploaded, Conclusion>>),
+    /// A call of a stage found nobody at the hub's address.
+    HubAbsent,
     /// What actions see of this machine, computed again.
     HostRoot(HostRoot),
 }
@@ -121,6 +123,7 @@ impl Core {
                 config.hub.clone(),
                 config.same_store,
                 config.compress,
+                tasks.clone(),
             )),
             link: Link::new(config.hub.clone(), config.hub_name.clone()),
             state_dir: config.state_dir.as_path().into(),
@@ -320,6 +323,7 @@ impl Core {
             Event::Fetched(lease, result) => self.fetched(lease, result),
             Event::Ran(lease, end) => self.ran(lease, end),
             Event::Uploaded(lease, result) => self.uploaded(lease, *result),
+            Event::HubAbsent => self.inputs.push_back(Input::HubAbsent),
             Event::HostRoot(host_root) => {
                 let changed = host_root.digest != self.host_root.digest;
                 self.host_root = host_root;

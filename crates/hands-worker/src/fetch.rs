@@ -12,16 +12,19 @@ use hands_store::{Made, StageError, Staged, Stager, Store};
 use hands_tree::Lru;
 use hands_types::limits::MAX_COMMAND;
 use hands_types::{Digest, ErrorClass, RelPath};
+use tokio::sync::mpsc;
 use tonic::transport::Channel;
 
 use crate::action::{self, Plan};
 use crate::attempt::Unread;
+use crate::core::Event;
+use crate::link::nobody_listens;
 use crate::report::Conclusion;
 use crate::seed;
 
 /// How often a tree is fetched again that was evicted before it was staged.
 const TRIES: u32 = 3;
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+pub(crate) const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LAST_WAIT: Duration = Duration::from_secs(5);
 /// Sets of output directories that are remembered.
 const SEEDS: u64 = 256;
@@ -34,6 +37,8 @@ pub(crate) struct Fetcher {
     hub: Channel,
     same_store: bool,
     compress: bool,
+    /// Hears that nobody is at the hub's address.
+    tasks: mpsc::UnboundedSender<Event>,
     /// What must be made for outputs in an input root.
     seeds: Mutex<Lru<SeedKey, Option<Digest>>>,
 }
@@ -92,9 +97,27 @@ fn confirm(tree: &Staged) -> Result<(), Conclusion> {
 }
 
 impl Fetcher {
-    pub(crate) fn new(store: Store, hub: Channel, same_store: bool, compress: bool) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        hub: Channel,
+        same_store: bool,
+        compress: bool,
+        tasks: mpsc::UnboundedSender<Event>,
+    ) -> Self {
         let stager = store.stager();
-        Self { store, stager, hub, same_store, compress, seeds: Mutex::new(Lru::new()) }
+        Self { store, stager, hub, same_store, compress, tasks, seeds: Mutex::new(Lru::new()) }
+    }
+
+    /// Waits before a call to a hub that is away is made again.
+    pub(crate) async fn wait_out(&self, what: &str, error: &BlobError, wait: &mut Duration) {
+        tracing::debug!(error = error as &dyn std::error::Error, "could not {what}; trying again");
+        // All calls share one channel, where each try to connect is told to one of them: the session may hear of every tenth.
+        if nobody_listens(error) {
+            // Fails only when the worker has ended.
+            let _gone = self.tasks.send(Event::HubAbsent);
+        }
+        tokio::time::sleep(*wait).await;
+        *wait = (*wait * 2).min(LAST_WAIT);
     }
 
     /// The client by which the hub's blobs are reached.
@@ -145,9 +168,7 @@ impl Fetcher {
                 Ok(bytes) => return Ok(Some(bytes)),
                 Err(BlobError::Missing(_)) => return Ok(None),
                 Err(error) if error.class() == (ErrorClass::Infra { retry: true }) => {
-                    tracing::debug!(%error, "could not fetch a command; trying again");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(LAST_WAIT);
+                    self.wait_out("fetch a command", &error, &mut wait).await;
                 }
                 Err(error) => return Err(Conclusion::of_blobs("fetch the command", &error)),
             }
@@ -251,9 +272,7 @@ impl Fetcher {
                 Ok(_) => return Ok(None),
                 Err(BlobError::Missing(digests)) => return Ok(Some(digests)),
                 Err(error) if error.class() == (ErrorClass::Infra { retry: true }) => {
-                    tracing::debug!(%error, "could not fetch inputs; trying again");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(LAST_WAIT);
+                    self.wait_out("fetch inputs", &error, &mut wait).await;
                 }
                 Err(BlobError::Store(error)) => return Err(Conclusion::of_store(&error)),
                 Err(error) => return Err(Conclusion::of_blobs("fetch the inputs", &error)),

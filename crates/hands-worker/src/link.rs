@@ -189,8 +189,8 @@ fn words(status: &Status) -> String {
 
 /// Whether there is no hub that runs, rather than no way to it: its machine has refused the connection, or has taken it
 /// for a process that stands still.
-pub(crate) fn nobody_listens(status: &Status) -> bool {
-    let mut cause = std::error::Error::source(status);
+pub(crate) fn nobody_listens(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = error.source();
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<std::io::Error>() {
             use std::io::ErrorKind::{ConnectionRefused, NotFound};

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hands_link::{Listener, Pipe};
+use hands_link::Listener;
 use hands_proto::v1::workers_server::{Workers, WorkersServer};
 use hands_proto::v1::{self, hub_message, worker_message};
 use hands_proto::{reapi, v1::worker_message::Kind};
@@ -19,6 +19,7 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,7 +28,7 @@ pub(crate) const SHA256: DigestFunction = DigestFunction::Sha256;
 /// A hub that does what a test says.
 pub(crate) struct Hub {
     pub(crate) store: Store,
-    pipe: Pipe,
+    road: Channel,
     sessions: mpsc::UnboundedReceiver<Session>,
     server: tokio::task::JoinHandle<()>,
 }
@@ -43,6 +44,8 @@ pub(crate) struct Session {
     ended: Vec<v1::Finished>,
     /// Whether output is acknowledged as it comes.
     pub(crate) acknowledge: bool,
+    /// How long a lease lives without a session.
+    pub(crate) lease_ms: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -104,6 +107,7 @@ impl Workers for Door {
             seen: BTreeMap::new(),
             ended: Vec::new(),
             acknowledge: true,
+            lease_ms: 10_000,
         };
         self.0.send(session).expect("the test takes sessions");
         Ok(Response::new(Box::pin(UnboundedReceiverStream::new(queue))))
@@ -121,8 +125,13 @@ impl LogSource for NoLogs {
 
 impl Hub {
     pub(crate) fn new(place: &Path) -> Self {
-        let store = Store::open(StoreConfig::new(place.join("hub-store"))).expect("a store");
         let (listener, pipe) = Listener::pipe();
+        Self::at(place, listener, pipe.connect())
+    }
+
+    /// A hub that is reached by a channel of the test's own.
+    pub(crate) fn at(place: &Path, listener: Listener, road: Channel) -> Self {
+        let store = Store::open(StoreConfig::new(place.join("hub-store"))).expect("a store");
         let (door, sessions) = mpsc::unbounded_channel();
         let backend = Backend {
             store: store.clone(),
@@ -138,7 +147,7 @@ impl Hub {
         let server = tokio::spawn(async move {
             router.serve_with_incoming(listener.incoming()).await.expect("the server");
         });
-        Self { store, pipe, sessions, server }
+        Self { store, road, sessions, server }
     }
 
     /// A worker's configuration. With a store of its own it fetches and uploads.
@@ -153,7 +162,7 @@ impl Hub {
             name: "tester".to_owned(),
             build_id: "test".to_owned(),
             version: "0".to_owned(),
-            hub: self.pipe.connect(),
+            hub: self.road.clone(),
             hub_name: "the scripted hub".to_owned(),
             store,
             same_store: !own_store,
@@ -221,7 +230,7 @@ impl Session {
             protocol: Some(protocol),
             session_id: "s".to_owned(),
             hub_id: "h".to_owned(),
-            lease_ms: 10_000,
+            lease_ms: self.lease_ms,
             resume,
         }));
     }

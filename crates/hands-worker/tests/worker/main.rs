@@ -7,6 +7,7 @@ mod actions;
 mod blobs;
 mod cost;
 mod hub;
+mod mute;
 mod place;
 mod roots;
 mod sessions;
@@ -40,6 +41,7 @@ fn main() {
             roots::run(&mut tally).await;
             streams::run(&mut tally).await;
             sessions::run(&mut tally).await;
+            mute::run(&mut tally).await;
         });
     }
     drop(runtime);
