@@ -74,6 +74,9 @@ impl std::fmt::Debug for Db {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 #[derive(Default)]
 pub(crate) struct Commit {
     pub(crate) writes: Vec<Write>,
@@ -227,7 +230,7 @@ impl Place {
     }
 }
 
-/// How often an idle table looks whether its file is still there.
+/// How often an idle table looks whether its file is still there, and any table empties its log.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 fn run(
@@ -236,8 +239,12 @@ fn run(
     desk: &trouble::Desk,
     place: &Place,
 ) {
-    let mut pruned = Instant::now();
+    let (mut pruned, mut emptied) = (Instant::now(), Instant::now());
     loop {
+        if emptied.elapsed() >= LOOK_EVERY {
+            writer.checkpoint();
+            emptied = Instant::now();
+        }
         let first = match receiver.recv_timeout(LOOK_EVERY) {
             Ok(commit) => commit,
             Err(RecvTimeoutError::Timeout) => {
@@ -250,7 +257,7 @@ fn run(
                 }
                 continue;
             }
-            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Disconnected) => return writer.checkpoint(),
         };
         let mut writes = first.writes;
         let mut then = first.then;

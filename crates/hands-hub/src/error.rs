@@ -42,6 +42,26 @@ pub enum HubError {
         #[source]
         source: rusqlite::Error,
     },
+    /// The log of the table of members is damaged.
+    #[error(
+        "{} is damaged, and with it the last changes of the cluster's members and tokens: restore it from a copy, or move it \
+         away, which undoes them, so that a removed member may be back (see `hands workers` and `hands token list`)",
+        path.display()
+    )]
+    LogDamaged {
+        /// The log.
+        path: PathBuf,
+    },
+    /// The authority's key is there, and its table of members is not.
+    #[error(
+        "{} is gone, and with it the cluster's members and tokens: restore it from a copy, or move the directory it stood in \
+         away, and all members join again",
+        path.display()
+    )]
+    MembersGone {
+        /// The table.
+        path: PathBuf,
+    },
     /// The state was written by a later version of this program.
     #[error(
         "the hub's state {} has format {found} and this version knows {known}: use the newer version, or another directory",
@@ -123,6 +143,8 @@ impl HubError {
             | Self::Database { .. }
             | Self::Damaged { .. }
             | Self::AuthorityDamaged { .. }
+            | Self::LogDamaged { .. }
+            | Self::MembersGone { .. }
             | Self::AuthorityFiles(_)
             | Self::Invitation(_)
             | Self::NoRandomness => ErrorClass::Environment,

@@ -1,5 +1,7 @@
 //! Opening a database of the hub's state.
 
+mod log;
+
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -9,8 +11,12 @@ use rusqlite::Connection;
 
 use crate::HubError;
 
+/// How long a writer waits for others.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What a database must be like.
 pub(crate) struct Format<'a> {
+    pub(crate) journal: Journal,
     /// Statements at each opening: how durable a commit is.
     pub(crate) settings: &'a str,
     /// Makes all tables of a new one.
@@ -21,16 +27,30 @@ pub(crate) struct Format<'a> {
     pub(crate) migrations: &'a [&'a str],
 }
 
+/// Where a commit goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Journal {
+    /// A write-ahead log: many commits are cheap, and a damaged byte takes all commits behind it along.
+    Log,
+    /// The database itself, so that damage is seen and nothing comes undone.
+    Rollback,
+}
+
 /// Opens a database for its one writer, and makes it where it is new. One that a later version wrote is refused.
 pub(crate) fn open(path: &Path, format: &Format<'_>) -> Result<Connection, HubError> {
     let fail = |what| move |source| HubError::database(what, path, source);
+    look_at_log(path, format.journal)?;
     // What stands beside it (-wal, -shm) gets its mode.
     let made = File::options().append(true).create(true).mode(0o600).open(path);
     made.map_err(|source| HubError::Io { what: "make", path: path.to_owned(), source })?;
     let mut connection = Connection::open(path).map_err(fail("open"))?;
-    connection.busy_timeout(Duration::from_secs(5)).map_err(fail("open"))?;
+    connection.busy_timeout(PATIENCE).map_err(fail("open"))?;
+    let journal = match format.journal {
+        Journal::Log => "PRAGMA journal_mode = WAL;",
+        Journal::Rollback => "PRAGMA journal_mode = DELETE;",
+    };
     connection
-        .execute_batch("PRAGMA journal_mode = WAL;")
+        .execute_batch(journal)
         .and_then(|()| connection.execute_batch(format.settings))
         .map_err(fail("open"))?;
     let found: u32 =
@@ -46,6 +66,29 @@ pub(crate) fn open(path: &Path, format: &Format<'_>) -> Result<Connection, HubEr
         migrate(&mut connection, path, found, format)?;
     }
     Ok(connection)
+}
+
+/// SQLite says nothing of damage in a log. Where commits must not come undone there is none, but for what an earlier version
+/// of this program left: that is refused.
+fn look_at_log(database: &Path, journal: Journal) -> Result<(), HubError> {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-wal");
+    let path = PathBuf::from(name);
+    let lost = log::lost_frames(&path);
+    let lost = lost.map_err(|source| HubError::Io { what: "read", path: path.clone(), source })?;
+    match journal {
+        _ if lost == 0 => Ok(()),
+        Journal::Rollback => Err(HubError::LogDamaged { path }),
+        Journal::Log => {
+            tracing::error!(
+                path = %path.display(),
+                pages = lost,
+                "the log of the hub's database is damaged, or the machine lost its power: its last changes are lost, and with \
+                 them actions that were accepted or had ended"
+            );
+            Ok(())
+        }
+    }
 }
 
 /// Brings one that an earlier version wrote up to date. A copy of it stays beside it.

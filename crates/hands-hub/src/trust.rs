@@ -60,6 +60,18 @@ const MAX_MEMBER_NAME: usize = 64;
 /// Ids that are named where a name fits several members.
 const NAMED: usize = 8;
 
+/// The table comes before the key: with the key there was a table, and an empty one in its place would know nobody, also none
+/// of those that were removed.
+fn open_registry(dir: &Path) -> Result<Registry, HubError> {
+    authority::make_directory(dir)?;
+    let path = dir.join("authority.db");
+    let is_there = std::fs::metadata(&path).is_ok_and(|file| file.len() > 0);
+    if authority::has_key(dir) && !is_there {
+        return Err(HubError::MembersGone { path });
+    }
+    Registry::open(&path)
+}
+
 /// The cluster's gate.
 #[derive(Debug)]
 pub(crate) struct Trust {
@@ -76,8 +88,8 @@ impl Trust {
     /// Opens the authority below a state directory, or makes it. Blocks.
     pub(crate) fn open(dir: &Path, hub_id: &str, config: TrustConfig) -> Result<Self, HubError> {
         let dir = dir.join("authority");
+        let registry = open_registry(&dir)?;
         let authority = Authority::open(&dir)?;
-        let registry = Registry::open(&dir.join("authority.db"))?;
         let own = own_certificate(&authority, &config, hub_id)?;
         let mut authorities = vec![authority.certificate().clone()];
         authorities.extend(config.client_authorities.iter().cloned());

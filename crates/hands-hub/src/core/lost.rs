@@ -90,7 +90,10 @@ impl Core {
     ) -> v1::LostAttempt {
         let (worker, why) = match reason {
             RequeueReason::LeaseExpired { worker } => (worker, "it gave no sign of life"),
-            RequeueReason::NotHeld { worker } => (worker, "it was started again"),
+            RequeueReason::NotHeld { worker } => (
+                worker,
+                "it came back without it: it was started again, or did not find the hub for too long",
+            ),
             RequeueReason::HandedBack { worker, reason } => match reason {
                 RejectReason::Unable(why) => (worker, why.as_str()),
                 RejectReason::Draining | RejectReason::Recalled => (worker, "it handed it back"),

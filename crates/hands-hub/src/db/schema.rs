@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::HubError;
-use crate::sqlite::{self, Format};
+use crate::sqlite::{self, Format, Journal};
 
 /// The format that this version writes: `PRAGMA user_version`.
 pub(crate) const FORMAT: u32 = 2;
@@ -62,7 +62,8 @@ const INDEX: &str =
 pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
     // Survives a kill of every process at each commit; a power cut may take the last second and never corrupts.
     let settings = "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000;";
-    let format = Format { settings, create: CREATE, version: FORMAT, migrations: &[PLATFORMS] };
+    let (journal, migrations) = (Journal::Log, &[PLATFORMS][..]);
+    let format = Format { journal, settings, create: CREATE, version: FORMAT, migrations };
     let connection = sqlite::open(path, &format)?;
     // Came later. An index is no change of the format: every version keeps it up, and none needs it.
     connection

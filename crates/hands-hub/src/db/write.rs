@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hands_proto::reapi;
@@ -12,6 +12,7 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::Bounds;
 use super::row::{Done, Record, State, function_number};
+use crate::sqlite::PATIENCE;
 
 /// One change of the table.
 #[derive(Debug)]
@@ -49,6 +50,10 @@ pub(super) struct Writer {
     /// Finished rows since old ones were last looked for.
     fresh: usize,
     platforms: Platforms,
+    /// Since the log was last emptied; one that was there at the start counts.
+    has_written: bool,
+    /// The log could not be emptied the last time.
+    is_stuck: bool,
 }
 
 /// Numbers of platforms that are in the table.
@@ -91,6 +96,8 @@ impl Writer {
             bytes: u64::try_from(bytes).unwrap_or_default(),
             fresh: 0,
             platforms,
+            has_written: true,
+            is_stuck: false,
         };
         writer.try_prune()?;
         Ok(writer)
@@ -116,9 +123,36 @@ impl Writer {
             }
         }
         change.commit()?;
+        self.has_written = true;
         self.bytes += bytes;
         self.fresh += fresh;
         Ok(())
+    }
+
+    /// Takes what is in the log into the database, where damage is seen, and empties the log. Waits for nobody who reads.
+    pub(super) fn checkpoint(&mut self) {
+        if !std::mem::take(&mut self.has_written) {
+            return;
+        }
+        let patience = |it| self.connection.busy_timeout(it);
+        let done: rusqlite::Result<i64> = patience(Duration::ZERO).and_then(|()| {
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+        });
+        let done = patience(PATIENCE).and(done);
+        match done {
+            Ok(0) => {}
+            // Somebody reads: the next time.
+            Ok(_busy) => self.has_written = true,
+            Err(error) => {
+                // Once: a disk stays full for a while.
+                if !std::mem::replace(&mut self.is_stuck, true) {
+                    tracing::warn!(%error, "can't take the log of the hub's database into it");
+                }
+                self.has_written = true;
+                return;
+            }
+        }
+        self.is_stuck = false;
     }
 
     pub(super) const fn wants_pruning(&self) -> bool {
@@ -177,6 +211,7 @@ impl Writer {
                 change.prepare_cached("DELETE FROM operations WHERE id = ?1")?.execute([id])?;
             }
             change.commit()?;
+            self.has_written = true;
             let freed: i64 = doomed.iter().map(|(_, bytes)| bytes).sum();
             self.bytes = self.bytes.saturating_sub(u64::try_from(freed).unwrap_or_default());
         }

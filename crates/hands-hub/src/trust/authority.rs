@@ -60,6 +60,16 @@ impl PublicKeyData for Point<'_> {
     }
 }
 
+pub(super) fn make_directory(dir: &Path) -> Result<(), HubError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|source| HubError::Io { what: "make", path: dir.to_owned(), source })
+}
+
+/// Whether an authority was made there.
+pub(super) fn has_key(dir: &Path) -> bool {
+    dir.join(KEY).exists()
+}
+
 impl Authority {
     /// Reads the authority in a directory, or makes it there.
     pub(super) fn open(dir: &Path) -> Result<Self, HubError> {
@@ -67,7 +77,7 @@ impl Authority {
             let path = path.to_owned();
             move |source| HubError::Io { what, path, source }
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("make", dir))?;
+        make_directory(dir)?;
         let (key_path, certificate_path) = (dir.join(KEY), dir.join(CERTIFICATE));
         if !key_path.exists() {
             let key = KeyPair::generate().map_err(HubError::Authority)?;

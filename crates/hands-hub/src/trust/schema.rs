@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::HubError;
-use crate::sqlite::{self, Format};
+use crate::sqlite::{self, Format, Journal};
 
 /// The format that this version writes: `PRAGMA user_version`.
 const FORMAT: u32 = 1;
@@ -37,6 +37,10 @@ CREATE TABLE members(
 
 pub(super) fn open(path: &Path) -> Result<Connection, HubError> {
     // A revocation that was said must survive a power cut; there are few writes.
-    let settings = "PRAGMA synchronous = FULL;";
-    sqlite::open(path, &Format { settings, create: CREATE, version: FORMAT, migrations: &[] })
+    let settings = "PRAGMA synchronous = EXTRA;";
+    let journal = Journal::Rollback;
+    sqlite::open(
+        path,
+        &Format { journal, settings, create: CREATE, version: FORMAT, migrations: &[] },
+    )
 }

@@ -19,7 +19,7 @@ use crate::place::Tally;
 /// How long a try takes that nobody answers, and how long leases live: fewer tries than there are uploads.
 const TRY: Duration = Duration::from_millis(400);
 const LEASE_MS: u64 = 1000;
-const N_ACTIONS: usize = 3;
+const N_ACTIONS: u8 = 3;
 
 /// The way to the hub, which a test can close.
 struct Road {
@@ -77,7 +77,7 @@ pub(crate) async fn run(tally: &mut Tally) {
     let road = Road::new(at);
     let mut hub = Hub::at(&place, listener, road.channel());
     let mut config = hub.config(&place, true);
-    config.slots = N_ACTIONS as u32;
+    config.slots = N_ACTIONS.into();
     let (worker, mut session) = tokio::join!(hands_worker::Worker::start(config), hub.session());
     let worker = worker.expect("a worker");
     session.lease_ms = LEASE_MS;
@@ -93,7 +93,10 @@ pub(crate) async fn run(tally: &mut Tally) {
     session.started(ids.last().expect("some")).await;
     road.close();
     // Several rounds of all of them.
-    unanswered.wait_for(|n| *n >= 3 * (N_ACTIONS + 1)).await.expect("the road is there");
+    unanswered
+        .wait_for(|n| *n >= 3 * (usize::from(N_ACTIONS) + 1))
+        .await
+        .expect("the road is there");
     road.open();
     let mut session = hub.session().await;
     let mut held = session.hello.attempts.clone();

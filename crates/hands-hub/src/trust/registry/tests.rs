@@ -52,3 +52,42 @@ fn what_has_ended_is_forgotten_and_the_rest_survives_a_restart() {
     drop(registry);
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+/// No other file has a part in it that may be lost or damaged.
+#[test]
+fn a_removal_stands_in_the_table_itself_at_once() {
+    let dir = std::env::temp_dir().join(format!("hands-removal-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let registry = Registry::open(&dir.join("authority.db")).unwrap();
+    let token = token(&registry, 1, 4);
+    let worker = Roles::NONE.with(Role::Worker);
+    let [gone, stays] =
+        ["gone", "stays"].map(|n| registry.enrol(token, n.as_bytes(), n, worker).unwrap().unwrap());
+    registry.remove_members(&[gone.id]).unwrap();
+    let alone = dir.join("alone.db");
+    std::fs::copy(dir.join("authority.db"), &alone).unwrap();
+    let found = Registry::open(&alone).unwrap();
+    let names = [gone.id, stays.id].map(|id| found.member(id).map(|member| member.name));
+    assert_eq!(names, [None, Some("stays".to_owned())]);
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn a_table_that_is_gone_beside_its_key_is_not_begun_anew() {
+    use crate::HubError::MembersGone;
+    use crate::trust::{authority::Authority, open_registry};
+    let dir = std::env::temp_dir().join(format!("hands-gone-{}", std::process::id()));
+    let path = dir.join("authority.db");
+    drop(open_registry(&dir).unwrap());
+    // Killed before it had a key: nobody can have joined.
+    std::fs::remove_file(&path).unwrap();
+    drop(open_registry(&dir).unwrap());
+    Authority::open(&dir).unwrap();
+    drop(open_registry(&dir).unwrap());
+    std::fs::write(&path, "").unwrap();
+    assert!(matches!(open_registry(&dir), Err(MembersGone { .. })));
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(open_registry(&dir), Err(MembersGone { .. })));
+    assert!(!path.exists());
+    std::fs::remove_dir_all(&dir).unwrap();
+}
