@@ -320,7 +320,7 @@ impl ClientError {
             Self::Connect { .. } | Self::Unreachable { .. } | Self::Lost { .. } => Some("check that the hub runs and that its address is right, or use `--local`".to_owned()),
             Self::OtherOutput { .. } => Some("with --json the output of different attempts is kept apart".to_owned()),
             Self::NoRoom { .. } => Some("free some space there, or choose another place".to_owned()),
-            Self::MissingBlob { .. } => Some("it was evicted from the store: run the command again".to_owned()),
+            Self::MissingBlob { .. } => Some("it was evicted from the store, or was damaged on its disk, which the log of the hub then says: run the command again".to_owned()),
             Self::Write { source, .. } | Self::Local { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space there".to_owned())
             }

@@ -31,6 +31,7 @@ pub(crate) fn run(args: HubArgs, environment: &Environment) -> Result<u8, Proble
         tracing::warn!("{warning}");
     }
     let wanted = addresses::places(&args, &places)?;
+    let at = addresses::flag(&wanted, &places);
     let state = args.state.clone().unwrap_or_else(|| places.hub_state());
     hands_link::private_directory(&state)?;
     let mut store = StoreConfig::new(state.join("store"));
@@ -90,7 +91,7 @@ pub(crate) fn run(args: HubArgs, environment: &Environment) -> Result<u8, Proble
         let address = main.unwrap_or_default();
         tracing::info!(%address, state = %state.display(), id = hub.id(), "the hub serves");
         if !encrypted.is_empty() {
-            invite(&hub)?;
+            invite(&hub, &at)?;
         }
         tokio::select! {
             _ = terminate.recv() => {}
@@ -141,15 +142,15 @@ fn open(
 }
 
 /// Shows a person how the first node joins. Not into a log: whoever reads it could.
-fn invite(hub: &Hub) -> Result<(), Problem> {
+fn invite(hub: &Hub, at: &str) -> Result<(), Problem> {
     if !std::io::stdout().is_terminal() {
-        tracing::info!("`hands token create` makes join strings for workers and users");
+        tracing::info!("`hands token create{at}` makes join strings for workers and users");
         return Ok(());
     }
     let join = hub.invite(Roles::NONE.with(Role::Worker).with(Role::Admin))?;
     let text = format!(
         "\nOne node may join with this within the hour, by `hands worker JOIN` or `hands login JOIN`:\n\n{join}\n\n\
-         `hands token create` makes more of them.\n\n"
+         `hands token create{at}` makes more of them.\n\n"
     );
     // A terminal that is gone is no reason to stop.
     drop(std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()));

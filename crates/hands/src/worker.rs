@@ -46,6 +46,8 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
         for address in &args.http {
             https.push(Http::bind(*address).await?);
         }
+        // Before a token is used up and an identity replaced that another worker goes by.
+        let store = Store::open(store)?;
         let name = args.name.clone().unwrap_or_else(machine::name);
         let logins = Logins::new(state.join("clusters"));
         let address = tokio::select! {
@@ -57,7 +59,6 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
         if let Address::Member(dir) = &address {
             renewing.spawn(hands_link::keep_fresh(dir.clone()));
         }
-        let store = Store::open(store)?;
         let worker =
             Worker::start(configure(&args, &address, &state, store, &settings.worker)?).await?;
         let worker = Arc::new(worker);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
 
 use hands_config::Places;
 use hands_link::{Address, HostPort};
@@ -53,6 +54,26 @@ pub(super) fn places(args: &HubArgs, places: &Places) -> Result<Vec<Place>, Prob
         }));
     }
     Ok(found)
+}
+
+/// What the hub's own user must add to a command, with a space before it, where its socket is not one of those that are looked
+/// at anyway.
+pub(super) fn flag(listening: &[Place], places: &Places) -> String {
+    let known = places.hub_sockets();
+    let sockets: Vec<&PathBuf> = listening
+        .iter()
+        .filter_map(|place| match &place.address {
+            Address::Unix(path) => Some(path),
+            Address::Tcp(_) | Address::Member(_) | Address::Engine(_) => None,
+        })
+        .collect();
+    match sockets.first() {
+        Some(path) if !sockets.iter().any(|path| known.contains(path)) => {
+            let path = std::path::absolute(path).unwrap_or_else(|_| (*path).clone());
+            format!(" --cluster unix:{}", path.display())
+        }
+        Some(_) | None => String::new(),
+    }
 }
 
 /// What stands in join strings: the names that were given, then where the listeners are.

@@ -58,6 +58,7 @@ mod readers;
 mod resources;
 mod run;
 mod scheduling;
+mod second_worker;
 mod server;
 mod signals;
 mod sizes;
