@@ -42,7 +42,7 @@ fn look_in(directory: &Path, path: &str) -> Result<Here, Errno> {
     let mut here = OwnedFd::from(root);
     let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
     for parent in parents.split('/').filter(|name| !name.is_empty()) {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         here = match rustix::fs::openat(&here, parent, flags, Mode::empty()) {
             Ok(below) => below,
             // A directory of another layer lies over what is here, if anything is.
