@@ -90,6 +90,8 @@ pub struct LostAttempt {
     pub worker: String,
     /// Why, as a fragment of a sentence, printable; may be empty.
     pub reason: String,
+    /// Its worker was not lost: the attempt was given up, or its result could not be used, as the reason says.
+    pub given_up: bool,
     /// It was not lost: the other attempt, which was begun beside it because it took long, has ended first.
     pub overtaken: bool,
 }
@@ -100,6 +102,7 @@ impl From<v1::LostAttempt> for LostAttempt {
             attempt: lost.attempt,
             worker: printable(&lost.worker).into_owned(),
             reason: printable(&lost.reason).into_owned(),
+            given_up: lost.given_up,
             overtaken: false,
         }
     }
@@ -521,7 +524,8 @@ impl Job {
             let overtaken = has_result;
             if anew || (before < attempt && !has_result) {
                 let (worker, reason) = (its_worker, String::new());
-                lost.push(LostAttempt { attempt: before, worker, reason, overtaken });
+                let given_up = false;
+                lost.push(LostAttempt { attempt: before, worker, reason, given_up, overtaken });
             }
         }
         for (i, lost) in lost.into_iter().enumerate() {

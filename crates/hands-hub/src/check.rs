@@ -28,7 +28,12 @@ pub(crate) enum Checked {
         message: String,
     },
     /// It can't be used, and not for a reason of the action's.
-    Unusable(String),
+    Unusable {
+        /// Why not.
+        reason: String,
+        /// Whether the command ran, as far as the worker says.
+        ran: bool,
+    },
     /// No such lease was granted to this worker.
     Unknown,
 }
@@ -62,9 +67,10 @@ pub(crate) fn check(
     finished: v1::Finished,
     command: Option<Bytes>,
 ) -> Checked {
+    let ran = finished.result.is_some();
     match look(store, log, worker_name, finished, command) {
         Ok(checked) => checked,
-        Err(flaw) => Checked::Unusable(said(&flaw.to_string(), MAX_SAID)),
+        Err(flaw) => Checked::Unusable { reason: said(&flaw.to_string(), MAX_SAID), ran },
     }
 }
 
@@ -77,7 +83,7 @@ fn look(
 ) -> Result<Checked, Flaw> {
     let status = words::status(finished.status.unwrap_or_default())?;
     if finished.try_elsewhere {
-        return Ok(Checked::Unusable(status.message));
+        return Ok(Checked::Unusable { reason: status.message, ran: finished.result.is_some() });
     }
     let message = said(&finished.message, MAX_SAID);
     let Some(mut result) = finished.result else {

@@ -73,6 +73,7 @@ pub fn store_usage(store: &Store) -> v1::StoreUsage {
         pinned: usage.pinned,
         trees: usage.trees,
         corrupt: usage.corrupt,
+        grace_s: usage.grace.as_secs(),
     }
 }
 

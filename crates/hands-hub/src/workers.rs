@@ -343,12 +343,15 @@ impl Listener {
             // Other actions of this worker do not wait behind a large one.
             crate::task::spawn("check-result", async move {
                 let store = hub.store.clone();
+                let ran = finished.result.is_some();
                 let checked = crate::task::blocking(move || {
                     check::check(&store, &log, &name, finished, command)
                 })
                 .await;
-                let checked =
-                    checked.unwrap_or_else(|status| Checked::Unusable(status.message().to_owned()));
+                let checked = checked.unwrap_or_else(|status| Checked::Unusable {
+                    reason: status.message().to_owned(),
+                    ran,
+                });
                 report(&hub, session, id, attempt, checked).await;
             });
         }

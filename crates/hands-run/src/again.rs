@@ -5,7 +5,7 @@ use hands_client::{Event, LostAttempt};
 /// The sentence for an event; none for any other event.
 pub(crate) fn sentence(event: &Event) -> Option<String> {
     let Event::Again { lost, attempt, worker, anew } = event else { return None };
-    let LostAttempt { attempt: first, worker: whose, reason, overtaken } = lost;
+    let LostAttempt { attempt: first, worker: whose, reason, given_up, overtaken } = lost;
     let on = |worker: &str| if worker.is_empty() { String::new() } else { format!(" on {worker}") };
     let what = if *attempt == 0 {
         let what = if *first == 0 { String::new() } else { format!(", attempt {first}") };
@@ -18,8 +18,9 @@ pub(crate) fn sentence(event: &Event) -> Option<String> {
     } else {
         let whose = if whose.is_empty() { String::new() } else { format!(" {whose}") };
         let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+        let how = if *given_up { "brought no result on" } else { "was lost with" };
         format!(
-            "attempt {first} was lost with its worker{whose}{why}; it is run again, attempt {attempt}{}",
+            "attempt {first} {how} its worker{whose}{why}; it is run again, attempt {attempt}{}",
             on(worker)
         )
     };

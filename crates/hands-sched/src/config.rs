@@ -7,9 +7,9 @@ use hands_types::limits;
 /// Numbers that a hub may set.
 #[derive(Clone, Debug)]
 pub struct SchedulerConfig {
-    /// Attempts that may be lost with their workers before an action is called poisonous.
+    /// Starts that may bring no result before an action fails: lost with their workers, or given up.
     pub max_lost: u32,
-    /// Leases that may be handed back as impossible before an action fails.
+    /// Leases that may be handed back as impossible, before they were started, until an action fails.
     pub max_rejected: u32,
     /// How long a worker gets nothing new after it handed a lease back as impossible.
     pub pause: Duration,

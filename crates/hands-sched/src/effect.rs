@@ -144,6 +144,14 @@ pub enum FailReason {
         /// Attempts lost.
         attempts: u32,
     },
+    /// It was started so many times, and each time either its worker was lost or its result could not be used; not all of
+    /// them were lost workers.
+    NoResult {
+        /// Starts that brought nothing.
+        starts: u32,
+        /// Why the last one was given up; none if it was lost with its worker.
+        last: Option<String>,
+    },
     /// No worker could take it for as long as it would wait. FAILED_PRECONDITION.
     NoWorker {
         /// Which property is unmet.
@@ -179,6 +187,13 @@ impl fmt::Display for FailReason {
                 write!(
                     f,
                     "the action is poisonous: {attempts} attempts were lost together with their workers"
+                )
+            }
+            Self::NoResult { starts, last } => {
+                let last = last.as_deref().unwrap_or("its worker was lost");
+                write!(
+                    f,
+                    "the action was started {starts} times and brought no result, the last time because: {last}"
                 )
             }
             Self::NoWorker { explanation } => f.write_str(explanation),

@@ -262,7 +262,12 @@ impl Scheduler {
         // A lease that its worker brought along may have been started long ago. Who hands it back as recalled or because
         // of a drain says that it was not; who was unable may have been so afterwards.
         let started = lease.started.is_some() || (lease.brought && unable.is_some());
-        if let Some(last) = unable {
+        // What was started and brought no result is a lost start, however it came to that.
+        let blamed = started && unable.is_some();
+        op.given_up |= blamed;
+        if let Some(last) = unable
+            && !started
+        {
             op.rejected += 1;
             let times = op.rejected;
             if times >= self.config.max_rejected {
@@ -271,7 +276,7 @@ impl Scheduler {
         }
         let worker = self.sessions[session_at].worker;
         let reason = RequeueReason::HandedBack { worker, reason };
-        self.lose(now, at, i, Loss { reason, blamed: false, started }, out);
+        self.lose(now, at, i, Loss { reason, blamed, started }, out);
     }
 
     /// A lease is void. The operation is queued again unless another lease of it runs, or it must not be.
@@ -291,7 +296,7 @@ impl Scheduler {
             op.past.push(Past { worker, attempt: lease.attempt, blamed: loss.blamed });
         }
         op.lost += u32::from(loss.blamed);
-        let (operation, lost) = (op.id, op.lost);
+        let (operation, lost, given_up) = (op.id, op.lost, op.given_up);
         let rerun = self.reruns(at);
         let Loss { reason, started, blamed: _ } = loss;
         if !self.operations[at].leases.is_empty() {
@@ -299,17 +304,17 @@ impl Scheduler {
             return;
         }
         if started && !rerun {
-            let why = match reason {
-                RequeueReason::HandedBack { reason: RejectReason::Unable(why), .. } => Some(why),
-                RequeueReason::HandedBack { .. }
-                | RequeueReason::LeaseExpired { .. }
-                | RequeueReason::NotHeld { .. } => None,
-            };
+            let why = said(reason);
             let reason = FailReason::NotRerunnable { attempt: lease.attempt, worker, why };
             return self.fail(at, reason, out);
         }
         if lost >= self.config.max_lost {
-            return self.fail(at, FailReason::Poisonous { attempts: lost }, out);
+            let reason = if given_up {
+                FailReason::NoResult { starts: lost, last: said(reason) }
+            } else {
+                FailReason::Poisonous { attempts: lost }
+            };
+            return self.fail(at, reason, out);
         }
         out.push(Effect::Requeued { operation, attempt: lease.attempt, reason, started });
         self.enqueue(now, at, out);
@@ -320,5 +325,15 @@ impl Scheduler {
             Holder::Session(at) => self.sessions[at].worker,
             Holder::Away(worker, _) => worker,
         }
+    }
+}
+
+/// What a worker said when it gave an attempt up; none where it was lost.
+fn said(reason: RequeueReason) -> Option<String> {
+    match reason {
+        RequeueReason::HandedBack { reason: RejectReason::Unable(why), .. } => Some(why),
+        RequeueReason::HandedBack { .. }
+        | RequeueReason::LeaseExpired { .. }
+        | RequeueReason::NotHeld { .. } => None,
     }
 }

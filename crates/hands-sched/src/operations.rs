@@ -59,6 +59,7 @@ impl Scheduler {
             passed: 0,
             cacheable: spec.cacheable,
             once: false,
+            given_up: false,
             restored: false,
             leases: Vec::new(),
             past: Vec::new(),

@@ -37,6 +37,8 @@ pub(crate) struct Operation {
     pub(crate) cacheable: bool,
     /// Must not be run again, whatever its class says.
     pub(crate) once: bool,
+    /// Whether an attempt that counts in `lost` was given up by its worker, and not lost with it.
+    pub(crate) given_up: bool,
     /// Came from the hub's table: a worker may know of a lease that the table does not.
     pub(crate) restored: bool,
     /// Empty while it is queued; two while a straggler is helped.

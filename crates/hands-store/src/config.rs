@@ -73,6 +73,8 @@ pub struct Usage {
     pub trees: u64,
     /// Blobs that were found corrupt since the start.
     pub corrupt: u64,
+    /// How long blobs that were used before the start still stay, whatever the quota.
+    pub grace: Duration,
 }
 
 impl Usage {

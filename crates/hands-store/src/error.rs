@@ -121,8 +121,15 @@ fn why_full(needed: u64, used: u64, quota: u64, pinned: u64, free: u64, reserve:
             size(reserve)
         );
     }
+    if needed > quota {
+        return format!(
+            "{} are needed, and its quota is {} in all; start it with a larger --quota",
+            size(needed),
+            size(quota)
+        );
+    }
     format!(
-        "{} are needed, and of its quota of {} {} are used; work that has not ended holds {pinned} pins",
+        "{} are needed, and of its quota of {} {} are used; what work that has not ended needs stays ({pinned} blobs)",
         size(needed),
         size(quota),
         size(used)
@@ -169,6 +176,16 @@ impl StoreError {
             Self::GivenUp => ErrorClass::Infra { retry: false },
             Self::Closed => ErrorClass::Infra { retry: true },
         }
+    }
+
+    /// So many bytes that belong together are more than a quota, even where nothing else is stored.
+    pub const fn beyond_quota(needed: u64, quota: u64) -> Self {
+        Self::Full { needed, used: 0, quota, pinned: 0, free: u64::MAX, reserve: 0 }
+    }
+
+    /// Whether the quota could never hold it, so that to try again is in vain.
+    pub const fn is_beyond_quota(&self) -> bool {
+        matches!(self, Self::Full { needed, quota, .. } if *needed > *quota)
     }
 
     /// Whether room is what lacks: the quota, the reserve or the disk itself.

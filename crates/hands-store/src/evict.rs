@@ -69,8 +69,13 @@ impl Inner {
             let mut stay = Vec::new();
             let mut done = false;
             for row in rows {
-                if row.used >= begun || row.used >= self.protected_from() || freed >= wanted {
+                if row.used >= begun || freed >= wanted {
                     done = true;
+                    break;
+                }
+                if self.is_from_before(row.used) {
+                    // All of those at once: there may be millions.
+                    after = (self.opened, vec![u8::MAX; 64]);
                     break;
                 }
                 let by_trees = self.evict_trees(row.used, wanted - freed)?;
@@ -99,8 +104,10 @@ impl Inner {
         Ok(freed)
     }
 
-    fn protected_from(&self) -> u64 {
-        if Instant::now() < self.grace_until { self.grace_from } else { u64::MAX }
+    /// Whether it was used last shortly before the start, by somebody who may come back to pin it again. Who came since
+    /// has pinned what it needs.
+    fn is_from_before(&self, used: u64) -> bool {
+        (self.grace_from..=self.opened).contains(&used) && Instant::now() < self.grace_until
     }
 
     /// Dooms a blob that may be evicted. Otherwise answers with the use that the database should know, if any.

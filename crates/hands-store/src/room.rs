@@ -131,7 +131,7 @@ impl Inner {
         Err(self.full(bytes, used, free))
     }
 
-    fn full(&self, needed: u64, used: u64, free: u64) -> StoreError {
+    pub(crate) fn full(&self, needed: u64, used: u64, free: u64) -> StoreError {
         StoreError::Full {
             needed,
             used,

@@ -70,8 +70,9 @@ pub(crate) struct Inner {
     /// Whether a flush was asked for and has not begun.
     pub(crate) flush_asked: AtomicBool,
     pub(crate) clock: AtomicU64,
-    /// Blobs used at this time or later are not evicted until `grace_until`.
+    /// Blobs used last at this time or later, but before the store was opened, are not evicted until `grace_until`.
     pub(crate) grace_from: u64,
+    pub(crate) opened: u64,
     pub(crate) grace_until: Instant,
     /// Held so that no other process opens the store.
     lock: File,
@@ -150,6 +151,7 @@ impl Store {
             flush_asked: AtomicBool::new(false),
             clock: AtomicU64::new(clock),
             grace_from,
+            opened: clock,
             grace_until: Instant::now()
                 + if grace_from == u64::MAX { Duration::ZERO } else { grace },
             layout,
@@ -245,6 +247,7 @@ impl Inner {
             pinned: self.pins.len(),
             trees: self.trees.len(),
             corrupt: self.corrupt.load(Ordering::Relaxed),
+            grace: self.grace_until.saturating_duration_since(Instant::now()),
         }
     }
 

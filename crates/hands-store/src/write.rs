@@ -40,6 +40,8 @@ pub struct BlobWriter {
     hasher: SideHasher,
     buffer: Vec<u8>,
     temp: Option<Temp>,
+    /// Whether it comes from a client, and what is being written together stays within the quota whatever is pinned.
+    bounded: bool,
 }
 
 impl BlobWriter {
@@ -49,6 +51,7 @@ impl BlobWriter {
         if actual > self.digest.size {
             return Err(StoreError::Size { claimed: self.digest, actual });
         }
+        self.ensure_bounded(bytes.len() as u64)?;
         self.hasher.update(bytes.clone());
         if self.temp.is_none() {
             if actual <= SMALL {
@@ -71,6 +74,18 @@ impl BlobWriter {
         }
     }
 
+    /// What is pinned may exceed the quota, and what has not ended is not even a blob.
+    fn ensure_bounded(&self, bytes: u64) -> Result<(), StoreError> {
+        let inner = &self.store.inner;
+        let unfinished = inner.temp_bytes.load(Ordering::Relaxed);
+        if self.bounded && unfinished + bytes > inner.quota {
+            let rest = self.digest.size - self.hasher.size();
+            // Not for want of disk: that is asked for when it is written.
+            return Err(inner.full(rest, inner.usage().total(), u64::MAX));
+        }
+        Ok(())
+    }
+
     /// Bytes taken so far.
     pub const fn written(&self) -> u64 {
         self.hasher.size()
@@ -78,7 +93,7 @@ impl BlobWriter {
 
     /// Checks the content against the digest and makes it a blob.
     pub fn commit(self) -> Result<(), StoreError> {
-        let Self { store, digest, hasher, buffer, temp } = self;
+        let Self { store, digest, hasher, buffer, temp, bounded: _ } = self;
         if hasher.size() != digest.size {
             return Err(StoreError::Size { claimed: digest, actual: hasher.size() });
         }
@@ -163,7 +178,16 @@ impl Store {
             hasher: SideHasher::new(digest.function),
             buffer: Vec::new(),
             temp: None,
+            bounded: false,
         })
+    }
+
+    /// The same for one that a client sends: one that can never be held is refused before its first byte, and what is
+    /// being written never has more than the quota together.
+    pub fn upload(&self, digest: Digest) -> Result<BlobWriter, StoreError> {
+        let writer = self.writer(digest)?;
+        self.fits(digest.size)?;
+        Ok(BlobWriter { bounded: true, ..writer })
     }
 
     /// Reads a file from where it stands to its end, hashing, and stores it if it is not here: one pass. Fails if the file

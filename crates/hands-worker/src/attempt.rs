@@ -1,5 +1,6 @@
 //! One lease and everything that is kept for it.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -182,6 +183,11 @@ pub(crate) async fn upload(
         result.await.map_err(|_| Conclusion::internal("collecting the outputs panicked"))??;
     if fetcher.same_store() || digests.is_empty() {
         return Ok(Uploaded { result, left_out, pin });
+    }
+    // Before any of them is sent: they would drive out all that the hub holds, and one another.
+    let bytes = digests.iter().collect::<BTreeSet<_>>().iter().map(|digest| digest.size).sum();
+    if let Some(quota) = fetcher.is_too_much_for_hub(bytes) {
+        return Err(Conclusion::beyond_hub(bytes, quota));
     }
     let client = fetcher.blobs(&plan);
     let store = fetcher.store();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(crate) struct Fetcher {
     compress: bool,
     /// Hears that nobody is at the hub's address.
     tasks: mpsc::UnboundedSender<Event>,
+    /// Bytes that the hub's store may hold, 0 where it does not say.
+    hub_quota: AtomicU64,
     /// What must be made for outputs in an input root.
     seeds: Mutex<Lru<SeedKey, Option<Digest>>>,
 }
@@ -105,7 +108,8 @@ impl Fetcher {
         tasks: mpsc::UnboundedSender<Event>,
     ) -> Self {
         let stager = store.stager();
-        Self { store, stager, hub, same_store, compress, tasks, seeds: Mutex::new(Lru::new()) }
+        let (hub_quota, seeds) = (AtomicU64::new(0), Mutex::new(Lru::new()));
+        Self { store, stager, hub, same_store, compress, tasks, hub_quota, seeds }
     }
 
     /// Waits before a call to a hub that is away is made again.
@@ -118,6 +122,17 @@ impl Fetcher {
         }
         tokio::time::sleep(*wait).await;
         *wait = (*wait * 2).min(LAST_WAIT);
+    }
+
+    /// The hub says how many bytes its store may hold.
+    pub(crate) fn hub_may_hold(&self, bytes: u64) {
+        self.hub_quota.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How many bytes the hub's store may hold, if these outputs are more.
+    pub(crate) fn is_too_much_for_hub(&self, bytes: u64) -> Option<u64> {
+        let quota = self.hub_quota.load(Ordering::Relaxed);
+        (quota > 0 && bytes > quota).then_some(quota)
     }
 
     /// The client by which the hub's blobs are reached.

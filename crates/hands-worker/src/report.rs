@@ -124,8 +124,24 @@ impl Conclusion {
         Some(Self::new(INVALID_ARGUMENT, format!("{NOT_ALL_OUTPUTS}: {}", words.join("; ")), false))
     }
 
-    /// The outputs of an action are too large for this worker.
+    /// The outputs of an action are more than the hub's store may ever hold.
+    pub(crate) fn beyond_hub(bytes: u64, quota: u64) -> Self {
+        let full = StoreError::beyond_quota(bytes, quota);
+        let message =
+            format!("the hub can't hold the action's outputs, and none of them was sent: {full}");
+        Self::new(RESOURCE_EXHAUSTED, message, false)
+    }
+
+    /// The outputs of an action are too large for this worker. Those that its quota can never hold end the action: to run
+    /// the command again would bring as much.
     pub(crate) fn of_outputs(error: &StoreError) -> Self {
+        if error.is_beyond_quota() {
+            let message = format!(
+                "the action's worker can't hold its outputs, and nothing of them was taken in: {}",
+                with_causes(error)
+            );
+            return Self::new(RESOURCE_EXHAUSTED, message, false);
+        }
         Self::exhausted(format!(
             "the action's outputs do not fit on this worker, and nothing of them was taken in: {}",
             with_causes(error)

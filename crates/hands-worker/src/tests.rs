@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use hands_exec::{ExecError, ExposedPath};
+use hands_store::StoreError;
 use hands_types::DigestFunction;
 use rustix::io::Errno;
 
@@ -98,4 +99,20 @@ fn collecting_that_took_too_long_names_what_helps() {
         let words = report::late(seconds(1800), deadline, seconds(1));
         assert!(words.contains("30 minutes") && !words.contains("--timeout"), "{words}");
     }
+}
+
+#[test]
+fn outputs_that_a_quota_can_never_hold_end_the_action_with_the_numbers() {
+    let never = StoreError::beyond_quota(400 << 20, 30 << 20);
+    for conclusion in [Conclusion::of_outputs(&never), Conclusion::beyond_hub(400 << 20, 30 << 20)]
+    {
+        assert_eq!((conclusion.status.code, conclusion.try_elsewhere), (8, false));
+        let text = &conclusion.status.message;
+        let numbers =
+            "400 MiB are needed, and its quota is 30 MiB in all; start it with a larger --quota";
+        assert!(text.contains(numbers), "{text}");
+    }
+    // Beside others it may fit another time, or elsewhere.
+    let now = StoreError::Full { needed: 5, used: 8, quota: 10, pinned: 1, free: 100, reserve: 0 };
+    assert!(Conclusion::of_outputs(&now).try_elsewhere);
 }

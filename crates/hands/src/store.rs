@@ -205,6 +205,7 @@ fn in_json(usage: &StoreUsage) -> String {
         "trees": usage.trees,
         "pinned": usage.pinned,
         "corrupt": usage.corrupt,
+        "grace_seconds": usage.grace_s,
     });
     format!("{object}\n")
 }
@@ -220,7 +221,32 @@ fn in_words(usage: &StoreUsage) -> String {
         ("pinned", format!("{} pins of open work", usage.pinned)),
         ("corrupt", format!("{} since it was opened", usage.corrupt)),
     ];
-    lines.iter().map(|(name, text)| format!("{name:<11}{text}\n")).collect()
+    let beyond = why_beyond(usage).map(|why| ("beyond", why));
+    lines.iter().chain(&beyond).map(|(name, text)| format!("{name:<11}{text}\n")).collect()
+}
+
+/// Why it holds more than its quota, if it does.
+fn why_beyond(usage: &StoreUsage) -> Option<String> {
+    if total(usage) <= usage.quota {
+        return None;
+    }
+    let mut why = Vec::new();
+    if usage.grace_s > 0 {
+        why.push(format!(
+            "what was used before its start stays for {} min more, for who comes back",
+            usage.grace_s.div_ceil(60)
+        ));
+    }
+    if usage.pinned > 0 {
+        why.push("what open work needs stays".to_owned());
+    }
+    if usage.temp_bytes > 0 {
+        why.push("uploads that have not ended may go on".to_owned());
+    }
+    if why.is_empty() {
+        why.push("what may go has not gone yet: `hands store gc` takes it away".to_owned());
+    }
+    Some(why.join("; "))
 }
 
 fn print(out: &Out, text: &str) {

@@ -47,8 +47,12 @@ impl Core {
                 self.step(Input::Finished { session, operation: id, attempt });
                 self.pending = None;
             }
-            Checked::Unusable(reason) => {
+            Checked::Unusable { reason, ran } => {
                 tracing::warn!(operation = %id, attempt = attempt.0, reason, "a worker's result can't be used");
+                if ran {
+                    // Whatever the worker said before: a command that has a result was started.
+                    self.step(Input::Started { session, operation: id, attempt });
+                }
                 self.refuse(session, id, attempt, &reason);
                 self.step(Input::Rejected {
                     session,

@@ -43,7 +43,8 @@ impl Core {
             why_not_again(options.retry, operation.effects, operation.lost)
         };
         if let (Some(why), Some(lost)) = (forbidden, &lost) {
-            let text = format!("{}, and is not run again: {why}", sentence(lost));
+            let reason = if lost.given_up { format!(" ({})", lost.reason) } else { String::new() };
+            let text = format!("{}{reason}, and is not run again: {why}", sentence(lost));
             return self.cancel(id, Status::failed_precondition(text));
         }
         self.publish(id, |state| {
@@ -100,7 +101,8 @@ impl Core {
             },
         };
         let worker = self.name_of(id, attempt, *worker).as_ref().to_owned();
-        v1::LostAttempt { attempt: attempt.0, worker, reason: why.to_owned() }
+        let given_up = matches!(reason, RequeueReason::HandedBack { .. });
+        v1::LostAttempt { attempt: attempt.0, worker, reason: why.to_owned(), given_up }
     }
 
     /// The name of the worker that had an attempt. Its session may have ended long ago.
@@ -122,14 +124,20 @@ impl Core {
                     .get(&id)
                     .is_some_and(|it| it.record.options.retry == Some(0)) =>
             {
-                let worker = self.name_of(id, *attempt, *worker);
+                let lost = v1::LostAttempt {
+                    attempt: attempt.0,
+                    worker: self.name_of(id, *attempt, *worker).as_ref().to_owned(),
+                    reason: why.clone().unwrap_or_default(),
+                    given_up: why.is_some(),
+                };
                 let why = why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
                 Status::failed_precondition(format!(
-                    "attempt {} was lost with its worker {worker}{why} and is not run again, as `--retry 0` says",
-                    attempt.0
+                    "{}{why} and is not run again, as `--retry 0` says",
+                    sentence(&lost)
                 ))
             }
             FailReason::Poisonous { .. }
+            | FailReason::NoResult { .. }
             | FailReason::NoWorker { .. }
             | FailReason::NotRerunnable { .. }
             | FailReason::Rejected { .. } => Status::failed_precondition(text),
@@ -139,7 +147,8 @@ impl Core {
 }
 
 fn sentence(lost: &v1::LostAttempt) -> String {
-    format!("attempt {} was lost with its worker {}", lost.attempt, lost.worker)
+    let how = if lost.given_up { "brought no result on" } else { "was lost with" };
+    format!("attempt {} {how} its worker {}", lost.attempt, lost.worker)
 }
 
 fn with(before: &Arc<[v1::LostAttempt]>, lost: Option<v1::LostAttempt>) -> Arc<[v1::LostAttempt]> {

@@ -149,6 +149,7 @@ impl Core {
             hub_id: self.config.hub_id.clone(),
             lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
             resume: std::mem::take(&mut self.adopted),
+            store_quota: self.store.usage().quota,
         };
         // Said at once, so before the leases and cancels of this step, which go by the table's thread.
         out.say(v1::hub_message::Kind::Welcome(welcome));

@@ -16,7 +16,7 @@ use crate::worker::{Worker, hello};
 async fn a_result_that_no_honest_worker_has_is_refused_and_the_action_done_again() {
     let world = World::with(|config| {
         config.scheduler.pause = Duration::from_millis(1);
-        config.scheduler.max_rejected = 100;
+        config.scheduler.max_lost = 100;
     });
     let mut worker = world.worker("w").await;
     let content = world.blob(b"content");
@@ -50,6 +50,7 @@ async fn a_result_that_no_honest_worker_has_is_refused_and_the_action_done_again
         ("gRPC code 16", ends(16)),
         ("gRPC code 99", ends(99)),
         ("gRPC code 14", ends(14)),
+        ("success without a result", ends(0)),
     ];
     for (why, lie) in lies {
         let lease = worker.lease().await;

@@ -188,7 +188,10 @@ async fn a_result_for_a_lease_of_another_is_refused() {
 
 #[tokio::test]
 async fn what_is_not_as_the_worker_says_is_done_again() {
-    let world = World::with(|config| config.scheduler.pause = Duration::from_millis(1));
+    let world = World::with(|config| {
+        config.scheduler.pause = Duration::from_millis(1);
+        config.scheduler.max_lost = 100;
+    });
     let mut worker = world.worker("w").await;
     let digest = world.action(|_, command| command.output_paths = vec!["x".into()]);
     let following = world.client().execute(digest).await.unwrap();
@@ -232,6 +235,28 @@ async fn what_is_not_as_the_worker_says_is_done_again() {
     let lease = worker.run(0).await;
     assert_eq!(lease.id.unwrap().attempt, 5);
     assert_eq!(code(&following.response().await), Code::Ok);
+}
+
+#[tokio::test]
+async fn a_result_that_is_refused_is_a_lost_start_and_the_third_ends_the_action() {
+    let world = World::with(|config| config.scheduler.pause = Duration::from_millis(1));
+    let mut worker = world.worker("w").await;
+    let following = world.client().execute(world.salted("x")).await.unwrap();
+    for n in 1..=3 {
+        let lease = worker.lease().await;
+        assert_eq!(lease.id.as_ref().unwrap().attempt, n);
+        // One that does not say that it started has a result all the same.
+        if n > 1 {
+            worker.started(&lease).await;
+        }
+        worker.report(&lease, |finished| finished.result.as_mut().unwrap().exit_code = -1).await;
+        assert!(worker.refused(&lease).await.contains("exit code -1"));
+    }
+    let response = following.response().await;
+    assert_eq!(code(&response), Code::FailedPrecondition);
+    let said = response.status.unwrap().message;
+    let expected = "the action was started 3 times and brought no result, the last time because: no command ends with the exit code -1";
+    assert_eq!(said, expected);
 }
 
 #[tokio::test]

@@ -128,6 +128,9 @@ pub struct LostAttempt {
     /// Why it was lost, as a fragment of a sentence.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+    /// Its worker was not lost: the attempt was given up, or its result could not be used, as the reason says.
+    #[prost(bool, tag = "4")]
+    pub given_up: bool,
 }
 impl ::prost::Name for LostAttempt {
     const NAME: &'static str = "LostAttempt";
@@ -1044,6 +1047,9 @@ pub struct Welcome {
     /// named here is to be dropped.
     #[prost(message, repeated, tag = "5")]
     pub resume: ::prost::alloc::vec::Vec<Resume>,
+    /// Bytes that the hub's store may hold, 0 where it does not say: outputs that are more are not sent.
+    #[prost(uint64, tag = "6")]
+    pub store_quota: u64,
 }
 impl ::prost::Name for Welcome {
     const NAME: &'static str = "Welcome";
@@ -2957,6 +2963,9 @@ pub struct StoreUsage {
     /// Blobs found corrupt since the process started.
     #[prost(uint64, tag = "9")]
     pub corrupt: u64,
+    /// Seconds for which blobs from before the process started are still kept, whatever the quota.
+    #[prost(uint64, tag = "10")]
+    pub grace_s: u64,
 }
 impl ::prost::Name for StoreUsage {
     const NAME: &'static str = "StoreUsage";

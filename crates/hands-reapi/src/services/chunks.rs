@@ -80,7 +80,7 @@ pub(super) fn splice(
     if !missing.is_empty() {
         return Err(missing_blobs(Code::NotFound, &missing));
     }
-    let mut writer = store.writer(blob).map_err(|e| store_status(&e))?;
+    let mut writer = store.upload(blob).map_err(|e| store_status(&e))?;
     for piece in pieces {
         let reader = store.reader(piece).map_err(|e| store_status(&e))?;
         let reader = reader.ok_or_else(|| missing_blobs(Code::NotFound, &[*piece]))?;

@@ -66,7 +66,7 @@ async fn receive(
     let base = u64::try_from(first.write_offset)
         .map_err(|_| Status::invalid_argument("write_offset is negative"))?;
     let writer = match base {
-        0 => blocking(move || store.writer(digest)).await?.map_err(|e| store_status(&e))?,
+        0 => blocking(move || store.upload(digest)).await?.map_err(|e| store_status(&e))?,
         _ => resume(&uploads, &name, base)?,
     };
     let mut sink = Sink::new(writer, name.blob.zstd, digest, charge)?;

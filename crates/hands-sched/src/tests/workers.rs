@@ -167,6 +167,32 @@ fn what_a_worker_gave_up_midway_says_why() {
 }
 
 #[test]
+fn an_attempt_given_up_midway_is_a_lost_start_and_the_third_ends_the_action() {
+    check(
+        "0 open s11
+         0 submit o1
+         0 back s11 o1#1 before
+         1 tick
+         1 started s11 o1#2
+         1 back s11 o1#2 disk
+         2 tick
+         2 started s11 o1#3
+         2 open s12 fresh
+         3 started s12 o1#4
+         3 back s12 o1#4 disk",
+        "0 lease s11 o1#1
+         0 requeued o1#1 handed back
+         1 lease s11 o1#2
+         1 requeued o1#2 handed back
+         2 lease s11 o1#3
+         2 close s11
+         2 requeued o1#3 not held
+         2 lease s12 o1#4
+         3 fail o1: the action was started 3 times and brought no result, the last time because: disk",
+    );
+}
+
+#[test]
 fn a_restarted_hub_waits_for_the_workers_that_hold_leases() {
     check(
         "0 restore o1 held=w1#2

@@ -109,6 +109,7 @@ impl Core {
             return;
         }
         self.link.works();
+        self.fetcher.hub_may_hold(welcome.store_quota);
         self.session = Some(outgoing.clone());
         // At once: it says what is held here, and the first actions may be for that.
         self.next_heartbeat = Instant::now();

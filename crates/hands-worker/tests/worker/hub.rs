@@ -232,6 +232,7 @@ impl Session {
             hub_id: "h".to_owned(),
             lease_ms: self.lease_ms,
             resume,
+            store_quota: 0,
         }));
     }
 

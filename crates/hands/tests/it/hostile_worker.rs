@@ -201,9 +201,10 @@ async fn does_its_worst(secured: bool) {
     }
 
     // What it was given: outputs that nobody has, a wrong digest of the output, a size that is not true, and each result
-    // twice. None counts; who means well and comes later does the action.
-    let trapped = ["run", "--cluster", cluster, "--tag", "trap", "--", "echo", "honest"];
-    let trapped = home.start(&trapped);
+    // twice. None counts, and each is a lost start: the third ends the action. Who means well and comes later does the
+    // one that was started less often.
+    let trap = ["run", "--cluster", cluster, "--tag", "trap", "--", "echo", "honest"];
+    let mut trapped = home.start(&trap);
     let ghost = hands_tree::hash(SHA256, b"nobody has this");
     let file =
         reapi::OutputFile { path: "out".into(), digest: Some(ghost.into()), ..Default::default() };
@@ -225,9 +226,17 @@ async fn does_its_worst(secured: bool) {
         v1::Finished { status: Some(logged_out), ..Default::default() },
         of(reapi::ActionResult { stdout_digest: Some(ghost.into()), ..Default::default() }),
         v1::Finished { stdout_size: 1 << 40, ..of(reapi::ActionResult::default()) },
-        v1::Finished { result: None, ..of(reapi::ActionResult::default()) },
     ];
-    for lie in lies {
+    for (n, lie) in lies.into_iter().enumerate() {
+        if n == 3 {
+            let doomed = std::mem::replace(&mut trapped, home.start(&trap));
+            let ended = tokio::task::spawn_blocking(|| ran(doomed.wait_with_output().unwrap()));
+            let ended = ended.await.unwrap();
+            assert_eq!((ended.code, ended.out.as_str()), (125, ""), "{ended:?}");
+            let why = "the action was started 3 times and brought no result";
+            assert!(ended.err.contains(why), "{ended:?}");
+            assert!(!ended.err.contains("lost with"), "{ended:?}");
+        }
         let lease = evil.lease().await;
         let id = lease.id.clone().unwrap();
         evil.say(Kind::Started(v1::Started { id: lease.id.clone() })).await;
@@ -255,7 +264,8 @@ async fn does_its_worst(secured: bool) {
 
     // Too large a Hello, and too large a piece; a flood of output beyond the window, acknowledged or not.
     let giant = v1::Hello { name: "x".repeat(40 << 20), ..hello(68) };
-    assert!(is_too_large(Session::open(&way, giant).await.ended().await));
+    let ended = Session::open(&way, giant).await.ended().await;
+    assert!(is_too_large(ended), "{ended:?}");
     // A name that is not refused by its message's length.
     let long = v1::Hello { name: "x".repeat(5 << 20), ..hello(68) };
     assert_eq!(Session::open(&way, long).await.ended().await, Code::InvalidArgument);
