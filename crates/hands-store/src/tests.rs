@@ -80,6 +80,6 @@ fn a_store_beyond_its_quota_does_not_look_for_room_with_each_blob() {
     assert!(searches <= 20, "{searches} searches for 3000 blobs");
     assert!(store.fits(1 << 20).is_ok());
     let error = store.fits((1 << 20) + 1).expect_err("more than the quota");
-    assert!(error.is_full() && error.to_string().contains("quota of 1 MiB"), "{error}");
+    assert!(error.is_full() && error.to_string().contains("quota is 1 MiB"), "{error}");
     drop(pin);
 }
