@@ -501,7 +501,8 @@ impl Job {
         let anew =
             self.logs.iter_mut().fold(false, |anew, log| log.turn_to_other_execution() | anew);
         if attempt > 0 || stage == Stage::Executing {
-            let lost = LostAttempt { attempt, worker, reason: String::new(), overtaken: false };
+            let (reason, given_up, overtaken) = Default::default();
+            let lost = LostAttempt { attempt, worker, reason, given_up, overtaken };
             self.queue.push_back(Event::Again { lost, attempt: 0, worker: String::new(), anew });
         }
     }

@@ -103,11 +103,12 @@ fn whoever_comes_back_is_told_of_a_missing_output() {
         begun.out.trim().to_owned()
     };
     let id = detach("echo said; echo x >made");
-    let missing = "error: the command succeeded, but its output never is missing\n";
+    let missing = "error: the command succeeded, but its output never is missing, and nothing \
+                   matches its output *.none\n";
     let waited = home.run(&["wait", &id]);
     assert_eq!((waited.code, waited.err.as_str()), (1, missing), "{waited:?}");
     let object = json(&home.run(&["wait", "--json", &id]).out).remove(0);
-    assert_eq!(object["missing_outputs"], serde_json::json!(["never"]), "{object}");
+    assert_eq!(object["missing_outputs"], serde_json::json!(["never", "*.none"]), "{object}");
     let attached = home.run(&["attach", &id]);
     let ended = (attached.code, attached.out.as_str(), attached.err.as_str());
     assert_eq!(ended, (1, "said\n", missing));
