@@ -180,7 +180,7 @@ async fn a_bomb_goes_off_at_its_announced_size() {
     assert!(status.message().contains("100000"), "{status:?}");
     // Few bytes that stand for many and claim to be even more: nothing is written before they are looked at.
     let bomb = zstd::bulk::compress(&vec![0; 256 << 20], 19).unwrap();
-    let claimed = Digest { size: 63 << 30, ..digest(b"bomb") };
+    let claimed = Digest { size: 1 << 30, ..digest(b"bomb") };
     let name = format!("uploads/{UUID}/compressed-blobs/zstd/{claimed}");
     let stop = std::sync::atomic::AtomicBool::new(false);
     let most = std::thread::scope(|threads| {
@@ -195,18 +195,19 @@ async fn a_bomb_goes_off_at_its_announced_size() {
         let refused = tokio::runtime::Handle::current();
         let refused =
             tokio::task::block_in_place(|| refused.block_on(hub.write(whole(name, bomb))));
-        assert_code(refused, Code::InvalidArgument);
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_code(refused, Code::InvalidArgument);
         watching.join().unwrap()
     });
     assert_eq!(most, 0, "bytes were written");
-    // A claim alone takes neither memory nor disk: this would not fit.
-    let claimed = Digest { size: 60 << 30, ..digest(b"huge") };
+    // A claim alone takes neither memory nor disk.
+    let claimed = Digest { size: 1 << 30, ..digest(b"huge") };
     let status =
         assert_code(hub.write(whole(upload(&claimed), b"x".to_vec())).await, Code::InvalidArgument);
     assert!(status.message().contains("1 bytes"), "{status:?}");
+    // What no disk has room for is refused at its first byte.
     let beyond = Digest { size: 1 << 50, ..digest(b"huge") };
-    assert_code(hub.write(whole(upload(&beyond), b"x".to_vec())).await, Code::InvalidArgument);
+    assert_code(hub.write(whole(upload(&beyond), b"x".to_vec())).await, Code::ResourceExhausted);
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ fn whoever_comes_back_is_told_of_a_missing_output() {
     let waited = home.run(&["wait", &id]);
     assert_eq!((waited.code, waited.err.as_str()), (1, missing), "{waited:?}");
     let object = json(&home.run(&["wait", "--json", &id]).out).remove(0);
-    assert_eq!(object["missing_outputs"], serde_json::json!(["never", "*.none"]), "{object}");
+    assert_eq!(object["missing_outputs"], serde_json::json!(["*.none", "never"]), "{object}");
     let attached = home.run(&["attach", &id]);
     let ended = (attached.code, attached.out.as_str(), attached.err.as_str());
     assert_eq!(ended, (1, "said\n", missing));
