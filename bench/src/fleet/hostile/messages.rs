@@ -106,7 +106,13 @@ fn empties(field: u32, bytes: usize) -> Vec<u8> {
 fn strings(random: &mut Random, most: usize) -> Vec<String> {
     let n = random.size(most / 4);
     let length = random.size((most / n).max(1));
-    (0..n).map(|i| format!("{i:0>length$}").chars().rev().take(length.max(8)).collect()).collect()
+    let name = |i: usize| {
+        let mut name: String = i.to_string().chars().rev().collect();
+        // A width of `format!` has 16 bits.
+        name.extend(std::iter::repeat_n('0', length.saturating_sub(name.len())));
+        name
+    };
+    (0..n).map(name).collect()
 }
 
 fn command(random: &mut Random, most: usize) -> reapi::Command {
