@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hands_client::{JobResult, printable};
+use hands_types::platform::FIXED_PATH;
 
 use crate::args::{ActionArgs, Network};
 use crate::batch::short_time;
@@ -101,7 +102,10 @@ pub(crate) fn wrong_clock(args: &ActionArgs, result: &JobResult) -> Option<Strin
 /// The program that a command would be here.
 fn on_path(argv: &[String], caller: &Caller) -> Option<PathBuf> {
     let name = argv.first().filter(|name| !name.contains('/') && !name.is_empty())?;
-    let directories = caller.variable("PATH")?.split(':').filter(|path| path.starts_with('/'));
+    // These an action has on its PATH anyway: it found what is there, and something else was not.
+    let is_there = |path: &str| FIXED_PATH.split(':').any(|fixed| fixed == path);
+    let directories = caller.variable("PATH")?.split(':');
+    let directories = directories.filter(|path| path.starts_with('/') && !is_there(path));
     directories.map(|directory| Path::new(directory).join(name)).find(|path| {
         path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
     })

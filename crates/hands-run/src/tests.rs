@@ -1,5 +1,7 @@
 //! Flags, hints, verdicts and tables.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -235,14 +237,22 @@ fn a_failure_hints_at_what_was_not_sent() {
 
 #[test]
 fn a_program_that_is_not_found_there_is_named_by_its_path_here() {
+    let place = tempfile::tempdir().unwrap();
+    let tool = place.path().join("tool");
+    std::fs::write(&tool, "").unwrap();
+    std::fs::set_permissions(&tool, Permissions::from_mode(0o755)).unwrap();
     let mut here = caller("/");
-    here.environment = vec![("PATH".into(), "relative:/nowhere:/bin".into())];
+    let path = format!("relative:/nowhere:/bin:{}", place.path().display());
+    here.environment = vec![("PATH".into(), path.into())];
     let hint = |program: &str, code: i32| {
         let argv = [program.to_owned()];
         hints::for_failure(&argv, &ActionArgs::default(), &result(code), &here)
     };
-    assert!(hint("sh", 127)[0].starts_with("sh is /bin/sh here"), "{:?}", hint("sh", 127));
-    for (program, code) in [("sh", 1), ("no-such-program", 127), ("/bin/sh", 127)] {
+    let expected = format!("tool is {} here", tool.display());
+    assert!(hint("tool", 127)[0].starts_with(&expected), "{:?}", hint("tool", 127));
+    // A shell that could not find a program of its own ends like this, too; and an action has `/bin` on its PATH.
+    assert_eq!(hint("sh", 127), Vec::<String>::new());
+    for (program, code) in [("tool", 1), ("no-such-program", 127), ("/bin/sh", 127)] {
         assert_eq!(hint(program, code), Vec::<String>::new());
     }
 }
