@@ -1,7 +1,8 @@
 //! How much memory the messages of a server may take: of one call, of one client, and all together.
 //!
 //! A client may have half as much as it leaves free: a third of everything when it is alone, two ninths after one other that
-//! keeps what it got, and so on. So all together never reach the bound, and whoever comes next finds room.
+//! keeps what it got, and so on. So all together do not reach the bound, but for small answers, which are counted and never
+//! refused; and whoever comes next finds room.
 
 use std::cell::RefCell;
 use std::pin::Pin;
