@@ -36,6 +36,18 @@ const PARTS: &[Part] = &[
         result: "test result",
     },
     Part {
+        what: "over TLS, outputs and input under way: the hub stands still for 65 s, and is gone for 50 s",
+        arguments: &["long_pauses::a_hub_over_tls"],
+        environment: &[("HANDS_SOAK_STILL", "65"), ("HANDS_SOAK_AWAY", "50")],
+        result: "test result",
+    },
+    Part {
+        what: "over TLS, outputs under way: a worker stands still for 65 s",
+        arguments: &["long_pauses::a_worker_over_tls"],
+        environment: &[("HANDS_SOAK_STILL", "65")],
+        result: "test result",
+    },
+    Part {
         what: "20,000 simulated histories with faults",
         arguments: &[],
         environment: &[("SIM_SEEDS", "20000")],

@@ -132,6 +132,26 @@ pub enum ClientError {
         /// Who answered.
         peer: String,
     },
+    /// A worker misses standard input that it had acknowledged.
+    #[error(
+        "{peer} lost standard input of the action up to byte {has}, and this program has only what begins at byte {kept}"
+    )]
+    InputLost {
+        /// Who lost it.
+        peer: String,
+        /// How much the worker has.
+        has: u64,
+        /// The first byte that can be repeated.
+        kept: u64,
+    },
+    /// The same of an action that is only followed here.
+    #[error(
+        "{peer} does not know the action any more: it came back without its state, or with an old copy of it"
+    )]
+    NotKnown {
+        /// Who answered.
+        peer: String,
+    },
     /// Another engine, asked for what only our hubs know.
     #[error("{peer} is not a hub of ours and can't answer {what}")]
     NotOurs {
@@ -296,10 +316,11 @@ impl ClientError {
             | Self::Lost { .. }
             | Self::NotNow { .. }
             | Self::Never { .. } => ErrorClass::Infra { retry: true },
-            Self::MissingBlob { .. } | Self::OtherOutput { .. } | Self::Forgotten { .. } => {
-                ErrorClass::Infra { retry: false }
-            }
-            Self::Protocol { .. } | Self::HostileOutput { .. } => {
+            Self::MissingBlob { .. }
+            | Self::OtherOutput { .. }
+            | Self::Forgotten { .. }
+            | Self::NotKnown { .. } => ErrorClass::Infra { retry: false },
+            Self::Protocol { .. } | Self::HostileOutput { .. } | Self::InputLost { .. } => {
                 ErrorClass::Infra { retry: false }
             }
             Self::NoPlace { .. } | Self::Spec(_) | Self::NotOurs { .. } => ErrorClass::User,

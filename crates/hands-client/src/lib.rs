@@ -16,6 +16,7 @@ mod blob;
 mod build_id;
 mod cluster;
 mod error;
+mod feed;
 mod fetch;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -39,6 +40,7 @@ pub use attach::{Attachment, AttachmentInput};
 pub use build_id::{PROTOCOL, build_id, protocol};
 pub use cluster::{Cluster, ClusterKind};
 pub use error::ClientError;
+pub use feed::Feed;
 pub use fetch::{Fetched, WrittenOutput, check_place, is_temporary_name};
 pub use hands_types::text::printable;
 pub use ids::{new_invocation_id, random_u128};

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use crate::ClientError;
 
-const FIRST: Duration = Duration::from_millis(20);
-const LAST: Duration = Duration::from_secs(1);
+pub(crate) const FIRST: Duration = Duration::from_millis(20);
+pub(crate) const LAST: Duration = Duration::from_secs(1);
 /// What is back before anyone could read about it is not told.
 const UNTIL_TOLD: Duration = Duration::from_secs(1);
 
@@ -31,6 +31,16 @@ impl Contact {
     pub(crate) fn made(&self) {
         self.answered.send_replace(Instant::now());
         self.trouble.send_if_modified(|told| told.take().is_some());
+    }
+
+    /// Waits before a try that nobody is told of: others of this connection try, too, and tell.
+    pub(crate) async fn quiet_pause(&self, pause: Duration) {
+        let mut answers = self.answered.subscribe();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // Its error means that nobody is left to answer to.
+            _ = answers.changed() => {}
+        }
     }
 
     /// What is waited for, whenever it is another than before.

@@ -26,6 +26,7 @@ use crate::{Activity, HubError};
 mod crowd;
 mod effects;
 mod finish;
+mod input;
 mod left;
 mod lost;
 mod operation;
@@ -39,7 +40,8 @@ mod walk;
 
 pub(crate) use crowd::Owner;
 pub(crate) use finish::see_more;
-pub(crate) use operation::{InputRoute, Messages, OpState, Operation, Second, Stage};
+pub(crate) use input::{Handed, InputRoute, Sender, Taken};
+pub(crate) use operation::{Messages, OpState, Operation, Second, Stage};
 pub(crate) use overview::Summary;
 pub(crate) use sessions::{Opened, Session, SessionOut, ToWorker};
 pub(crate) use submit::{Claim, Submission, SubmitError, Ticket};
@@ -95,6 +97,7 @@ pub(crate) enum Heard {
     HandBack { id: OperationId, attempt: Attempt, reason: RejectReason },
     Holds(Vec<Digest>),
     Draining,
+    InputTaken { id: OperationId, attempt: Attempt, taken: Taken },
 }
 
 /// How to reach the core.

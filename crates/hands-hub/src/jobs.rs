@@ -1,7 +1,7 @@
 //! `hands.v1.Jobs`: what people ask about actions and workers, and the way into a running action.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use hands_proto::v1::jobs_server::Jobs;
@@ -15,8 +15,9 @@ use tokio::time::{Instant, timeout_at};
 use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::core::{Core, Event, InputRoute, Jobs as FoundJobs, Summary, unix_millis};
+use crate::core::{Core, Event, InputRoute, Jobs as FoundJobs, Sender, Summary, unix_millis};
 use crate::db::{Done, Record, Stored};
+use crate::feed;
 use crate::operations::Filter;
 use crate::pages::{PAGE_BYTES, Page, with_ended};
 use crate::shared::Shared;
@@ -38,7 +39,7 @@ const NAMED: usize = 8;
 /// Longest time that a worker is waited for.
 const INFO_WAIT: Duration = Duration::from_secs(30);
 /// Largest piece of input that is passed on as one message.
-const INPUT_PIECE: usize = 64 << 10;
+pub(crate) const INPUT_PIECE: usize = 64 << 10;
 
 #[tonic::async_trait]
 impl Jobs for JobsService {
@@ -195,7 +196,7 @@ impl Jobs for JobsService {
                     }
                     Some(message) => {
                         let Some(kind) = message?.kind else { continue };
-                        if !pass_on(&mut routes, kind).await {
+                        if !pass_on(&mut routes, kind).await? {
                             break;
                         }
                     }
@@ -206,6 +207,15 @@ impl Jobs for JobsService {
             }
         }
         Ok(Response::new(v1::AttachReply {}))
+    }
+
+    type FeedStream = feed::Replies;
+
+    async fn feed(
+        &self,
+        request: Request<Streaming<v1::FeedMessage>>,
+    ) -> Result<Response<feed::Replies>, Status> {
+        feed::feed(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn close_output(
@@ -274,14 +284,14 @@ fn info(hub: &Shared, facts: (usize, Vec<String>, (usize, usize, usize))) -> v1:
 async fn pass_on(
     routes: &mut tokio::sync::watch::Receiver<Option<InputRoute>>,
     kind: v1::attach_message::Kind,
-) -> bool {
+) -> Result<bool, Status> {
     let route = match routes.wait_for(Option::is_some).await {
         Ok(route) => route.clone(),
-        Err(_) => return false,
+        Err(_) => return Ok(false),
     };
-    let Some(route) = route else { return false };
+    let Some(route) = route else { return Ok(false) };
     let pieces = match kind {
-        v1::attach_message::Kind::Operation(_) => return true,
+        v1::attach_message::Kind::Operation(_) => return Ok(true),
         v1::attach_message::Kind::Data(mut data) => {
             let mut pieces = Vec::new();
             while !data.is_empty() {
@@ -294,11 +304,15 @@ async fn pass_on(
         v1::attach_message::Kind::Signal(signal) => vec![v1::input::Kind::Signal(signal)],
     };
     for piece in pieces {
+        let is_input = matches!(piece, v1::input::Kind::Data(_) | v1::input::Kind::Eof(_));
+        if is_input && matches!(route.sent.handed().by, Sender::Repeats(_)) {
+            return Err(feed::somebody_else());
+        }
         if !send(&route, piece).await {
             break;
         }
     }
-    true
+    Ok(true)
 }
 
 /// Says something to a running attempt. A worker that is gone takes it along; the action is lost, or comes back with the
@@ -307,18 +321,20 @@ async fn send(route: &InputRoute, kind: v1::input::Kind) -> bool {
     // Not counted before there is room for it: whoever waits here may hang up, and the worker misses no piece for that. What
     // finds the worker gone is counted, so that the worker misses it if it comes back.
     let place = route.out.reserve().await;
-    let mut bytes = route.sent.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut handed = route.sent.handed();
     let offset = match &kind {
         v1::input::Kind::Data(data) => {
             route.sent.any.store(true, Ordering::SeqCst);
-            let offset = *bytes;
-            *bytes += data.len() as u64;
+            handed.by = Sender::Once;
+            let offset = handed.bytes;
+            handed.bytes += data.len() as u64;
             offset
         }
         v1::input::Kind::Eof(_) => {
             route.sent.any.store(true, Ordering::SeqCst);
-            route.sent.ended.store(true, Ordering::SeqCst);
-            *bytes
+            handed.by = Sender::Once;
+            handed.ended = true;
+            handed.bytes
         }
         v1::input::Kind::Resize(_)
         | v1::input::Kind::Signal(_)

@@ -22,6 +22,7 @@ mod doubted;
 mod enrolment;
 mod error;
 mod execution;
+mod feed;
 mod follow;
 mod history;
 mod hub;

@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::access::Principal;
 use crate::check::{self, Checked};
-use crate::core::{Event, Heard, Opened, SessionOut, ToWorker};
+use crate::core::{Event, Heard, Opened, SessionOut, Taken, ToWorker};
 use crate::doubted::{self, Doubter};
 use crate::logs::AttemptLog;
 use crate::shared::{Shared, ended};
@@ -192,7 +192,7 @@ async fn hello(
     if hello.slots == 0 && hello.cpu_millis == 0 {
         return Err(Status::invalid_argument("the worker offers no slots"));
     }
-    if hello.attempts.len() > ATTEMPTS {
+    if hello.attempts.len().max(hello.inputs.len()) > ATTEMPTS {
         return Err(Status::invalid_argument(format!("more than {ATTEMPTS} attempts")));
     }
     let (reply, answer) = oneshot::channel();
@@ -235,6 +235,11 @@ impl Listener {
                 self.tell(Heard::Holds(trees.collect())).await;
             }
             v1::worker_message::Kind::Draining(_) => self.tell(Heard::Draining).await,
+            v1::worker_message::Kind::InputTaken(input) => {
+                let (id, attempt) = attempt_of(input.id.as_ref())?;
+                let taken = Taken { bytes: input.bytes, ended: input.ended };
+                self.tell(Heard::InputTaken { id, attempt, taken }).await;
+            }
             v1::worker_message::Kind::Doubted(doubted) => {
                 let (store, worker) = (self.hub.store.clone(), self.opened.worker);
                 let doubter = Doubter { worker, name: Arc::clone(&self.opened.name) };

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use hands_client::{
-    Attachment, AttachmentInput, ClientError, Cluster, ClusterKind, Event, Job, JobResult,
-    JobStream,
-};
+use hands_client::{ClientError, Cluster, ClusterKind, Event, Feed, Job, JobResult, JobStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -129,7 +126,7 @@ pub(crate) async fn follow(
         match event {
             Some(Event::Queued { id }) => {
                 if manner.stdin && pump.is_none() {
-                    pump = Some(StdinPump::start(cluster.attach(&id)));
+                    pump = Some(StdinPump::start(cluster.feed(&id)));
                 }
                 if out.is_verbose() {
                     out.note(&format!("action {id}"));
@@ -252,7 +249,7 @@ struct StdinPump {
 }
 
 impl StdinPump {
-    fn start(mut attachment: Attachment) -> Self {
+    fn start(mut feed: Feed) -> Self {
         let (say, failed) = oneshot::channel();
         let task = tokio::spawn(async move {
             loop {
@@ -264,16 +261,14 @@ impl StdinPump {
                         return;
                     }
                     Ok(piece) => {
-                        if !attachment.send(AttachmentInput::Data(piece.into())).await {
+                        if !feed.send(piece.into()).await {
                             break;
                         }
                     }
                 }
             }
             // Where the action takes no more, its end is a good one. Else it would wait for the rest for ever.
-            if !attachment.send(AttachmentInput::Eof).await
-                && let Err(error) = attachment.ended().await
-            {
+            if let Err(error) = feed.finish().await {
                 drop(say.send(error.into()));
             }
         });

@@ -34,6 +34,9 @@ pub(crate) fn hello(
         // Known to the core only.
         resumes: false,
         fetches_commands: true,
+        tells_input: true,
+        // Known to the core only.
+        inputs: Vec::new(),
     }
 }
 

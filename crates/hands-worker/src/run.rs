@@ -61,6 +61,8 @@ struct FeedState {
     /// Bytes that were taken in all.
     taken: u64,
     at_end: bool,
+    /// The end has come, taken or not.
+    has_end: bool,
     /// Sizes, signals and closed streams do not wait behind data.
     urgent: VecDeque<ControlEvent>,
     failed: Option<String>,
@@ -78,6 +80,7 @@ impl Feed {
             received: 0,
             taken: 0,
             at_end: false,
+            has_end: false,
             urgent: VecDeque::new(),
             failed: None,
         };
@@ -121,7 +124,11 @@ impl Feed {
                     state.received += bytes.len() as u64;
                 }
             }
-            v1::input::Kind::Eof(_) => state.at_end = true,
+            // One end of a stream is enough; a terminal takes each.
+            v1::input::Kind::Eof(_) => {
+                state.at_end |= self.of_terminal || !state.has_end;
+                state.has_end = true;
+            }
             v1::input::Kind::Resize(size) => {
                 let short = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
                 state.urgent.push_back(ControlEvent::Resize(short(size.rows), short(size.columns)));
@@ -136,6 +143,13 @@ impl Feed {
         }
         drop(state);
         self.changed.notify_one();
+    }
+
+    /// How many bytes of standard input are here or were taken, and whether no more follow. None for a terminal, and where
+    /// some are missing.
+    pub(crate) fn received(&self) -> Option<(u64, bool)> {
+        let state = lock(&self.state);
+        (!self.of_terminal && state.failed.is_none()).then_some((state.received, state.has_end))
     }
 
     /// The next event that does not wait behind data, if there is one.

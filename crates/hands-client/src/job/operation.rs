@@ -148,8 +148,10 @@ async fn open_after(
     };
     let mut backoff = Backoff::new(patience);
     let mut sent_again = false;
+    let mut was_there = false;
     loop {
         if let Some(error) = lost.take() {
+            was_there = true;
             backoff.pause(cluster.contact(), cluster.peer(), &error).await?;
             if let Some(spec) = cluster.embedded_agent() {
                 agent::ensure(spec, &mut |_| {}).await?;
@@ -176,10 +178,14 @@ async fn open_after(
             // A hub that started afresh does not know the operation; the digest makes it the same submission. What became
             // of it nobody knows.
             Submission::Execute { spec, .. } if id.is_some() && status.code() == Code::NotFound => {
-                if !spec.reruns() {
+                // Its standard input can't be sent twice, whatever may be run again.
+                if spec.stdin || !spec.reruns() {
                     return Err(ClientError::Forgotten { peer: cluster.peer().to_owned() });
                 }
                 id = None;
+            }
+            Submission::Follow { .. } if was_there && status.code() == Code::NotFound => {
+                return Err(ClientError::NotKnown { peer: cluster.peer().to_owned() });
             }
             Submission::Execute { encoded, .. } if !sent_again && is_missing(&status, encoded) => {
                 sent_again = true;

@@ -101,6 +101,7 @@ pub(super) const BOUNDS: &[Bound] = &[
     streams("/hands.v1.Jobs/Attach", 4 * MIB, MIB, KIB),
     of("/hands.v1.Jobs/CloseOutput", 64 * KIB, MIB, KIB),
     of("/hands.v1.Jobs/DrainWorker", 64 * KIB, MIB, KIB),
+    streams("/hands.v1.Jobs/Feed", 4 * MIB, MIB, KIB),
     of("/hands.v1.Jobs/Get", 64 * KIB, MIB, MIB),
     of("/hands.v1.Jobs/Info", 64 * KIB, MIB, 16 * MIB),
     of("/hands.v1.Jobs/List", 64 * KIB, MIB, 16 * MIB),

@@ -79,6 +79,7 @@ pub(super) const METHODS: &[Method] = &[
     of("/hands.v1.Jobs/Attach", SUBMIT),
     of("/hands.v1.Jobs/CloseOutput", SUBMIT),
     of("/hands.v1.Jobs/DrainWorker", ADMIN),
+    of("/hands.v1.Jobs/Feed", SUBMIT),
     of("/hands.v1.Jobs/Get", READ),
     of("/hands.v1.Jobs/Info", READ),
     of("/hands.v1.Jobs/List", READ),

@@ -97,6 +97,7 @@ fn each_role_may_call_what_the_documentation_says() {
         "Operations/DeleteOperation",
         "Jobs/Attach",
         "Jobs/CloseOutput",
+        "Jobs/Feed",
     ];
     let cache = ["ActionCache/UpdateActionResult", "Push/PushBlob", "Push/PushDirectory"];
     let admin = [

@@ -1,8 +1,7 @@
 //! One operation that has not ended.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hands_link::ConnectionId;
@@ -10,10 +9,10 @@ use hands_proto::v1;
 use hands_store::Pin;
 use hands_types::retry::why_not_again;
 use hands_types::{Attempt, Digest, Time};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::crowd::Seat;
-use super::sessions::attempt_id;
+use super::input::{InputRoute, InputSent};
 use crate::db::{Done, Record};
 use crate::trees::WholeTree;
 
@@ -39,25 +38,6 @@ pub(crate) struct OpState {
     /// When its command was started, milliseconds since 1970.
     pub(crate) started: Option<i64>,
     pub(crate) done: Option<Done>,
-}
-
-/// Where input for a running action goes.
-#[derive(Clone, Debug)]
-pub(crate) struct InputRoute {
-    pub(crate) id: v1::AttemptId,
-    pub(crate) out: mpsc::Sender<v1::HubMessage>,
-    pub(crate) sent: Arc<InputSent>,
-}
-
-/// What was sent of an action's standard input. No other attempt can have it.
-#[derive(Debug, Default)]
-pub(crate) struct InputSent {
-    /// Set before anything is sent.
-    pub(crate) any: AtomicBool,
-    /// Locked while a piece is counted and put behind the last one: several may attach.
-    pub(crate) bytes: Mutex<u64>,
-    /// There is no more of it.
-    pub(crate) ended: AtomicBool,
 }
 
 /// A lease that is out beside the one that people are told of.
@@ -136,33 +116,6 @@ impl Operation {
     /// Whether it may be run again, if it is lost only once.
     pub(crate) fn reruns(&self) -> bool {
         why_not_again(self.record.options.retry, self.effects, 1).is_none()
-    }
-
-    /// Has input, and what else is said to the action, go to an attempt.
-    pub(crate) fn route_input(&mut self, attempt: Attempt, out: &mpsc::Sender<v1::HubMessage>) {
-        let id = attempt_id(self.record.id, attempt);
-        let sent = Arc::clone(&self.input_sent);
-        let route = InputRoute { id, out: out.clone(), sent };
-        if let Some(input) = &self.input {
-            input.send_replace(Some(route.clone()));
-        }
-        self.route = Some(route);
-    }
-
-    /// How far standard input has come, for a worker that comes back with the attempt: it finds that the last pieces, or the
-    /// end, were lost with its connection, and nothing might follow by which it could. To be asked before new input has a way.
-    pub(crate) fn input_so_far(&self, attempt: Attempt) -> Option<v1::Input> {
-        let sent = &self.input_sent;
-        if self.record.options.terminal.is_some() || !sent.any.load(Ordering::SeqCst) {
-            return None;
-        }
-        let offset = *sent.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        let kind = if sent.ended.load(Ordering::SeqCst) {
-            v1::input::Kind::Eof(true)
-        } else {
-            v1::input::Kind::Data(Bytes::new())
-        };
-        Some(v1::Input { id: Some(attempt_id(self.record.id, attempt)), offset, kind: Some(kind) })
     }
 
     /// Whether it stays although nobody waits.

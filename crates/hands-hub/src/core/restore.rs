@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use hands_proto::reapi;
 use hands_sched::{Held, Input, Tree};
@@ -246,7 +245,7 @@ impl Core {
                     }
                     operation.attempt = Some(attempt);
                     // The table does not say whether input was sent, so we assume that it was.
-                    operation.input_sent.any.store(record.options.stdin, Ordering::SeqCst);
+                    operation.input_is_unknown();
                     Some(Held { worker, attempt, lease: self.config.lease })
                 }
                 (State::Queued | State::Running | State::Done, _) => None,

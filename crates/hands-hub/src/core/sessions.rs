@@ -11,6 +11,7 @@ use hands_types::limits::MAX_SLOTS;
 use hands_types::{Attempt, OperationId, Resources, SessionId, WorkerId};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::input::{Told, told};
 use super::{Core, Heard, InputRoute, Second, Stage, unix_millis};
 use crate::db::Write;
 
@@ -82,6 +83,8 @@ pub(crate) struct Session {
     pub(crate) name: Arc<str>,
     pub(crate) out: SessionOut,
     pub(crate) hello: v1::Hello,
+    /// How much standard input it came with.
+    inputs: Told,
     /// Milliseconds since 1970.
     pub(crate) connected: i64,
     pub(crate) last_seen: i64,
@@ -124,6 +127,7 @@ impl Core {
                 name: Arc::clone(&name),
                 out: out.clone(),
                 hello: hello.clone(),
+                inputs: told(hello),
                 connected: now,
                 last_seen: now,
                 draining: false,
@@ -196,8 +200,9 @@ impl Core {
             return;
         }
         operation.attempt = Some(attempt);
-        self.adopted_inputs.extend(operation.input_so_far(attempt));
-        operation.route_input(attempt, &known.out.input);
+        let told = known.inputs.as_ref();
+        let told = told.map(|inputs| inputs.get(&(id, attempt)).copied().unwrap_or_default());
+        self.adopted_inputs.extend(operation.resume_input(attempt, &known.out.input, told));
         self.publish(id, |state| {
             // Whether it has started is not said again; most have.
             state.stage = Stage::Executing;
@@ -227,6 +232,17 @@ impl Core {
                 known.draining = true;
                 self.step(Input::Draining { session });
             }
+            Heard::InputTaken { id, attempt, taken } => {
+                let name = Some(attempt_id(id, attempt));
+                let route = self.operations.get(&id).and_then(|it| it.route.as_ref());
+                // Of an attempt that is not its own any more a worker has nothing to say.
+                let its = route.filter(|it| {
+                    Some(&it.id) == name.as_ref() && it.out.same_channel(&known.out.input)
+                });
+                if let Some(route) = its {
+                    route.sent.takes(taken);
+                }
+            }
         }
     }
 
@@ -240,7 +256,7 @@ impl Core {
             }
             return;
         }
-        operation.route_input(attempt, &known.out.input);
+        operation.route_input(attempt, &known.out.input, known.inputs.is_some());
         self.publish(id, |state| {
             state.stage = Stage::Executing;
             state.started = Some(unix_millis());
@@ -276,6 +292,16 @@ impl Core {
     /// Where input for an operation goes; none if it takes none or has ended.
     pub(crate) fn input_of(&self, id: OperationId) -> Option<watch::Receiver<Option<InputRoute>>> {
         Some(self.operations.get(&id)?.input.as_ref()?.subscribe())
+    }
+
+    /// Where numbered input for an operation goes. None if it has ended or is not known; none within if it takes none.
+    #[expect(clippy::option_option, reason = "two answers that are not the same")]
+    pub(crate) fn feed_of(
+        &self,
+        id: OperationId,
+    ) -> Option<Option<watch::Receiver<Option<InputRoute>>>> {
+        let operation = self.operations.get(&id)?;
+        Some(operation.input.as_ref().filter(|_| operation.is_fed()).map(watch::Sender::subscribe))
     }
 
     /// The way to an attempt whose output one client alone reads; none if it does not run, or others may want its result.

@@ -6,6 +6,7 @@ mod cancel;
 mod checklist;
 mod clock;
 mod execute;
+mod feeds;
 mod foreign;
 mod goodbye;
 mod jobs;

@@ -851,7 +851,7 @@ pub mod agent_server {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WorkerMessage {
-    #[prost(oneof = "worker_message::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "worker_message::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub kind: ::core::option::Option<worker_message::Kind>,
 }
 /// Nested message and enum types in `WorkerMessage`.
@@ -876,6 +876,8 @@ pub mod worker_message {
         Draining(super::Draining),
         #[prost(message, tag = "9")]
         Doubted(super::Doubted),
+        #[prost(message, tag = "10")]
+        InputTaken(super::InputTaken),
     }
 }
 impl ::prost::Name for WorkerMessage {
@@ -1022,6 +1024,11 @@ pub struct Hello {
     /// its lease.
     #[prost(bool, tag = "13")]
     pub fetches_commands: bool,
+    /// It says how much standard input it has: here of what it holds, and by InputTaken after each piece.
+    #[prost(bool, tag = "14")]
+    pub tells_input: bool,
+    #[prost(message, repeated, tag = "15")]
+    pub inputs: ::prost::alloc::vec::Vec<InputTaken>,
 }
 impl ::prost::Name for Hello {
     const NAME: &'static str = "Hello";
@@ -1059,6 +1066,27 @@ impl ::prost::Name for Welcome {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/hands.v1.Welcome".into()
+    }
+}
+/// How much of an attempt's standard input a worker has.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InputTaken {
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<AttemptId>,
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+    /// It knows that no more follow.
+    #[prost(bool, tag = "3")]
+    pub ended: bool,
+}
+impl ::prost::Name for InputTaken {
+    const NAME: &'static str = "InputTaken";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.InputTaken".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.InputTaken".into()
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2171,6 +2199,56 @@ impl ::prost::Name for AttachReply {
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FeedMessage {
+    /// First message: the operation's id.
+    #[prost(string, tag = "1")]
+    pub operation: ::prost::alloc::string::String,
+    /// First message: a name of the client's choice, 64 bytes at most, the same in all its calls for this action. What one client
+    /// sends is never put between what another one does.
+    #[prost(string, tag = "2")]
+    pub source: ::prost::alloc::string::String,
+    /// Bytes that go before `data`, or before the end, from the first one of this action's input.
+    #[prost(uint64, tag = "3")]
+    pub offset: u64,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub data: ::prost::bytes::Bytes,
+    /// Nothing follows `data`.
+    #[prost(bool, tag = "5")]
+    pub eof: bool,
+}
+impl ::prost::Name for FeedMessage {
+    const NAME: &'static str = "FeedMessage";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.FeedMessage".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.FeedMessage".into()
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FeedReply {
+    /// Bytes that the worker has. What goes before them need not be kept any more.
+    #[prost(uint64, tag = "1")]
+    pub taken: u64,
+    /// It knows that no more follow.
+    #[prost(bool, tag = "2")]
+    pub ended: bool,
+    /// The action has ended; the call ends with this.
+    #[prost(bool, tag = "3")]
+    pub closed: bool,
+}
+impl ::prost::Name for FeedReply {
+    const NAME: &'static str = "FeedReply";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.FeedReply".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.FeedReply".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CloseOutputRequest {
     /// The operation's id.
     #[prost(string, tag = "1")]
@@ -2432,6 +2510,26 @@ pub mod jobs_client {
             req.extensions_mut().insert(GrpcMethod::new("hands.v1.Jobs", "Attach"));
             self.inner.client_streaming(req, path, codec).await
         }
+        /// Standard input of an action that was submitted with `stdin` and has no terminal, by a client that can repeat the last of
+        /// it. The first message names the operation. The first reply comes when a worker has the action and says where to begin; the
+        /// call ends when the action has ended. UNAVAILABLE asks the client to call again and to go on where the first reply says;
+        /// it does the same where the connection or the hub is lost.
+        pub async fn feed(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::FeedMessage>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::FeedReply>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/hands.v1.Jobs/Feed");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("hands.v1.Jobs", "Feed"));
+            self.inner.streaming(req, path, codec).await
+        }
         /// Closes a running action's standard output or error, as a reader who leaves closes a pipe: its next write there meets
         /// SIGPIPE. FAILED_PRECONDITION where it does not run now, or where others may want its result: it is cacheable or
         /// detached.
@@ -2507,6 +2605,19 @@ pub mod jobs_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::AttachMessage>>,
         ) -> std::result::Result<tonic::Response<super::AttachReply>, tonic::Status>;
+        /// Server streaming response type for the Feed method.
+        type FeedStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::FeedReply, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// Standard input of an action that was submitted with `stdin` and has no terminal, by a client that can repeat the last of
+        /// it. The first message names the operation. The first reply comes when a worker has the action and says where to begin; the
+        /// call ends when the action has ended. UNAVAILABLE asks the client to call again and to go on where the first reply says;
+        /// it does the same where the connection or the hub is lost.
+        async fn feed(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::FeedMessage>>,
+        ) -> std::result::Result<tonic::Response<Self::FeedStream>, tonic::Status>;
         /// Closes a running action's standard output or error, as a reader who leaves closes a pipe: its next write there meets
         /// SIGPIPE. FAILED_PRECONDITION where it does not run now, or where others may want its result: it is cacheable or
         /// detached.
@@ -2812,6 +2923,45 @@ pub mod jobs_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/hands.v1.Jobs/Feed" => {
+                    #[allow(non_camel_case_types)]
+                    struct FeedSvc<T: Jobs>(pub Arc<T>);
+                    impl<T: Jobs> tonic::server::StreamingService<super::FeedMessage> for FeedSvc<T> {
+                        type Response = super::FeedReply;
+                        type ResponseStream = T::FeedStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<tonic::Streaming<super::FeedMessage>>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Jobs>::feed(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FeedSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -1403,6 +1403,26 @@ impl Shaped for crate::generated::hands::v1::ExecuteOptions {
         &HANDS_V1_EXECUTEOPTIONS
     }
 }
+static HANDS_V1_FEEDMESSAGE: Shape = Shape {
+    name: "hands.v1.FeedMessage",
+    size: size_of::<crate::generated::hands::v1::FeedMessage>(),
+    fields: &[(1, Cost::Text), (2, Cost::Text)],
+};
+impl Shaped for crate::generated::hands::v1::FeedMessage {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_FEEDMESSAGE
+    }
+}
+static HANDS_V1_FEEDREPLY: Shape = Shape {
+    name: "hands.v1.FeedReply",
+    size: size_of::<crate::generated::hands::v1::FeedReply>(),
+    fields: &[],
+};
+impl Shaped for crate::generated::hands::v1::FeedReply {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_FEEDREPLY
+    }
+}
 static HANDS_V1_FINISHED: Shape = Shape {
     name: "hands.v1.Finished",
     size: size_of::<crate::generated::hands::v1::Finished>(),
@@ -1458,6 +1478,7 @@ static HANDS_V1_HELLO: Shape = Shape {
         (4, Cost::Messages(&HANDS_V1_PROPERTY)),
         (7, Cost::Messages(&HANDS_V1_COUNTER)),
         (10, Cost::Messages(&HANDS_V1_ATTEMPTID)),
+        (15, Cost::Messages(&HANDS_V1_INPUTTAKEN)),
     ],
 };
 impl Shaped for crate::generated::hands::v1::Hello {
@@ -1559,6 +1580,16 @@ static HANDS_V1_INPUT: Shape = Shape {
 impl Shaped for crate::generated::hands::v1::Input {
     fn shape() -> &'static Shape {
         &HANDS_V1_INPUT
+    }
+}
+static HANDS_V1_INPUTTAKEN: Shape = Shape {
+    name: "hands.v1.InputTaken",
+    size: size_of::<crate::generated::hands::v1::InputTaken>(),
+    fields: &[(1, Cost::Message(&HANDS_V1_ATTEMPTID))],
+};
+impl Shaped for crate::generated::hands::v1::InputTaken {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_INPUTTAKEN
     }
 }
 static HANDS_V1_INVOCATION: Shape = Shape {
@@ -2177,6 +2208,7 @@ static HANDS_V1_WORKERMESSAGE: Shape = Shape {
         (7, Cost::Message(&HANDS_V1_HOLDS)),
         (8, Cost::Message(&HANDS_V1_DRAINING)),
         (9, Cost::Message(&HANDS_V1_DOUBTED)),
+        (10, Cost::Message(&HANDS_V1_INPUTTAKEN)),
     ],
 };
 impl Shaped for crate::generated::hands::v1::WorkerMessage {

@@ -69,7 +69,7 @@ impl Core {
         }
     }
 
-    fn say(&self, kind: worker_message::Kind) {
+    pub(super) fn say(&self, kind: worker_message::Kind) {
         if let Some(session) = &self.session {
             output::send(session, kind);
         }

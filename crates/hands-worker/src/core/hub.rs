@@ -32,6 +32,7 @@ impl Core {
         let mut hello =
             offer::hello(&self.config, self.isolation, &self.host_root.digest, attempts);
         hello.resumes = self.slots.resumes();
+        hello.inputs = held.iter().filter_map(|lease| self.input_taken(*lease)).collect();
         let outgoing = self.link.open(hello);
         self.opening = Some((outgoing, held));
     }
@@ -68,10 +69,14 @@ impl Core {
                 self.streamed(lease, result);
             }
             hub_message::Kind::Input(input) => {
-                let attempt =
-                    lease_id(input.id.as_ref()).and_then(|lease| self.attempts.get(&lease));
-                if let (Some(attempt), Some(kind)) = (attempt, input.kind) {
-                    attempt.feed.push(kind, input.offset);
+                let Some(lease) = lease_id(input.id.as_ref()) else { return };
+                let (Some(attempt), Some(kind)) = (self.attempts.get(&lease), input.kind) else {
+                    return;
+                };
+                let is_input = matches!(kind, v1::input::Kind::Data(_) | v1::input::Kind::Eof(_));
+                attempt.feed.push(kind, input.offset);
+                if let Some(taken) = self.input_taken(lease).filter(|_| is_input) {
+                    self.say(worker_message::Kind::InputTaken(taken));
                 }
             }
             hub_message::Kind::DoubtedAck(ack) => self.doubts.acknowledged(ack.number),
@@ -80,6 +85,13 @@ impl Core {
                 self.start_drain();
             }
         }
+    }
+
+    /// How much standard input of an attempt is here, if there is any.
+    fn input_taken(&self, lease: LeaseId) -> Option<v1::InputTaken> {
+        let (bytes, ended) = self.attempts.get(&lease)?.feed.received()?;
+        let id = Some(attempt_id(lease));
+        (bytes > 0 || ended).then_some(v1::InputTaken { id, bytes, ended })
     }
 
     fn about(&mut self, id: Option<&v1::AttemptId>, input: impl FnOnce(LeaseId) -> Input) {

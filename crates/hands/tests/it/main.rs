@@ -20,6 +20,7 @@ mod escapes;
 mod eviction;
 #[cfg(target_os = "linux")]
 mod first_caller;
+mod forgetful;
 mod full_disk;
 #[cfg(target_os = "linux")]
 mod full_worker;
@@ -38,6 +39,8 @@ mod leftovers;
 mod lending;
 #[cfg(target_os = "linux")]
 mod long_commands;
+#[cfg(target_os = "linux")]
+mod long_pauses;
 mod looks;
 #[cfg(target_os = "linux")]
 mod lost_workers;

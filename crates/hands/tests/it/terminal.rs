@@ -81,18 +81,26 @@ impl Terminal {
 
     /// Reads until something is seen; what was seen before counts no more.
     pub(crate) fn sees(&mut self, wanted: &str) {
+        let comes = self.sees_within(wanted, 60);
+        assert!(comes, "{wanted:?} does not come; seen: {:?}", self.seen);
+    }
+
+    /// The same; false when nothing comes for so many seconds.
+    pub(crate) fn sees_within(&mut self, wanted: &str, seconds: i64) -> bool {
         let mut buffer = [0; 4096];
         while !self.seen.contains(wanted) {
             let mut ready = [PollFd::new(&self.person, PollFlags::IN)];
-            let patience = Timespec { tv_sec: 60, tv_nsec: 0 };
-            let n_ready = poll(&mut ready, Some(&patience)).unwrap();
-            assert_ne!(n_ready, 0, "{wanted:?} does not come; seen: {:?}", self.seen);
+            let patience = Timespec { tv_sec: seconds, tv_nsec: 0 };
+            if poll(&mut ready, Some(&patience)).unwrap() == 0 {
+                return false;
+            }
             let length = self.person.read(&mut buffer).unwrap();
             assert_ne!(length, 0, "the terminal closed; seen: {:?}", self.seen);
             self.seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
         }
         let end = self.seen.find(wanted).unwrap() + wanted.len();
         self.seen.drain(..end);
+        true
     }
 
     pub(crate) fn is_raw(&self) -> bool {

@@ -132,6 +132,18 @@ fn versions_two_apart_say_which_is_to_be_updated() {
     assert_eq!(world.hub.stop(), Some(0));
 }
 
+/// Hubs before this one did not count standard input.
+#[test]
+fn a_hub_that_counts_no_input_takes_it_as_before() {
+    let world = World::new();
+    let relay = world.relay(Speaks::Without("/Feed"), Speaks::AsIs);
+    let (_worker, _) = world.worker(&relay, "connected to the hub");
+    let typed = "typed\n".repeat(100_000);
+    let ran = world.home.run_with(&["run", "--cluster", &relay.address, "-i", "--", "cat"], &typed);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out == typed, "{} bytes", ran.out.len());
+}
+
 /// A later hub has states that this program has no word for.
 #[test]
 fn a_state_of_a_later_version_is_shown_as_unknown() {

@@ -38,6 +38,8 @@ pub(super) enum Speaks {
     },
     /// Each action is in a state that nobody knows.
     UnknownStates,
+    /// A hub that has no such method.
+    Without(&'static str),
 }
 
 /// What has passed.
@@ -119,6 +121,9 @@ impl tonic::server::StreamingService<Bytes> for Forward {
         let (channel, path) = (self.channel.clone(), self.path.clone());
         let (up, down) = (self.up.clone(), self.down.clone());
         Box::pin(async move {
+            if matches!(down.speaks, Speaks::Without(method) if path.ends_with(method)) {
+                return Err(Status::unimplemented("this hub has no such method"));
+            }
             let (metadata, _, messages) = request.into_parts();
             let stream = Changed::new(messages, up, &path);
             // What breaks off is not passed on as an end: the hub sees the connection's own.
@@ -198,7 +203,7 @@ impl Change {
     fn message(&self, path: &str, message: Bytes) -> Bytes {
         let message = self.range(path, &message).unwrap_or(message);
         match self.speaks {
-            Speaks::AsIs => message,
+            Speaks::AsIs | Speaks::Without(_) => message,
             Speaks::UnknownStates => states(path, &message).unwrap_or(message),
             Speaks::Version { .. } => {
                 self.said.lock().unwrap().n_changed += 1;
