@@ -185,6 +185,10 @@ impl Running {
                         return;
                     }
                 }
+                why = self.embedded.worker_ended() => {
+                    tracing::error!("the embedded worker has ended: {why}");
+                    return;
+                }
                 _ = self.snapshots.changed() => self.last_active = Instant::now(),
                 () = sleep_until(self.last_active + self.config.idle), if !busy && !self.for_others.serves() => {
                     if self.last_active.elapsed() >= self.config.idle && self.nobody_is_coming() {

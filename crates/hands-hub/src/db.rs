@@ -5,7 +5,6 @@
 //! [`Db::close`], after the last commit.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -18,6 +17,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use crate::HubError;
+use crate::place::Place;
 
 mod read;
 mod retained;
@@ -66,6 +66,8 @@ pub(crate) struct Db {
     desk: Arc<trouble::Desk>,
     /// Held for its lock, until the table is closed.
     lock: Mutex<Option<File>>,
+    /// What the thread looks for.
+    places: Arc<Mutex<Vec<Place>>>,
 }
 
 impl std::fmt::Debug for Db {
@@ -110,7 +112,8 @@ impl Db {
             .map_err(|source| HubError::database("read", &path, source))?;
         let mut writer = write::Writer::new(connection, bounds)
             .map_err(|source| HubError::database("read", &path, source))?;
-        let place = Place::of(&path)?;
+        let places = Arc::new(Mutex::new(vec![Place::of("the hub's database", &path)?]));
+        let places_of_thread = Arc::clone(&places);
         let (sender, receiver) = channel();
         let desk = Arc::new(trouble::Desk::default());
         let desk_of_thread = Arc::clone(&desk);
@@ -119,7 +122,7 @@ impl Db {
             .name("hub-db".into())
             .spawn(move || {
                 let _living = living;
-                run(&receiver, &mut writer, &desk_of_thread, &place);
+                run(&receiver, &mut writer, &desk_of_thread, &places_of_thread);
             })
             .map_err(|source| HubError::Io {
                 what: "start a thread for",
@@ -136,7 +139,13 @@ impl Db {
             retained,
             desk,
             lock: Mutex::new(Some(lock)),
+            places,
         })
+    }
+
+    /// Has the hub end when this is deleted, too.
+    pub(crate) fn look_for(&self, place: Place) {
+        locked(&self.places).push(place);
     }
 
     /// Hands rows over. What it holds to be said later is dropped unsaid if the table has been closed.
@@ -203,42 +212,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A file that somebody may delete under us.
-struct Place {
-    path: PathBuf,
-    file: (u64, u64),
-}
-
-impl Place {
-    fn of(path: &Path) -> Result<Self, HubError> {
-        let fail = |source| HubError::Io { what: "look at", path: path.to_owned(), source };
-        let metadata = std::fs::metadata(path).map_err(fail)?;
-        Ok(Self { path: path.to_owned(), file: (metadata.dev(), metadata.ino()) })
-    }
-
-    /// Says so where it is not there any more, or another.
-    fn is_here(&self) -> bool {
-        let here = std::fs::metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.file);
-        if !here {
-            tracing::error!(
-                path = %self.path.display(),
-                "the hub's database was deleted while it was in use; the hub ends, for what it accepts now would be lost"
-            );
-        }
-        here
-    }
-}
-
-/// How often an idle table looks whether its file is still there, and any table empties its log.
+/// How often an idle table looks whether its file and others of the state are still there, and any table empties its log.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 fn run(
     receiver: &Receiver<Commit>,
     writer: &mut write::Writer,
     desk: &trouble::Desk,
-    place: &Place,
+    places: &Mutex<Vec<Place>>,
 ) {
+    let are_here = || locked(places).iter().all(Place::is_here);
     let (mut pruned, mut emptied) = (Instant::now(), Instant::now());
     loop {
         if emptied.elapsed() >= LOOK_EVERY {
@@ -248,7 +231,7 @@ fn run(
         let first = match receiver.recv_timeout(LOOK_EVERY) {
             Ok(commit) => commit,
             Err(RecvTimeoutError::Timeout) => {
-                if !place.is_here() {
+                if !are_here() {
                     return;
                 }
                 if pruned.elapsed() >= PRUNE_EVERY {
@@ -271,7 +254,7 @@ fn run(
             then.extend(commit.then);
             n_commits += 1;
         }
-        let is_kept = writes.is_empty() || desk.commit(writer, &writes) && place.is_here();
+        let is_kept = writes.is_empty() || desk.commit(writer, &writes) && are_here();
         if !is_kept {
             return;
         }

@@ -102,6 +102,9 @@ impl Hub {
         let hub_id =
             db.fact("hub-id", || hands_types::WorkerId(crate::id::random()).to_string())?;
         let trust = trust.map(|trust| Trust::open(dir, &hub_id, trust)).transpose()?.map(Arc::new);
+        if trust.is_some() {
+            db.look_for(Trust::place(dir)?);
+        }
         let history = History::new(db.durations()?);
         let logs = Logs::open(&dir.join("streams"), config.stream_memory, config.stream_limit);
         let logs = Arc::new(logs.map_err(io("make the streams' directory in"))?);

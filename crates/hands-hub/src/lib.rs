@@ -35,6 +35,7 @@ mod metrics;
 mod operations;
 mod operators;
 mod pages;
+mod place;
 mod platform;
 mod shared;
 mod spool;

@@ -26,6 +26,7 @@ use tonic::Status;
 
 use crate::HubError;
 use crate::pages::{PAGE_BYTES, Page};
+use crate::place::Place;
 use crate::time::timestamp;
 use authority::{Authority, Leaf};
 use budget::Budget;
@@ -108,6 +109,11 @@ impl Trust {
             budget: Budget::default(),
             tls,
         })
+    }
+
+    /// What must not go while the hub runs: without it, it would forget who was removed.
+    pub(crate) fn place(dir: &Path) -> Result<Place, HubError> {
+        Registry::place(&dir.join("authority/authority.db"))
     }
 
     pub(crate) const fn tls(&self) -> &ServerTls {

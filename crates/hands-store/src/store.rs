@@ -181,6 +181,11 @@ impl Store {
         &self.inner.config.dir
     }
 
+    /// Whether its directory is still the one that was opened; an error says that it was deleted.
+    pub fn ensure_here(&self) -> Result<(), StoreError> {
+        self.inner.ensure_here()
+    }
+
     /// How full it is.
     pub fn usage(&self) -> Usage {
         self.inner.usage()

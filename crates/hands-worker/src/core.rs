@@ -21,11 +21,13 @@ use crate::action::Plan;
 use crate::attempt::{Attempt, Uploaded};
 use crate::config::WorkerConfig;
 use crate::doubts::Doubts;
+use crate::error::WorkerError;
 use crate::fetch::{Fetcher, Prepared};
 use crate::host_root::{self, HostRoot};
-use crate::link::{Link, LinkEvent, nobody_listens};
+use crate::link::{Link, LinkEvent, nobody_listens, refused_for_good};
 use crate::metrics::Metrics;
 use crate::output::Outgoing;
+use crate::place::Place;
 use crate::report::Conclusion;
 use crate::run::{RunEnd, lock};
 
@@ -33,6 +35,8 @@ use crate::run::{RunEnd, lock};
 const LOOK: Duration = Duration::from_secs(30);
 /// How often a worker with leases looks at its clock.
 const BEAT: Duration = Duration::from_millis(500);
+/// How often the place where everything is kept is looked for.
+const HERE: Duration = Duration::from_secs(5);
 /// A worker that has not run for so long was stopped, or its machine did not let it run.
 const LATE: Duration = Duration::from_secs(2);
 /// Input roots and layers that are announced.
@@ -88,6 +92,10 @@ pub(crate) struct Core {
     effects: Vec<Effect>,
     next_heartbeat: Instant,
     next_look: Instant,
+    place: Place,
+    next_here: Instant,
+    /// Why it can't go on.
+    failure: Option<WorkerError>,
     recent: Lru<Digest, ()>,
     recent_changed: bool,
     doubts: Doubts,
@@ -100,6 +108,7 @@ impl Core {
         config: WorkerConfig,
         executor: Executor,
         host_root: HostRoot,
+        place: Place,
     ) -> (Self, mpsc::UnboundedReceiver<Event>) {
         // Not bounded: each lease has one task at a time, and each task says one thing.
         let (tasks, events) = mpsc::unbounded_channel();
@@ -141,6 +150,9 @@ impl Core {
             effects: Vec::new(),
             next_heartbeat: now,
             next_look: now + LOOK,
+            place,
+            next_here: now + HERE,
+            failure: None,
             recent,
             recent_changed: false,
             doubts: Doubts::default(),
@@ -155,12 +167,12 @@ impl Core {
         Arc::clone(&self.metrics)
     }
 
-    /// Works until it is drained, or until whoever gives orders is gone.
+    /// Works until it is drained, or until whoever gives orders is gone; or until it can't go on, and then says why.
     pub(crate) async fn run(
         mut self,
         mut events: mpsc::UnboundedReceiver<Event>,
         mut orders: mpsc::Receiver<Order>,
-    ) {
+    ) -> Option<WorkerError> {
         while !self.done {
             let (turn, beats) = (Instant::now(), !self.attempts.is_empty());
             let beat = beats.then(|| turn + BEAT);
@@ -195,6 +207,25 @@ impl Core {
         for done in self.drained.drain(..) {
             // Whoever asked may have lost interest.
             let _gone = done.send(());
+        }
+        self.failure
+    }
+
+    /// Ends, for it can't go on.
+    fn fail(&mut self, error: WorkerError) {
+        self.done = true;
+        self.failure.get_or_insert(error);
+    }
+
+    /// Whether all that it keeps is where it was. Ends it where it is not.
+    fn is_here(&mut self) -> bool {
+        self.next_here = Instant::now() + HERE;
+        match self.place.ensure_here() {
+            Ok(()) => true,
+            Err(error) => {
+                self.fail(error);
+                false
+            }
         }
     }
 
@@ -240,11 +271,14 @@ impl Core {
     fn next_deadline(&self) -> Option<Instant> {
         let lease = self.slots.next_deadline().map(|at| self.begun + Duration::from_micros(at.0));
         let session = self.session.as_ref().map(|_| self.next_heartbeat.min(self.next_look));
-        lease.into_iter().chain(session).min()
+        lease.into_iter().chain(session).chain([self.next_here]).min()
     }
 
     fn tick(&mut self) {
         let now = Instant::now();
+        if now >= self.next_here && !self.is_here() {
+            return;
+        }
         self.inputs.push_back(Input::Tick);
         if self.session.is_some() && now >= self.next_heartbeat {
             self.next_heartbeat = now + HEARTBEAT;
@@ -298,6 +332,10 @@ impl Core {
             LinkEvent::Dial => self.dial(),
             LinkEvent::Message(message) => self.hub_message(*message),
             LinkEvent::Lost(status) => {
+                if let Some(why) = refused_for_good(&status) {
+                    let hub = self.config.hub_name.clone();
+                    return self.fail(WorkerError::Refused { hub, why });
+                }
                 self.link.mention(&status);
                 self.lose_session();
                 if nobody_listens(&status) {

@@ -172,6 +172,25 @@ fn is_refusal(status: &Status) -> bool {
     )
 }
 
+/// Why the hub refuses, in its words, where it will as long as this worker is who it is: the member was removed, the
+/// certificate is another's, or has run out and is not renewed. What the way to the hub refuses may pass, and so may a hub of
+/// another version.
+pub(crate) fn refused_for_good(status: &Status) -> Option<String> {
+    let mut cause = std::error::Error::source(status);
+    if cause.is_none() {
+        let is_about_us = matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied);
+        return is_about_us.then(|| words(status));
+    }
+    while let Some(error) = cause {
+        if let Some(hands_link::LinkError::Identity(error)) = error.downcast_ref() {
+            return matches!(**error, hands_link::IdentityError::Refused { .. })
+                .then(|| words(status));
+        }
+        cause = error.source();
+    }
+    None
+}
+
 /// A status that this end made of a broken connection has its cause behind it.
 fn words(status: &Status) -> String {
     use std::error::Error as _;

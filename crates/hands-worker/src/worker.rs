@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use hands_exec::{ExecConfig, Executor, LauncherConfig, Network, Privilege};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,6 +15,7 @@ use crate::error::WorkerError;
 use crate::host_root::{self, HostRoot};
 use crate::isolation::{self, Level};
 use crate::metrics::Metrics;
+use crate::place::Place;
 use crate::run::lock;
 
 /// A running worker. Dropping it kills what runs.
@@ -25,6 +26,7 @@ pub struct Worker {
     orders: mpsc::Sender<Order>,
     metrics: Arc<Metrics>,
     ended: watch::Receiver<bool>,
+    failure: Arc<OnceLock<WorkerError>>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -40,10 +42,13 @@ impl Worker {
         let (said, ended) = watch::channel(false);
         let digest = host_root.digest.clone();
         let warm = executor.clone();
-        let (core, events) = Core::new(config, executor, host_root);
+        let place = Place::of(&config.state_dir, &config.store)?;
+        let (core, events) = Core::new(config, executor, host_root, place);
+        let failure = Arc::new(OnceLock::new());
+        let why = Arc::clone(&failure);
         let metrics = core.metrics();
         let task = tokio::spawn(async move {
-            tokio::join!(core.run(events, receiver), async {
+            let (failed, ()) = tokio::join!(core.run(events, receiver), async {
                 // The first action need not wait for its slot. If it can't be made, that action will say why.
                 if let Err(error) = warm.warm(Network::Loopback, Privilege::None).await {
                     tracing::warn!(
@@ -53,9 +58,14 @@ impl Worker {
                 }
                 drop(warm);
             });
+            if let Some(error) = failed {
+                // It is set here only, once.
+                drop(why.set(error));
+            }
             said.send_replace(true);
         });
-        Ok(Self { level, host_root: digest, orders, metrics, ended, task: Mutex::new(Some(task)) })
+        let task = Mutex::new(Some(task));
+        Ok(Self { level, host_root: digest, orders, metrics, ended, failure, task })
     }
 
     /// At which level actions run here, and why not at a better one.
@@ -104,7 +114,13 @@ impl Worker {
         }
     }
 
-    /// Returns when the worker has ended: drained, by its owner or by the hub, or stopped.
+    /// Why it has ended by itself, if it has.
+    pub fn failure(&self) -> Option<&WorkerError> {
+        self.failure.get()
+    }
+
+    /// Returns when the worker has ended: drained, by its owner or by the hub, or stopped; or because it can't go on
+    /// ([`Worker::failure`]).
     pub async fn ended(&self) {
         let mut ended = self.ended.clone();
         // An error says that the task is gone, which is the same.

@@ -21,7 +21,7 @@ use crate::join::{self, Wanted};
 use crate::problem::Problem;
 use crate::{logging, machine, runtime};
 
-/// Works until SIGTERM or SIGINT, or until its hub drains it. The first signal lets running actions end, a second one
+/// Works until SIGTERM or SIGINT, until its hub drains it or refuses it for good, or until its state is deleted. The first signal lets running actions end, a second one
 /// kills them; the hub runs them again elsewhere.
 pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Problem> {
     hands_sandbox::start_server();
@@ -74,7 +74,7 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
             tracing::warn!("{sentence}");
         }
         tokio::select! {
-            () = worker.ended() => return Ok(exit::OK),
+            () = worker.ended() => return how_it_ended(&worker),
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
@@ -86,6 +86,16 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
         }
         Ok(exit::OK)
     })?
+}
+
+/// Drained by its hub, or unable to go on.
+fn how_it_ended(worker: &Worker) -> Result<u8, Problem> {
+    let Some(error) = worker.failure() else { return Ok(exit::OK) };
+    let problem = Problem::of(error, error.class());
+    Err(match error.hint() {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    })
 }
 
 /// The hub that is meant: by join string, name, address, or because it is the only one.

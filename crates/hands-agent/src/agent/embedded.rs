@@ -83,6 +83,11 @@ impl Embedded {
         }
     }
 
+    /// Waits until the worker can't go on, and says why.
+    pub(super) async fn worker_ended(&self) -> String {
+        self.worker.ended().await
+    }
+
     pub(super) async fn stop_worker(&self) {
         self.worker.stop().await;
     }

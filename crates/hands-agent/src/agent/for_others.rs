@@ -50,6 +50,13 @@ impl ForOthers {
             (AsWhom { login, member }, identity)
         });
         let as_whom = found.as_ref().map(|(as_whom, _)| as_whom);
+        if let Some(serving) = self.serving.take_if(|serving| serving.worker.failure().is_some())
+            && let Some(error) = serving.worker.failure()
+        {
+            let why = sentence(error);
+            tracing::warn!(cluster = serving.as_whom.login.name, "works for it no more: {why}");
+            self.refused = Some(Refused { as_whom: serving.as_whom, why });
+        }
         if self.serving.as_ref().map(|serving| &serving.as_whom) == as_whom && as_whom.is_some() {
             return;
         }
@@ -102,7 +109,12 @@ impl ForOthers {
 
     /// How it works for others, or why it does not though it is to.
     pub(super) fn note(&self) -> String {
+        let failure = self.serving.as_ref().and_then(|serving| serving.worker.failure());
         match (&self.serving, &self.refused) {
+            (Some(serving), _) if failure.is_some() => {
+                let why = failure.map(|error| sentence(error)).unwrap_or_default();
+                format!("for {}: {why}", serving.as_whom.login.name)
+            }
             (Some(serving), _) if !serving.worker.is_connected() => {
                 "no connection to its hub, trying again".to_owned()
             }

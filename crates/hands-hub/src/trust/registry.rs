@@ -15,6 +15,7 @@ use tonic::Status;
 
 use super::{schema, unix_millis};
 use crate::HubError;
+use crate::place::Place;
 pub(super) use rows::hex;
 pub(crate) use rows::{MemberRow, TokenRow};
 
@@ -45,6 +46,7 @@ pub(crate) struct NewToken<'a> {
 #[derive(Debug)]
 pub(crate) struct Registry {
     path: PathBuf,
+    place: Place,
     /// Taken by whoever changes something, for as long as that takes.
     writer: Mutex<Connection>,
     known: RwLock<Known>,
@@ -65,9 +67,15 @@ impl Registry {
             .map_err(|source| HubError::Database { what: "read", path: path.to_owned(), source })?;
         Ok(Self {
             path: path.to_owned(),
+            place: Self::place(path)?,
             writer: Mutex::new(connection),
             known: RwLock::new(Known { tokens: known.0, members: known.1 }),
         })
+    }
+
+    /// Its file.
+    pub(super) fn place(path: &Path) -> Result<Place, HubError> {
+        Place::of("the table of the cluster's members", path)
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {
@@ -263,6 +271,12 @@ impl Registry {
         };
         let result = work(&change, &mut next).map_err(failed)?;
         change.commit().map_err(failed)?;
+        // A removal that is told must be remembered; the hub finds it out by itself, and ends.
+        if !self.place.is_there() {
+            return Err(Status::unavailable(
+                "the hub's table of members was deleted while it was in use; see the hub's log",
+            ));
+        }
         *self.known_mut() = next;
         Ok(result)
     }

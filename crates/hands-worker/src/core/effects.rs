@@ -40,6 +40,10 @@ impl Core {
             }
             Effect::Upload { lease } => self.upload(lease),
             Effect::Report { lease } => {
+                // What is not kept any more may have gone while the action ran, and made it what it was.
+                if !self.is_here() {
+                    return;
+                }
                 let Some(attempt) = self.attempts.get(&lease) else { return };
                 if let Some(finished) = &attempt.finished {
                     let result = lock(&attempt.streams).report(finished.clone());

@@ -127,7 +127,7 @@ fn machines_become_a_cluster_by_one_string_each() {
     let removed: Vec<_> = members.iter().filter(|m| m["removed"] == true).collect();
     assert_eq!((members.len(), removed.len()), (3, 1), "{members:?}");
     assert_eq!(removed[0]["name"], "w1");
-    one.stop();
+    assert_eq!(one.ends(), 2, "it is told to join again");
 }
 
 #[test]

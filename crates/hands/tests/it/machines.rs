@@ -113,21 +113,7 @@ impl Machine {
 
     /// Starts `hands` as a program that stays, with something on its standard input.
     pub(crate) fn start(&self, arguments: &[&str], input: &str) -> Program {
-        let mut command = self.command(HANDS, arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = channel();
-        std::thread::Builder::new()
-            .spawn(move || {
-                for line in log.lines().map_while(Result::ok) {
-                    // The test may have seen enough.
-                    drop(sender.send(line));
-                }
-            })
-            .unwrap();
-        Program { child, lines, seen: Vec::new() }
+        Program::spawn(self.command(HANDS, arguments), input)
     }
 }
 
@@ -146,6 +132,24 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// Starts a program that stays, with something on its standard input.
+    pub(crate) fn spawn(mut command: Command, input: &str) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::Builder::new()
+            .spawn(move || {
+                for line in log.lines().map_while(Result::ok) {
+                    // The test may have seen enough.
+                    drop(sender.send(line));
+                }
+            })
+            .unwrap();
+        Self { child, lines, seen: Vec::new() }
+    }
+
     /// Waits for a line that holds a word; what was seen before counts no more.
     pub(crate) fn says(&mut self, word: &str) -> String {
         loop {

@@ -78,6 +78,8 @@ mod tls;
 mod top;
 mod trace;
 mod trust;
+#[cfg(target_os = "linux")]
+mod vanished;
 mod versions;
 #[cfg(target_os = "linux")]
 mod views;

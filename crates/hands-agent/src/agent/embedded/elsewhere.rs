@@ -27,5 +27,9 @@ impl EmbeddedWorker {
             .to_owned()
     }
 
+    pub(super) async fn ended(&self) -> String {
+        std::future::pending().await
+    }
+
     pub(super) async fn stop(&self) {}
 }

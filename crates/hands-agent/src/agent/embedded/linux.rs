@@ -34,6 +34,12 @@ impl EmbeddedWorker {
         level.note.iter().chain(&level.warnings).map(String::as_str).collect::<Vec<_>>().join("; ")
     }
 
+    /// Waits until it can't go on, and says why.
+    pub(super) async fn ended(&self) -> String {
+        self.0.ended().await;
+        self.0.failure().map(|error| sentence(error)).unwrap_or_default()
+    }
+
     pub(super) async fn stop(&self) {
         self.0.stop().await;
     }
