@@ -98,7 +98,7 @@ pub(crate) enum SnapshotError {
     #[error("{path} {what}: {source}")]
     Path { path: String, what: &'static str, source: io::Error },
     #[error("{path} {why}")]
-    Unfit { path: String, why: &'static str },
+    Unfit { path: String, why: String },
     #[error("{display}: something else already stands at {place} in the input root")]
     Twice { place: String, display: String },
     #[error(

@@ -25,7 +25,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::error::SnapshotError;
 use crate::stat_cache::StatCache;
-use crate::walk::{Progress, Vanished, WalkInput, Walked};
+use crate::walk::{LeftOut, Progress, WalkInput, Walked};
 use receive::receive;
 
 /// How often progress is told.
@@ -50,13 +50,13 @@ pub(crate) struct Taken {
     root: Digest,
     files: u64,
     bytes: u64,
-    vanished: Vanished,
+    left_out: LeftOut,
 }
 
 impl Taken {
     fn of(walked: &Walked<'_>) -> Self {
         let (files, bytes) = walked.totals();
-        Self { root: walked.root(), files, bytes, vanished: walked.vanished().clone() }
+        Self { root: walked.root(), files, bytes, left_out: walked.left_out().clone() }
     }
 }
 
@@ -183,8 +183,13 @@ impl SnapshotServer {
             bytes: taken.bytes,
             bytes_hashed: now.bytes_hashed,
             bytes_sent: now.bytes_sent,
-            vanished: taken.vanished.names,
-            vanished_count: taken.vanished.count,
+            vanished: taken.left_out.vanished.names,
+            vanished_count: taken.left_out.vanished.count,
+            unfit: taken.left_out.unfit.names,
+            unfit_count: taken.left_out.unfit.count,
+            ignored: taken.left_out.ignored.names,
+            ignored_count: taken.left_out.ignored.count,
+            ignored_directories: taken.left_out.ignored_directories,
         })
     }
 }

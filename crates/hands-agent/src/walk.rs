@@ -5,6 +5,7 @@
 //! on two threads; then the directories are encoded from the leaves up.
 
 mod files;
+mod left_out;
 mod listing;
 mod rules;
 mod tree;
@@ -18,6 +19,7 @@ use crate::error::SnapshotError;
 use crate::stat_cache::{Clock, StatCache};
 
 use files::Files;
+pub(crate) use left_out::LeftOut;
 use tree::Encoded;
 
 /// One path that becomes part of the input root.
@@ -86,14 +88,6 @@ pub(crate) struct Walk<'a> {
     pub(crate) threads: usize,
 }
 
-/// What is left out because it has vanished.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Vanished {
-    /// The first paths, for a message.
-    pub(crate) names: Vec<String>,
-    pub(crate) count: u64,
-}
-
 /// A walked tree: its files with their digests, and the encoded directories.
 pub(crate) struct Walked<'a> {
     files: Files<'a>,
@@ -152,9 +146,9 @@ impl Walked<'_> {
         self.files.totals()
     }
 
-    /// What was listed and had vanished when it was looked at.
-    pub(crate) fn vanished(&self) -> &Vanished {
-        self.files.vanished()
+    /// What is here, or was when it was listed, and not in the tree.
+    pub(crate) fn left_out(&self) -> &LeftOut {
+        &self.files.left_out
     }
 
     /// Opens the file that has this content, for an upload; none where it has vanished.

@@ -91,6 +91,16 @@ pub struct Snapshot {
     pub vanished: Vec<String>,
     /// How many paths these are in all.
     pub vanished_count: u64,
+    /// The first paths, printable, that were left out because an input root can't hold what they are, with a word for it.
+    pub unfit: Vec<String>,
+    /// How many paths these are in all.
+    pub unfit_count: u64,
+    /// The first paths, printable, that ignore files name.
+    pub ignored: Vec<String>,
+    /// How many paths these are in all.
+    pub ignored_count: u64,
+    /// Places in the input root of directories of which ignore files leave nothing.
+    pub ignored_directories: Vec<String>,
 }
 
 /// A connection to the agent's snapshot socket. While it is open, the blobs of the snapshots that were taken over it
@@ -172,12 +182,13 @@ impl SnapshotSocket {
                         bytes: done.bytes,
                         bytes_hashed: done.bytes_hashed,
                         bytes_sent: done.bytes_sent,
-                        vanished: done
-                            .vanished
-                            .iter()
-                            .map(|path| printable(path).into_owned())
-                            .collect(),
+                        vanished: all_printable(&done.vanished),
                         vanished_count: done.vanished_count,
+                        unfit: all_printable(&done.unfit),
+                        unfit_count: done.unfit_count,
+                        ignored: all_printable(&done.ignored),
+                        ignored_count: done.ignored_count,
+                        ignored_directories: done.ignored_directories,
                     });
                 }
                 // Of a later version; the end is still to come.
@@ -233,6 +244,10 @@ impl SnapshotSocket {
         self.stream.read_exact(&mut body).await?;
         SnapshotReply::decode(&body[..]).map_err(io::Error::other)
     }
+}
+
+fn all_printable(paths: &[String]) -> Vec<String> {
+    paths.iter().map(|path| printable(path).into_owned()).collect()
 }
 
 fn bad(why: &str) -> ClientError {

@@ -18,6 +18,9 @@ use crate::spec;
 /// How long we try to tell a cluster that we leave.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// Paths that a warning names.
+const FEW: usize = 3;
+
 /// One use of a front-end.
 #[derive(Debug)]
 pub struct FrontEnd {
@@ -173,8 +176,12 @@ impl FrontEnd {
             .await;
         self.out.wipe_bar();
         let snapshot = snapshot?;
-        if let Some(sentence) = vanished(&snapshot) {
-            self.out.warning(&sentence);
+        let vanished = some_of(&snapshot.vanished, snapshot.vanished_count, FEW);
+        if let Some(paths) = vanished {
+            self.out.warning(&format!("left out, gone while the inputs were read: {paths}"));
+        }
+        if let Some(paths) = some_of(&snapshot.unfit, snapshot.unfit_count, FEW) {
+            self.out.warning(&format!("left out, neither file, directory nor link: {paths}"));
         }
         if self.out.is_verbose() {
             let took = short_time(began.elapsed().unwrap_or_default());
@@ -185,19 +192,21 @@ impl FrontEnd {
                 bytes(snapshot.bytes_hashed),
                 bytes(snapshot.bytes_sent),
             ));
+            if let Some(paths) = some_of(&snapshot.ignored, snapshot.ignored_count, usize::MAX) {
+                let count = snapshot.ignored_count;
+                self.out.note(&format!("left out by ignore files: {count} ({paths})"));
+            }
         }
         Ok(Some(snapshot))
     }
 }
 
-/// What was left out of a snapshot, as a sentence.
-fn vanished(snapshot: &Snapshot) -> Option<String> {
-    const MOST: usize = 3;
-    let named: Vec<&str> = snapshot.vanished.iter().take(MOST).map(String::as_str).collect();
-    let more = snapshot.vanished_count.saturating_sub(named.len() as u64);
+/// The first of these paths, and how many more there are; none where there are none.
+fn some_of(paths: &[String], count: u64, most: usize) -> Option<String> {
+    let named: Vec<&str> = paths.iter().take(most).map(String::as_str).collect();
+    let more = count.saturating_sub(named.len() as u64);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    (snapshot.vanished_count > 0)
-        .then(|| format!("left out, gone while the inputs were read: {}{more}", named.join(", ")))
+    (count > 0).then(|| format!("{}{more}", named.join(", ")))
 }
 
 /// An amount of data for the eye.

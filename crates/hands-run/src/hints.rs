@@ -4,13 +4,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hands_client::{JobResult, printable};
+use hands_client::{JobResult, Snapshot, printable};
 use hands_types::platform::FIXED_PATH;
 
 use crate::args::{ActionArgs, Network};
 use crate::batch::short_time;
 use crate::caller::Caller;
+use crate::error::RunError;
 use crate::quote::shell_quoted;
+use crate::spec;
 
 /// More names than these tell nobody more.
 const MOST: usize = 3;
@@ -97,6 +99,39 @@ pub(crate) fn wrong_clock(args: &ActionArgs, result: &JobResult) -> Option<Strin
         "the clock of {} is {by} {side} this machine's: a program that compares times, such as make, may not see what has changed; set the clocks",
         if worker.is_empty() { "the worker" } else { &worker }
     ))
+}
+
+/// That output directories which are here were not sent, although inputs hold them: a build that goes on where it was left
+/// would begin anew without a word.
+pub(crate) fn ignored_outputs(
+    args: &ActionArgs,
+    outputs: &[String],
+    snapshot: &Snapshot,
+    caller: &Caller,
+) -> Result<Option<String>, RunError> {
+    if snapshot.ignored_directories.is_empty() {
+        return Ok(None);
+    }
+    let layout = spec::layout(&args.input, caller)?;
+    let is_ignored = |output: &str| {
+        let path = Path::new(layout.directory.as_str()).join(output);
+        let is_named = |ignored: &str| {
+            let mut named = layout.places.iter().map(|place| Path::new(place.as_str()));
+            named.any(|named| named.starts_with(ignored) && path.starts_with(named))
+        };
+        let mut ignored = snapshot.ignored_directories.iter().filter(|i| path.starts_with(i));
+        ignored.any(|i| !is_named(i))
+    };
+    let mut lacking = outputs.iter().filter(|o| caller.directory.join(o).is_dir() && is_ignored(o));
+    let Some(first) = lacking.next() else { return Ok(None) };
+    let flags =
+        lacking.take(MOST - 1).fold(format!("--input {}", shell_quoted(first)), |all, o| {
+            format!("{all} --input {}", shell_quoted(o))
+        });
+    Ok(Some(format!(
+        "what is in {} stays here, for an ignore file names it: add {flags} to go on from it",
+        printable(first)
+    )))
 }
 
 /// The program that a command would be here.

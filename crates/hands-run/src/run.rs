@@ -66,7 +66,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
     if !args.detach {
         check_places(&args.action, &outputs, front)?;
     }
-    let connecting = trace.span("connecting", front.connect("run"));
+    let connecting = Box::pin(trace.span("connecting", front.connect("run")));
     let cluster = match signals.unless(connecting).await {
         Ok(cluster) => cluster?,
         Err(caught) => return Ok(caught.exit_code()),
@@ -88,7 +88,14 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
             }
             let more = stdin.as_ref().map(|stdin| (stdin.path(), StdinFile::place(&spec)));
             let snapshot = front.snapshot_with(&cluster, &args.action.input, spec.times, more);
-            spec.input_root = trace.span("sending inputs", snapshot).await?.map(|s| s.root);
+            let snapshot = trace.span("sending inputs", snapshot).await?;
+            if let Some(snapshot) = snapshot.as_ref().filter(|_| !sent_again)
+                && let Some(hint) =
+                    hints::ignored_outputs(&args.action, &outputs, snapshot, &front.caller)?
+            {
+                front.out.hint(&hint);
+            }
+            spec.input_root = snapshot.map(|s| s.root);
             let flight = trace.action(&title);
             Ok::<_, RunError>((cluster.submit(spec.clone()).await?, flight))
         };

@@ -2,6 +2,8 @@
 
 mod reader;
 
+use std::cell::Cell;
+
 use hands_client::Cluster;
 use hands_types::error::exit;
 use tokio::task::spawn_blocking;
@@ -37,7 +39,8 @@ pub async fn shell(args: ShellArgs, front: &FrontEnd) -> u8 {
 async fn try_shell(args: &ShellArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, RunError> {
     let mut signals = Signals::listen().map_err(RunError::Terminal)?;
     spec::warn_of_unset(&args.action, &front.caller, &front.out);
-    let cluster = match signals.unless(trace.span("connecting", front.connect("shell"))).await {
+    let connecting = Box::pin(trace.span("connecting", front.connect("shell")));
+    let cluster = match signals.unless(connecting).await {
         Ok(cluster) => cluster?,
         Err(caught) => return Ok(caught.exit_code()),
     };
@@ -53,6 +56,8 @@ async fn try_shell(args: &ShellArgs, front: &FrontEnd, trace: &Trace) -> Result<
             .note("each line runs on the cluster, by itself in a fresh directory; Ctrl-D leaves");
     }
     let mut code = exit::OK;
+    let hinted = Cell::new(false);
+    let place = Place { args, cluster: &cluster, front, trace, interactive, hinted };
     loop {
         let reading = spawn_blocking(move || {
             let typed = reader.read(PROMPT);
@@ -77,7 +82,6 @@ async fn try_shell(args: &ShellArgs, front: &FrontEnd, trace: &Trace) -> Result<
                 front.out.hint("each line runs by itself; write `cd DIR && COMMAND` on one line");
             }
             Meaning::Run(line) => {
-                let place = Place { args, cluster: &cluster, front, trace, interactive };
                 match run_line(line, &place, &mut signals).await {
                     Ok(ended) => code = ended,
                     Err(error @ (RunError::Closed | RunError::Stdout(_))) => return Err(error),
@@ -126,16 +130,26 @@ struct Place<'a> {
     front: &'a FrontEnd,
     trace: &'a Trace,
     interactive: bool,
+    /// Whether it was said that an output's directory is not sent.
+    hinted: Cell<bool>,
 }
 
 async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Result<u8, RunError> {
-    let Place { args, cluster, front, trace, interactive } = *place;
+    let Place { args, cluster, front, trace, interactive, ref hinted } = *place;
     let argv = shell_argv(line);
     let submitting = async {
-        let snapshot = front.snapshot(cluster, &args.action.input, !args.action.cache);
-        let root = trace.span("sending inputs", snapshot).await?.map(|s| s.root);
-        let spec = spec::job(&args.action, argv.clone(), line.to_owned(), root, &front.caller)?;
+        let mut spec = spec::job(&args.action, argv.clone(), line.to_owned(), None, &front.caller)?;
         let outputs = spec.outputs.clone();
+        let snapshot = front.snapshot(cluster, &args.action.input, spec.times);
+        let snapshot = trace.span("sending inputs", snapshot).await?;
+        spec.input_root = snapshot.as_ref().map(|s| s.root);
+        if let Some(snapshot) = snapshot.filter(|_| !hinted.get())
+            && let Some(hint) =
+                hints::ignored_outputs(&args.action, &outputs, &snapshot, &front.caller)?
+        {
+            hinted.set(true);
+            front.out.hint(&hint);
+        }
         run::check_places(&args.action, &outputs, front)?;
         let flight = trace.action(line);
         Ok::<_, RunError>((cluster.submit(spec).await?, outputs, flight))

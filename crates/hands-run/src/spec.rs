@@ -83,6 +83,12 @@ fn platform(args: &ActionArgs, layout: &Layout) -> Result<Platform, RunError> {
         add(property::PRIVILEGE, privilege.name().to_owned());
     }
     if args.same_path {
+        // Its inputs would have to stand in the place of the worker's whole system.
+        if layout.top.parent().is_none() {
+            return Err(RunError::Usage(
+                "--same-path: this directory is /, which a worker keeps for its own system; go to one below it".to_owned(),
+            ));
+        }
         let top = layout.top.to_str().ok_or_else(|| {
             RunError::Usage(format!("--same-path: the path {} is not UTF-8", layout.top.display()))
         })?;

@@ -12,14 +12,12 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::listing::{is_gone, join};
-use super::{Ingest, Vanished, Walk, WalkInput};
+use super::{Ingest, LeftOut, Walk, WalkInput};
 use crate::error::SnapshotError;
 use crate::stat_cache::StatKey;
 
 /// Directory handles that may be open at once, waiting for their files to be read.
 const MAX_OPEN: usize = 200;
-/// Vanished paths that are told by name.
-const MAX_NAMED: usize = 20;
 /// How often a file that changes while it is read is read again.
 const TRIES: usize = 4;
 
@@ -32,7 +30,7 @@ pub(crate) struct Files<'a> {
     pending: Vec<usize>,
     open: usize,
     times: bool,
-    vanished: Vanished,
+    pub(super) left_out: LeftOut,
 }
 
 /// A file as it stands in the tree.
@@ -71,19 +69,7 @@ impl<'a> Files<'a> {
             pending: Vec::new(),
             open: 0,
             times,
-            vanished: Vanished::default(),
-        }
-    }
-
-    pub(super) const fn vanished(&self) -> &Vanished {
-        &self.vanished
-    }
-
-    /// Notes a path that was listed and is not there.
-    pub(super) fn has_vanished(&mut self, path: String) {
-        self.vanished.count += 1;
-        if self.vanished.names.len() < MAX_NAMED {
-            self.vanished.names.push(path);
+            left_out: LeftOut::default(),
         }
     }
 
@@ -232,7 +218,7 @@ impl<'a> Files<'a> {
             changed = true;
             self.files[number].digest = None;
             let path = self.display(number);
-            self.has_vanished(path);
+            self.left_out.vanished.add(|| path);
         }
         Ok(changed)
     }
@@ -306,7 +292,7 @@ impl<'a> Files<'a> {
         }
         Err(SnapshotError::Unfit {
             path: self.display(number),
-            why: "keeps changing while it is read",
+            why: "keeps changing while it is read".to_owned(),
         })
     }
 
@@ -331,7 +317,7 @@ impl<'a> Files<'a> {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(SnapshotError::Unfit {
                 path: self.display(number),
-                why: "was replaced while it was read",
+                why: "was replaced while it was read".to_owned(),
             });
         }
         Ok(Some((file.into(), StatKey::of(&stat))))

@@ -36,8 +36,10 @@ pub(super) fn list<'a>(walk: &Walk<'a>, files: &mut Files<'a>) -> Result<Tree, S
 /// What came of looking at an entry.
 enum Looked {
     Node(Node),
-    /// An ignore file names it.
-    LeftOut,
+    /// An ignore file names it; whether it is a directory.
+    Ignored(bool),
+    /// It is of a kind that an input root can't hold.
+    Unfit(&'static str),
     /// It was listed, and is not there any more, or is something else.
     Vanished,
 }
@@ -76,7 +78,12 @@ impl Lister<'_, '_> {
         for _ in 0..2 {
             match self.node(directory, &handle, entry, None, None, 0)? {
                 Looked::Node(node) => return Ok(node),
-                Looked::LeftOut => return Err(SnapshotError::Protocol("the entry was left out")),
+                Looked::Ignored(_) => {
+                    return Err(SnapshotError::Protocol("the entry was left out"));
+                }
+                Looked::Unfit(what) => {
+                    return Err(self.unfit(entry, &format!("is a {what}")));
+                }
                 Looked::Vanished => {}
             }
         }
@@ -132,22 +139,31 @@ impl Lister<'_, '_> {
                 "has a name that is not UTF-8, which an input root can't hold",
             ));
         }
-        let rules = rules.map(|rules| {
+        let mut rules = rules.map(|rules| {
             if listed.iter().any(|(name, _)| is_rule_file(name)) {
                 rules.below(handle.as_fd(), listed.iter().map(|(name, _)| name.as_str()))
             } else {
                 rules
             }
         });
+        // Some programs have their directories ignore themselves. One that a person has named is wanted all the same.
+        let stays = |rules: &Rules, (name, kind): &(String, FileType)| {
+            is_rule_file(name) || rules.ignores(name, *kind == FileType::Directory)
+        };
+        if depth == 0 && rules.as_ref().is_some_and(|r| listed.iter().all(|e| stays(r, e))) {
+            rules = None;
+        }
         let mut tree = Tree { mtime, ..Tree::default() };
         let mut vanished = Vec::new();
+        let ignored_before = self.files.left_out.ignored.count;
         for (name, kind) in listed {
             let kind = (kind != FileType::Unknown).then_some(kind);
             match self.node(number, &handle, &name, kind, rules.as_ref(), depth)? {
                 Looked::Node(node) => {
                     tree.nodes.insert(name, node);
                 }
-                Looked::LeftOut => {}
+                Looked::Ignored(directory) => self.has_ignored(number, &name, directory),
+                Looked::Unfit(what) => self.has_unfit(number, &name, what),
                 Looked::Vanished => vanished.push(name),
             }
         }
@@ -157,14 +173,41 @@ impl Lister<'_, '_> {
                 Looked::Node(node) => {
                     tree.nodes.insert(name, node);
                 }
-                Looked::LeftOut => {}
+                Looked::Ignored(directory) => self.has_ignored(number, &name, directory),
+                Looked::Unfit(what) => self.has_unfit(number, &name, what),
                 Looked::Vanished => {
                     let path = join(&self.input.display, &join(&at(self), &name));
-                    self.files.has_vanished(path);
+                    self.files.left_out.vanished.add(|| path);
                 }
             }
         }
+        let has_ignored = self.files.left_out.ignored.count > ignored_before;
+        if depth > 0 && has_ignored && tree.nodes.keys().all(|name| is_rule_file(name)) {
+            let place = join(self.input.place.as_str(), &at(self));
+            self.files.left_out.add_ignored_directory(place);
+        }
         Ok(Some(tree))
+    }
+
+    /// Notes what an ignore file names. That `.git` stays here is no news.
+    fn has_ignored(&mut self, parent: usize, name: &str, is_directory: bool) {
+        if name == ".git" {
+            return;
+        }
+        let path = join(&self.files.directory_path(parent), name);
+        if is_directory {
+            let place = join(self.input.place.as_str(), &path);
+            self.files.left_out.add_ignored_directory(place);
+        }
+        let display = &self.input.display;
+        self.files.left_out.ignored.add(|| join(display, &path));
+    }
+
+    /// Notes what no input root can hold.
+    fn has_unfit(&mut self, parent: usize, name: &str, what: &str) {
+        let path = join(&self.files.directory_path(parent), name);
+        let display = &self.input.display;
+        self.files.left_out.unfit.add(|| format!("{} ({what})", join(display, &path)));
     }
 
     /// One entry.
@@ -180,7 +223,7 @@ impl Lister<'_, '_> {
         let path = |lister: &Self| join(&lister.files.directory_path(parent), name);
         let ignored = |kind| rules.is_some_and(|r| r.ignores(name, kind == FileType::Directory));
         if kind.is_some_and(ignored) {
-            return Ok(Looked::LeftOut);
+            return Ok(Looked::Ignored(kind == Some(FileType::Directory)));
         }
         // A directory is opened in any case, and a link read; a file needs a stat for the cache.
         let stat = match kind {
@@ -195,7 +238,7 @@ impl Lister<'_, '_> {
         };
         let now = stat.as_ref().map_or(kind, |s| Some(FileType::from_raw_mode(s.st_mode)));
         if kind != now && now.is_some_and(ignored) {
-            return Ok(Looked::LeftOut);
+            return Ok(Looked::Ignored(now == Some(FileType::Directory)));
         }
         let key = stat.as_ref().map(StatKey::of);
         match (now, stat, key) {
@@ -241,10 +284,10 @@ impl Lister<'_, '_> {
                 let number = self.files.add(parent, name.to_owned(), key, executable, digest);
                 Ok(Looked::Node(Node::File(number)))
             }
-            (Some(FileType::Socket), _, _) => Err(self.unfit(&path(self), "is a socket")),
-            (Some(FileType::Fifo), _, _) => Err(self.unfit(&path(self), "is a named pipe")),
+            (Some(FileType::Socket), _, _) => Ok(Looked::Unfit("socket")),
+            (Some(FileType::Fifo), _, _) => Ok(Looked::Unfit("named pipe")),
             (Some(FileType::BlockDevice | FileType::CharacterDevice), _, _) => {
-                Err(self.unfit(&path(self), "is a device"))
+                Ok(Looked::Unfit("device"))
             }
             (Some(FileType::RegularFile | FileType::Unknown) | None, _, _) => {
                 Err(self.unfit(&path(self), "is of an unknown kind"))
@@ -256,8 +299,8 @@ impl Lister<'_, '_> {
         SnapshotError::Path { path: join(&self.input.display, path), what, source }
     }
 
-    fn unfit(&self, path: &str, why: &'static str) -> SnapshotError {
-        SnapshotError::Unfit { path: join(&self.input.display, path), why }
+    fn unfit(&self, path: &str, why: &str) -> SnapshotError {
+        SnapshotError::Unfit { path: join(&self.input.display, path), why: why.to_owned() }
     }
 }
 

@@ -61,11 +61,24 @@ fn lines(inputs: &[WalkInput]) -> Result<Vec<String>, String> {
     walk_with(inputs, &cache, &FAR_FUTURE).map(|(lines, _)| lines)
 }
 
+fn left_out_of(inputs: &[WalkInput]) -> (Vec<String>, LeftOut) {
+    let (lines, _, left_out) = walk_telling(inputs, &StatCache::new(), &FAR_FUTURE).unwrap();
+    (lines, left_out)
+}
+
 fn walk_with(
     inputs: &[WalkInput],
     cache: &StatCache,
     clock: &dyn Clock,
 ) -> Result<(Vec<String>, usize), String> {
+    walk_telling(inputs, cache, clock).map(|(lines, read, _)| (lines, read))
+}
+
+fn walk_telling(
+    inputs: &[WalkInput],
+    cache: &StatCache,
+    clock: &dyn Clock,
+) -> Result<(Vec<String>, usize, LeftOut), String> {
     let sink = Reader::default();
     let progress = Progress::default();
     let walk = Walk {
@@ -84,7 +97,8 @@ fn walk_with(
     show(walked.root(), walked.directories(), "", &mut lines);
     lines.sort();
     let read = sink.read.lock().unwrap().len();
-    Ok((lines, read))
+    let left_out = walked.left_out().clone();
+    Ok((lines, read, left_out))
 }
 
 fn show(root: Digest, all: &HashMap<Digest, Bytes>, at: &str, lines: &mut Vec<String>) {
@@ -268,25 +282,66 @@ fn what_an_input_root_cannot_hold_is_an_error_that_names_the_path() {
         case(&|d| fs::write(d.join(foreign), "").unwrap())
             .starts_with("in/sub/bad\u{fffd}name has a name that is not UTF-8")
     );
-    let socket = case(&|d| drop(std::os::unix::net::UnixListener::bind(d.join("s")).unwrap()));
-    assert_eq!(socket, "in/sub/s is a socket");
-    let pipe = case(&|d| {
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            d.join("p"),
-            rustix::fs::FileType::Fifo,
-            Mode::from_raw_mode(0o600),
-            0,
-        )
-        .unwrap();
-    });
-    assert_eq!(pipe, "in/sub/p is a named pipe");
     let link = case(&|d| symlink(foreign, d.join("l")).unwrap());
     assert_eq!(link, "in/sub/l is a link to a path that is not UTF-8");
     // Ignored, none of them matters.
-    make(dir.path(), &[("ok/.ignore", "s\n")]);
-    drop(std::os::unix::net::UnixListener::bind(dir.path().join("ok/s")).unwrap());
-    assert_eq!(lines(&[input(&dir.path().join("ok"), "", true)]).unwrap(), [".ignore 2"]);
+    make(dir.path(), &[("ok/.ignore", "bad*\n")]);
+    fs::write(dir.path().join("ok").join(std::ffi::OsStr::from_bytes(b"good")), "").unwrap();
+    assert_eq!(lines(&[input(&dir.path().join("ok"), "", true)]).unwrap(), [".ignore 5", "good 0"]);
+}
+
+#[test]
+fn what_stays_here_is_told() {
+    let dir = test_dir("left-out");
+    let files = [
+        (".ignore", "*.o\nout\n"),
+        ("a/one.o", ""),
+        ("out/x", ""),
+        // They ignore themselves: all of them, all but the file that says so, and a part.
+        ("b/self/.gitignore", "*\n"),
+        ("b/self/x", ""),
+        ("b/kept/.gitignore", "*\n!.gitignore\n"),
+        ("b/kept/x", ""),
+        ("b/part/.gitignore", "x\n"),
+        ("b/part/x", ""),
+        ("b/part/y", ""),
+        ("b/empty/.gitignore", "x\n"),
+    ];
+    make(dir.path(), &files);
+    drop(std::os::unix::net::UnixListener::bind(dir.path().join("a/s")).unwrap());
+    let mode = Mode::from_raw_mode(0o600);
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("a/p"), fifo, mode, 0).unwrap();
+    let inputs = [input(dir.path(), "at", true)];
+    let (tree, left_out) = left_out_of(&inputs);
+    assert!(tree.contains(&"at/a/".to_owned()) && tree.contains(&"at/b/part/y 0".to_owned()));
+    let sorted = |names: &[String]| {
+        let mut names = names.to_vec();
+        names.sort();
+        names
+    };
+    let LeftOut { unfit, ignored, ignored_directories, .. } = &left_out;
+    assert_eq!(sorted(&unfit.names), ["in/a/p (named pipe)", "in/a/s (socket)"]);
+    assert_eq!(
+        sorted(&ignored.names),
+        [
+            "in/a/one.o",
+            "in/b/kept/x",
+            "in/b/part/x",
+            "in/b/self/.gitignore",
+            "in/b/self/x",
+            "in/out"
+        ]
+    );
+    assert_eq!((unfit.count, ignored.count, left_out.vanished.count), (2, 6, 0));
+    let places = ["at/a", "at/b/kept", "at/b/self", "at/out"];
+    assert_eq!(sorted(ignored_directories), places);
+    // A person who names one of them wants what is in it.
+    let named = lines(&[input(&dir.path().join("b/self"), "", true)]).unwrap();
+    assert_eq!(named, [".gitignore 2", "x 0"]);
+    let mut pipe = input(&dir.path().join("a"), "p", true);
+    pipe.entry = Some("p".to_owned());
+    assert_eq!(lines(&[pipe]).unwrap_err(), "in/p is a named pipe");
 }
 
 #[test]

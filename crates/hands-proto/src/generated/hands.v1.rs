@@ -496,6 +496,20 @@ pub struct SnapshotDone {
     /// How many there are of these in all.
     #[prost(uint64, tag = "7")]
     pub vanished_count: u64,
+    /// The first paths that were left out because an input root can't hold what they are, each with a word for it.
+    #[prost(string, repeated, tag = "8")]
+    pub unfit: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(uint64, tag = "9")]
+    pub unfit_count: u64,
+    /// The first paths that ignore files name; `.git` is not told.
+    #[prost(string, repeated, tag = "10")]
+    pub ignored: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(uint64, tag = "11")]
+    pub ignored_count: u64,
+    /// Directories that ignore files name, or of whose entries they leave nothing: places in the input root, not all where
+    /// there are very many.
+    #[prost(string, repeated, tag = "12")]
+    pub ignored_directories: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for SnapshotDone {
     const NAME: &'static str = "SnapshotDone";

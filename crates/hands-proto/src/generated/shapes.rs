@@ -1980,7 +1980,13 @@ impl Shaped for crate::generated::hands::v1::RevokeTokenRequest {
 static HANDS_V1_SNAPSHOTDONE: Shape = Shape {
     name: "hands.v1.SnapshotDone",
     size: size_of::<crate::generated::hands::v1::SnapshotDone>(),
-    fields: &[(1, Cost::Message(&BUILD_BAZEL_REMOTE_EXECUTION_V2_DIGEST)), (6, Cost::Texts)],
+    fields: &[
+        (1, Cost::Message(&BUILD_BAZEL_REMOTE_EXECUTION_V2_DIGEST)),
+        (6, Cost::Texts),
+        (8, Cost::Texts),
+        (10, Cost::Texts),
+        (12, Cost::Texts),
+    ],
 };
 impl Shaped for crate::generated::hands::v1::SnapshotDone {
     fn shape() -> &'static Shape {

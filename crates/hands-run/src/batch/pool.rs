@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use hands_client::{Cluster, Event, Job, JobResult, JobSpec, JobStream, Logs};
+use hands_client::{Cluster, Event, Job, JobResult, JobSpec, JobStream, Logs, Snapshot};
 use hands_types::Digest;
 use tokio::sync::OnceCell;
 
@@ -21,7 +21,7 @@ use crate::{again, engine, hints, run, spec, verdict};
 
 /// Paths, and whether they carry their times.
 type Inputs = (Vec<PathBuf>, bool);
-type Root = Rc<OnceCell<Option<Digest>>>;
+type Root = Rc<OnceCell<Option<Rc<Snapshot>>>>;
 
 /// What the commands of a batch share.
 pub(crate) struct Pool<'a> {
@@ -37,6 +37,8 @@ pub(crate) struct Pool<'a> {
     warned: Cell<bool>,
     /// The same about times that the engine does not keep.
     told_times: Cell<bool>,
+    /// The same about output directories that ignore files keep here.
+    told_ignored: Cell<bool>,
 }
 
 /// One command that is over.
@@ -65,6 +67,7 @@ impl<'a> Pool<'a> {
             noted: Cell::new(false),
             warned: Cell::new(false),
             told_times: Cell::new(false),
+            told_ignored: Cell::new(false),
         }
     }
 
@@ -82,11 +85,20 @@ impl<'a> Pool<'a> {
             self.front.out.warning(&sentence);
         }
         let inputs = (action.input.clone(), !action.cache);
-        let root = self.root(&inputs).await?;
-        let mut job =
-            spec::job(action, task.argv.clone(), task.title.clone(), root, &self.front.caller)?;
+        // Wrong flags are told before anything is sent.
+        let caller = &self.front.caller;
+        let mut job = spec::job(action, task.argv.clone(), task.title.clone(), None, caller)?;
         job.logs = Logs::No;
         let (argv, outputs) = (job.argv.clone(), job.outputs.clone());
+        let snapshot = self.root(&inputs).await?;
+        let root = snapshot.as_ref().map(|s| s.root);
+        job.input_root = root;
+        if let Some(snapshot) = &snapshot
+            && let Some(hint) = hints::ignored_outputs(action, &outputs, snapshot, caller)?
+            && !self.told_ignored.replace(true)
+        {
+            self.front.out.hint(&hint);
+        }
         run::check_places(action, &outputs, self.front)?;
         let mut flight = self.trace.action(&task.title);
         let tell = |event: &Event| {
@@ -97,7 +109,7 @@ impl<'a> Pool<'a> {
         let mut result = self.submit(job.clone()).await?.wait_telling(tell).await?;
         if run::lacks_inputs(&result) {
             self.forget(&inputs, root);
-            job.input_root = self.root(&inputs).await?;
+            job.input_root = self.root(&inputs).await?.map(|s| s.root);
             result = self.submit(job).await?.wait_telling(tell).await?;
         }
         flight.has_result(&result);
@@ -129,12 +141,13 @@ impl<'a> Pool<'a> {
     /// Has a snapshot taken again.
     fn forget(&self, inputs: &Inputs, root: Option<Digest>) {
         let mut roots = self.roots.borrow_mut();
-        if roots.get(inputs).is_some_and(|cell| cell.get() == Some(&root)) {
+        let known = roots.get(inputs).and_then(|cell| cell.get());
+        if known.is_some_and(|snapshot| snapshot.as_ref().map(|s| s.root) == root) {
             roots.remove(inputs);
         }
     }
 
-    async fn root(&self, inputs: &Inputs) -> Result<Option<Digest>, RunError> {
+    async fn root(&self, inputs: &Inputs) -> Result<Option<Rc<Snapshot>>, RunError> {
         let (paths, times) = inputs;
         if paths.is_empty() {
             return Ok(None);
@@ -142,8 +155,8 @@ impl<'a> Pool<'a> {
         let cell = Rc::clone(self.roots.borrow_mut().entry(inputs.clone()).or_default());
         let root = cell.get_or_try_init(|| async {
             let snapshot = self.front.snapshot(self.cluster, paths, *times);
-            Ok::<_, RunError>(self.trace.span("sending inputs", snapshot).await?.map(|s| s.root))
+            Ok::<_, RunError>(self.trace.span("sending inputs", snapshot).await?.map(Rc::new))
         });
-        Ok(*root.await?)
+        Ok(root.await?.clone())
     }
 }

@@ -97,15 +97,15 @@ fn inputs_stand_where_they_stand_here() {
     let absent = home.run(&["run", "--input", "../absent/x", "--", "true"]);
     assert!(absent.code == 125 && absent.err.contains("../absent/x"), "{absent:?}");
     let socket = UnixListener::bind(work.join("socket")).unwrap();
-    let ended = home.run(&["run", "--input", ".", "--", "true"]);
-    assert!(ended.code == 125 && ended.err.contains("socket"), "{ended:?}");
+    let ended = home.run(&["run", "--input", "socket", "--", "true"]);
+    assert!(ended.code == 125 && ended.err.contains("socket is a socket"), "{ended:?}");
     drop(socket);
     fs::remove_file(work.join("socket")).unwrap();
     if rustix::process::geteuid().is_root() {
         let mut mknod = std::process::Command::new("mknod");
         assert!(mknod.arg(work.join("null")).args(["c", "1", "3"]).status().unwrap().success());
-        let ended = home.run(&["run", "--input", ".", "--", "true"]);
-        assert!(ended.code == 125 && ended.err.contains("null"), "{ended:?}");
+        let ended = home.run(&["run", "--input", "null", "--", "true"]);
+        assert!(ended.code == 125 && ended.err.contains("null is a device"), "{ended:?}");
     }
 }
 

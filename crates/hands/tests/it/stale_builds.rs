@@ -271,3 +271,35 @@ fn cargo_ninja_and_cmake_rebuild_what_they_rebuild_at_home() {
         fs::remove_dir_all(home.work().join("b")).unwrap();
     }
 }
+
+/// A build directory that git knows nothing of would begin anew each time, without a word.
+#[test]
+fn an_output_that_an_ignore_file_keeps_here_is_named() {
+    let home = Home::new().warm();
+    home.write("src/a", "a\n");
+    home.write(".handsignore", "build\n*.log\n");
+    home.write("x.log", "");
+    let script = "ls -A build 2>/dev/null; mkdir -p build meson; echo made > build/made; \
+                  echo '*' > meson/.gitignore; echo made > meson/made";
+    let run = |flags: &[&str]| {
+        let outputs = ["--output", "build", "--output", "meson"];
+        let command = ["--", "sh", "-c", script];
+        home.run(&[&["run", "--input", "."], &outputs[..], flags, &command].concat())
+    };
+    let first = run(&[]);
+    assert_eq!((first.code, first.out.as_str(), first.err.as_str()), (0, "", ""));
+    let second = run(&[]);
+    let hint = "hint: what is in build stays here, for an ignore file names it: add \
+                --input build --input meson to go on from it\n";
+    assert_eq!((second.code, second.out.as_str(), second.err.as_str()), (0, "", hint));
+    // What is left out is counted where more was asked for.
+    let told = run(&["-v"]).err;
+    let count = "hands: left out by ignore files: 4 (";
+    assert!(told.contains(count) && told.contains("./build") && told.contains(hint), "{told}");
+    let named = run(&["--input", "build", "--input", "meson"]);
+    assert_eq!((named.code, named.out.as_str(), named.err.as_str()), (0, "made\n", ""));
+    // Of many commands the first says it.
+    let list = "true\ntrue\n";
+    let batch = home.run_with(&["batch", "--input", ".", "--output", "build", "-"], list);
+    assert_eq!(batch.err.matches("hint: what is in build stays here").count(), 1, "{batch:?}");
+}
