@@ -215,13 +215,7 @@ Examples:
 Of a directory that is an input, `.git` and what a .gitignore, .ignore or
 .handsignore names stay here, unless an --input of their own names them, as in
 `--input . --input build`.
-An output directory is laid over the one that is here.
-
-Exit code: the command's own, 128 + N if signal N ended it, 127 if it does not
-exist, 126 if it can't be executed, 125 if hands could not run it, 1 if it
-succeeded but a declared output is missing, a glob that matches nothing
-included, or could not be brought whole, 141 if what it wrote could not be
-shown because the reader had gone, as in `hands run -- CMD | head`.";
+An output directory is laid over the one that is here.";
 
 /// Runs many commands on the cluster.
 #[derive(Args, Clone, Debug)]
@@ -276,10 +270,8 @@ cpu, memory, priority, retry, cache.
 
 A template of one word, or with an operator of the shell among its words, is a
 shell command, in which arguments are quoted; any other is run word by word.
-Without `:::` the arguments are the lines of standard input.
-
-Exit code: 0 if all commands succeeded, 1 if any failed, 125 if any was not run,
-141 if the reader of what they print left before the end.";
+Without `:::` the arguments are the lines of standard input. {} and the others
+stand for them in --input and --output, too: `--output {.}.o`.";
 
 /// A prompt whose lines run on the cluster.
 #[derive(Args, Clone, Debug)]
@@ -365,9 +357,7 @@ pub struct AttachArgs {
 
 const ATTACH_MEANS: &str = "\
 Ctrl-C leaves the action, which goes on; `hands cancel ID` ends it. One that was
-not detached goes on while somebody else waits for it.
-
-Exit code: the command's own, as of `hands run`; 130 after Ctrl-C.";
+not detached goes on while somebody else waits for it.";
 
 /// Brings an action's outputs here.
 #[derive(Args, Clone, Debug)]

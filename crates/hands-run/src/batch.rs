@@ -103,7 +103,16 @@ async fn try_batch(args: BatchArgs, front: &FrontEnd, trace: &Trace) -> Result<u
             return Ok(code);
         }
     }
-    run.summarize();
+    if left.is_empty() && !tasks.is_empty() {
+        let failed = match finished.values().filter(|ok| !**ok).count() {
+            0 => String::new(),
+            failed => format!(", {failed} of which failed"),
+        };
+        let all = progress::commands(tasks.len());
+        front.out.note(&format!("nothing is left to run: the log has {all}{failed}"));
+    } else {
+        run.summarize();
+    }
     let progress = &run.progress;
     Ok(match () {
         () if progress.not_run > 0 => exit::NOT_RUN,

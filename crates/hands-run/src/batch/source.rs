@@ -40,7 +40,7 @@ pub(crate) fn shell_argv(command: &str) -> Vec<String> {
 /// Reads the list that the arguments name.
 pub(crate) fn tasks(args: &BatchArgs) -> Result<Vec<Task>, RunError> {
     if !args.command.is_empty() {
-        return template::tasks(&args.command, || read(Path::new("-")));
+        return template::tasks(&args.command, &args.action, || read(Path::new("-")));
     }
     let Some(file) = &args.file else { return Ok(Vec::new()) };
     if !args.stray.is_empty() {
@@ -51,6 +51,12 @@ pub(crate) fn tasks(args: &BatchArgs) -> Result<Vec<Task>, RunError> {
         return Err(RunError::Usage(format!(
             "there is one file of commands, and a command stands after `--`: hands batch -- {}",
             words.join(" ")
+        )));
+    }
+    if let Some((flag, path)) = template::in_flags(&args.action) {
+        return Err(RunError::Usage(format!(
+            "{flag} {path}: a list of commands has no arguments to fill in here; give them after `:::`, or make the line a JSON object with an {} of its own",
+            flag.trim_start_matches('-'),
         )));
     }
     parse(&file.display().to_string(), &read(file)?, &args.action)

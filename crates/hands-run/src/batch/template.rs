@@ -2,10 +2,12 @@
 //!
 //! A template that is one word (`'wc -l {} | sort'`), or in which an operator of the shell stands as a word of its
 //! own, is a shell command, and what is filled in is quoted for the shell. Any other is run as it stands, word by word.
+//! In `--input` and `--output` the same strings stand for the same, without quotes.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
-use crate::args::value;
+use crate::args::{ActionArgs, value};
 use crate::batch::source::Task;
 use crate::error::RunError;
 use crate::quote::shell_quoted;
@@ -15,6 +17,7 @@ const OPERATORS: [&str; 12] = ["|", "||", "&&", ";", "&", ">", ">>", "<", "2>", 
 /// Builds the tasks; `more` gives the lines of standard input, which are the arguments where no `:::` is.
 pub(crate) fn tasks(
     command: &[OsString],
+    action: &ActionArgs,
     more: impl FnOnce() -> Result<String, RunError>,
 ) -> Result<Vec<Task>, RunError> {
     let words: Vec<String> =
@@ -29,7 +32,8 @@ pub(crate) fn tasks(
             "`{word}` is not known here; give the arguments after `:::`, or one a line on standard input"
         )));
     }
-    if let Some(text) = template.iter().find_map(|word| unknown(word)) {
+    let paths = paths(action).map(|(_, path)| path);
+    if let Some(text) = template.iter().map(String::as_str).chain(paths).find_map(unknown) {
         return Err(RunError::Usage(format!(
             "`{text}` is a replacement string of GNU parallel's that is not known here; `{{}}`, `{{.}}`, `{{/}}`, `{{//}}`, `{{/.}}`, `{{#}}` are, and a number before the dot or slash"
         )));
@@ -39,11 +43,43 @@ pub(crate) fn tasks(
         sources.push(more()?.lines().map(str::to_owned).collect());
     }
     let template = Template::new(template);
+    let flags = in_flags(action).map(|_| action);
     Ok(combinations(&sources)
         .iter()
         .enumerate()
-        .map(|(i, values)| template.fill(i + 1, values))
+        .map(|(i, values)| Task {
+            action: flags.map(|flags| Box::new(filled_flags(flags, i + 1, values))),
+            ..template.fill(i + 1, values)
+        })
         .collect())
+}
+
+/// The first path among the flags that has a replacement string, with its flag.
+pub(crate) fn in_flags(action: &ActionArgs) -> Option<(&'static str, &str)> {
+    let has_any = |path: &str| pieces(path).iter().any(|piece| !matches!(piece, Piece::Text(_)));
+    paths(action).find(|(_, path)| has_any(path))
+}
+
+fn paths(action: &ActionArgs) -> impl Iterator<Item = (&'static str, &str)> {
+    let inputs = action.input.iter().filter_map(|path| Some(("--input", path.to_str()?)));
+    inputs.chain(action.output.iter().map(|path| ("--output", path.as_str())))
+}
+
+/// The flags of one command.
+fn filled_flags(action: &ActionArgs, number: usize, values: &[&str]) -> ActionArgs {
+    let fill = |path: &str| match pieces(path).as_slice() {
+        [Piece::Argument(None, part)] => values.iter().map(|v| part.of(v)).collect(),
+        path => vec![filled(path, number, values, false)],
+    };
+    let input = |path: &PathBuf| match path.to_str() {
+        Some(text) => fill(text).into_iter().map(PathBuf::from).collect(),
+        None => vec![path.clone()],
+    };
+    ActionArgs {
+        input: action.input.iter().flat_map(input).collect(),
+        output: action.output.iter().flat_map(|path| fill(path)).collect(),
+        ..action.clone()
+    }
 }
 
 /// Every choice of one from each source; the last source varies fastest.

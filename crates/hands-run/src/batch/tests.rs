@@ -1,7 +1,7 @@
 //! Lists, templates, job logs and the bar.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::joblog::{Entry, JobLog};
@@ -13,8 +13,12 @@ use crate::error::RunError;
 
 fn fill(command: &[&str]) -> Vec<Vec<String>> {
     let command: Vec<OsString> = command.iter().map(Into::into).collect();
-    let tasks = template::tasks(&command, || panic!("stdin is not needed")).unwrap();
+    let tasks = tasks(&command, &ActionArgs::default());
     tasks.into_iter().map(|t| t.argv).collect()
+}
+
+fn tasks(command: &[OsString], action: &ActionArgs) -> Vec<Task> {
+    template::tasks(command, action, || panic!("stdin is not needed")).unwrap()
 }
 
 #[test]
@@ -45,9 +49,35 @@ fn a_shell_template_quotes_what_is_filled_in() {
 }
 
 #[test]
+fn inputs_and_outputs_are_filled_in_as_the_command_is() {
+    let paths = |input: &[&str], output: &[&str]| ActionArgs {
+        input: input.iter().map(PathBuf::from).collect(),
+        output: output.iter().map(|&o| o.to_owned()).collect(),
+        ..ActionArgs::default()
+    };
+    let command = ["cc", "{}", ":::", "src/a b.c", "it's.c"].map(OsString::from);
+    let filled = tasks(&command, &paths(&["{}", "lib"], &["{.}.o", "log/{#}", "{/.}"]));
+    let own = |task: &Task| {
+        let own = task.action.clone().unwrap();
+        (own.input, own.output)
+    };
+    let wanted = paths(&["src/a b.c", "lib"], &["src/a b.o", "log/1", "a b"]);
+    assert_eq!(own(&filled[0]), (wanted.input, wanted.output));
+    assert_eq!(own(&filled[1]).1, ["it's.o", "log/2", "it's"]);
+    // A path that is nothing but `{}` is one for each argument, as a word of the command is.
+    let pairs = ["cmp", ":::", "a", ":::", "b"].map(OsString::from);
+    assert_eq!(own(&tasks(&pairs, &paths(&["{}"], &[]))[0]).0, [Path::new("a"), Path::new("b")]);
+    // Braces that stand for nothing are a name, and none of it costs a copy of the flags.
+    assert!(tasks(&command, &paths(&["{x}"], &["o{,}"]))[0].action.is_none());
+    let unknown = template::tasks(&command, &paths(&[], &["{%}"]), || panic!("no stdin"));
+    assert!(unknown.unwrap_err().to_string().contains("`{%}`"));
+}
+
+#[test]
 fn arguments_come_from_stdin_where_there_is_no_separator() {
     let command = ["echo".into(), "{}".into()];
-    let tasks = template::tasks(&command, || Ok("a\nb c\n".to_owned())).unwrap();
+    let action = ActionArgs::default();
+    let tasks = template::tasks(&command, &action, || Ok("a\nb c\n".to_owned())).unwrap();
     assert_eq!(tasks[1].argv, ["echo", "b c"]);
     assert_eq!(tasks[1].title, "echo 'b c'");
 }
@@ -166,12 +196,15 @@ fn the_bar_fits_its_screen() {
 fn replacement_strings_that_are_not_known_are_refused() {
     for text in ["{%}", "{-1}", "x{-2/.}y", "{##}", "{= $_++ =}"] {
         let command: Vec<OsString> = ["echo", text, ":::", "a"].map(OsString::from).into();
-        let error = template::tasks(&command, || Ok(String::new())).err().unwrap().to_string();
+        let error = template::tasks(&command, &ActionArgs::default(), || Ok(String::new()))
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains("not known here"), "{text}: {error}");
     }
     for text in ["{print}", "${x-1}", "{a,b}", "{-x}", "{", "{=}", "{}-1"] {
         let command: Vec<OsString> = ["echo", text, ":::", "a"].map(OsString::from).into();
-        template::tasks(&command, || Ok(String::new())).unwrap();
+        template::tasks(&command, &ActionArgs::default(), || Ok(String::new())).unwrap();
     }
 }
 

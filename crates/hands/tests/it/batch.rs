@@ -71,6 +71,8 @@ fn a_job_log_lets_a_batch_go_on() {
     assert_eq!((resumed.code, resumed.out.as_str()), (1, "three\n"), "{resumed:?}");
     let again = home.run(&["batch", "--joblog", "log", "--resume", "list"]);
     assert_eq!((again.code, again.out.as_str()), (1, ""), "{again:?}");
+    let nothing = "hands: nothing is left to run: the log has 3 commands, 1 of which failed\n";
+    assert_eq!(again.err, nothing);
     home.write("list", "echo other\n");
     let changed = home.run(&["batch", "--joblog", "log", "--resume", "list"]);
     assert_eq!(changed.code, 125, "{changed:?}");

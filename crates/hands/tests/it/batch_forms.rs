@@ -144,6 +144,14 @@ fn each_command_brings_its_own_outputs_and_settings() {
     ]);
     assert_eq!((copied.code, copied.err.as_str()), (0, ""), "{copied:?}");
     assert_eq!((home.read("out/a.copy"), home.read("out/b.copy")), ("A\n".into(), "B\n".into()));
+    // What stands for an argument does so in the paths of its own command alone.
+    let own = ["--input", "{}", "--output", "{.}.out", "--", "cp {} {.}.out; ls -A src", ":::"];
+    let ended = home.run(&[&["batch", "--jobs", "1"], &own[..], &["src/a", "src/b"]].concat());
+    assert_eq!((ended.code, ended.out.as_str()), (0, "a\na.out\nb\nb.out\n"), "{ended:?}");
+    assert_eq!((home.read("src/a.out"), home.read("src/b.out")), ("A\n".into(), "B\n".into()));
+    let list = home.run_with(&["batch", "--output", "{}.o", "-"], "true\n");
+    assert_eq!(list.code, 125);
+    assert!(list.err.contains("--output {}.o: a list of commands has no arguments"), "{list:?}");
     let objects = "{\"command\": \"sleep 100\", \"timeout\": 0.2}\n{\"command\": \"echo $K\", \"env\": {\"K\": \"v\"}}\n\
                    {\"argv\": [\"echo\", \"tagged\"], \"tag\": \"absent\"}\n";
     let ended = home.run_with(&["batch", "--json", "--queue-timeout", "1s", "-"], objects);
