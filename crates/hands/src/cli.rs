@@ -1,10 +1,11 @@
 //! The command line as a whole: one place that says which subcommands there are.
 
+mod exit_codes;
 mod members;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 use hands_run::args as front;
 use hands_run::args::value::{Counter, KeyValue, MemorySize, duration};
 
@@ -32,6 +33,15 @@ pub(crate) struct Cli {
     pub(crate) global: front::GlobalArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads the process's arguments.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let mut command = exit_codes::told(Self::command());
+        let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
 }
 
 #[derive(Subcommand, Debug)]

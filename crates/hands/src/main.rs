@@ -28,8 +28,8 @@ mod worker;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-use clap::Parser;
 use hands_config::Environment;
+use hands_run::args::GlobalArgs;
 use hands_run::{Out, StdoutError};
 use hands_types::error::exit;
 
@@ -44,12 +44,22 @@ fn main() -> ExitCode {
         hands_sandbox::launcher_main()
     }
     bug::install_hook();
-    std::panic::catch_unwind(|| ExitCode::from(dispatch())).unwrap_or_else(|_| bug::exit_code())
+    let passes_through = || passes_through(std::env::args_os().skip(1));
+    match runtime::with_room(|| std::panic::catch_unwind(dispatch)) {
+        Ok(Ok(code)) => ExitCode::from(code),
+        Ok(Err(_)) => bug::exit_code(passes_through()),
+        Err(problem) => {
+            problem.print(&Out::new(&GlobalArgs::default(), true));
+            ExitCode::from(problem.exit_code(passes_through()))
+        }
+    }
 }
 
+// Not a part of `main`'s own frame, which may have to do with little.
+#[inline(never)]
 fn dispatch() -> u8 {
     let environment = Environment::of_process();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return usage(&error, environment.get("NO_COLOR").is_some()),
     };

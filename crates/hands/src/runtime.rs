@@ -8,6 +8,32 @@ use tokio::runtime::{Builder, Runtime};
 use crate::bug;
 use crate::problem::Problem;
 
+/// Stack that does for every subcommand, bytes.
+const STACK: usize = 8 << 20;
+/// Less than this may not do.
+const LEAST_STACK: u64 = 4 << 20;
+
+/// Runs the program: on a thread of its own where the limit of this one's stack is small, which the kernel would tell by
+/// ending us in the midst of something.
+pub(crate) fn with_room<T: Send + 'static>(
+    program: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    use rustix::process::{Resource, getrlimit};
+    let limit = getrlimit(Resource::Stack).current;
+    let Some(limit) = limit.filter(|limit| *limit < LEAST_STACK) else { return Ok(program()) };
+    let thread = std::thread::Builder::new().name("hands".to_owned()).stack_size(STACK);
+    let thread = thread.spawn(program).map_err(|error| {
+        let text = format!(
+            "this machine gives a thread no stack of {} MiB: {error}; and `ulimit -s` is {} KiB, which is too little",
+            STACK >> 20,
+            limit >> 10
+        );
+        Problem::new(ErrorClass::Environment, text)
+            .hint("raise `ulimit -s`, or `ulimit -v` and `ulimit -u`")
+    })?;
+    thread.join().map_err(|_| Problem::new(ErrorClass::Bug, "the main thread has panicked"))
+}
+
 /// Runs a front-end. It does not wait for what still blocks afterwards, such as a read of the terminal.
 pub(crate) fn for_a_person<T>(future: impl Future<Output = T>) -> Result<T, Problem> {
     let leaving = Leaving(Some(made(Builder::new_current_thread().enable_all().build())?));

@@ -127,16 +127,24 @@ fn bad_inputs_are_named() {
     let status =
         std::process::Command::new("mkfifo").arg(home.work().join("pipe")).status().unwrap();
     assert!(status.success());
-    let device = home.run(&["run", "--input", ".", "--", "true"]);
-    assert_eq!(device.code, 125, "{device:?}");
-    assert!(device.err.contains("pipe"), "{device:?}");
-    std::fs::remove_file(home.work().join("pipe")).unwrap();
+    // It stays here with a word, unless it is what was asked for.
+    let beside = home.run(&["run", "--input", ".", "--", "ls", "-A"]);
+    let told = "warning: left out, neither file, directory nor link: ./pipe (named pipe)\n";
+    assert_eq!((beside.code, beside.out.as_str(), beside.err.as_str()), (0, "", told));
+    let named = home.run(&["run", "--input", "pipe", "--", "true"]);
+    assert_eq!(named.code, 125, "{named:?}");
+    assert!(named.err.contains("pipe is a named pipe"), "{named:?}");
     use std::os::unix::ffi::OsStrExt;
     let odd = home.work().join(std::ffi::OsStr::from_bytes(b"odd\xff"));
     std::fs::write(&odd, "x").unwrap();
     let name = home.run(&["run", "--input", ".", "--", "true"]);
     assert_eq!(name.code, 125, "{name:?}");
     assert!(name.err.contains("odd"), "{name:?}");
+    // In the place of a worker's whole system nothing can stand.
+    let mut whole = home.hands(&["run", "--same-path", "--input", "etc/passwd", "--", "true"]);
+    let whole = ran(whole.current_dir("/").output().unwrap());
+    assert_eq!(whole.code, 125, "{whole:?}");
+    assert!(whole.err.contains("--same-path: this directory is /, which"), "{whole:?}");
 }
 
 #[test]
@@ -256,6 +264,65 @@ fn few_descriptors_do_for_a_command() {
     let script = "ulimit -n 64; \"$0\" run -- echo ran; \"$0\" agent stop --force";
     let ended = ran(command.args(["-c", script, crate::home::HANDS]).output().unwrap());
     assert_eq!((ended.code, ended.out.as_str()), (0, "ran\n"), "{ended:?}");
+}
+
+/// A thread's stack is a limit that a person may have made small, for programs that recurse.
+#[test]
+fn a_small_stack_does_for_a_command_and_its_agent() {
+    let home = Home::new();
+    let mut command = home.program("sh");
+    let script = "ulimit -s 64; \"$0\" run -q -- echo ran && \"$0\" run --help | head -1; \"$0\" agent stop --force";
+    let ended = ran(command.args(["-c", script, crate::home::HANDS]).output().unwrap());
+    let said = "ran\nRun one command on the cluster, as if it ran here\n";
+    assert_eq!((ended.code, ended.out.as_str()), (0, said), "{ended:?}");
+}
+
+/// Too little memory for a thread's stack is no bug of ours.
+#[test]
+fn little_address_space_does_or_is_said() {
+    let home = Home::new().warm();
+    let with = |kilobytes: u32| {
+        let mut command = home.program("sh");
+        let script = format!("ulimit -v {kilobytes}; exec \"$0\" run -q -- echo ran");
+        ran(command.args(["-c", &script, crate::home::HANDS]).output().unwrap())
+    };
+    // Down to where there is none for the program itself: the kernel or the allocator end it then.
+    let limits = (10_000..110_000).rev().step_by(1_000);
+    let told = limits.map(with).take_while(|ran| ran.code < 130 || ran.code == 1000 + 6);
+    let told: Vec<_> = told.filter(|ran| ran.code != 0 && !ran.err.is_empty()).collect();
+    assert!(told.iter().all(|ran| !ran.err.contains("this is a bug")), "{told:?}");
+    let refused = "error: this machine does not let us start a thread: ";
+    let is_told = |ran: &crate::home::Ran| ran.code == 125 && ran.err.contains(refused);
+    assert!(told.iter().any(is_told), "{told:?}");
+}
+
+/// What a script may rely on stands where its author looks.
+#[test]
+fn codes_are_in_the_help_of_each_command_that_has_its_own() {
+    let home = Home::new();
+    let codes = |command: &str| {
+        let help = home.run(&[&command.split(' ').collect::<Vec<_>>()[..], &["-h"]].concat()).out;
+        let (_, codes) = help.split_once("\nExit code:\n").unwrap_or_else(|| panic!("{help}"));
+        let first = codes.lines().filter_map(|line| line.split_whitespace().next());
+        first.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for command in ["run", "batch", "shell", "wait", "attach"] {
+        assert!(codes(command).contains(&"125".to_owned()), "{command}");
+    }
+    let asking = ["ps", "logs", "fetch", "cancel", "doctor", "store verify", "agent stop"];
+    for command in asking.into_iter().chain(["agent status", "logout"]) {
+        assert!(codes(command).contains(&"3".to_owned()), "{command}");
+    }
+    assert!(home.run(&["--help"]).out.contains("\nExit code:\n  0 "));
+    // What help says is so, where it is easily had.
+    let code = |arguments: &[&str]| home.run(arguments).code;
+    assert_eq!((code(&["agent", "status"]), code(&["logout"])), (4, 4));
+    assert_eq!(code(&["run", "-q", "--", "true"]), 0);
+    for command in ["status", "logs", "fetch", "cancel"] {
+        assert_eq!(code(&[command, "ffffffff"]), 2, "{command}");
+    }
+    assert_eq!((code(&["wait", "ffffffff"]), code(&["attach", "ffffffff"])), (125, 125));
+    assert_eq!((code(&["ps"]), code(&["ps", "--cluster", "127.0.0.1:x"])), (0, 2));
 }
 
 /// What help gives as an example of a flag's value is taken.
