@@ -118,6 +118,11 @@ impl Cluster {
                         Ok(Some(info)) => break (ClusterKind::Hub, Some(info)),
                         Ok(None) => break (ClusterKind::Engine, None),
                         Err(error) if error.is_lost_connection() => {
+                            if let Address::Tcp(at) = address
+                                && Box::pin(hands_link::speaks_tls(*at)).await
+                            {
+                                return Err(ClientError::WantsTls { peer });
+                            }
                             let why = match &error {
                                 ClientError::Connect { why, .. } => why.clone(),
                                 other => other.to_string(),

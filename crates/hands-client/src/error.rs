@@ -160,6 +160,12 @@ pub enum ClientError {
         /// Who it is.
         peer: String,
     },
+    /// An address that was named as one without encryption is one with it.
+    #[error("{peer} wants TLS, and is called here without")]
+    WantsTls {
+        /// Who it is.
+        peer: String,
+    },
     /// Nobody answered at an address in the time that the caller allows.
     #[error("{peer} could not be reached within {} s: {why}", waited.as_secs())]
     Unreachable {
@@ -309,6 +315,7 @@ impl ClientError {
                 ErrorClass::User
             }
             Self::Input { .. } => ErrorClass::Environment,
+            Self::WantsTls { .. } => ErrorClass::Config,
             Self::Version { .. } => ErrorClass::Infra { retry: false },
             Self::Connect { retry, .. } => ErrorClass::Infra { retry: *retry },
             Self::Rpc { code, .. } => class_of_code(*code),
@@ -332,6 +339,7 @@ impl ClientError {
         match self {
             Self::AgentStart { log, .. } => Some(format!("its log is {}; `hands doctor` tests what this machine can do", log.display())),
             Self::AgentSilent { .. } | Self::AgentUnreachable { .. } => Some("`hands agent stop --force` ends it, whatever state it is in; the next command starts another".to_owned()),
+            Self::WantsTls { .. } => Some("`hands login JOIN` with a join string that `hands token create --role submit` makes there; then leave the address out. Engines of others are --engine grpcs://HOST:PORT".to_owned()),
             Self::NoAgent => Some("any `hands run` starts one".to_owned()),
             Self::Version { peer: "agent", .. } => {
                 Some("`hands agent stop` ends the running agent (`--force` also when it is busy); the next command starts a fitting one".to_owned())

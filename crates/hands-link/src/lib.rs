@@ -42,7 +42,7 @@ pub use listen::{Incoming, Listener, server};
 pub use member::{Mute, keep_fresh, renew_if_due};
 pub use private::{PrivateError, private_directory, private_place};
 pub use socket_file::{SocketFile, connect_unix, is_served, listen_unix};
-pub use tls::{PeerCertificate, ServerTls, TlsError, TlsKeys, TlsPeer};
+pub use tls::{PeerCertificate, ServerTls, TlsError, TlsKeys, TlsPeer, speaks_tls};
 pub use trust::Pin;
 
 #[cfg(test)]

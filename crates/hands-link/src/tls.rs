@@ -2,6 +2,7 @@
 
 mod client;
 mod server;
+mod spoken;
 mod validity;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use rustls_pki_types::CertificateDer;
 
 pub(crate) use client::{ClientTls, WrongHub, client_config, engine_config};
 pub use server::{ServerTls, TlsError, TlsKeys};
+pub use spoken::speaks_tls;
 
 use crate::trust::{Binding, EXPORTER, p256_point};
 

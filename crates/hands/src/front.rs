@@ -87,11 +87,20 @@ fn prepare(
         Command::Shell(args) => fill(&mut args.action, &settings.run)?,
         _ => {}
     }
+    let target = settings.target(&places, this_program()?);
+    if let (hands_client::Target::Agent(_), false) = (&target, global.local)
+        && is_about_a_cluster(&command)
+        && let Some(own) = places.hub_sockets().into_iter().find(|own| hands_link::is_served(own))
+    {
+        out.hint(&format!(
+            "this is about this user's agent; a hub of theirs runs here, too: --cluster unix:{}",
+            own.display()
+        ));
+    }
     let directory = environment.directory.clone().ok_or_else(|| {
         Problem::new(ErrorClass::Environment, "the current directory is gone")
             .hint("change to one that exists")
     })?;
-    let target = settings.target(&places, this_program()?);
     let caller = Caller {
         directory,
         defaults: toolchain_variables(&target, environment),
@@ -99,6 +108,11 @@ fn prepare(
         history: Some(places.shell_history()),
     };
     Ok((command, target, caller))
+}
+
+/// Whether a command tells of workers and queues: somebody who has started a hub here may mean that one's.
+const fn is_about_a_cluster(command: &Command) -> bool {
+    matches!(command, Command::Ps(_) | Command::Top(_) | Command::Workers(_) | Command::Worker(_))
 }
 
 /// Where commands run on this machine they find the toolchains of their caller's own `PATH`.

@@ -281,7 +281,7 @@ async fn try_attach(args: &AttachArgs, front: &FrontEnd, trace: &Trace) -> Resul
         let job = cluster.follow(&known.id, Logs::Live).await?;
         Ok::<_, RunError>((cluster, known, job))
     };
-    let (cluster, known, mut job) = match signals.unless(finding).await {
+    let (cluster, known, mut job) = match signals.unless(Box::pin(finding)).await {
         Ok(found) => found?,
         Err(caught) => return Ok(caught.exit_code()),
     };

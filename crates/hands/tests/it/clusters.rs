@@ -73,3 +73,32 @@ fn clusters_have_names_instances_have_caches_and_local_is_this_machine() {
     assert_eq!(worker.stop(), Some(0));
     assert_eq!(hub.stop(), Some(0));
 }
+
+#[test]
+fn a_hub_that_is_called_without_tls_says_what_it_wants() {
+    let home = Home::new();
+    let listen = ["hub", "--listen", "127.0.0.1:0", "--name", "build"];
+    let (hub, line) = Server::start(&home, &listen, "the hub serves");
+    let at = address(&line);
+    for (command, code) in [(&["ps"][..], 2), (&["run", "--", "true"], 125)] {
+        let refused = home.run(&[&["--cluster", &at], command].concat());
+        assert_eq!(refused.code, code, "{refused:?}");
+        let lines: Vec<&str> = refused.err.lines().collect();
+        let error = format!("error: the hub at {at} wants TLS, and is called here without");
+        assert_eq!(lines[0], error, "{refused:?}");
+        assert!(lines.len() == 2 && lines[1].contains("`hands login JOIN`"), "{refused:?}");
+    }
+    // Whoever runs it here and asks their agent by mistake is told of it.
+    for command in [&["ps"][..], &["workers"], &["top", "--once"], &["worker", "drain", "nobody"]] {
+        let asked = home.run(command);
+        let flag = asked.err.split("a hub of theirs runs here, too: ").nth(1).unwrap_or_default();
+        let flag: Vec<&str> = flag.lines().next().unwrap_or_default().split(' ').collect();
+        assert!(flag.len() == 2 && flag[0] == "--cluster", "{asked:?}");
+        let asked = home.run(&[&flag, &["ps"][..]].concat());
+        assert_eq!((asked.code, asked.err.lines().count()), (0, 0), "{asked:?}");
+        let local = home.run(&[&["--local"], command].concat());
+        assert!(!local.err.contains("--cluster"), "{local:?}");
+    }
+    assert_eq!(hub.stop(), Some(0));
+    assert_eq!(home.run(&["ps"]).err, "");
+}
