@@ -180,3 +180,57 @@ fn everything_has_its_place_and_nothing_else_is_left_in_tmp() {
     assert!(refused.err.contains("belongs to user 0"), "{refused:?}");
     fs::remove_file(&program).unwrap();
 }
+
+/// The kernel tells a process of another pid namespace by no number, or by one that means somebody else here.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_agent_of_another_pid_namespace_is_stopped_and_nobody_else_for_it() {
+    let home = Home::new();
+    let inside = |script: &str| {
+        let mut command = home.program("unshare");
+        let own = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+        command.args(own).args(["sh", "-c", script]).env("HANDS", HANDS);
+        command
+    };
+    if !inside("true").status().is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: this machine allows no namespaces");
+        return;
+    }
+    let inside_ran = |script: &str| ran(inside(script).output().unwrap());
+    let is_gone = || {
+        let lock = File::open(home.hands_home().join("state/agent/agent.lock")).unwrap();
+        flock(&lock, FlockOperation::NonBlockingLockShared).is_ok()
+    };
+    // The agent out here, who stops it in there.
+    let is_so = |ended: &Ran, says: &str| {
+        assert_eq!((ended.code, ended.err.as_str()), (0, says), "{ended:?}");
+    };
+    assert_eq!(home.run(&["run", "-q", "--", "true"]).code, 0);
+    is_so(&inside_ran("\"$HANDS\" agent stop -v"), "hands: the agent has stopped\n");
+    assert!(is_gone());
+    is_so(&inside_ran("\"$HANDS\" agent stop"), "hands: no agent is running\n");
+    // One that does not answer can't be ended from there, and nothing else is claimed.
+    assert_eq!(home.run(&["run", "-q", "--", "true"]).code, 0);
+    kill_process(home.agent(), Signal::STOP).unwrap();
+    let forced = inside_ran("\"$HANDS\" agent stop --force");
+    assert_eq!(forced.code, 3, "{forced:?}");
+    assert!(forced.err.contains("the agent does not answer and can't be killed"), "{forced:?}");
+    assert!(!is_gone());
+    is_so(&home.run(&["agent", "stop", "--force"]), "");
+    assert!(is_gone());
+
+    // The agent in there, with a number that is another's here.
+    for force in [&["agent", "stop"][..], &["agent", "stop", "--force"]] {
+        let script = "\"$HANDS\" run -q -- echo up; read line";
+        let mut kept = inside(script);
+        kept.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut kept = kept.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(kept.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "up\n");
+        is_so(&home.run(force), "");
+        assert!(is_gone(), "{force:?}");
+        drop(kept.stdin.take());
+        kept.wait().unwrap();
+    }
+}

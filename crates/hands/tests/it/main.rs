@@ -78,6 +78,7 @@ mod tls;
 mod top;
 mod trace;
 mod trust;
+mod unanswered;
 #[cfg(target_os = "linux")]
 mod vanished;
 mod versions;

@@ -1,8 +1,9 @@
 //! Limits that can't work are refused at once, with the reason.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::home::Home;
+use crate::home::{Home, json, names};
 
 #[test]
 fn a_size_that_can_hold_nothing_is_refused_at_once() {
@@ -47,5 +48,31 @@ fn a_size_that_can_hold_nothing_is_refused_at_once() {
     for property in ["EstimatedMemory=1", "memory_kb=1", "memory=4M"] {
         let ended = home.run(&["run", "--prop", property, "--", "true"]);
         assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{property}");
+    }
+}
+
+#[test]
+fn outputs_are_counted_before_any_of_them_is_taken_in() {
+    let home = Home::new();
+    let settings = home.hands_home().join("config/hands.toml");
+    fs::create_dir_all(settings.parent().unwrap()).unwrap();
+    fs::write(settings, "[store]\nquota = \"64M\"\n").unwrap();
+    let home = home.warm();
+    let held = || json(&home.run(&["store", "status", "--json"]).out)[0]["bytes"].as_u64().unwrap();
+    let before = held();
+    // One file without a byte on the disk, and many of which each would have a place.
+    let one = "echo ran; echo small > small; truncate -s 25G out";
+    let many = "echo ran; echo small > small; mkdir out; cd out; \
+                for i in $(seq 100); do truncate -s 1M $i; echo $i >> $i; done";
+    for (script, needed) in [(one, "25 GiB are needed"), (many, "100 MiB are needed")] {
+        let flags = ["run", "--output", "out", "--output", "small", "--", "sh", "-c", script];
+        let refused = home.run(&flags);
+        assert_eq!((refused.code, refused.out.as_str()), (125, "ran\n"), "{refused:?}");
+        for part in ["nothing of them was taken in", needed, "its quota is 64 MiB in all"] {
+            assert!(refused.err.contains(part), "{part}: {refused:?}");
+        }
+        assert!(names(&home.work()).is_empty(), "nothing has come");
+        // What tells of the action itself is small.
+        assert!(held() < before + (1 << 20), "{before}: {}", held());
     }
 }
