@@ -51,6 +51,7 @@ fn run_set(root: &Path, set: &str, parts: &[String]) -> Result<()> {
     // Programs of their own: one core alone, what the sandbox costs without anything around it, the services alone.
     for (of, part, package) in [
         ("core", "sched", "hands-sched"),
+        ("core", "graph", "hands-graph"),
         ("core", "sandbox", "hands-sandbox"),
         ("reapi", "services", "hands-reapi"),
     ] {
