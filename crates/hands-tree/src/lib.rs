@@ -11,6 +11,7 @@ pub mod directory;
 pub mod hash;
 pub mod links;
 pub mod lru;
+pub mod merge;
 pub mod pattern;
 
 pub use build::{BuildError, BuiltDirectory, Entry, Leaf, build};
@@ -19,6 +20,7 @@ pub use directory::{Directory, DirectoryNode, FileNode, InvalidDirectory, Node, 
 pub use hash::{Hasher, empty, hash};
 pub use links::{Astray, Real, There, follow};
 pub use lru::Lru;
+pub use merge::{Marks, MergeError, MergeLayer, Merged, merge};
 pub use pattern::{BadPattern, Pattern};
 
 #[cfg(test)]
