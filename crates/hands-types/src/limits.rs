@@ -91,3 +91,9 @@ pub const MAX_PATH: usize = 4096;
 pub const MAX_PATTERNS: usize = 1000;
 /// Longest life of a token.
 pub const MAX_TOKEN_LIFE: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// Bytes that the layers of a container image may expand to, all together.
+pub const MAX_IMAGE: u64 = 64 << 30;
+/// Most layers of an image.
+pub const MAX_IMAGE_LAYERS: usize = 512;
+/// Largest index, manifest or configuration of an image, bytes: what the OCI asks registries to take.
+pub const MAX_IMAGE_DOCUMENT: u64 = 4 << 20;

@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
         "hands-exec",
         "hands-link",
         "hands-reapi",
+        "hands-image",
     ],
     &["hands-hub", "hands-worker", "hands-client", "hands-agent", "hands-config"],
     &["hands-run", "hands-cc", "hands-test", "hands-pkg", "hands-plan", "hands-tui", "hands-web"],
@@ -82,7 +83,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ),
     ("toml", &["hands-config"]),
     ("tracing-subscriber", &["hands", "hands-bench"]),
-    ("zstd", &["hands-reapi", "hands-store"]),
+    ("zstd", &["hands-reapi", "hands-store", "hands-image"]),
 ];
 
 /// What a pure core may name beside crates of its own workspace.
