@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hands_proto::{Shaped, decode_blob, reapi};
+use hands_proto::{Room, Shaped, Tight, decode_blob, reapi, weigh};
 use hands_sched::Tree;
 use hands_store::{Pin, Store};
 use hands_types::limits::{LEASED_COMMAND, MAX_ACTION, MAX_COMMAND, MAX_PATH, MAX_PATTERNS};
@@ -41,23 +41,62 @@ pub(crate) struct Read {
     pub(crate) bytes: Bytes,
 }
 
+/// What an Action may become in memory, bytes: all that a platform may have, and more than once.
+const ACTION_MEMORY: usize = 256 << 10;
+
 /// The Action message; none if it is not in the store.
 pub(crate) fn read_action(store: &Store, digest: &Digest) -> Result<Option<Read>, Status> {
     let Some(bytes) = read_message(store, digest, "Action", MAX_ACTION)? else {
         return Ok(None);
     };
+    weigh::<reapi::Action>(&bytes, ACTION_MEMORY).map_err(|e| {
+        Status::invalid_argument(format!("the Action {digest} can't be taken: {e}"))
+    })?;
     let message = decode(&bytes, digest, "Action")?;
     Ok(Some(Read { message, bytes }))
 }
 
-/// The rest. Blocks while trees that are not known yet are walked: [`needs_walk`] tells.
+/// The rest, within a room. Blocks while trees that are not known yet are walked: [`is_long`] tells.
 pub(crate) fn load(
     store: &Store,
     trees: &Trees,
     max_timeout: Duration,
     digest: &Digest,
-    read: Read,
-) -> Result<Loaded, Status> {
+    read: &Read,
+    room: &mut Room,
+) -> Result<Result<Loaded, Status>, Tight> {
+    match load_within(store, trees, max_timeout, digest, read, room) {
+        Ok(loaded) => Ok(Ok(loaded)),
+        Err(Refusal::Status(status)) => Ok(Err(status)),
+        Err(Refusal::Tight(tight)) => Err(tight),
+    }
+}
+
+enum Refusal {
+    Status(Status),
+    Tight(Tight),
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+impl From<Tight> for Refusal {
+    fn from(tight: Tight) -> Self {
+        Self::Tight(tight)
+    }
+}
+
+fn load_within(
+    store: &Store,
+    trees: &Trees,
+    max_timeout: Duration,
+    digest: &Digest,
+    read: &Read,
+    room: &mut Room,
+) -> Result<Loaded, Refusal> {
     let Read { message: action, bytes: action_bytes } = read;
     let function = digest.function;
     let field = |value: &Option<reapi::Digest>, name: &str| {
@@ -71,11 +110,12 @@ pub(crate) fn load(
     };
     let command_digest = field(&action.command_digest, "command_digest")?;
     let input_root = field(&action.input_root_digest, "input_root_digest")?;
-    check_timeout(&action, max_timeout)?;
+    check_timeout(action, max_timeout)?;
 
     let mut missing = Vec::new();
     let is_large = command_digest.size > LEASED_COMMAND;
     let pin = is_large.then(|| store.pin([*digest, command_digest]));
+    room.keep(memory_of_command(command_digest.size.min(MAX_COMMAND)))?;
     let command_bytes = read_message(store, &command_digest, "Command", MAX_COMMAND)?;
     if command_bytes.is_none() {
         missing.push(command_digest);
@@ -86,7 +126,7 @@ pub(crate) fn load(
         .transpose()?;
     let platform = command.as_ref().map_or_else(
         || action.platform.clone().unwrap_or_default(),
-        |command| platform::effective(&action, command),
+        |command| platform::effective(action, command),
     );
     let wishes =
         platform::read(&platform, function).map_err(|e| Status::invalid_argument(e.to_string()))?;
@@ -97,16 +137,15 @@ pub(crate) fn load(
     let mut inputs = Vec::new();
     let mut located = Vec::new();
     for root in [input_root].into_iter().chain(wishes.layers.iter().copied()) {
-        match trees.look(&root).map_err(|e| hands_reapi::store_status(&e))? {
+        match trees.look(&root, &mut room.rest())?.map_err(|e| hands_reapi::store_status(&e))? {
             Verdict::Whole(tree) => {
                 located.push(Tree { digest: root, bytes: tree.bytes });
                 inputs.push(tree);
             }
             Verdict::Missing(digests) => missing.extend(digests),
             Verdict::Invalid { digest, why } => {
-                return Err(Status::invalid_argument(format!(
-                    "the directory {digest} of the input tree is invalid: {why}"
-                )));
+                let why = format!("the directory {digest} of the input tree is invalid: {why}");
+                return Err(Status::invalid_argument(why).into());
             }
         }
     }
@@ -117,14 +156,14 @@ pub(crate) fn load(
         if let Some(at) = missing.iter().position(|digest| *digest == command_digest) {
             missing.swap(0, at);
         }
-        return Err(missing_blobs(&missing));
+        return Err(missing_blobs(&missing).into());
     }
     let (Some(command), Some(command_bytes)) = (command, command_bytes) else {
-        return Err(missing_blobs(&[command_digest]));
+        return Err(missing_blobs(&[command_digest]).into());
     };
     Ok(Loaded {
-        action,
-        action_bytes,
+        action: action.clone(),
+        action_bytes: action_bytes.clone(),
         command,
         command_bytes,
         command_digest,
@@ -135,6 +174,11 @@ pub(crate) fn load(
         inputs,
         _pin: pin,
     })
+}
+
+/// Bytes that a Command of so many bytes takes with what is decoded of it, at most.
+pub(crate) fn memory_of_command(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX).saturating_mul(9)
 }
 
 /// Bytes of a message that is read and checked on the reactor.

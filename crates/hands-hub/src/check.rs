@@ -5,14 +5,18 @@
 mod entries;
 mod words;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
-use hands_proto::{reapi, rpc, v1};
-use hands_reapi::Invocation;
+use hands_proto::{Charge, FIRST_LOOK, Room, Tight, reapi, rpc, v1};
+use hands_reapi::{BadResult, Invocation, LookError};
 use hands_store::{Store, StoreError};
 use hands_types::Digest;
-use hands_types::limits::{INLINE_STREAM, MAX_SAID};
+use hands_types::limits::{INLINE_STREAM, MAX_COMMAND, MAX_SAID};
 use hands_types::text::{cut, said};
 use prost::Message as _;
+use tonic::Status;
 
 use crate::logs::{AttemptLog, Stream};
 
@@ -41,13 +45,18 @@ pub(crate) enum Checked {
 /// Entries and bytes of a Command that are compared within a moment.
 const FEW: usize = 64;
 const SMALL: usize = 16 << 10;
+/// What a Command and the paths in it become for each of its bytes.
+const DECODED: usize = 10;
+/// What may be read of one that is not in memory.
+#[expect(clippy::cast_possible_truncation, reason = "it is 5 MiB")]
+const MAX_COMMAND_READ: usize = MAX_COMMAND as usize;
 
-/// Whether a result has entries, so that [`check`] compares them with the Command.
+/// Whether a result has entries, so that a look compares them with the Command.
 pub(crate) fn has_entries(finished: &v1::Finished) -> bool {
     finished.result.as_ref().is_some_and(|result| entries::count(result) > 0)
 }
 
-/// Whether [`check`] takes a moment only.
+/// Whether [`Lookout::check`] takes a moment only.
 pub(crate) fn is_quick(log: &AttemptLog, finished: &v1::Finished, command: Option<&Bytes>) -> bool {
     let few = finished.result.as_ref().is_none_or(|result| {
         let n = entries::count(result);
@@ -59,18 +68,138 @@ pub(crate) fn is_quick(log: &AttemptLog, finished: &v1::Finished, command: Optio
     few && !log.stdout.is_large() && !log.stderr.is_large()
 }
 
-/// Looks at a result. `command` is the encoded Command where it is in memory; else it is read. Blocks.
-pub(crate) fn check(
-    store: &Store,
-    log: &AttemptLog,
-    worker_name: &str,
-    finished: v1::Finished,
-    command: Option<Bytes>,
-) -> Checked {
-    let ran = finished.result.is_some();
-    match look(store, log, worker_name, finished, command) {
-        Ok(checked) => checked,
-        Err(flaw) => Checked::Unusable { reason: said(&flaw.to_string(), MAX_SAID), ran },
+/// What a look at a result needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookout {
+    pub(crate) store: Store,
+    pub(crate) log: Arc<AttemptLog>,
+    pub(crate) worker_name: Arc<str>,
+    /// The encoded Command where it is in memory; else it is read.
+    pub(crate) command: Option<Bytes>,
+}
+
+/// A result, but for the blobs that it names.
+enum Begun {
+    Checked(Checked),
+    Outputs(Box<Outputs>),
+}
+
+struct Outputs {
+    result: reapi::ActionResult,
+    status: rpc::Status,
+    message: String,
+}
+
+impl Lookout {
+    /// Looks at a result that [`is_quick`].
+    pub(crate) fn check(&self, finished: v1::Finished) -> Checked {
+        match self.begin(finished) {
+            Begun::Checked(checked) => checked,
+            Begun::Outputs(outputs) => {
+                // Nothing of it is too much for any room.
+                let found = self.outputs(&outputs.result, &mut Room::new(usize::MAX));
+                outputs.checked(found.unwrap_or(Ok(())))
+            }
+        }
+    }
+
+    /// Looks at any other one, within the memory that its worker may take.
+    pub(crate) async fn check_large(
+        self,
+        finished: v1::Finished,
+        charge: Option<&Arc<Charge>>,
+    ) -> Checked {
+        let ran = finished.result.is_some();
+        self.look_at_large(finished, charge).await.unwrap_or_else(|status| Checked::Unusable {
+            reason: said(status.message(), MAX_SAID),
+            ran,
+        })
+    }
+
+    async fn look_at_large(
+        self,
+        finished: v1::Finished,
+        charge: Option<&Arc<Charge>>,
+    ) -> Result<Checked, Status> {
+        // The Command once decoded, and the paths of both side by side.
+        let command = self.command.as_ref().map_or(MAX_COMMAND_READ, Bytes::len);
+        let memory = command.saturating_mul(DECODED).saturating_add(FIRST_LOOK);
+        // A worker has to wait for others, and is not refused for them.
+        let look = hands_reapi::look(charge, memory, Duration::MAX).await?;
+        let (begun, lookout) = crate::task::blocking(move || {
+            let _look = look;
+            (self.begin(finished), self)
+        })
+        .await?;
+        let outputs = match begun {
+            Begun::Checked(checked) => return Ok(checked),
+            Begun::Outputs(outputs) => Arc::new(*outputs),
+        };
+        let looked_at = Arc::clone(&outputs);
+        let expected = hands_reapi::expected(&outputs.result);
+        let look = move |room: &mut Room| lookout.outputs(&looked_at.result, room);
+        let looked = hands_reapi::looking(charge, expected, Duration::MAX, look).await?;
+        let outputs = Arc::into_inner(outputs);
+        let outputs =
+            outputs.ok_or_else(|| Status::internal("a look at a result has not ended"))?;
+        Ok(outputs.checked(looked.found))
+    }
+
+    fn begin(&self, finished: v1::Finished) -> Begun {
+        let ran = finished.result.is_some();
+        let reason = |flaw: Flaw| said(&flaw.to_string(), MAX_SAID);
+        self.look(finished)
+            .unwrap_or_else(|flaw| Begun::Checked(Checked::Unusable { reason: reason(flaw), ran }))
+    }
+
+    /// Whether the blobs that a result names are there, and its directories can be put in place.
+    fn outputs(
+        &self,
+        result: &reapi::ActionResult,
+        room: &mut Room,
+    ) -> Result<Result<(), Flaw>, Tight> {
+        let record = &self.log.record;
+        // Its client fetches them next.
+        let invocation = Invocation::named(&record.metadata.tool_invocation_id);
+        let function = record.digest.function;
+        match hands_reapi::missing_of(&self.store, result, function, &invocation, room) {
+            Ok(missing) => Ok(match missing.first() {
+                None => Ok(()),
+                Some(first) => Err(Flaw::Missing { n: missing.len(), first: *first }),
+            }),
+            Err(LookError::Tight(tight)) => Err(tight),
+            Err(LookError::Store(error)) => Ok(Err(Flaw::Store(error))),
+            Err(LookError::Bad(bad)) => Ok(Err(Flaw::Bad(bad))),
+        }
+    }
+
+    fn look(&self, finished: v1::Finished) -> Result<Begun, Flaw> {
+        let Self { store, log, worker_name, command } = self;
+        look(store, log, worker_name, finished, command.clone())
+    }
+}
+
+impl Outputs {
+    fn checked(self, found: Result<(), Flaw>) -> Checked {
+        let Self { result, status, message } = self;
+        match found {
+            Ok(()) => Checked::Usable { result: Some(Box::new(result)), status, message },
+            Err(Flaw::Store(error)) if error.is_full() => full(&error, message),
+            Err(flaw) => Checked::Unusable { reason: said(&flaw.to_string(), MAX_SAID), ran: true },
+        }
+    }
+}
+
+/// The end of an action whose output the hub has no room for.
+fn full(error: &StoreError, message: String) -> Checked {
+    Checked::Usable {
+        result: None,
+        status: rpc::Status {
+            code: rpc::Code::ResourceExhausted as i32,
+            message: format!("the action's output can't be stored: {error}"),
+            details: Vec::new(),
+        },
+        message,
     }
 }
 
@@ -80,17 +209,18 @@ fn look(
     worker_name: &str,
     finished: v1::Finished,
     command: Option<Bytes>,
-) -> Result<Checked, Flaw> {
+) -> Result<Begun, Flaw> {
     let status = words::status(finished.status.unwrap_or_default())?;
     if finished.try_elsewhere {
-        return Ok(Checked::Unusable { reason: status.message, ran: finished.result.is_some() });
+        let ran = finished.result.is_some();
+        return Ok(Begun::Checked(Checked::Unusable { reason: status.message, ran }));
     }
     let message = said(&finished.message, MAX_SAID);
     let Some(mut result) = finished.result else {
         if status.code == rpc::Code::Ok as i32 {
             return Err(Flaw::NoResult);
         }
-        return Ok(Checked::Usable { result: None, status, message });
+        return Ok(Begun::Checked(Checked::Usable { result: None, status, message }));
     };
     if !(0..=255).contains(&result.exit_code) {
         return Err(Flaw::ExitCode(result.exit_code));
@@ -100,19 +230,9 @@ fn look(
         entries::compare(&command, &result)?;
     }
     words::tidy(&mut result, log, worker_name);
-    let checked = streams(store, log, &mut result, finished.stdout_size, finished.stderr_size)
-        .and_then(|()| outputs(store, log, &result));
-    match checked {
-        Ok(()) => Ok(Checked::Usable { result: Some(Box::new(result)), status, message }),
-        Err(Flaw::Store(error)) if error.is_full() => Ok(Checked::Usable {
-            result: None,
-            status: rpc::Status {
-                code: rpc::Code::ResourceExhausted as i32,
-                message: format!("the action's output can't be stored: {error}"),
-                details: Vec::new(),
-            },
-            message,
-        }),
+    match streams(store, log, &mut result, finished.stdout_size, finished.stderr_size) {
+        Ok(()) => Ok(Begun::Outputs(Box::new(Outputs { result, status, message }))),
+        Err(Flaw::Store(error)) if error.is_full() => Ok(Begun::Checked(full(&error, message))),
         Err(flaw) => Err(flaw),
     }
 }
@@ -124,6 +244,9 @@ fn read_command(store: &Store, log: &AttemptLog) -> Result<Bytes, Flaw> {
     let action =
         action.and_then(|bytes| reapi::Action::decode(bytes).ok()).ok_or(Flaw::NoCommand)?;
     let command = action.command_digest.unwrap_or_default().to_digest(digest.function)?;
+    if command.size > MAX_COMMAND {
+        return Err(Flaw::NoCommand);
+    }
     store.read(&command).map_err(Flaw::Store)?.ok_or(Flaw::NoCommand)
 }
 
@@ -150,6 +273,8 @@ enum Flaw {
     Missing { n: usize, first: Digest },
     #[error("the result has a bad digest: {0}")]
     Digest(#[from] hands_proto::BadDigest),
+    #[error(transparent)]
+    Bad(BadResult),
     #[error("the action's output can't be stored: {0}")]
     Store(StoreError),
 }
@@ -186,16 +311,4 @@ fn streams(
         };
     }
     Ok(())
-}
-
-fn outputs(store: &Store, log: &AttemptLog, result: &reapi::ActionResult) -> Result<(), Flaw> {
-    // Its client fetches them next.
-    let invocation = Invocation::named(&log.record.metadata.tool_invocation_id);
-    let missing = hands_reapi::missing_of(store, result, log.record.digest.function, &invocation)
-        .map_err(Flaw::Store)?
-        .map_err(Flaw::Digest)?;
-    match missing.first() {
-        None => Ok(()),
-        Some(first) => Err(Flaw::Missing { n: missing.len(), first: *first }),
-    }
 }

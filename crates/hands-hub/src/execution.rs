@@ -11,8 +11,11 @@ use futures_util::Stream;
 use hands_link::{ConnectionId, ConnectionInfo, StreamEnd};
 use hands_proto::longrunning::{Operation, operation};
 use hands_proto::reapi::execution_server::Execution;
-use hands_proto::{EXECUTE_OPTIONS, REQUEST_METADATA, function_from_proto, pack, reapi, v1};
-use hands_reapi::{CachedResult, Invocation};
+use hands_proto::{
+    Charge, EXECUTE_OPTIONS, Look, REQUEST_METADATA, Room, Tight, function_from_proto, pack, reapi,
+    v1,
+};
+use hands_reapi::{CachedResult, Invocation, Looked, ROOM_WITHIN};
 use hands_types::limits::MAX_NAME;
 use hands_types::text::cut;
 use hands_types::{Digest, OperationId};
@@ -54,6 +57,7 @@ impl Execution for ExecutionService {
         hands_reapi::check_instance(&request.get_ref().instance_name)?;
         let asker = Asker::of(&request, Some(&caller.metadata));
         let invocation = Invocation::named(&caller.metadata.tool_invocation_id);
+        let charge = Charge::of(&request);
         let request = request.into_inner();
         let digest = digest_of(&request)?;
         let inline = Inline::of(&request);
@@ -67,18 +71,25 @@ impl Execution for ExecutionService {
         let may_be_cached = read.as_ref().is_none_or(|read| !read.message.do_not_cache);
         if may_be_cached
             && !request.skip_cache_lookup
-            && let Some(result) = look_up(hub, &request.instance_name, &digest, &invocation).await?
+            && let Looked { found: Some(result), look } =
+                look_up(hub, &request.instance_name, &digest, &invocation, charge.as_ref()).await?
         {
-            let (record, done) = answer_from_cache(hub, &request, digest, &caller, result);
+            let (record, done) = answer_from_cache(hub, &request, digest, &caller, (result, look));
             return Ok(Response::new(once(hub, record, done, inline).await));
         }
         let Some(read) = read else { return Err(action::missing_blobs(&[digest])) };
-        let loaded = if action::is_long(&hub.trees, &read.message, &digest) {
-            let (hub, metadata) = (Arc::clone(hub), caller.metadata.clone());
-            crate::task::blocking(move || load(&hub, &metadata, &digest, read)).await?
-        } else {
-            load(hub, &caller.metadata, &digest, read)
-        };
+        let Looked { found: loaded, mut look } =
+            if action::is_long(&hub.trees, &read.message, &digest) {
+                let (hub, metadata) = (Arc::clone(hub), caller.metadata.clone());
+                let load = move |room: &mut Room| load(&hub, &metadata, &digest, &read, room);
+                hands_reapi::looking(charge.as_ref(), 0, ROOM_WITHIN, load).await?
+            } else {
+                // Nothing of it is too much for any room.
+                let loaded =
+                    load(hub, &caller.metadata, &digest, &read, &mut Room::new(usize::MAX));
+                let too_large = |tight: Tight| Status::invalid_argument(tight.to_string());
+                Looked { found: loaded.map_err(too_large)?, look: None }
+            };
         let loaded = match loaded {
             Ok(loaded) => loaded,
             // All that is missing is named, for which a header has no room.
@@ -87,6 +98,11 @@ impl Execution for ExecutionService {
             }
             Err(status) => return Err(status),
         };
+        // Until it is queued, where what is kept of it counts for its client.
+        if let Some(look) = &mut look {
+            look.shrink(action::memory_of_command(loaded.0.command_digest.size));
+        }
+        let _look = look;
         self.submit(&request, digest, caller, loaded, asker, inline).await
     }
 
@@ -318,12 +334,15 @@ fn load(
     hub: &Shared,
     metadata: &reapi::RequestMetadata,
     digest: &Digest,
-    read: action::Read,
-) -> Result<(Loaded, About), Status> {
-    let loaded = action::load(&hub.store, &hub.trees, hub.max_timeout, digest, read)?;
-    let title = beginning(&loaded.command.arguments);
-    let shape = crate::history::shape(metadata, &loaded.command);
-    Ok((loaded, About { title, shape }))
+    read: &action::Read,
+    room: &mut Room,
+) -> Result<Result<(Loaded, About), Status>, Tight> {
+    let loaded = action::load(&hub.store, &hub.trees, hub.max_timeout, digest, read, room)?;
+    Ok(loaded.map(|loaded| {
+        let title = beginning(&loaded.command.arguments);
+        let shape = crate::history::shape(metadata, &loaded.command);
+        (loaded, About { title, shape })
+    }))
 }
 
 fn record_of(
@@ -369,23 +388,37 @@ async fn look_up(
     instance: &str,
     digest: &Digest,
     invocation: &Invocation,
-) -> Result<Option<reapi::ActionResult>, Status> {
+    charge: Option<&Arc<Charge>>,
+) -> Result<Looked<Option<reapi::ActionResult>>, Status> {
     let cached = CachedResult::find(&hub.store, instance, *digest).map_err(store_status)?;
-    let found = match cached {
-        None => Ok(None),
-        Some(cached) if cached.is_quick() => cached.read(&hub.store, invocation),
+    let Looked { found, mut look } = match cached {
+        None => Looked { found: Ok(None), look: None },
+        Some(cached) if cached.is_quick() => {
+            // Nothing of it is too much for any room.
+            let found = cached.read(&hub.store, invocation, &mut Room::new(usize::MAX));
+            Looked { found: found.unwrap_or(Ok(None)), look: None }
+        }
         Some(cached) => {
             let (store, invocation) = (hub.store.clone(), invocation.clone());
-            crate::task::blocking(move || cached.read(&store, &invocation)).await?
+            let (expected, memory) = (cached.expected(), cached.memory());
+            let read = move |room: &mut Room| cached.read(&store, &invocation, room);
+            let mut looked = hands_reapi::looking(charge, expected, ROOM_WITHIN, read).await?;
+            if let Some(look) = &mut looked.look {
+                look.shrink(memory);
+            }
+            looked
         }
     };
     let found = found.map_err(store_status)?;
     // A client may have recorded a failure. Whoever asks for the action again means to have it run.
     let found = found.filter(|result| result.exit_code == 0);
+    if found.is_none() {
+        look = None;
+    }
     let metrics = &hub.metrics;
     let counter = if found.is_some() { &metrics.cache_hits } else { &metrics.cache_misses };
     counter.fetch_add(1, Ordering::Relaxed);
-    Ok(found)
+    Ok(Looked { found, look })
 }
 
 /// An operation that ends as it begins. Its row may be lost in a crash: nothing hangs on it but a list.
@@ -394,7 +427,7 @@ fn answer_from_cache(
     request: &reapi::ExecuteRequest,
     digest: Digest,
     caller: &Caller,
-    result: reapi::ActionResult,
+    (result, look): (reapi::ActionResult, Option<Look>),
 ) -> (Arc<Record>, Done) {
     let mut options = caller.options.clone().unwrap_or_default();
     let title = std::mem::take(&mut options.title);
@@ -440,11 +473,10 @@ fn answer_from_cache(
         return (record, done);
     }
     let write = Write::Answered { record: Arc::clone(&record), done: done.clone() };
-    hub.db.submit(crate::db::Commit {
-        writes: vec![write],
-        then: Vec::new(),
-        ..Default::default()
-    });
+    // It takes memory until it is written.
+    let then: Vec<crate::db::Then> =
+        look.into_iter().map(|look| Box::new(move || drop(look)) as crate::db::Then).collect();
+    hub.db.submit(crate::db::Commit { writes: vec![write], then, ..Default::default() });
     (record, done)
 }
 

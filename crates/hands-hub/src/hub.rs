@@ -108,7 +108,8 @@ impl Hub {
         let history = History::new(db.durations()?);
         let logs = Logs::open(&dir.join("streams"), config.stream_memory, config.stream_limit);
         let logs = Arc::new(logs.map_err(io("make the streams' directory in"))?);
-        let trees = Arc::new(Trees::new(config.store.clone(), config.pin_inputs));
+        let meter = MeterLayer::new();
+        let trees = Arc::new(Trees::new(config.store.clone(), config.pin_inputs, meter.own()));
         let (low, high) = PROTOCOL;
         let protocol = v1::Protocol {
             low,
@@ -152,7 +153,7 @@ impl Hub {
             salted_result: config.salted_result,
             trust,
             metrics: Arc::default(),
-            meter: MeterLayer::new(),
+            meter,
             walks: Semaphore::new(WALKS),
         });
         if let Some(give_back) = config.give_back {

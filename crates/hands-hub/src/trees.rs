@@ -1,21 +1,17 @@
 //! Whether an input tree is whole. A verdict is kept together with a pin on everything that it speaks of, so that no
 //! eviction can make it wrong.
 
-mod shape;
-
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hands_store::{Pin, StageError, Store, StoreError};
+use hands_proto::{Charge, Room, Tight};
+use hands_store::{LookError, Pin, StageError, Store, StoreError};
 use hands_types::Digest;
 use tokio::time::Instant;
 
 /// Blobs that all kept verdicts may pin together. Beyond it those unused the longest are dropped.
 const MAX_PINNED: usize = 1 << 20;
-
-/// Bytes of a directory that becomes much in memory.
-const LARGE: u64 = 1 << 20;
 
 /// A tree of which everything is in the store, and stays there while this is held.
 #[derive(Debug)]
@@ -45,8 +41,7 @@ pub(crate) struct Trees {
     store: Store,
     keep: Duration,
     known: Mutex<Known>,
-    /// Held while a large directory is read: it may become 320 MiB, so that they come one after the other.
-    large: Mutex<()>,
+    charge: Arc<Charge>,
 }
 
 #[derive(Debug, Default)]
@@ -56,8 +51,14 @@ struct Known {
 }
 
 impl Trees {
-    pub(crate) fn new(store: Store, keep: Duration) -> Self {
-        Self { store, keep, known: Mutex::default(), large: Mutex::default() }
+    /// `charge` is that of looks which are nobody's call.
+    pub(crate) fn new(store: Store, keep: Duration, charge: Arc<Charge>) -> Self {
+        Self { store, keep, known: Mutex::default(), charge }
+    }
+
+    /// What looks of the hub's own take.
+    pub(crate) const fn charge(&self) -> &Arc<Charge> {
+        &self.charge
     }
 
     /// A verdict that needs no look.
@@ -68,67 +69,38 @@ impl Trees {
         Some(Arc::clone(tree))
     }
 
-    /// Walks the tree. Blocks for as long as that takes.
-    pub(crate) fn look(&self, root: &Digest) -> Result<Verdict, StoreError> {
+    /// Walks the tree, within a room. Blocks for as long as that takes.
+    pub(crate) fn look(
+        &self,
+        root: &Digest,
+        room: &mut Room,
+    ) -> Result<Result<Verdict, StoreError>, Tight> {
         if let Some(tree) = self.known(root) {
-            return Ok(Verdict::Whole(tree));
+            return Ok(Ok(Verdict::Whole(tree)));
         }
-        // Pinned before it is looked for, so that what was found can't go before the verdict is given.
-        let mut pin = self.store.pin([*root]);
-        let mut missing = Vec::new();
-        let mut directories = BTreeSet::from([*root]);
-        let mut files = BTreeSet::new();
-        let mut held: BTreeMap<Digest, shape::Held> = BTreeMap::new();
-        let mut wave = vec![*root];
-        while let Some(digest) = wave.pop() {
-            // Nothing is left half done by a panic.
-            let lock = || self.large.lock().unwrap_or_else(PoisonError::into_inner);
-            let turn = (digest.size > LARGE).then(lock);
-            let read = self.store.directory(&digest);
-            drop(turn);
-            match read {
-                Ok(Some(directory)) => {
-                    pin.add(
-                        directory
-                            .directories
-                            .iter()
-                            .map(|d| d.digest)
-                            .filter(|d| !directories.contains(d)),
-                    );
-                    wave.extend(
-                        directory
-                            .directories
-                            .iter()
-                            .map(|d| d.digest)
-                            .filter(|d| directories.insert(*d)),
-                    );
-                    files.extend(directory.files.iter().map(|file| file.digest));
-                    let below = directory.directories.iter().map(|d| d.digest).collect();
-                    held.insert(digest, shape::Held { entries: directory.len() as u64, below });
-                }
-                Ok(None) => missing.push(digest),
-                Err(StageError::Missing(digests)) => missing.extend(digests),
-                Err(StageError::Store(error)) => return Err(error),
-                Err(StageError::Invalid { digest, why }) => {
-                    return Ok(Verdict::Invalid { digest, why });
-                }
+        // What was found is pinned before it is looked for, so that it can't go before the verdict is given.
+        let mut pin = self.store.pin([]);
+        let looked = self.store.look_at_tree(root, room, &mut |digests| {
+            pin.add(digests.iter().copied());
+        });
+        let report = match looked {
+            Ok(report) => report,
+            Err(LookError::Tight(tight)) => return Err(tight),
+            Err(LookError::Stage(StageError::Store(error))) => return Ok(Err(error)),
+            Err(LookError::Stage(StageError::Missing(missing))) => {
+                return Ok(Ok(Verdict::Missing(missing)));
             }
+            Err(LookError::Stage(StageError::Invalid { digest, why })) => {
+                return Ok(Ok(Verdict::Invalid { digest, why }));
+            }
+        };
+        if !report.missing.is_empty() {
+            return Ok(Ok(Verdict::Missing(report.missing)));
         }
-        if let Some(why) = shape::flaw(root, &held) {
-            return Ok(Verdict::Invalid { digest: *root, why });
-        }
-        drop(held);
-        let files: Vec<Digest> = files.into_iter().collect();
-        pin.add(files.iter().copied());
-        missing.extend(self.store.missing(&files)?);
-        if !missing.is_empty() {
-            return Ok(Verdict::Missing(missing));
-        }
-        let blobs = files.len() + directories.len();
-        let bytes = files.iter().chain(&directories).map(|digest| digest.size).sum();
-        let tree = Arc::new(WholeTree { bytes, blobs, _pin: pin });
+        let bytes = report.blobs.iter().map(|digest| digest.size).sum();
+        let tree = Arc::new(WholeTree { bytes, blobs: report.blobs.len(), _pin: pin });
         self.keep(*root, &tree);
-        Ok(Verdict::Whole(tree))
+        Ok(Ok(Verdict::Whole(tree)))
     }
 
     /// Drops the verdicts that nobody asked for lately; tells whether any are left.
@@ -163,6 +135,3 @@ impl Trees {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-#[cfg(test)]
-mod tests;

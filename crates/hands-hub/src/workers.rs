@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use futures_util::{Stream, stream};
 use hands_link::ConnectionInfo;
-use hands_proto::v1;
 use hands_proto::v1::workers_server::Workers;
+use hands_proto::{Charge, v1};
 use hands_sched::RejectReason;
-use hands_types::limits::MAX_SAID;
+use hands_types::limits::{HEARTBEAT, MAX_SAID};
 use hands_types::text::{cut, said};
 use hands_types::{Attempt, Digest, OperationId, SessionId, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::access::Principal;
-use crate::check::{self, Checked};
+use crate::check::{self, Checked, Lookout};
 use crate::core::{Event, Heard, Opened, SessionOut, Taken, ToWorker};
 use crate::doubted::{self, Doubter};
 use crate::logs::AttemptLog;
@@ -56,13 +56,14 @@ impl Workers for WorkersService {
     ) -> Result<Response<HubMessages>, Status> {
         let principal = request.extensions().get::<Principal>().copied();
         let connection = ConnectionInfo::of(&request).cloned();
+        let charge = Charge::of(&request);
         let (control, messages) = mpsc::unbounded_channel();
         let (input, inputs) = mpsc::channel(INPUTS);
         let out = SessionOut::new(control, input);
         let answers = outgoing(messages, inputs, out.unread());
         crate::task::spawn(
             "worker-session",
-            listen(Arc::clone(&self.0), request.into_inner(), out, principal, connection),
+            listen(Arc::clone(&self.0), request.into_inner(), out, principal, (connection, charge)),
         );
         Ok(Response::new(answers))
     }
@@ -101,7 +102,7 @@ async fn listen(
     mut messages: Streaming<v1::WorkerMessage>,
     out: SessionOut,
     principal: Option<Principal>,
-    connection: Option<ConnectionInfo>,
+    (connection, charge): (Option<ConnectionInfo>, Option<Arc<Charge>>),
 ) {
     let hello = hello(&hub, &mut messages, &out, principal);
     let opened = match tokio::time::timeout(HELLO_WITHIN, hello).await {
@@ -113,7 +114,7 @@ async fn listen(
         }
     };
     tracing::info!(worker = %opened.name, session = %opened.session, "a worker is connected");
-    let session = Listener { hub, out, opened };
+    let session = Listener { hub, out, opened, charge };
     loop {
         let message = tokio::select! {
             message = messages.message() => message,
@@ -204,6 +205,8 @@ struct Listener {
     hub: Arc<Shared>,
     out: SessionOut,
     opened: Opened,
+    /// What the session's messages take.
+    charge: Option<Arc<Charge>>,
 }
 
 impl Listener {
@@ -341,26 +344,36 @@ impl Listener {
         } else {
             None
         };
-        if check::is_quick(&log, &finished, command.as_ref()) {
-            let checked = check::check(&hub.store, &log, &name, finished, command);
+        let is_quick = check::is_quick(&log, &finished, command.as_ref());
+        let lookout = Lookout { store: hub.store.clone(), log, worker_name: name, command };
+        if is_quick {
+            let checked = lookout.check(finished);
             report(&hub, session, id, attempt, checked).await;
-        } else {
-            // Other actions of this worker do not wait behind a large one.
-            crate::task::spawn("check-result", async move {
-                let store = hub.store.clone();
-                let ran = finished.result.is_some();
-                let checked = crate::task::blocking(move || {
-                    check::check(&store, &log, &name, finished, command)
-                })
-                .await;
-                let checked = checked.unwrap_or_else(|status| Checked::Unusable {
-                    reason: status.message().to_owned(),
-                    ran,
-                });
-                report(&hub, session, id, attempt, checked).await;
-            });
+            return Ok(());
         }
+        // Other actions of this worker do not wait behind a large one; its message counts until it was looked at.
+        let charge = self.charge.clone();
+        let held = charge.as_ref().and_then(Charge::keep_message);
+        crate::task::spawn("check-result", async move {
+            let checked = lookout.check_large(finished, charge.as_ref()).await;
+            report(&hub, session, id, attempt, checked).await;
+            drop(held);
+        });
+        self.has_room().await;
         Ok(())
+    }
+
+    /// Waits until there is room for the next message: a session would end where there is none. The worker lives meanwhile,
+    /// whatever of it is not heard.
+    async fn has_room(&self) {
+        let Some(charge) = &self.charge else { return };
+        loop {
+            let room = tokio::time::timeout(HEARTBEAT, charge.hold_later(OUTPUT));
+            if room.await.is_ok() {
+                return;
+            }
+            self.tell(Heard::Heartbeat).await;
+        }
     }
 }
 

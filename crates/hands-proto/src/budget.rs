@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use prost::Message as _;
 use tonic::{Code, Status};
 
+use crate::look::{Lines, Look};
 use crate::pack;
 use crate::rpc::{self, RetryInfo};
 
@@ -44,6 +45,7 @@ pub struct MessageBudget {
     waiting: Mutex<Vec<Waker>>,
     /// Whether there are such: looked at whenever something is given back.
     has_waiting: AtomicBool,
+    looks: Lines,
 }
 
 /// What the messages of one client take, whatever number of connections it has.
@@ -51,6 +53,7 @@ pub struct MessageBudget {
 pub struct Account {
     budget: Arc<MessageBudget>,
     held: AtomicUsize,
+    looks: Lines,
 }
 
 /// What one call takes, until it is dropped.
@@ -91,12 +94,13 @@ impl MessageBudget {
     /// A budget of so many bytes, of which nothing is used. Large messages are decoded and encoded by `aside`.
     pub fn new(all: usize, aside: Aside) -> Arc<Self> {
         let (held, high, waiting, has_waiting) = Default::default();
-        Arc::new(Self { all, aside, held, high, waiting, has_waiting })
+        Arc::new(Self { all, aside, held, high, waiting, has_waiting, looks: Lines::of_all() })
     }
 
     /// An account of a new client.
     pub fn account(self: &Arc<Self>) -> Arc<Account> {
-        Arc::new(Account { budget: Arc::clone(self), held: AtomicUsize::new(0) })
+        let looks = Lines::of_one();
+        Arc::new(Account { budget: Arc::clone(self), held: AtomicUsize::new(0), looks })
     }
 
     /// Bytes that are used now, and the most that were since the last call.
@@ -251,24 +255,51 @@ impl Charge {
 
     /// As [`Charge::reserve`], but waits until there is room. For what a client gets; what it sends would fill the connection
     /// while it waits, and so keep from ending what it waits for.
-    pub fn reserve_later(&self, bytes: usize) -> impl Future<Output = ()> {
-        std::future::poll_fn(move |cx| {
-            if self.reserve(bytes).is_err() {
-                let budget = &self.account.budget;
-                budget.wake_later(cx.waker());
-                // Something may have been given back just before.
-                if self.reserve(bytes).is_err() {
-                    return Poll::Pending;
-                }
+    pub async fn reserve_later(&self, bytes: usize) {
+        std::future::poll_fn(|cx| self.poll_take(bytes, cx)).await;
+        self.lock().reserved += bytes;
+    }
+
+    fn poll_take(&self, bytes: usize, cx: &Context<'_>) -> Poll<()> {
+        let take = || self.account.take(bytes, Use::Needed);
+        if take().is_err() {
+            self.account.budget.wake_later(cx.waker());
+            // Something may have been given back just before.
+            if take().is_err() {
+                return Poll::Pending;
             }
-            Poll::Ready(())
-        })
+        }
+        Poll::Ready(())
     }
 
     /// The same as [`Charge::reserve`], but kept only until the value is dropped.
     pub fn hold(self: &Arc<Self>, bytes: usize) -> Result<Reserved, Status> {
         self.account.take(bytes, Use::Needed)?;
         Ok(Reserved { charge: Arc::clone(self), bytes })
+    }
+
+    /// As [`Charge::hold`], but waits until there is room, as [`Charge::reserve_later`] does.
+    pub async fn hold_later(self: &Arc<Self>, bytes: usize) -> Reserved {
+        std::future::poll_fn(|cx| self.poll_take(bytes, cx)).await;
+        Reserved { charge: Arc::clone(self), bytes }
+    }
+
+    /// What the message takes that came last, to be kept beyond the next one. None where it is counted already, or nowhere.
+    pub fn keep_message(self: &Arc<Self>) -> Option<Reserved> {
+        let bytes = std::mem::take(&mut self.lock().message);
+        (bytes > 0).then(|| Reserved { charge: Arc::clone(self), bytes })
+    }
+
+    /// Memory for a look at what the store has, bytes. Waits in a line until it is there.
+    pub async fn look(&self, bytes: usize) -> Look {
+        let of_one = self.account.looks.take(bytes).await;
+        let of_all = self.account.budget.looks.take(bytes).await;
+        Look { of_all, of_one }
+    }
+
+    /// The answer to a call that has waited too long for room.
+    pub fn crowded() -> Status {
+        refusal("many calls look at large trees or results at once: try again later".to_owned())
     }
 
     /// Memory that makes a call faster and that it can do without; none where it is short.

@@ -10,6 +10,7 @@ mod budget;
 mod codec;
 mod digest;
 mod generated;
+mod look;
 mod mtime;
 mod prefix;
 mod shape;
@@ -25,11 +26,12 @@ pub use generated::build::bazel::remote::execution::v2 as reapi;
 pub use generated::build::bazel::semver;
 pub use generated::google::{bytestream, longrunning, rpc};
 pub use generated::hands::v1;
+pub use look::{FIRST_LOOK, LARGEST_LOOK, Look, Room, SMALL_LOOK, Tight, rooms};
 pub use mtime::{BadMtime, MTIME};
 pub use prefix::Prefixes;
 pub use shape::{Shape, Shaped};
-pub use weigh::{DecodeBlobError, TooHeavy, decode_blob, weigh};
-pub use wire::{Malformed, fields};
+pub use weigh::{DecodeBlobError, TooHeavy, decode_blob, weigh, weigh_blob};
+pub use wire::{Malformed, all_fields, fields};
 
 /// Metadata key of REAPI's `RequestMetadata`, as binary metadata.
 pub const REQUEST_METADATA: &str = "build.bazel.remote.execution.v2.requestmetadata-bin";

@@ -216,3 +216,45 @@ mod budget {
         waits.await.unwrap();
     }
 }
+
+/// Large looks of one client stand in a line of their own, and small ones of others go by.
+#[tokio::test]
+async fn looks_wait_in_lines_and_give_back_what_they_had() {
+    use std::sync::Arc;
+    use std::task::Poll;
+
+    use super::{Charge, LARGEST_LOOK, MessageBound, MessageBudget, SMALL_LOOK};
+
+    let budget = MessageBudget::new(1 << 20, |work| work());
+    let bound = MessageBound { request: 1, memory: 1, answer: 1, streams: false };
+    let (one, other) = (budget.account(), budget.account());
+    let charge = |account| Charge::new(Arc::clone(account), bound);
+    let (a, b, c) = (charge(&one), charge(&one), charge(&other));
+    let mut first = a.look(usize::MAX).await;
+    let mut later = Box::pin(b.look(LARGEST_LOOK));
+    let waits = std::future::poll_fn(|cx| Poll::Ready(later.as_mut().poll(cx).is_pending())).await;
+    assert!(waits, "all is taken");
+    // Small looks have another line, of which one client has half.
+    let small = [c.look(SMALL_LOOK).await, c.look(SMALL_LOOK).await, a.look(SMALL_LOOK).await];
+    let mut third = Box::pin(c.look(1));
+    let waits = std::future::poll_fn(|cx| Poll::Ready(third.as_mut().poll(cx).is_pending())).await;
+    assert!(waits, "this client has its half");
+    let _more = b.look(SMALL_LOOK).await;
+    drop(small);
+    third.await;
+    // What has shrunk makes room for another large one, and not for one of everything.
+    first.shrink(64 << 20);
+    drop(c.look(320 << 20).await);
+    drop(first);
+    later.await;
+}
+
+#[test]
+fn a_look_begins_with_what_is_expected_of_it() {
+    use super::{FIRST_LOOK, LARGEST_LOOK, SMALL_LOOK, rooms};
+    let of = |expected| rooms(expected).collect::<Vec<_>>();
+    assert_eq!(of(0), [FIRST_LOOK, SMALL_LOOK, LARGEST_LOOK]);
+    assert_eq!(of(SMALL_LOOK), [SMALL_LOOK, LARGEST_LOOK]);
+    assert_eq!(of(SMALL_LOOK + 1), [SMALL_LOOK + 1, LARGEST_LOOK]);
+    assert_eq!(of(usize::MAX), [LARGEST_LOOK]);
+}

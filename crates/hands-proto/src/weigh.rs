@@ -44,8 +44,13 @@ pub enum DecodeBlobError {
 /// Decodes a message that is a blob, such as a Directory of a tree: never into more memory than 8 times its size
 /// (32 MiB if that is more), and 320 MiB.
 pub fn decode_blob<M: Message + Shaped + Default>(bytes: Bytes) -> Result<M, DecodeBlobError> {
-    weigh::<M>(&bytes, bytes.len().saturating_mul(EACH).clamp(LEAST, MOST))?;
+    weigh_blob::<M>(&bytes)?;
     Ok(M::decode(bytes)?)
+}
+
+/// The bytes of memory that a blob becomes, if [`decode_blob`] would decode it.
+pub fn weigh_blob<M: Shaped>(bytes: &[u8]) -> Result<usize, TooHeavy> {
+    weigh::<M>(bytes, bytes.len().saturating_mul(EACH).clamp(LEAST, MOST))
 }
 
 /// The bytes of memory that a message becomes, at most; or an error as soon as they are more than `most`. Of bytes that are no

@@ -10,31 +10,38 @@ pub struct Malformed;
 
 /// The fields of a message that are messages, strings or bytes, in their order: number and content. Nothing is allocated. Ends
 /// after the first error.
-pub fn fields(mut bytes: &[u8]) -> impl Iterator<Item = Result<(u32, &[u8]), Malformed>> {
+pub fn fields(bytes: &[u8]) -> impl Iterator<Item = Result<(u32, &[u8]), Malformed>> {
+    all_fields(bytes)
+        .filter_map(|field| field.map(|(number, content)| Some((number, content?))).transpose())
+}
+
+/// As [`fields`], with those of other kinds: these have no content here.
+pub fn all_fields(
+    mut bytes: &[u8],
+) -> impl Iterator<Item = Result<(u32, Option<&[u8]>), Malformed>> {
     std::iter::from_fn(move || {
-        while !bytes.is_empty() {
-            match field(&mut bytes) {
-                Some(Some(field)) => return Some(Ok(field)),
-                Some(None) => {}
-                None => {
-                    bytes = &[];
-                    return Some(Err(Malformed));
-                }
-            }
+        if bytes.is_empty() {
+            return None;
         }
-        None
+        let field = field(&mut bytes);
+        if field.is_none() {
+            bytes = &[];
+        }
+        Some(field.ok_or(Malformed))
     })
 }
 
-/// The next field; the inner none is one of another kind.
-fn field<'a>(bytes: &mut &'a [u8]) -> Option<Option<(u32, &'a [u8])>> {
-    let key = varint(bytes)?;
-    let number = u32::try_from(key >> 3).ok().filter(|number| *number > 0)?;
-    if key & 7 == 2 {
-        return Some(Some((number, delimited(bytes)?)));
+fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u32, Option<&'a [u8]>)> {
+    let key = u32::try_from(varint(bytes)?).ok()?;
+    let (number, wire) = (key >> 3, u64::from(key & 7));
+    if number == 0 {
+        return None;
     }
-    skip(bytes, key & 7, number, DEPTH)?;
-    Some(None)
+    if wire == 2 {
+        return Some((number, Some(delimited(bytes)?)));
+    }
+    skip(bytes, wire, number, DEPTH)?;
+    Some((number, None))
 }
 
 pub(crate) fn varint(bytes: &mut &[u8]) -> Option<u64> {
@@ -42,6 +49,10 @@ pub(crate) fn varint(bytes: &mut &[u8]) -> Option<u64> {
     for at in 0..10 {
         let (first, rest) = bytes.split_first()?;
         *bytes = rest;
+        // More than 64 bits.
+        if at == 9 && *first > 1 {
+            return None;
+        }
         value |= u64::from(first & 0x7f) << (7 * at);
         if first & 0x80 == 0 {
             return Some(value);

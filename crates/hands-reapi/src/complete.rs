@@ -1,35 +1,27 @@
 //! What an action result refers to, and whether all of it is there.
 
-use std::collections::{BTreeSet, HashSet};
+mod outputs;
+
+use std::collections::HashSet;
 
 use bytes::Bytes;
-use hands_proto::{BadDigest, decode_blob, fields, reapi};
+use hands_proto::{Room, Tight, decode_blob, reapi};
 use hands_store::{Store, StoreError};
-use hands_types::limits::{INLINE_STREAM, MAX_BATCH, MAX_PROTO_BLOB};
+use hands_types::limits::{INLINE_STREAM, MAX_BATCH};
 use hands_types::{Digest, DigestFunction};
 use prost::Message;
 
 use crate::Invocation;
 
-/// Looks an action's result up. One whose blobs are not all here any more is no result; of one that is returned every
-/// blob's life is extended, and the invocation that asks keeps them.
-pub fn cached_result(
-    store: &Store,
-    instance: &str,
-    action: &Digest,
-    invocation: &Invocation,
-) -> Result<Option<reapi::ActionResult>, StoreError> {
-    match CachedResult::find(store, instance, *action)? {
-        Some(cached) => cached.read(store, invocation),
-        None => Ok(None),
-    }
-}
+pub use outputs::{BadResult, LookError, expected, missing_of};
 
 /// A result in the action cache that was not looked at yet.
 #[derive(Debug)]
 pub struct CachedResult {
+    instance: String,
     action: Digest,
-    bytes: Bytes,
+    /// Bytes of it.
+    size: usize,
     /// Decoded already, where it is small and can be.
     small: Option<reapi::ActionResult>,
 }
@@ -40,12 +32,13 @@ const QUICK: usize = 8 << 10;
 const MEMORY: usize = 5;
 
 impl CachedResult {
-    /// Looks an action's result up.
+    /// Looks an action's result up. A large one is read again when it is wanted: who waits until there is memory for it has
+    /// none of it meanwhile.
     pub fn find(store: &Store, instance: &str, action: Digest) -> Result<Option<Self>, StoreError> {
         Ok(store.action(instance, &action)?.map(|bytes| {
-            let is_small = bytes.len() <= QUICK;
-            let small = is_small.then(|| decode_blob(bytes.clone()).ok()).flatten();
-            Self { action, bytes, small }
+            let size = bytes.len();
+            let small = (size <= QUICK).then(|| decode_blob(bytes).ok()).flatten();
+            Self { instance: instance.to_owned(), action, size, small }
         }))
     }
 
@@ -55,190 +48,78 @@ impl CachedResult {
     }
 
     /// Bytes of memory that the result may take.
-    pub fn memory(&self) -> usize {
-        self.bytes.len().saturating_mul(MEMORY)
+    pub const fn memory(&self) -> usize {
+        self.size.saturating_mul(MEMORY)
     }
 
-    /// The result, if every blob of it is here. Blocks.
+    /// Bytes of memory that a look at the result may take at first: those of its largest tree, as far as that is known.
+    pub fn expected(&self) -> usize {
+        self.memory() + self.small.as_ref().map_or(0, expected)
+    }
+
+    /// The result, if every blob of it is here. Of one that is returned every blob's life is extended, and the invocation that
+    /// asks keeps them. Blocks.
     pub fn read(
-        self,
+        &self,
         store: &Store,
         invocation: &Invocation,
-    ) -> Result<Option<reapi::ActionResult>, StoreError> {
+        room: &mut Room,
+    ) -> Result<Result<Option<reapi::ActionResult>, StoreError>, Tight> {
         let action = self.action;
-        let Some(result) = self.small.or_else(|| decode_blob(self.bytes).ok()) else {
-            tracing::warn!(%action, "an action result in the store can't be read and counts as none");
-            return Ok(None);
+        room.keep(self.memory())?;
+        let result = match &self.small {
+            Some(small) => small.clone(),
+            None => match store.action(&self.instance, &action) {
+                Ok(None) => return Ok(Ok(None)),
+                // Another has taken its place.
+                Ok(Some(bytes)) if bytes.len() > self.size => {
+                    room.keep((bytes.len() - self.size).saturating_mul(MEMORY))?;
+                    return self.of(store, bytes, invocation, room);
+                }
+                Ok(Some(bytes)) => return self.of(store, bytes, invocation, room),
+                Err(error) => return Ok(Err(error)),
+            },
         };
-        match missing_of(store, &result, action.function, invocation)? {
-            Ok(missing) if missing.is_empty() => Ok(Some(result)),
+        self.whole(store, result, invocation, room)
+    }
+
+    fn of(
+        &self,
+        store: &Store,
+        bytes: Bytes,
+        invocation: &Invocation,
+        room: &mut Room,
+    ) -> Result<Result<Option<reapi::ActionResult>, StoreError>, Tight> {
+        let Ok(result) = decode_blob(bytes) else {
+            let action = self.action;
+            tracing::warn!(%action, "an action result in the store can't be read and counts as none");
+            return Ok(Ok(None));
+        };
+        self.whole(store, result, invocation, room)
+    }
+
+    fn whole(
+        &self,
+        store: &Store,
+        result: reapi::ActionResult,
+        invocation: &Invocation,
+        room: &mut Room,
+    ) -> Result<Result<Option<reapi::ActionResult>, StoreError>, Tight> {
+        let action = self.action;
+        match missing_of(store, &result, action.function, invocation, room) {
+            Ok(missing) if missing.is_empty() => Ok(Ok(Some(result))),
             Ok(missing) => {
                 tracing::debug!(%action, missing = missing.len(), "an action result has lost its blobs");
-                Ok(None)
+                Ok(Ok(None))
             }
-            Err(error) => {
-                tracing::warn!(%action, %error, "an action result in the store is malformed and counts as none");
-                Ok(None)
+            Err(LookError::Bad(error)) => {
+                tracing::warn!(%action, %error, "an action result in the store can't be used and counts as none");
+                Ok(Ok(None))
             }
+            Err(LookError::Store(error)) => Ok(Err(error)),
+            Err(LookError::Tight(tight)) => Err(tight),
         }
     }
-}
-
-/// The blobs that a result refers to and that are not in the store; of those that are, the life is extended. Looks
-/// into trees. The inner error is a malformed digest in the result.
-pub fn missing_of(
-    store: &Store,
-    result: &reapi::ActionResult,
-    function: DigestFunction,
-    invocation: &Invocation,
-) -> Result<Result<Vec<Digest>, BadDigest>, StoreError> {
-    let mut wanted = BTreeSet::new();
-    let mut trees = Vec::new();
-    if let Err(error) = collect(result, function, &mut wanted, &mut trees) {
-        return Ok(Err(error));
-    }
-    for tree in trees {
-        if let Err(error) = tree_blobs(store, tree, &mut wanted)? {
-            return Ok(Err(error));
-        }
-    }
-    // Trees and directories that could not be read stand among the wanted and are found missing here.
-    let wanted: Vec<Digest> = wanted.into_iter().collect();
-    // Before they are looked for, so that what is found stays.
-    invocation.keep(store, &wanted);
-    Ok(Ok(store.missing(&wanted)?))
-}
-
-#[derive(Clone, Copy)]
-enum Output {
-    /// A `Tree` message.
-    Tree(Digest),
-    /// A root `Directory`.
-    Root(Digest),
-}
-
-fn collect(
-    result: &reapi::ActionResult,
-    function: DigestFunction,
-    wanted: &mut BTreeSet<Digest>,
-    trees: &mut Vec<Output>,
-) -> Result<(), BadDigest> {
-    for file in &result.output_files {
-        let digest = file.digest.as_ref().ok_or(BadDigest::Missing("output_files.digest"))?;
-        wanted.insert(digest.to_digest(function)?);
-    }
-    for digest in [&result.stdout_digest, &result.stderr_digest].into_iter().flatten() {
-        // Some clients send an empty message where they mean none.
-        if !digest.hash.is_empty() {
-            wanted.insert(digest.to_digest(function)?);
-        }
-    }
-    for directory in &result.output_directories {
-        if directory.tree_digest.is_none() && directory.root_directory_digest.is_none() {
-            return Err(BadDigest::Missing("output_directories.tree_digest"));
-        }
-        if let Some(digest) = &directory.tree_digest {
-            trees.push(Output::Tree(digest.to_digest(function)?));
-        }
-        if let Some(digest) = &directory.root_directory_digest {
-            trees.push(Output::Root(digest.to_digest(function)?));
-        }
-    }
-    Ok(())
-}
-
-/// Adds a tree itself and everything that is in it.
-fn tree_blobs(
-    store: &Store,
-    tree: Output,
-    wanted: &mut BTreeSet<Digest>,
-) -> Result<Result<(), BadDigest>, StoreError> {
-    let mut todo = Vec::new();
-    // Apart from `wanted`: a directory's message may stand in it as a file's content already.
-    let mut seen = BTreeSet::new();
-    match tree {
-        Output::Tree(digest) => {
-            wanted.insert(digest);
-            let tree = match read_message(store, &digest)? {
-                Ok(Some(tree)) => tree,
-                Ok(None) => return Ok(Ok(())),
-                Err(error) => return Ok(Err(error)),
-            };
-            // The directories travel inside the Tree message, its root and its children; as blobs they need not exist.
-            for directory in fields(&tree) {
-                let listed = match directory {
-                    Ok((1 | 2, directory)) => list(directory, digest.function, wanted, None),
-                    Ok(_) => Ok(()),
-                    Err(_) => Err(UNREADABLE),
-                };
-                if let Err(error) = listed {
-                    return Ok(Err(error));
-                }
-            }
-        }
-        Output::Root(digest) => todo.push(digest),
-    }
-    while let Some(digest) = todo.pop() {
-        if !seen.insert(digest) {
-            continue;
-        }
-        wanted.insert(digest);
-        let listed = match read_message(store, &digest)? {
-            Ok(Some(directory)) => list(&directory, digest.function, wanted, Some(&mut todo)),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = listed {
-            return Ok(Err(error));
-        }
-    }
-    Ok(Ok(()))
-}
-
-const UNREADABLE: BadDigest = BadDigest::Missing("a tree that can be read");
-
-/// What a directory refers to. Node by node: decoded as a whole it would take several times its bytes.
-fn list(
-    directory: &[u8],
-    function: DigestFunction,
-    files: &mut BTreeSet<Digest>,
-    mut directories: Option<&mut Vec<Digest>>,
-) -> Result<(), BadDigest> {
-    for field in fields(directory) {
-        match field.map_err(|_| UNREADABLE)? {
-            (1, node) => {
-                let node = decode_blob::<reapi::FileNode>(Bytes::copy_from_slice(node));
-                let digest = node.map_err(|_| UNREADABLE)?.digest;
-                let digest = digest.ok_or(BadDigest::Missing("files.digest"))?;
-                files.insert(digest.to_digest(function)?);
-            }
-            (2, node) => {
-                let node = decode_blob::<reapi::DirectoryNode>(Bytes::copy_from_slice(node));
-                let digest = node.map_err(|_| UNREADABLE)?.digest;
-                let digest = digest.ok_or(BadDigest::Missing("directories.digest"))?;
-                let digest = digest.to_digest(function)?;
-                if let Some(directories) = &mut directories {
-                    directories.push(digest);
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// A message in the store, as it is; none if it is not there.
-fn read_message(
-    store: &Store,
-    digest: &Digest,
-) -> Result<Result<Option<Bytes>, BadDigest>, StoreError> {
-    if digest.is_empty() {
-        return Ok(Ok(Some(Bytes::new())));
-    }
-    if digest.size > MAX_PROTO_BLOB {
-        return Ok(Err(BadDigest::Missing("a tree of a size that can be read")));
-    }
-    Ok(Ok(store.read(digest)?))
 }
 
 /// Puts small contents into the result itself where the request asks for it, as long as the whole stays below what

@@ -17,6 +17,7 @@ mod complete;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod invocation;
+mod looking;
 mod names;
 pub mod services;
 mod status;
@@ -24,8 +25,11 @@ mod status;
 pub use backend::{Backend, LogName, LogSource, LogStream};
 pub use channel::{BadHeader, Channel};
 pub use client::{Answer, Blob, BlobClient, BlobError, Fetched, Source, Uploaded};
-pub use complete::{CachedResult, cached_result, fill_inline, missing_of, normalize};
+pub use complete::{
+    BadResult, CachedResult, LookError, expected, fill_inline, missing_of, normalize,
+};
 pub use invocation::{Invocation, OPEN_FOR};
+pub use looking::{Looked, ROOM_WITHIN, look, looking};
 pub use names::{BadName, BlobName, UploadName};
 pub use status::{
     all_missing_blobs, bad_digest, check_instance, missing_blobs, stage_status, store_status,

@@ -14,7 +14,6 @@ mod write;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use hands_proto::asset::fetch_server::FetchServer;
 use hands_proto::asset::push_server::PushServer;
@@ -28,6 +27,7 @@ use hands_types::{Digest, DigestFunction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
+use crate::looking::ROOM_WITHIN;
 use crate::{Backend, bad_digest};
 
 pub use action_cache::ActionCacheService;
@@ -168,9 +168,6 @@ async fn while_wanted<T: Send + 'static>(
     blocking(move || work(&wanted)).await
 }
 
-/// How long a call waits until others of its client have ended, so that there is memory for its answer.
-const ROOM_WITHIN: Duration = Duration::from_secs(30);
-
 /// Says what a handler is about to allocate beside its request; RESOURCE_EXHAUSTED where it is too much.
 fn reserve(charge: Option<&Arc<Charge>>, bytes: usize) -> Result<(), Status> {
     charge.map_or(Ok(()), |charge| charge.reserve(bytes))
@@ -186,7 +183,7 @@ async fn reserve_later(charge: Option<&Arc<Charge>>, bytes: usize) -> Result<(),
 }
 
 /// Runs on a blocking thread. Its panic becomes ours, so that it ends as any handler's does.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Status> {
     match tokio::task::spawn_blocking(work).await {

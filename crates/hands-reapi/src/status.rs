@@ -9,6 +9,8 @@ use hands_types::Digest;
 use prost::Message as _;
 use tonic::{Code, Status};
 
+use crate::complete::BadResult;
+
 /// The answer to a store's error. An absent blob is not one: see [`missing_blobs`].
 pub fn store_status(error: &StoreError) -> Status {
     let code = if error.is_full() {
@@ -94,6 +96,11 @@ pub fn check_instance(name: &str) -> Result<(), Status> {
 
 /// The answer to a digest that is none.
 pub fn bad_digest(error: &BadDigest) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+/// The answer to a result that can't be used.
+pub(crate) fn bad_result(error: &BadResult) -> Status {
     Status::invalid_argument(error.to_string())
 }
 

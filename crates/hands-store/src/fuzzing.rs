@@ -9,7 +9,7 @@ use crate::directory::parse;
 
 /// Reads bytes as a `Directory`.
 pub fn directories(data: &[u8]) {
-    let Ok(directory) = parse(bytes::Bytes::copy_from_slice(data), DigestFunction::Sha256) else {
+    let Ok(directory) = parse(data, DigestFunction::Sha256) else {
         return;
     };
     let mut last: Option<&str> = None;

@@ -1,7 +1,9 @@
 //! One directory of a Merkle tree, and the rules of REAPI v2 for a canonical one.
 
+use std::cmp::Ordering;
 use std::fmt;
 
+use hands_types::limits::MAX_PATH;
 use hands_types::{Digest, DigestFunction, Mtime};
 
 /// The content of one directory: REAPI's `Directory`, of the node properties the modification times only. Each list is
@@ -112,45 +114,50 @@ impl Directory {
     /// Checks what REAPI v2 asks of a canonical directory — names that are one valid component, sorted lists, no name
     /// twice — and that all digests are of one function, since actions may not mix them.
     pub fn check(&self, function: DigestFunction) -> Result<(), InvalidDirectory> {
-        fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), InvalidDirectory> {
-            let mut last: Option<&str> = None;
-            for name in names {
-                check_name(name)?;
-                match last.map(|last| last.as_bytes().cmp(name.as_bytes())) {
-                    None | Some(std::cmp::Ordering::Less) => last = Some(name),
-                    Some(std::cmp::Ordering::Equal) => {
-                        return Err(InvalidDirectory::Twice(name.to_owned()));
-                    }
-                    Some(std::cmp::Ordering::Greater) => {
-                        return Err(InvalidDirectory::Unsorted(name.to_owned()));
-                    }
-                }
-            }
-            Ok(())
+        let mut canonical = Canonical::new(function);
+        self.nodes().try_for_each(|node| canonical.next(node))
+    }
+}
+
+/// The same check for one entry after the other, where the three lists are merged by name as [`Directory::nodes`] does: an
+/// unsorted list makes an unsorted whole.
+#[derive(Clone, Debug)]
+pub struct Canonical {
+    function: DigestFunction,
+    /// The name before; none of an entry is empty.
+    last: String,
+}
+
+impl Canonical {
+    /// Of a directory of which nothing was seen.
+    pub const fn new(function: DigestFunction) -> Self {
+        Self { function, last: String::new() }
+    }
+
+    /// Looks at the next entry.
+    pub fn next(&mut self, node: Node<'_>) -> Result<(), InvalidDirectory> {
+        let name = node.name();
+        check_name(name)?;
+        match self.last.as_bytes().cmp(name.as_bytes()) {
+            Ordering::Less => {}
+            Ordering::Equal => return Err(InvalidDirectory::Twice(name.to_owned())),
+            Ordering::Greater => return Err(InvalidDirectory::Unsorted(name.to_owned())),
         }
-        sorted(self.files.iter().map(|n| n.name.as_str()))?;
-        sorted(self.directories.iter().map(|n| n.name.as_str()))?;
-        sorted(self.symlinks.iter().map(|n| n.name.as_str()))?;
-        let mut last: Option<&str> = None;
-        for node in self.nodes() {
-            if last == Some(node.name()) {
-                return Err(InvalidDirectory::Twice(node.name().to_owned()));
+        self.last.clear();
+        self.last.push_str(name);
+        match node {
+            Node::File(FileNode { digest, .. }) | Node::Directory(DirectoryNode { digest, .. })
+                if digest.function != self.function =>
+            {
+                Err(InvalidDirectory::Function(name.to_owned()))
             }
-            last = Some(node.name());
-            match node {
-                Node::File(FileNode { digest, name, .. })
-                | Node::Directory(DirectoryNode { digest, name })
-                    if digest.function != function =>
-                {
-                    return Err(InvalidDirectory::Function(name.clone()));
-                }
-                Node::Symlink(link) if link.target.is_empty() || link.target.contains('\0') => {
-                    return Err(InvalidDirectory::Target(link.name.clone()));
-                }
-                Node::File(_) | Node::Directory(_) | Node::Symlink(_) => {}
+            Node::Symlink(SymlinkNode { target, .. })
+                if target.is_empty() || target.len() > MAX_PATH || target.contains('\0') =>
+            {
+                Err(InvalidDirectory::Target(name.to_owned()))
             }
+            Node::File(_) | Node::Directory(_) | Node::Symlink(_) => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -208,7 +215,7 @@ pub enum InvalidDirectory {
     Twice(String),
     /// An entry whose digest is of another function than the tree.
     Function(String),
-    /// A symbolic link without a target, or with a NUL in it.
+    /// A symbolic link without a target, or with one of more than 4,096 bytes or with a NUL in it.
     Target(String),
 }
 

@@ -13,15 +13,19 @@ pub mod links;
 pub mod lru;
 pub mod merge;
 pub mod pattern;
+pub mod shape;
 
 pub use build::{BuildError, BuiltDirectory, Entry, Leaf, build};
 pub use diff::{Change, ChangeKind, DiffError, diff};
-pub use directory::{Directory, DirectoryNode, FileNode, InvalidDirectory, Node, SymlinkNode};
+pub use directory::{
+    Canonical, Directory, DirectoryNode, FileNode, InvalidDirectory, Node, SymlinkNode,
+};
 pub use hash::{Hasher, empty, hash};
 pub use links::{Astray, Real, There, follow};
 pub use lru::Lru;
 pub use merge::{Marks, MergeError, MergeLayer, Merged, merge};
 pub use pattern::{BadPattern, Pattern};
+pub use shape::{Held, Shape, shape};
 
 #[cfg(test)]
 mod tests;

@@ -311,3 +311,26 @@ fn times_are_differences() {
     assert_eq!(trees.diff(&old, &entered), ["t  2", "t d 2"]);
     assert_eq!(Mtime::from_nanos(-1), Mtime::new(-1, 999_999_999).unwrap());
 }
+
+#[test]
+fn the_shape_of_a_tree_counts_each_directory_as_often_as_it_stands_there() {
+    use std::collections::BTreeMap;
+
+    use crate::{Held, Shape, shape};
+    // Two names for the one below, forty times.
+    let digest = |n: u32| hash(SHA, &n.to_be_bytes());
+    let leaf = Held { entries: 3, longest: 7, below: Vec::new() };
+    let mut directories = BTreeMap::from([(digest(0), leaf)]);
+    for n in 1..=40 {
+        let below = vec![(digest(n - 1), 1), (digest(n - 1), 2)];
+        directories.insert(digest(n), Held { entries: 2, longest: 0, below });
+    }
+    let one = shape(&digest(1), &directories);
+    assert_eq!(one, Shape { depth: 1, entries: 8, directories: 2, path: 2 + 1 + 7 });
+    let all = shape(&digest(40), &directories);
+    assert_eq!((all.depth, all.path), (40, 40 * 3 + 7));
+    assert_eq!(all.directories, 2 * ((1_u64 << 40) - 1));
+    assert_eq!(all.entries, all.directories + (3_u64 << 40));
+    // What is not there counts as empty.
+    assert_eq!(shape(&digest(99), &directories), Shape::default());
+}

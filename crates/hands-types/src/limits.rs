@@ -24,6 +24,12 @@ pub const MAX_PROTO_BLOB: u64 = 64 << 20;
 pub const MAX_TREE_DEPTH: usize = 200;
 /// Most entries of an input tree, counted as often as they stand there.
 pub const MAX_TREE_ENTRIES: u64 = 4_000_000;
+/// Largest entry of a directory as it is encoded, bytes: a name of 255, a target of 4,096 and what else is said of it.
+pub const MAX_ENTRY: usize = 64 << 10;
+/// Most entries of one output directory, over all its levels.
+pub const MAX_OUTPUT_ENTRIES: u64 = 1_000_000;
+/// Most bytes of the Trees of one result, together.
+pub const MAX_TREES: u64 = 256 << 20;
 /// Collecting the outputs of one action ends after this time at most.
 pub const COLLECT: Duration = Duration::from_secs(30 * 60);
 /// What an action with a deadline has for collecting at least, even if it ran to its last second.

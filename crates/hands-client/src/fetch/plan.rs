@@ -1,6 +1,6 @@
 //! What a result wants written, checked before anything is: paths that stay below, names that are names, nothing twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
 use bytes::Bytes;
@@ -143,15 +143,25 @@ impl Plan {
         let mut todo = vec![(at.to_owned(), root)];
         let mut entries = 0_usize;
         while let Some((path, directory)) = todo.pop() {
-            entries += 1 + directory.files.len() + directory.symlinks.len();
+            // Directories before their paths are made: the last of a few large ones would fill the memory.
+            entries +=
+                directory.files.len() + directory.symlinks.len() + directory.directories.len();
             if entries > MAX_ENTRIES {
                 return Err(hostile(at, format!("holds more than {MAX_ENTRIES} entries")));
             }
-            let join = |name: &str| -> Result<String, ClientError> {
-                if name.is_empty() || matches!(name, "." | "..") || name.contains(['/', '\0']) {
+            let mut names = BTreeSet::new();
+            let mut join = |name: &str| -> Result<String, ClientError> {
+                let is_name = !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']);
+                if !is_name || name.len() > MAX_COMPONENT {
                     return Err(hostile(
                         at,
                         format!("holds the name `{}`, which is not one", printable(name)),
+                    ));
+                }
+                if !names.insert(name.to_owned()) {
+                    return Err(hostile(
+                        at,
+                        format!("holds the name `{}` twice in one directory", printable(name)),
                     ));
                 }
                 // A chain of directories is small, and the sum of its paths is not.
@@ -223,6 +233,9 @@ impl Plan {
 /// Entries of one output directory, counted as often as they would be written: a small tree can name one directory
 /// again and again.
 const MAX_ENTRIES: usize = 1 << 20;
+
+/// Longest name, bytes: what every file system takes.
+const MAX_COMPONENT: usize = 255;
 
 /// Longest path of an output, bytes: what the kernel takes (`PATH_MAX`).
 const MAX_PATH: usize = 4096;

@@ -105,6 +105,31 @@ fn trees_with_hostile_names_are_refused() {
     Plan::new(FUNCTION, Skew::default()).tree("out", &tree).unwrap_err();
 }
 
+/// Whichever of the two came last would be there, and the other not.
+#[test]
+fn a_name_that_stands_twice_in_a_directory_is_refused() {
+    let link = |name: &str| SymlinkNode {
+        name: name.to_owned(),
+        target: "t".to_owned(),
+        ..SymlinkNode::default()
+    };
+    let twice = Directory { files: vec![file_node("a"), file_node("a")], ..Directory::default() };
+    let mixed = Directory {
+        files: vec![file_node("a")],
+        symlinks: vec![link("a")],
+        ..Directory::default()
+    };
+    let links = Directory { symlinks: vec![link("a"), link("a")], ..Directory::default() };
+    let long = Directory { files: vec![file_node(&"x".repeat(256))], ..Directory::default() };
+    for (directory, word) in
+        [(twice, "twice"), (mixed, "twice"), (links, "twice"), (long, "not one")]
+    {
+        let tree = Tree { root: Some(directory), children: vec![] };
+        let error = Plan::new(FUNCTION, Skew::default()).tree("out", &tree).unwrap_err();
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}
+
 #[test]
 fn a_small_tree_that_names_itself_a_million_times_is_refused() {
     // 2^24 entries in 24 small directories.

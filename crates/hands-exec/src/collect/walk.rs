@@ -6,7 +6,7 @@ use std::vec;
 
 use hands_tree::{BuiltDirectory, Directory, DirectoryNode, FileNode, SymlinkNode};
 use hands_types::Digest;
-use hands_types::limits::MAX_PROTO_BLOB;
+use hands_types::limits::{MAX_OUTPUT_ENTRIES, MAX_PROTO_BLOB};
 
 use super::left_out::LeftOut;
 use super::names::{LONGEST_PATH, joined, names, not_utf8, pop, push};
@@ -15,8 +15,6 @@ use super::{CollectError, OutputStore, store_file};
 
 /// Levels above the present one whose handles are kept.
 const KEPT_OPEN: usize = 32;
-/// Most entries of one output directory, over all its levels.
-const MAX_ENTRIES: u64 = 1_000_000;
 
 /// Stores the files of a directory and returns its directories, parents first. What can't be brought is left out.
 pub(crate) fn walk(
@@ -78,15 +76,15 @@ impl Walk<'_> {
                 return Err(CollectError::Cancelled);
             }
             if let Some(name) = level.rest.next() {
-                if self.entries == MAX_ENTRIES {
+                if self.entries == MAX_OUTPUT_ENTRIES {
                     level.rest = Vec::new().into_iter();
-                    let error = self.too_much("has more entries", MAX_ENTRIES);
+                    let error = self.too_much("has more entries", MAX_OUTPUT_ENTRIES);
                     self.left_out.note(error)?;
                     // The others are told once.
                     self.entries += 1;
                     continue;
                 }
-                if self.entries > MAX_ENTRIES {
+                if self.entries > MAX_OUTPUT_ENTRIES {
                     level.rest = Vec::new().into_iter();
                     continue;
                 }
@@ -170,7 +168,7 @@ impl Walk<'_> {
     }
 
     fn level(&mut self, name: String, handle: OwnedFd, shown: &str) -> Result<Level, CollectError> {
-        let most = (MAX_ENTRIES + 1).saturating_sub(self.listed);
+        let most = (MAX_OUTPUT_ENTRIES + 1).saturating_sub(self.listed);
         let mut odd = |name: &str| self.left_out.note(not_utf8(shown, name));
         let found = names(handle.as_fd(), shown, most, &mut odd)?;
         self.listed += found.len() as u64;

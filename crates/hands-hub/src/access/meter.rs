@@ -88,6 +88,11 @@ impl MeterLayer {
         Self(Arc::new(Meter { budget, strangers, accounts: Mutex::default() }))
     }
 
+    /// The charge of what the hub does by itself.
+    pub(crate) fn own(&self) -> Arc<Charge> {
+        Charge::new(self.0.budget.account(), super::bounds::OTHERS.message)
+    }
+
     /// Calls this whenever messages have taken much and take little now, until the layer is gone.
     pub(crate) fn give_back_with(&self, give_back: fn()) -> impl Future<Output = ()> + use<> {
         let meter = Arc::downgrade(&self.0);

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use hands_proto::reapi;
+use hands_proto::{Room, Tight, reapi};
 use hands_sched::{Held, Input, Tree};
 use hands_store::{Pin, Store, StoreError};
 use hands_types::{Digest, OperationId};
@@ -66,8 +67,10 @@ fn read_rest(db: &Db, mut after: OperationId, core: &mpsc::Sender<Event>) {
 async fn keep(store: Store, trees: Arc<Trees>, needed: Vec<Needed>, core: mpsc::WeakSender<Event>) {
     for Needed { id, action, roots } in needed {
         let (store, trees) = (store.clone(), Arc::clone(&trees));
-        let looked = crate::task::blocking(move || look(&store, &trees, action, &roots)).await;
-        match looked {
+        let charge = Arc::clone(trees.charge());
+        let look = move |room: &mut Room| look(&store, &trees, action, &roots, room);
+        let looked = hands_reapi::looking(Some(&charge), 0, Duration::MAX, look).await;
+        match looked.map(|looked| looked.found) {
             Ok(Ok((inputs, pin))) => {
                 let Some(core) = core.upgrade() else { return };
                 if core.send(Event::Keep { id, inputs, pin }).await.is_err() {
@@ -90,18 +93,24 @@ fn look(
     trees: &Trees,
     action: Digest,
     roots: &[Digest],
-) -> Result<(Vec<Arc<WholeTree>>, Pin), StoreError> {
-    let message = store.read(&action)?.and_then(|bytes| reapi::Action::decode(bytes).ok());
+    room: &Room,
+) -> Result<Result<(Vec<Arc<WholeTree>>, Pin), StoreError>, Tight> {
+    let message = match store.read(&action) {
+        Ok(bytes) => bytes.and_then(|bytes| reapi::Action::decode(bytes).ok()),
+        Err(error) => return Ok(Err(error)),
+    };
     let command = message.and_then(|action| action.command_digest);
     let command = command.and_then(|command| command.to_digest(action.function).ok());
     let pin = store.pin([action].into_iter().chain(command));
     let mut inputs = Vec::new();
     for root in roots {
-        if let Verdict::Whole(tree) = trees.look(root)? {
-            inputs.push(tree);
+        match trees.look(root, &mut room.rest())? {
+            Ok(Verdict::Whole(tree)) => inputs.push(tree),
+            Ok(Verdict::Missing(_) | Verdict::Invalid { .. }) => {}
+            Err(error) => return Ok(Err(error)),
         }
     }
-    Ok((inputs, pin))
+    Ok(Ok((inputs, pin)))
 }
 
 impl Core {

@@ -13,5 +13,6 @@ mod jobs;
 mod logs;
 mod restart;
 mod support;
+mod trees;
 mod worker;
 mod workers;

@@ -1,18 +1,21 @@
 //! GetActionResult and UpdateActionResult.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use hands_proto::Charge;
 use hands_proto::reapi::action_cache_server::ActionCache;
 use hands_proto::reapi::{ActionResult, GetActionResultRequest, UpdateActionResultRequest};
+use hands_proto::{Charge, Room, Tight};
 use hands_store::StoreError;
 use hands_types::limits::MAX_BATCH;
 use prost::Message as _;
 use tokio::sync::oneshot;
 use tonic::{Code, Request, Response, Status};
 
-use super::{blocking, digest, function, reserve_later};
-use crate::complete::{CachedResult, fill_inline, missing_of, normalize};
-use crate::{Backend, Invocation, bad_digest, check_instance, missing_blobs, store_status};
+use super::{ROOM_WITHIN, blocking, digest, function, reserve, reserve_later};
+use crate::complete::{CachedResult, LookError, expected, fill_inline, missing_of, normalize};
+use crate::status::bad_result;
+use crate::{Backend, Invocation, check_instance, looking, missing_blobs, store_status};
 
 /// Serves the results that are whole.
 #[derive(Debug)]
@@ -42,29 +45,34 @@ impl ActionCache for ActionCacheService {
             .map_err(|e| store_status(&e))?;
         let is_quick = cached.as_ref().is_none_or(CachedResult::is_quick)
             && request.inline_output_files.is_empty();
-        // What it becomes.
         let memory = cached.as_ref().map_or(0, CachedResult::memory);
-        let answer = move || -> Result<Option<ActionResult>, StoreError> {
-            let Some(cached) = cached else { return Ok(None) };
-            let Some(mut result) = cached.read(&store, &invocation)? else { return Ok(None) };
-            fill_inline(
-                &store,
-                &mut result,
-                function,
-                request.inline_stdout,
-                request.inline_stderr,
-                &request.inline_output_files,
-            )?;
-            Ok(Some(result))
-        };
+        let expected = cached.as_ref().map_or(0, CachedResult::expected);
+        let answer =
+            move |room: &mut Room| -> Result<Result<Option<ActionResult>, StoreError>, Tight> {
+                let Some(cached) = &cached else { return Ok(Ok(None)) };
+                let mut result = match cached.read(&store, &invocation, room)? {
+                    Ok(Some(result)) => result,
+                    other => return Ok(other),
+                };
+                let filled = fill_inline(
+                    &store,
+                    &mut result,
+                    function,
+                    request.inline_stdout,
+                    request.inline_stderr,
+                    &request.inline_output_files,
+                );
+                Ok(filled.map(|()| Some(result)))
+            };
         // A small hit is answered from memory, and a thread's hand-over would cost more than it.
         let found = if is_quick {
-            answer()
+            // Nothing of it is too much for any room.
+            answer(&mut Room::new(usize::MAX)).unwrap_or(Ok(None))
         } else {
-            // And the contents that are put into it.
+            // What it becomes, and the contents that are put into it.
             let contents = usize::try_from(MAX_BATCH).unwrap_or(usize::MAX);
             reserve_later(charge.as_ref(), memory.saturating_add(contents)).await?;
-            blocking(answer).await?
+            looking(charge.as_ref(), expected, ROOM_WITHIN, answer).await?.found
         };
         found
             .map_err(|e| store_status(&e))?
@@ -80,6 +88,7 @@ impl ActionCache for ActionCacheService {
             return Err(Status::permission_denied("this client may not write the action cache"));
         }
         let invocation = Invocation::of(&request);
+        let charge = Charge::of(&request);
         let request = request.into_inner();
         check_instance(&request.instance_name)?;
         let function = function(request.digest_function)?;
@@ -88,18 +97,30 @@ impl ActionCache for ActionCacheService {
             .action_result
             .ok_or_else(|| Status::invalid_argument("the field action_result is not set"))?;
         let store = self.backend.store.clone();
-        let (result, bytes, missing) = blocking(move || {
-            normalize(&store, &mut result, function)?;
-            let missing = missing_of(&store, &result, function, &invocation)?;
-            let bytes = Bytes::from(result.encode_to_vec());
-            Ok((result, bytes, missing))
-        })
-        .await?
-        .map_err(|e| store_status(&e))?;
-        let missing = missing.map_err(|e| bad_digest(&e))?;
+        let normal = blocking(move || normalize(&store, &mut result, function).map(|()| result));
+        let result = Arc::new(normal.await?.map_err(|e| store_status(&e))?);
+        let (store, looked_at) = (self.backend.store.clone(), Arc::clone(&result));
+        let missing =
+            looking(charge.as_ref(), expected(&result), ROOM_WITHIN, move |room| match missing_of(
+                &store,
+                &looked_at,
+                function,
+                &invocation,
+                room,
+            ) {
+                Err(LookError::Tight(tight)) => Err(tight),
+                Ok(missing) => Ok(Ok(missing)),
+                Err(LookError::Store(error)) => Ok(Err(store_status(&error))),
+                Err(LookError::Bad(bad)) => Ok(Err(bad_result(&bad))),
+            });
+        let missing = missing.await?.found?;
         if !missing.is_empty() {
             return Err(missing_blobs(Code::FailedPrecondition, &missing));
         }
+        // Once more, as it is kept.
+        reserve(charge.as_ref(), result.encoded_len())?;
+        let encoded = Arc::clone(&result);
+        let bytes = blocking(move || Bytes::from(encoded.encode_to_vec())).await?;
         let (done, stored) = oneshot::channel();
         self.backend.store.action_put_then(&request.instance_name, action, bytes, |outcome| {
             // A client that went away does not want to know.
@@ -109,6 +130,6 @@ impl ActionCache for ActionCacheService {
             .await
             .map_err(|_| Status::unavailable("the hub is shutting down"))?
             .map_err(|e| store_status(&e))?;
-        Ok(Response::new(result))
+        Ok(Response::new(Arc::unwrap_or_clone(result)))
     }
 }

@@ -1,6 +1,7 @@
 //! The Remote Asset API: digests by URI and qualifiers. What was pushed is given out for as long as its blobs are here; nothing
 //! is ever fetched from elsewhere, as a hub opens connections to nobody.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use base64::Engine as _;
@@ -12,16 +13,18 @@ use hands_proto::asset::{
     FetchBlobRequest, FetchBlobResponse, FetchDirectoryRequest, FetchDirectoryResponse,
     PushBlobRequest, PushBlobResponse, PushDirectoryRequest, PushDirectoryResponse, Qualifier,
 };
-use hands_proto::{reapi, rpc, v1};
-use hands_store::Store;
+use hands_proto::{Charge, Room, Tight, reapi, rpc, v1};
+use hands_store::{LookError, Store};
 use hands_tree::Hasher;
 use hands_types::{Digest, DigestFunction};
 use prost::Message as _;
 use prost_types::Timestamp;
 use tonic::{Code, Request, Response, Status};
 
-use super::{blocking, digest};
-use crate::{Backend, Invocation, check_instance, missing_blobs, stage_status, store_status};
+use super::{ROOM_WITHIN, digest};
+use crate::{
+    Backend, Invocation, check_instance, looking, missing_blobs, stage_status, store_status,
+};
 
 /// Before the instance name: assets lie among the results of actions. Whoever can write there by an instance of such a name
 /// may push as well.
@@ -63,7 +66,7 @@ impl Fetch for FetchService {
         &self,
         request: Request<FetchBlobRequest>,
     ) -> Result<Response<FetchBlobResponse>, Status> {
-        let invocation = Invocation::of(&request);
+        let (invocation, charge) = (Invocation::of(&request), Charge::of(&request));
         let request = request.into_inner();
         let named = Named::new(
             Kind::Blob,
@@ -75,7 +78,11 @@ impl Fetch for FetchService {
         let digest_function = reapi::digest_function::Value::from(named.function).into();
         let store = self.backend.store.clone();
         let oldest = request.oldest_content_accepted;
-        let found = blocking(move || named.find(&store, oldest.as_ref(), &invocation)).await??;
+        let found = named
+            .look(charge.as_ref(), move |named, room| {
+                named.find(&store, oldest.as_ref(), &invocation, room)
+            })
+            .await?;
         let (status, found) = found.told();
         Ok(Response::new(FetchBlobResponse {
             status: Some(status),
@@ -91,7 +98,7 @@ impl Fetch for FetchService {
         &self,
         request: Request<FetchDirectoryRequest>,
     ) -> Result<Response<FetchDirectoryResponse>, Status> {
-        let invocation = Invocation::of(&request);
+        let (invocation, charge) = (Invocation::of(&request), Charge::of(&request));
         let request = request.into_inner();
         let named = Named::new(
             Kind::Directory,
@@ -103,7 +110,11 @@ impl Fetch for FetchService {
         let digest_function = reapi::digest_function::Value::from(named.function).into();
         let store = self.backend.store.clone();
         let oldest = request.oldest_content_accepted;
-        let found = blocking(move || named.find(&store, oldest.as_ref(), &invocation)).await??;
+        let found = named
+            .look(charge.as_ref(), move |named, room| {
+                named.find(&store, oldest.as_ref(), &invocation, room)
+            })
+            .await?;
         let (status, found) = found.told();
         Ok(Response::new(FetchDirectoryResponse {
             status: Some(status),
@@ -122,7 +133,7 @@ impl Push for PushService {
         &self,
         request: Request<PushBlobRequest>,
     ) -> Result<Response<PushBlobResponse>, Status> {
-        let invocation = Invocation::of(&request);
+        let (invocation, charge) = (Invocation::of(&request), Charge::of(&request));
         let request = request.into_inner();
         let named = Named::new(
             Kind::Blob,
@@ -134,7 +145,11 @@ impl Push for PushService {
         let blob = digest(request.blob_digest.as_ref(), "blob_digest", named.function)?;
         let store = self.backend.store.clone();
         let expires = request.expire_at;
-        blocking(move || named.keep(&store, blob, expires, &invocation)).await??;
+        named
+            .look(charge.as_ref(), move |named, room| {
+                named.keep(&store, blob, expires, &invocation, room)
+            })
+            .await?;
         Ok(Response::new(PushBlobResponse {}))
     }
 
@@ -142,7 +157,7 @@ impl Push for PushService {
         &self,
         request: Request<PushDirectoryRequest>,
     ) -> Result<Response<PushDirectoryResponse>, Status> {
-        let invocation = Invocation::of(&request);
+        let (invocation, charge) = (Invocation::of(&request), Charge::of(&request));
         let request = request.into_inner();
         let named = Named::new(
             Kind::Directory,
@@ -158,10 +173,17 @@ impl Push for PushService {
         )?;
         let store = self.backend.store.clone();
         let expires = request.expire_at;
-        blocking(move || named.keep(&store, root, expires, &invocation)).await??;
+        named
+            .look(charge.as_ref(), move |named, room| {
+                named.keep(&store, root, expires, &invocation, room)
+            })
+            .await?;
         Ok(Response::new(PushDirectoryResponse {}))
     }
 }
+
+/// What a look brings, or that it needs more memory.
+type Answer<T> = Result<Result<T, Status>, Tight>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -265,17 +287,30 @@ impl Named {
         hasher.finish()
     }
 
+    /// Looks at what the store has of it, with a room for a tree.
+    async fn look<T: Send + 'static>(
+        self,
+        charge: Option<&Arc<Charge>>,
+        work: impl Fn(&Self, &mut Room) -> Answer<T> + Send + Sync + 'static,
+    ) -> Result<T, Status> {
+        looking(charge, 0, ROOM_WITHIN, move |room| work(&self, room)).await?.found
+    }
+
     /// Looks each URI up; the first that is here counts. Blocks.
     fn find(
         &self,
         store: &Store,
         oldest: Option<&Timestamp>,
         invocation: &Invocation,
-    ) -> Result<Found, Status> {
+        room: &Room,
+    ) -> Answer<Found> {
         let now = Timestamp::from(SystemTime::now());
         let mut other = None;
         for uri in &self.uris {
-            let stored = store.action(&self.place, &self.key(uri)).map_err(|e| store_status(&e))?;
+            let stored = match store.action(&self.place, &self.key(uri)) {
+                Ok(stored) => stored,
+                Err(error) => return Ok(Err(store_status(&error))),
+            };
             let Some(asset) = stored.and_then(|bytes| v1::Asset::decode(bytes).ok()) else {
                 continue;
             };
@@ -284,23 +319,31 @@ impl Named {
                 (Some(pushed), Some(oldest)) => is_before(pushed, oldest),
                 _ => false,
             };
-            let content = digest(asset.digest.as_ref(), "digest", self.function)?;
-            if is_over || is_old || !self.missing(store, content, invocation)?.is_empty() {
+            let content = match digest(asset.digest.as_ref(), "digest", self.function) {
+                Ok(content) => content,
+                Err(status) => return Ok(Err(status)),
+            };
+            if is_over || is_old {
                 continue;
+            }
+            match self.missing(store, content, invocation, room.rest())? {
+                Ok(missing) if missing.is_empty() => {}
+                Ok(_) => continue,
+                Err(status) => return Ok(Err(status)),
             }
             if !self.is_wanted(&content) {
                 other = other.or_else(|| Some(uri.clone()));
                 continue;
             }
             let qualifiers = self.qualifiers.clone();
-            return Ok(Found { uri: uri.clone(), qualifiers, asset, is_other: false });
+            return Ok(Ok(Found { uri: uri.clone(), qualifiers, asset, is_other: false }));
         }
         let is_other = other.is_some();
-        Ok(Found {
+        Ok(Ok(Found {
             uri: other.unwrap_or_else(|| self.uris[0].clone()),
             is_other,
             ..Found::default()
-        })
+        }))
     }
 
     /// Records what is pushed, under each URI. Its blobs must be here. What it refers to besides is a hint that is not taken:
@@ -311,15 +354,17 @@ impl Named {
         content: Digest,
         expires: Option<Timestamp>,
         invocation: &Invocation,
-    ) -> Result<(), Status> {
+        room: &Room,
+    ) -> Answer<()> {
         if !self.is_wanted(&content) {
-            return Err(Status::invalid_argument(format!(
+            return Ok(Err(Status::invalid_argument(format!(
                 "{CHECKSUM} is not that of the blob {content}"
-            )));
+            ))));
         }
-        let missing = self.missing(store, content, invocation)?;
-        if !missing.is_empty() {
-            return Err(missing_blobs(Code::FailedPrecondition, &missing));
+        match self.missing(store, content, invocation, room.rest())? {
+            Ok(missing) if missing.is_empty() => {}
+            Ok(missing) => return Ok(Err(missing_blobs(Code::FailedPrecondition, &missing))),
+            Err(status) => return Ok(Err(status)),
         }
         let asset = v1::Asset {
             digest: Some(content.into()),
@@ -328,11 +373,11 @@ impl Named {
         };
         let bytes = Bytes::from(asset.encode_to_vec());
         for uri in &self.uris {
-            store
-                .action_put(&self.place, self.key(uri), bytes.clone())
-                .map_err(|e| store_status(&e))?;
+            if let Err(error) = store.action_put(&self.place, self.key(uri), bytes.clone()) {
+                return Ok(Err(store_status(&error)));
+            }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// The blobs of an asset that are not here; those that are stay for the invocation.
@@ -341,17 +386,21 @@ impl Named {
         store: &Store,
         content: Digest,
         invocation: &Invocation,
-    ) -> Result<Vec<Digest>, Status> {
+        mut room: Room,
+    ) -> Answer<Vec<Digest>> {
         match self.kind {
             Kind::Blob => {
                 invocation.keep(store, &[content]);
-                store.missing(&[content]).map_err(|e| store_status(&e))
+                Ok(store.missing(&[content]).map_err(|e| store_status(&e)))
             }
-            Kind::Directory => {
-                let report = store.check_tree(&content).map_err(|e| stage_status(&e))?;
-                invocation.keep(store, &report.blobs);
-                Ok(report.missing)
-            }
+            Kind::Directory => match store.look_at_tree(&content, &mut room, &mut |_| {}) {
+                Ok(report) => {
+                    invocation.keep(store, &report.blobs);
+                    Ok(Ok(report.missing))
+                }
+                Err(LookError::Tight(tight)) => Err(tight),
+                Err(LookError::Stage(error)) => Ok(Err(stage_status(&error))),
+            },
         }
     }
 
