@@ -51,6 +51,11 @@ const DECODED: usize = 10;
 #[expect(clippy::cast_possible_truncation, reason = "it is 5 MiB")]
 const MAX_COMMAND_READ: usize = MAX_COMMAND as usize;
 
+/// How many entries a result has.
+pub(crate) fn n_entries(result: &reapi::ActionResult) -> usize {
+    entries::count(result)
+}
+
 /// Whether a result has entries, so that a look compares them with the Command.
 pub(crate) fn has_entries(finished: &v1::Finished) -> bool {
     finished.result.as_ref().is_some_and(|result| entries::count(result) > 0)

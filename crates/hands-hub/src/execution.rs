@@ -27,8 +27,9 @@ use tonic::{Request, Response, Status};
 use crate::action::{self, Loaded};
 use crate::core::{Event, Submission, SubmitError, Ticket, unix_millis};
 use crate::db::{Done, Record, Write};
+use crate::ended::Memory;
 use crate::follow::{Asker, Inline, follow, once};
-use crate::shared::{Shared, table_status};
+use crate::shared::Shared;
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -75,7 +76,8 @@ impl Execution for ExecutionService {
                 look_up(hub, &request.instance_name, &digest, &invocation, charge.as_ref()).await?
         {
             let (record, done) = answer_from_cache(hub, &request, digest, &caller, (result, look));
-            return Ok(Response::new(once(hub, record, done, inline).await));
+            let memory = Memory::Of(charge.as_ref());
+            return once(hub, record, done, inline, memory).await.map(Response::new);
         }
         let Some(read) = read else { return Err(action::missing_blobs(&[digest])) };
         let Looked { found: loaded, mut look } =
@@ -133,10 +135,11 @@ impl ExecutionService {
             let record = record_of(request, digest, &caller, &loaded, &about);
             let asked = Instant::now();
             if record.salted
-                && let Some(earlier) = self.earlier(&record)?
+                && let (Some((record, done)), look) =
+                    self.earlier(&record, asker.charge.as_ref()).await?
             {
-                let (record, done) = earlier;
-                return Ok(Response::new(once(hub, Arc::new(record), done, inline).await));
+                let (record, memory) = (Arc::new(record), Memory::Paid(look));
+                return once(hub, record, done, inline, memory).await.map(Response::new);
             }
             hub.accepts()?;
             let id = record.id;
@@ -176,15 +179,16 @@ impl ExecutionService {
     }
 
     /// The answer that this salted submission got before.
-    fn earlier(&self, record: &Record) -> Result<Option<(Record, Done)>, Status> {
+    async fn earlier(
+        &self,
+        record: &Record,
+        charge: Option<&Arc<Charge>>,
+    ) -> Result<(Option<(Record, Done)>, Option<Look>), Status> {
         let kept = i64::try_from(self.0.salted_result.as_millis()).unwrap_or(i64::MAX);
         let since = unix_millis().saturating_sub(kept);
-        let stored = self
-            .0
-            .db
-            .retained(&record.instance, &record.digest, since)
-            .map_err(|e| table_status(&e))?;
-        Ok(stored.and_then(|stored| Some((stored.record, stored.done?))))
+        let instance = Arc::clone(&record.instance);
+        let (stored, look) = self.0.retained(instance, record.digest, since, charge).await?;
+        Ok((stored.and_then(|stored| Some((stored.record, stored.done?))), look))
     }
 
     /// The states of an operation from now on.
@@ -194,9 +198,12 @@ impl ExecutionService {
         asker: Asker,
     ) -> Result<OperationStream, Status> {
         let hub = &self.0;
-        match ticket(hub, id, asker.connection_id()).await? {
+        let charge = asker.charge.clone();
+        match ticket(hub, id, asker.connection_id(), charge.as_ref()).await? {
             Found::Live(ticket) => Ok(follow(hub, ticket, asker, Inline::default())),
-            Found::Ended(record, done) => Ok(once(hub, record, done, Inline::default()).await),
+            Found::Ended(record, done, look) => {
+                once(hub, record, done, Inline::default(), Memory::Paid(look)).await
+            }
         }
     }
 }
@@ -204,7 +211,8 @@ impl ExecutionService {
 /// An operation that was looked up.
 pub(crate) enum Found {
     Live(Ticket),
-    Ended(Arc<Record>, Done),
+    /// With the memory that it takes, where that is much.
+    Ended(Arc<Record>, Done, Option<Look>),
 }
 
 /// Looks an operation up and joins those who wait for it.
@@ -212,6 +220,7 @@ pub(crate) async fn ticket(
     hub: &Arc<Shared>,
     id: OperationId,
     connection: Option<ConnectionId>,
+    charge: Option<&Arc<Charge>>,
 ) -> Result<Found, Status> {
     let (reply, answer) = oneshot::channel();
     hub.core.send(Event::Wait { id, connection, reply }).await;
@@ -219,9 +228,9 @@ pub(crate) async fn ticket(
         return Ok(Found::Live(ticket));
     }
     // It was forgotten only after its row was durable.
-    let stored = hub.db.operation(id).map_err(|e| table_status(&e))?;
+    let (stored, look) = hub.stored_answer(id, charge).await?;
     stored
-        .and_then(|stored| Some(Found::Ended(Arc::new(stored.record), stored.done?)))
+        .and_then(|stored| Some(Found::Ended(Arc::new(stored.record), stored.done?, look)))
         .ok_or_else(|| Status::not_found(format!("no operation {id}")))
 }
 

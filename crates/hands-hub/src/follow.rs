@@ -5,17 +5,23 @@ use std::sync::Arc;
 use futures_util::stream;
 use hands_link::{ConnectionId, ConnectionInfo, Peer};
 use hands_proto::longrunning::{Operation, operation};
-use hands_proto::{pack, reapi, v1};
-use hands_reapi::LogName;
+use hands_proto::{Charge, pack, reapi, v1};
+use hands_reapi::{LogName, ROOM_WITHIN, reserve_later};
+use hands_types::limits::MAX_BATCH;
 use tokio::sync::watch;
+use tonic::Status;
 
 use crate::access::Principal;
 use crate::core::{Claim, OpState, Owner, Stage, Ticket};
 use crate::db::{Done, Record, Trouble};
+use crate::ended::{Memory, ended, is_small, size_of};
 use crate::execution::{OperationStream, Waiter};
 use crate::logs::Stream;
 use crate::shared::Shared;
 use crate::time::timestamp;
+
+/// What a result becomes in memory for each of its bytes.
+const COPY: usize = 5;
 
 /// What a client wants to have inside its answer.
 #[derive(Clone, Debug, Default)]
@@ -59,13 +65,14 @@ pub(crate) fn follow(
         trouble: hub.db.trouble(),
         waiter,
         inline,
+        charge: asker.charge,
         leaves_by_goodbye: asker.leaves_by_goodbye,
         told: None,
         ended: false,
     };
     Box::pin(stream::unfold(follower, |mut follower| async move {
         let operation = follower.next().await?;
-        Some((Ok(operation), follower))
+        Some((operation, follower))
     }))
 }
 
@@ -75,9 +82,10 @@ pub(crate) async fn once(
     record: Arc<Record>,
     done: Done,
     inline: Inline,
-) -> OperationStream {
-    let operation = ended_operation_with(hub, record, done, inline).await;
-    Box::pin(tokio_stream::once(Ok(operation)))
+    memory: Memory<'_>,
+) -> Result<OperationStream, Status> {
+    let operation = ended_operation_with(hub, record, done, inline, memory).await?;
+    Ok(Box::pin(tokio_stream::once(Ok(operation))))
 }
 
 /// Who follows an operation.
@@ -85,6 +93,8 @@ pub(crate) async fn once(
 pub(crate) struct Asker {
     pub(crate) connection: Option<ConnectionInfo>,
     principal: Option<Principal>,
+    /// What its call takes in memory.
+    pub(crate) charge: Option<Arc<Charge>>,
     leaves_by_goodbye: bool,
 }
 
@@ -101,6 +111,7 @@ impl Asker {
         Self {
             connection: ConnectionInfo::of(request).cloned(),
             principal: request.extensions().get::<Principal>().copied(),
+            charge: Charge::of(request),
             leaves_by_goodbye: tool.is_some_and(|tool| tool.tool_name == LEAVES_BY_GOODBYE),
         }
     }
@@ -136,6 +147,7 @@ struct Follower {
     trouble: watch::Receiver<Option<Trouble>>,
     waiter: Waiter,
     inline: Inline,
+    charge: Option<Arc<Charge>>,
     leaves_by_goodbye: bool,
     /// What the client was told last: with the attempt's number, and how many were lost.
     told: Option<(Stage, Option<Arc<str>>, u32, usize)>,
@@ -143,7 +155,7 @@ struct Follower {
 }
 
 impl Follower {
-    async fn next(&mut self) -> Option<Operation> {
+    async fn next(&mut self) -> Option<Result<Operation, Status>> {
         if self.ended {
             return None;
         }
@@ -156,7 +168,8 @@ impl Follower {
                 self.waiter.waiter = 0;
                 let (record, inline) = (Arc::clone(&self.record), std::mem::take(&mut self.inline));
                 let done = done.clone();
-                return Some(ended_operation_with(&self.waiter.hub, record, done, inline).await);
+                let (hub, memory) = (&self.waiter.hub, Memory::Of(self.charge.as_ref()));
+                return Some(ended_operation_with(hub, record, done, inline, memory).await);
             }
             if let Some(sentence) = trouble {
                 state.waiting = Some(sentence.into());
@@ -165,7 +178,7 @@ impl Follower {
                 Some((state.stage, state.waiting.clone(), told_attempt(&state), state.lost.len()));
             if self.told != now {
                 self.told = now;
-                return Some(operation_of(&self.record, &state));
+                return Some(Ok(operation_of(&self.record, &state)));
             }
             tokio::select! {
                 changed = self.state.changed() => if changed.is_err() {
@@ -176,7 +189,7 @@ impl Follower {
                 Ok(()) = self.trouble.changed() => {}
                 () = goodbye(&self.waiter, self.leaves_by_goodbye) => return None,
                 () = tokio::time::sleep(self.waiter.hub.keepalive) => {
-                    return Some(operation_of(&self.record, &state));
+                    return Some(Ok(operation_of(&self.record, &state)));
                 }
             }
         }
@@ -225,14 +238,28 @@ async fn ended_operation_with(
     record: Arc<Record>,
     done: Done,
     inline: Inline,
-) -> Operation {
+    memory: Memory<'_>,
+) -> Result<Operation, Status> {
     if inline.is_empty() {
-        return ended_operation(&record, &done);
+        return ended(record, done, memory).await;
     }
-    let is_quick = inline.files.is_empty();
+    let is_quick = inline.files.is_empty() && is_small(&done.response);
+    let look = match memory {
+        Memory::Paid(look) => look,
+        Memory::Of(_) if is_quick => None,
+        Memory::Of(charge) => {
+            // The answer with the contents that are put into it, and a copy of what is decoded.
+            let size = size_of(&done.response).await?;
+            let contents = usize::try_from(MAX_BATCH).unwrap_or(usize::MAX);
+            reserve_later(charge, size.saturating_add(contents)).await?;
+            let copy = size.saturating_mul(COPY).saturating_add(contents);
+            hands_reapi::look(charge, copy, ROOM_WITHIN).await?
+        }
+    };
     let (store, function) = (hub.store.clone(), record.digest.function);
     let response = Arc::clone(&done.response);
     let fill = move || {
+        let _look = look;
         let mut response = reapi::ExecuteResponse::clone(&response);
         if let Some(result) = &mut response.result {
             let Inline { stdout, stderr, files } = &inline;
@@ -244,11 +271,11 @@ async fn ended_operation_with(
     let filled =
         if is_quick { fill() } else { crate::task::blocking(fill).await.and_then(|filled| filled) };
     match filled {
-        Ok(response) => operation_with(&record, &done, response),
+        Ok(response) => Ok(operation_with(&record, &done, response)),
         Err(status) => {
             // Inlining is a favour: the digests are there.
             tracing::warn!(%status, "outputs could not be inlined");
-            ended_operation(&record, &done)
+            crate::task::blocking(move || ended_operation(&record, &done)).await
         }
     }
 }

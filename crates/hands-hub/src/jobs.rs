@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hands_proto::v1::jobs_server::Jobs;
-use hands_proto::{unpack, v1};
+use hands_proto::{Charge, unpack, v1};
 use hands_sched::Needs;
 use hands_types::id::ID_LENGTH;
 use hands_types::limits::{MAX_NAME, MAX_SAID};
@@ -115,11 +115,13 @@ impl Jobs for JobsService {
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Job>, Status> {
+        let charge = Charge::of(&request);
         let id = find(&self.0, &request.into_inner().id).await?;
         if let Some(job) = self.0.ask(move |core| core.job(id)).await? {
             return Ok(Response::new(job));
         }
-        match self.0.db.operation(id).map_err(|e| crate::shared::table_status(&e))? {
+        let (stored, _look) = self.0.stored(id, charge.as_ref()).await?;
+        match stored {
             Some(stored) => Ok(Response::new(job_of(&stored.record, stored.done.as_ref()))),
             None => Err(Status::not_found(format!("no action {id}"))),
         }

@@ -19,6 +19,7 @@ mod config;
 mod core;
 mod db;
 mod doubted;
+mod ended;
 mod enrolment;
 mod error;
 mod execution;

@@ -9,7 +9,7 @@ use hands_types::limits::CHUNK;
 use tonic::Status;
 
 use crate::logs::{LogError, Stream};
-use crate::shared::{Shared, table_status};
+use crate::shared::Shared;
 
 /// Log streams by name.
 #[derive(Clone, Debug)]
@@ -31,7 +31,9 @@ impl LogSource for Logs {
             })));
         }
         // It was forgotten only after its row was durable and its stream a blob.
-        let stored = hub.db.operation(id).map_err(|e| table_status(&e))?.ok_or_else(not_found)?;
+        // The call is not known here, so that it counts as one of the hub's own.
+        let (stored, _look) = hub.stored(id, Some(hub.trees.charge())).await?;
+        let stored = stored.ok_or_else(not_found)?;
         let done = stored.done.ok_or_else(not_found)?;
         if let Some(attempt) = attempt.filter(|attempt| *attempt != done.attempt) {
             return Err(status(&LogError::Lost { attempt }));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hands_link::ConnectionInfo;
+use hands_proto::Charge;
 use hands_proto::longrunning::operations_server::Operations;
 use hands_proto::longrunning::{
     CancelOperationRequest, DeleteOperationRequest, GetOperationRequest, ListOperationsRequest,
@@ -15,6 +16,7 @@ use tonic::{Request, Response, Status};
 
 use crate::core::{Claim, Event, States};
 use crate::db::{Commit, Stored, Write};
+use crate::ended::{Memory, ended};
 use crate::execution::{Found, Waiter, operation_id, ticket};
 use crate::follow::{ended_operation, operation_of};
 use crate::pages::{PAGE_BYTES, Page, with_ended};
@@ -82,8 +84,9 @@ impl Operations for OperationsService {
         &self,
         request: Request<GetOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
+        let charge = Charge::of(&request);
         let id = operation_id(&request.into_inner().name)?;
-        get(&self.0, id).await.map(Response::new)
+        get(&self.0, id, charge.as_ref()).await.map(Response::new)
     }
 
     async fn delete_operation(
@@ -91,8 +94,7 @@ impl Operations for OperationsService {
         request: Request<DeleteOperationRequest>,
     ) -> Result<Response<()>, Status> {
         let id = operation_id(&request.into_inner().name)?;
-        let operation = get(&self.0, id).await?;
-        if !operation.done {
+        if !has_ended(&self.0, id).await? {
             return Err(Status::failed_precondition(format!(
                 "the operation {id} has not ended: cancel it first"
             )));
@@ -122,7 +124,7 @@ impl Operations for OperationsService {
         self.0.core.send(Event::Cancel { id, connection, reply }).await;
         if !self.0.durable(answer).await? {
             // Cancelling what has ended is no error; what never was is one.
-            get(&self.0, id).await?;
+            has_ended(&self.0, id).await?;
         }
         Ok(Response::new(()))
     }
@@ -132,15 +134,18 @@ impl Operations for OperationsService {
         request: Request<WaitOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
         let connection = ConnectionInfo::of(&request).cloned();
+        let charge = Charge::of(&request);
+        let charge = charge.as_ref();
         let request = request.into_inner();
         let id = operation_id(&request.name)?;
         let timeout = request
             .timeout
             .and_then(|timeout| Duration::try_from(timeout).ok())
             .unwrap_or(Duration::MAX);
-        let (ticket, hub) = match ticket(&self.0, id, connection.as_ref().map(|c| c.id)).await? {
-            Found::Ended(record, done) => {
-                return Ok(Response::new(ended_operation(&record, &done)));
+        let found = ticket(&self.0, id, connection.as_ref().map(|c| c.id), charge).await?;
+        let (ticket, hub) = match found {
+            Found::Ended(record, done, look) => {
+                return ended(record, done, Memory::Paid(look)).await.map(Response::new);
             }
             Found::Live(ticket) => (ticket, Arc::clone(&self.0)),
         };
@@ -158,23 +163,44 @@ impl Operations for OperationsService {
         let _ended = tokio::time::timeout(timeout, waiting).await;
         let state = state.borrow().clone();
         drop(waiter);
-        Ok(Response::new(match &state.done {
-            Some(done) => ended_operation(&ticket.record, done),
+        Ok(Response::new(match state.done {
+            Some(done) => ended(ticket.record, done, Memory::Of(charge)).await?,
             None => operation_of(&ticket.record, &state),
         }))
     }
 }
 
 /// The state now, without waiting.
-async fn get(hub: &Arc<Shared>, id: OperationId) -> Result<Operation, Status> {
+async fn get(
+    hub: &Arc<Shared>,
+    id: OperationId,
+    charge: Option<&Arc<Charge>>,
+) -> Result<Operation, Status> {
     if let Some((record, state)) = hub.ask(move |core| core.state(id)).await? {
-        return Ok(match &state.done {
-            Some(done) => ended_operation(&record, done),
-            None => operation_of(&record, &state),
-        });
+        return match state.done {
+            Some(done) => ended(record, done, Memory::Of(charge)).await,
+            None => Ok(operation_of(&record, &state)),
+        };
     }
-    let stored = hub.db.operation(id).map_err(|e| table_status(&e))?;
-    stored
-        .and_then(|stored| Some(ended_operation(&stored.record, stored.done.as_ref()?)))
-        .ok_or_else(|| Status::not_found(format!("no operation {id}")))
+    let (stored, look) = hub.stored_answer(id, charge).await?;
+    let found = stored.and_then(|stored| Some((Arc::new(stored.record), stored.done?)));
+    let (record, done) = found.ok_or_else(|| no_operation(id))?;
+    ended(record, done, Memory::Paid(look)).await
+}
+
+/// Whether an operation that must be there has ended.
+async fn has_ended(hub: &Arc<Shared>, id: OperationId) -> Result<bool, Status> {
+    if let Some((_, state)) = hub.ask(move |core| core.state(id)).await? {
+        return Ok(state.done.is_some());
+    }
+    // What the core does not know has ended, or never was.
+    let size = hub.db.answer_size(id).map_err(|e| table_status(&e))?;
+    if size == 0 && hub.db.operation(id).map_err(|e| table_status(&e))?.is_none() {
+        return Err(no_operation(id));
+    }
+    Ok(true)
+}
+
+fn no_operation(id: OperationId) -> Status {
+    Status::not_found(format!("no operation {id}"))
 }

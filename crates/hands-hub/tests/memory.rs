@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 
 const MIB: u64 = 1 << 20;
 /// Bytes of each tree, and calls of each kind at once.
-const TREE: u64 = 40 * MIB;
+const TREE: u64 = 32 * MIB;
 const CALLS: usize = 5;
 /// What `docs/limits.md` promises of all large looks, and what this program takes besides.
 const LOOKS: u64 = 384 * MIB;

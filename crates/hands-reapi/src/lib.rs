@@ -29,7 +29,7 @@ pub use complete::{
     BadResult, CachedResult, LookError, expected, fill_inline, missing_of, normalize,
 };
 pub use invocation::{Invocation, OPEN_FOR};
-pub use looking::{Looked, ROOM_WITHIN, look, looking};
+pub use looking::{Looked, ROOM_WITHIN, look, looking, reserve_later};
 pub use names::{BadName, BlobName, UploadName};
 pub use status::{
     all_missing_blobs, bad_digest, check_instance, missing_blobs, stage_status, store_status,

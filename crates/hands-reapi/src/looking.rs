@@ -50,3 +50,12 @@ pub async fn looking<T: Send + 'static>(
     let tight = Tight(LARGEST_LOOK);
     Err(Status::invalid_argument(format!("what the call names is too large: {tight}")))
 }
+
+/// Says what a handler is about to allocate beside its request, and waits where it is too much now. Only for small requests:
+/// large ones that wait for each other would wait for ever.
+pub async fn reserve_later(charge: Option<&Arc<Charge>>, bytes: usize) -> Result<(), Status> {
+    let Some(charge) = charge else { return Ok(()) };
+    let Err(refusal) = charge.reserve(bytes) else { return Ok(()) };
+    let waiting = tokio::time::timeout(ROOM_WITHIN, charge.reserve_later(bytes));
+    waiting.await.map_err(|_| refusal)
+}

@@ -27,7 +27,7 @@ use hands_types::{Digest, DigestFunction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
-use crate::looking::ROOM_WITHIN;
+use crate::looking::{ROOM_WITHIN, reserve_later};
 use crate::{Backend, bad_digest};
 
 pub use action_cache::ActionCacheService;
@@ -171,15 +171,6 @@ async fn while_wanted<T: Send + 'static>(
 /// Says what a handler is about to allocate beside its request; RESOURCE_EXHAUSTED where it is too much.
 fn reserve(charge: Option<&Arc<Charge>>, bytes: usize) -> Result<(), Status> {
     charge.map_or(Ok(()), |charge| charge.reserve(bytes))
-}
-
-/// As [`reserve`], but waits where it is too much now. Only for small requests: large ones that wait for each other would wait
-/// for ever.
-async fn reserve_later(charge: Option<&Arc<Charge>>, bytes: usize) -> Result<(), Status> {
-    let Some(charge) = charge else { return Ok(()) };
-    let Err(refusal) = charge.reserve(bytes) else { return Ok(()) };
-    let waiting = tokio::time::timeout(ROOM_WITHIN, charge.reserve_later(bytes));
-    waiting.await.map_err(|_| refusal)
 }
 
 /// Runs on a blocking thread. Its panic becomes ours, so that it ends as any handler's does.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hands_types::{Digest, OperationId};
-use rusqlite::{Connection, OptionalExtension, Params, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::row::{COLUMNS, Stored};
 use super::write::key;
@@ -27,10 +27,43 @@ pub(crate) struct Page {
 impl Db {
     /// One operation.
     pub(crate) fn operation(&self, id: OperationId) -> Result<Option<Stored>, HubError> {
-        self.reader()
+        Self::operation_by(&self.reader(), id).map_err(self.failed("read"))
+    }
+
+    /// The same where its answer is large: whoever asks for a small one does not wait for it. Blocks.
+    pub(crate) fn large_operation(&self, id: OperationId) -> Result<Option<Stored>, HubError> {
+        Self::operation_by(&self.lister(), id).map_err(self.failed("read"))
+    }
+
+    fn operation_by(reader: &Connection, id: OperationId) -> rusqlite::Result<Option<Stored>> {
+        reader
             .prepare_cached(&format!("SELECT {COLUMNS} FROM operations WHERE id = ?1"))
             .and_then(|mut q| q.query_row([key(id)], Stored::read).optional())
+    }
+
+    /// Bytes of an operation's answer, as far as there is one. SQLite knows them without reading it.
+    pub(crate) fn answer_size(&self, id: OperationId) -> Result<usize, HubError> {
+        self.reader()
+            .prepare_cached("SELECT length(response) FROM operations WHERE id = ?1")
+            .and_then(|mut q| q.query_row([key(id)], size).optional())
+            .map(Option::unwrap_or_default)
             .map_err(self.failed("read"))
+    }
+
+    /// The same of all answers that [`Db::retained`] would look at.
+    pub(crate) fn retained_size(&self, digest: &Digest, since: i64) -> Result<usize, HubError> {
+        let mut bytes = 0_usize;
+        for finished in self.retained.candidates(&digest.hash, since) {
+            let of_one = self
+                .reader()
+                .prepare_cached(
+                    "SELECT sum(length(response)) FROM operations WHERE retained = 1 AND finished = ?1 AND hash = ?2",
+                )
+                .and_then(|mut q| q.query_row(params![finished, digest.hash], size))
+                .map_err(self.failed("read"))?;
+            bytes = bytes.saturating_add(of_one);
+        }
+        Ok(bytes)
     }
 
     /// The answer that a repeated Execute of a salted digest gets, if it finished after `since` (milliseconds since 1970).
@@ -53,7 +86,7 @@ impl Db {
 
     /// The answers that a salted hash was given at a time.
     fn finished_at(&self, finished: i64, digest: &Digest) -> Result<Vec<Stored>, HubError> {
-        self.reader()
+        self.lister()
             .prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM operations WHERE retained = 1 AND finished = ?1 AND hash = ?2"
             ))
@@ -175,6 +208,12 @@ impl Db {
             })
             .map_err(self.failed("read"))
     }
+}
+
+/// A length that SQLite tells, none for nothing.
+fn size(row: &Row<'_>) -> rusqlite::Result<usize> {
+    let bytes: Option<i64> = row.get(0)?;
+    Ok(usize::try_from(bytes.unwrap_or_default()).unwrap_or_default())
 }
 
 fn rows(limit: usize) -> i64 {

@@ -10,6 +10,7 @@ mod feeds;
 mod foreign;
 mod goodbye;
 mod jobs;
+mod large;
 mod logs;
 mod restart;
 mod support;
