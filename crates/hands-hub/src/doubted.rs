@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hands_proto::{reapi, unpack, v1};
+use hands_proto::{fields, reapi, unpack, v1};
 use hands_store::{Store, StoreError};
 use hands_types::limits::MAX_SAID;
 use hands_types::text::said;
@@ -11,6 +11,10 @@ use prost::Message as _;
 
 /// Operations that are named in the log.
 const NAMED: usize = 32;
+
+/// The number of `ActionResult.execution_metadata`, and the most bytes of it that are read.
+const METADATA: u32 = 9;
+const MAX_METADATA: usize = 256 << 10;
 
 /// A worker that takes results back.
 #[derive(Clone, Debug)]
@@ -51,12 +55,18 @@ fn withdraw_one(
     action: &Digest,
 ) -> Result<Option<bool>, StoreError> {
     let Some(bytes) = store.action(instance, action)? else { return Ok(None) };
-    let metadata = reapi::ActionResult::decode(bytes).ok().and_then(|it| it.execution_metadata);
-    if !metadata.is_some_and(|metadata| is_own(&metadata, doubter)) {
+    if !metadata_of(&bytes).is_some_and(|metadata| is_own(&metadata, doubter)) {
         return Ok(Some(false));
     }
     store.action_delete(instance, action)?;
     Ok(Some(true))
+}
+
+/// Who made a result, from its bytes: decoded as a whole it may take five times as much, and nobody has counted that.
+fn metadata_of(result: &[u8]) -> Option<reapi::ExecutedActionMetadata> {
+    let metadata = fields(result).filter_map(Result::ok).find(|(number, _)| *number == METADATA);
+    let (_, metadata) = metadata.filter(|(_, metadata)| metadata.len() <= MAX_METADATA)?;
+    reapi::ExecutedActionMetadata::decode(metadata).ok()
 }
 
 /// By the worker's id. Results of earlier versions have its name alone.
