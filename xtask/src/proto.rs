@@ -21,6 +21,7 @@ const SOURCES: &[&str] = &[
     "google/rpc/code.proto",
     "google/rpc/error_details.proto",
     "google/rpc/status.proto",
+    "hands/v1/actions.proto",
     "hands/v1/agent.proto",
     "hands/v1/common.proto",
     "hands/v1/jobs.proto",

@@ -41,6 +41,17 @@ pub(crate) struct Read {
     pub(crate) bytes: Bytes,
 }
 
+impl Read {
+    /// An Action message that is at hand.
+    pub(crate) fn of(bytes: Bytes, digest: &Digest) -> Result<Self, Status> {
+        weigh::<reapi::Action>(&bytes, ACTION_MEMORY).map_err(|e| {
+            Status::invalid_argument(format!("the Action {digest} can't be taken: {e}"))
+        })?;
+        let message = decode(&bytes, digest, "Action")?;
+        Ok(Self { message, bytes })
+    }
+}
+
 /// What an Action may become in memory, bytes: all that a platform may have, and more than once.
 const ACTION_MEMORY: usize = 256 << 10;
 
@@ -49,11 +60,7 @@ pub(crate) fn read_action(store: &Store, digest: &Digest) -> Result<Option<Read>
     let Some(bytes) = read_message(store, digest, "Action", MAX_ACTION)? else {
         return Ok(None);
     };
-    weigh::<reapi::Action>(&bytes, ACTION_MEMORY).map_err(|e| {
-        Status::invalid_argument(format!("the Action {digest} can't be taken: {e}"))
-    })?;
-    let message = decode(&bytes, digest, "Action")?;
-    Ok(Some(Read { message, bytes }))
+    Read::of(bytes, digest).map(Some)
 }
 
 /// The rest, within a room. Blocks while trees that are not known yet are walked: [`is_long`] tells.

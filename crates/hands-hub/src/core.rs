@@ -15,8 +15,9 @@ use hands_types::{Attempt, Digest, OperationId, SessionId, Time, WorkerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::actions::Outbox;
 use crate::check::Checked;
-use crate::db::{Commit, Db, Stored};
+use crate::db::{Commit, Db, Stored, Then};
 use crate::history::History;
 use crate::ledger::Ledger;
 use crate::logs::Logs;
@@ -26,6 +27,7 @@ use crate::{Activity, HubError};
 mod crowd;
 mod effects;
 mod finish;
+mod followers;
 mod input;
 mod left;
 mod lost;
@@ -40,17 +42,27 @@ mod walk;
 
 pub(crate) use crowd::Owner;
 pub(crate) use finish::see_more;
+use followers::Followers;
+pub(crate) use followers::Resumed;
 pub(crate) use input::{Handed, InputRoute, Sender, Taken};
 pub(crate) use operation::{Messages, OpState, Operation, Second, Stage};
 pub(crate) use overview::Summary;
 pub(crate) use sessions::{Opened, Session, SessionOut, ToWorker};
-pub(crate) use submit::{Claim, Submission, SubmitError, Ticket};
+pub(crate) use submit::{Claim, Reply, Submission, SubmitError, Ticket};
 pub(crate) use view::{Jobs, States};
 
 /// What happened.
 pub(crate) enum Event {
     /// A client wants an action done.
     Submit(Box<Submission>),
+    /// The same of several, by a session. They are few enough to be handled within a millisecond.
+    SubmitMany(Vec<Submission>),
+    /// A session wants to hear of operations that it knows, each by its own number. The reply is what is not in memory.
+    Resume(Box<Resumed>),
+    /// A session's stream has ended before these operations, each with its waiter.
+    GoneMany { of: Vec<(OperationId, u64)>, end: StreamEnd },
+    /// A session gives these up, each with its waiter. Of those for which nobody else waits it is the end.
+    GiveUp { of: Vec<(OperationId, u64)>, done: Option<Then> },
     /// A client wants to wait for an operation that it knows. None if it has ended and is not in memory any more, or
     /// was never known.
     Wait {
@@ -112,6 +124,12 @@ pub(crate) struct CoreHandle {
 }
 
 impl CoreHandle {
+    /// Returns when the hub has ended.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut openings = self.openings.clone();
+        async move { while openings.changed().await.is_ok() {} }
+    }
+
     /// Changes when a worker opens a session.
     pub(crate) fn openings(&self) -> watch::Receiver<u64> {
         self.openings.clone()
@@ -320,6 +338,18 @@ impl Core {
         let Some(event) = self.not_deferred(event) else { return };
         match event {
             Event::Submit(submission) => self.submit(*submission),
+            Event::SubmitMany(submissions) => {
+                for submission in submissions {
+                    self.submit(submission);
+                }
+            }
+            Event::Resume(resumed) => self.resume(*resumed),
+            Event::GoneMany { of, end } => {
+                for (id, waiter) in of {
+                    self.gone(id, waiter, end);
+                }
+            }
+            Event::GiveUp { of, done } => self.give_up(of, done),
             Event::Wait { id, connection, reply } => self.wait(id, connection, reply),
             Event::Gone { id, waiter, end } => self.gone(id, waiter, end),
             Event::Cancel { id, connection, reply } => self.cancel_asked(id, connection, reply),

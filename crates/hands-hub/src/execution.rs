@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::action::{self, Loaded};
-use crate::core::{Event, Submission, SubmitError, Ticket, unix_millis};
+use crate::core::{Event, Reply, Submission, SubmitError, Ticket, unix_millis};
 use crate::db::{Done, Record, Write};
 use crate::ended::Memory;
 use crate::follow::{Asker, Inline, follow, once};
@@ -145,22 +145,9 @@ impl ExecutionService {
             let id = record.id;
             let (reply, answer) = oneshot::channel();
             let submission = Submission {
-                effects: loaded.wishes.host_network
-                    || record.options.terminal.is_some()
-                    || record.options.stdin,
-                record,
-                platform: platform.clone(),
-                owner: asker.owner(),
-                needs: Arc::clone(&loaded.wishes.needs),
-                trees: loaded.trees.clone(),
-                inputs: loaded.inputs.clone(),
-                action: loaded.action_bytes.clone(),
-                command: loaded.command_bytes.clone(),
-                command_digest: loaded.command_digest,
                 skip_cache_lookup: request.skip_cache_lookup,
-                connection: asker.connection_id(),
                 asked,
-                reply,
+                ..Submission::of(&loaded, record, platform.clone(), &asker, Reply::Stream(reply))
             };
             hub.core.send(Event::Submit(Box::new(submission))).await;
             match hub.durable(answer).await {
@@ -168,7 +155,7 @@ impl ExecutionService {
                     return Ok(Response::new(follow(hub, ticket, asker, inline)));
                 }
                 Ok(Err(SubmitError::Again)) => {}
-                Ok(Err(SubmitError::Full(status))) => return Err(status),
+                Ok(Err(SubmitError::Refused(status))) => return Err(status),
                 Err(status) => {
                     // Nobody has been told of it, and nobody will be.
                     hub.core.send(Event::Withdraw { id, status: status.clone() }).await;
@@ -236,13 +223,13 @@ pub(crate) async fn ticket(
 
 /// Who calls, and how.
 #[derive(Debug)]
-struct Caller {
-    metadata: reapi::RequestMetadata,
-    options: Option<v1::ExecuteOptions>,
+pub(crate) struct Caller {
+    pub(crate) metadata: reapi::RequestMetadata,
+    pub(crate) options: Option<v1::ExecuteOptions>,
 }
 
 impl Caller {
-    fn read<T>(request: &Request<T>) -> Result<Self, Status> {
+    pub(crate) fn read<T>(request: &Request<T>) -> Result<Self, Status> {
         let mut metadata: reapi::RequestMetadata =
             header(request, REQUEST_METADATA)?.unwrap_or_default();
         // It is kept with the operation, and shown in lists.
@@ -332,14 +319,14 @@ pub(crate) fn operation_id(name: &str) -> Result<OperationId, Status> {
 
 /// What is said of a command in lists.
 #[derive(Debug)]
-struct About {
+pub(crate) struct About {
     /// For those whose client names no title.
     title: String,
     shape: i64,
 }
 
 /// All that is read of an action before it is queued. Blocks where [`action::is_long`] says so.
-fn load(
+pub(crate) fn load(
     hub: &Shared,
     metadata: &reapi::RequestMetadata,
     digest: &Digest,
@@ -354,7 +341,7 @@ fn load(
     }))
 }
 
-fn record_of(
+pub(crate) fn record_of(
     request: &reapi::ExecuteRequest,
     digest: Digest,
     caller: &Caller,
@@ -489,7 +476,7 @@ fn answer_from_cache(
     (record, done)
 }
 
-fn store_status(error: hands_store::StoreError) -> Status {
+pub(crate) fn store_status(error: hands_store::StoreError) -> Status {
     hands_reapi::store_status(&error)
 }
 
@@ -504,7 +491,7 @@ pub(crate) struct Waiter {
 }
 
 /// A connection's end may trail the end of its streams; a waiter asks no longer than this.
-const LOST_WITHIN: Duration = Duration::from_millis(200);
+pub(crate) const LOST_WITHIN: Duration = Duration::from_millis(200);
 
 impl Drop for Waiter {
     fn drop(&mut self) {

@@ -10,6 +10,7 @@ use hands_link::{Listener, Pipe, ServerTls};
 use hands_proto::longrunning::operations_server::OperationsServer;
 use hands_proto::reapi::execution_server::ExecutionServer;
 use hands_proto::v1;
+use hands_proto::v1::actions_server::ActionsServer;
 use hands_proto::v1::authority_server::AuthorityServer;
 use hands_proto::v1::enrolment_server::EnrolmentServer;
 use hands_proto::v1::jobs_server::JobsServer;
@@ -25,6 +26,7 @@ use tonic::transport::server::Router;
 use tower::layer::util::{Identity, Stack};
 
 use crate::access::{AccessLayer, MeterLayer};
+use crate::actions::ActionsService;
 use crate::core::{Core, CoreConfig, Event, Parts, unix_millis};
 use crate::db::{Bounds, Db};
 use crate::enrolment::EnrolmentService;
@@ -187,6 +189,11 @@ impl Hub {
             .add_service(
                 ExecutionServer::new(ExecutionService(Arc::clone(shared)))
                     .max_decoding_message_size(MAX_MESSAGE),
+            )
+            .add_service(
+                ActionsServer::new(ActionsService(Arc::clone(shared)))
+                    .max_decoding_message_size(MAX_MESSAGE)
+                    .max_encoding_message_size(usize::MAX),
             )
             .add_service(OperationsServer::new(OperationsService(Arc::clone(shared))))
             .add_service(

@@ -101,14 +101,7 @@ impl Ledger {
             recent.failures.truncate(FAILURES - 1);
             recent.failures.push_front(job_of(record, Some(done)));
         }
-        let name = &record.metadata.tool_invocation_id;
-        if !recent.invocations.contains_key(name) {
-            recent.make_room();
-            let tool = tool(&record.metadata);
-            let tally = Tally { tool, created: record.created, ..Tally::default() };
-            recent.invocations.insert(name.clone(), tally);
-        }
-        let Some(tally) = recent.invocations.get_mut(name) else { return };
+        let tally = recent.tally(&record.metadata, record.created);
         match outcome {
             Outcome::Succeeded => tally.succeeded += 1,
             Outcome::Failed | Outcome::Error => tally.failed += 1,
@@ -118,6 +111,16 @@ impl Ledger {
         tally.cached += u64::from(record.cached);
         tally.created = tally.created.min(record.created);
         tally.ended = tally.ended.max(done.finished);
+    }
+
+    /// So many actions of an invocation were answered from the action cache, without a row.
+    pub(crate) fn answered(&self, metadata: &reapi::RequestMetadata, n: u64, now: i64) {
+        self.outcomes[Outcome::Succeeded as usize].fetch_add(n, Ordering::Relaxed);
+        let mut recent = self.recent();
+        let tally = recent.tally(metadata, now);
+        tally.succeeded += n;
+        tally.cached += n;
+        tally.ended = tally.ended.max(now);
     }
 
     /// An attempt brought no result and its action is queued again; `started` if its command had been started.
@@ -157,6 +160,19 @@ impl Ledger {
 }
 
 impl Recent {
+    /// The sums of an invocation, begun where it is new.
+    fn tally(&mut self, metadata: &reapi::RequestMetadata, created: i64) -> &mut Tally {
+        let name = &metadata.tool_invocation_id;
+        if !self.invocations.contains_key(name) {
+            self.make_room();
+        }
+        self.invocations.entry(name.clone()).or_insert_with(|| Tally {
+            tool: tool(metadata),
+            created,
+            ..Tally::default()
+        })
+    }
+
     fn make_room(&mut self) {
         if self.invocations.len() < INVOCATIONS {
             return;

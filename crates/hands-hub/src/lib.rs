@@ -14,6 +14,7 @@
 
 mod access;
 mod action;
+mod actions;
 mod check;
 mod config;
 mod core;

@@ -39,6 +39,11 @@ impl Room {
         Self { most, kept: 0 }
     }
 
+    /// All that it may keep.
+    pub const fn most(&self) -> usize {
+        self.most
+    }
+
     /// Takes memory for as long as the look lasts.
     pub fn keep(&mut self, bytes: usize) -> Result<(), Tight> {
         self.kept = self.kept.saturating_add(bytes);

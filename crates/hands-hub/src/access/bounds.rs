@@ -91,6 +91,7 @@ pub(super) const BOUNDS: &[Bound] = &[
     of("/google.longrunning.Operations/GetOperation", 64 * KIB, MIB, 16 * MIB),
     of("/google.longrunning.Operations/ListOperations", 64 * KIB, MIB, 16 * MIB),
     of("/google.longrunning.Operations/WaitOperation", 64 * KIB, MIB, 16 * MIB),
+    streams("/hands.v1.Actions/Session", 4 * MIB, 16 * MIB, 16 * MIB),
     of("/hands.v1.Authority/CreateToken", 64 * KIB, MIB, 64 * KIB),
     of("/hands.v1.Authority/ListMembers", 64 * KIB, MIB, 16 * MIB),
     of("/hands.v1.Authority/ListTokens", 64 * KIB, MIB, 16 * MIB),

@@ -60,7 +60,7 @@ enum Client {
     /// A program of this machine.
     Connection(ConnectionId),
     /// All at one address who called what is open to strangers.
-    Stranger(Option<IpAddr>),
+    Stranger(IpAddr),
 }
 
 impl Client {
@@ -77,7 +77,8 @@ impl Client {
                 address.map_or(own, Self::Address)
             }
             Some(Principal::Local | Principal::Loopback) => own,
-            None => Self::Stranger(address),
+            // The user's own agent asks nobody who they are: whoever reaches its socket is that user.
+            None => address.map_or(own, Self::Stranger),
         })
     }
 }

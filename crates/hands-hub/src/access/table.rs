@@ -69,6 +69,7 @@ pub(super) const METHODS: &[Method] = &[
     of("/google.longrunning.Operations/GetOperation", READ),
     of("/google.longrunning.Operations/ListOperations", READ),
     of("/google.longrunning.Operations/WaitOperation", READ),
+    of("/hands.v1.Actions/Session", SUBMIT),
     of("/hands.v1.Authority/CreateToken", ADMIN),
     of("/hands.v1.Authority/ListMembers", ADMIN),
     of("/hands.v1.Authority/ListTokens", ADMIN),

@@ -95,6 +95,7 @@ fn each_role_may_call_what_the_documentation_says() {
         "Execution/Execute",
         "Operations/CancelOperation",
         "Operations/DeleteOperation",
+        "Actions/Session",
         "Jobs/Attach",
         "Jobs/CloseOutput",
         "Jobs/Feed",

@@ -203,6 +203,7 @@ impl Core {
     pub(super) fn publish(&self, id: OperationId, change: impl FnOnce(&mut OpState)) {
         if let Some(operation) = self.operations.get(&id) {
             operation.state.send_modify(change);
+            operation.followers.changed();
         }
     }
 }

@@ -103,7 +103,7 @@ impl Core {
         accepted: Option<(SessionId, Attempt)>,
         mut response: reapi::ExecuteResponse,
     ) {
-        let Some(operation) = self.operations.remove(&id) else { return };
+        let Some(mut operation) = self.operations.remove(&id) else { return };
         let record = Arc::clone(&operation.record);
         let key = record.key();
         if self.keys.get(&key) == Some(&id) {
@@ -163,6 +163,8 @@ impl Core {
         let worker = accepted.and_then(|(session, _)| Some(self.sessions.get(&session)?.worker));
         let cached = is_cacheable(&record, &done.response).then(|| Arc::clone(&done.response));
         let state = Arc::clone(&operation.state);
+        let followers = std::mem::take(&mut operation.followers);
+        let of = Arc::clone(&record);
         let tell = move || {
             if let Some(left) = logs.finish(id, attempt, done.response.result.is_some()) {
                 keeper.keep(left, &done.response);
@@ -171,6 +173,7 @@ impl Core {
                 let ack = v1::ResultAck { id: Some(attempt_id(id, attempt)) };
                 out.say(v1::hub_message::Kind::ResultAck(ack));
             }
+            followers.ended(&of, &done);
             state.send_modify(|state| {
                 state.stage = Stage::Completed;
                 state.waiting = None;

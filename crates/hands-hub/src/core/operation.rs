@@ -11,6 +11,7 @@ use hands_types::retry::why_not_again;
 use hands_types::{Attempt, Digest, Time};
 use tokio::sync::watch;
 
+use super::Followers;
 use super::crowd::Seat;
 use super::input::{InputRoute, InputSent};
 use crate::db::{Done, Record};
@@ -70,6 +71,8 @@ pub(crate) struct Operation {
     pub(crate) state: Arc<watch::Sender<OpState>>,
     /// Who waits, by which connection.
     pub(crate) waiters: BTreeMap<u64, Option<ConnectionId>>,
+    /// Sessions among those who wait.
+    pub(crate) followers: Followers,
     /// When it ends if nobody comes back.
     pub(crate) orphan_due: Option<Time>,
     /// What it ends with, where that was decided before the scheduler was told.
@@ -100,6 +103,7 @@ impl Operation {
             lost: 0,
             state,
             waiters: BTreeMap::new(),
+            followers: Followers::default(),
             orphan_due: None,
             verdict: None,
             attempt: None,

@@ -147,6 +147,10 @@ impl Core {
         let Some(restoring) = &mut self.restoring else { return Some(event) };
         match event {
             Event::Submit(_)
+            | Event::SubmitMany(_)
+            | Event::Resume(_)
+            | Event::GoneMany { .. }
+            | Event::GiveUp { .. }
             | Event::Wait { .. }
             | Event::Gone { .. }
             | Event::Cancel { .. }

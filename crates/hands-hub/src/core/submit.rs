@@ -12,8 +12,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{Core, Event, Messages, OpState, Operation, Owner, RECENT};
+use super::{Core, Event, Messages, OpState, Operation, Outbox, Owner, RECENT};
+use crate::action::Loaded;
 use crate::db::{Record, Write};
+use crate::follow::Asker;
 use crate::trees::WholeTree;
 
 /// Execute, once its request has been read and checked.
@@ -35,7 +37,46 @@ pub(crate) struct Submission {
     pub(crate) connection: Option<ConnectionId>,
     /// When the table was asked for an earlier answer.
     pub(crate) asked: Instant,
-    pub(crate) reply: oneshot::Sender<Result<Ticket, SubmitError>>,
+    pub(crate) reply: Reply,
+}
+
+impl Submission {
+    /// Of an action that was read and checked just now.
+    pub(crate) fn of(
+        loaded: &Loaded,
+        record: Record,
+        platform: Bytes,
+        asker: &Asker,
+        reply: Reply,
+    ) -> Self {
+        Self {
+            effects: loaded.wishes.host_network
+                || record.options.terminal.is_some()
+                || record.options.stdin,
+            record,
+            platform,
+            owner: asker.owner(),
+            needs: Arc::clone(&loaded.wishes.needs),
+            trees: loaded.trees.clone(),
+            inputs: loaded.inputs.clone(),
+            action: loaded.action_bytes.clone(),
+            command: loaded.command_bytes.clone(),
+            command_digest: loaded.command_digest,
+            skip_cache_lookup: false,
+            connection: asker.connection_id(),
+            asked: Instant::now(),
+            reply,
+        }
+    }
+}
+
+/// Who hears what became of a submission.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A stream of its own.
+    Stream(oneshot::Sender<Result<Ticket, SubmitError>>),
+    /// A session, by its number for the action.
+    Session { outbox: Arc<Outbox>, id: u64, follow: bool },
 }
 
 /// What one needs to wait for an operation.
@@ -87,8 +128,8 @@ impl Drop for Claim {
 pub(crate) enum SubmitError {
     /// Too much time has passed since the table was asked: ask again.
     Again,
-    /// Nothing more is taken of this client, or of anybody.
-    Full(Status),
+    /// Nothing more is taken of this client, or of anybody; or not this.
+    Refused(Status),
 }
 
 /// Action and Command messages that are kept in memory; beyond it they are read again for their lease.
@@ -97,6 +138,19 @@ const MAX_MESSAGES: usize = 64 << 20;
 impl Core {
     pub(super) fn submit(&mut self, submission: Submission) {
         let key = submission.record.key();
+        // A session names its operations itself, so that one that was sent twice is known by that.
+        let recent = self.recent.get(&submission.record.id);
+        let known = self.operations.get(&submission.record.id).map(|it| &it.record);
+        if let Some(known) = known.or(recent.map(|ticket| &ticket.record)) {
+            if known.key() != key {
+                let status = Status::invalid_argument(crate::actions::NUMBER_TAKEN);
+                return answer(submission.reply, Err(SubmitError::Refused(status)));
+            }
+            if let Some(ticket) = recent.map(Ticket::ended) {
+                return answer(submission.reply, Ok(ticket));
+            }
+            return self.join(submission.record.id, submission);
+        }
         if submission.record.joinable {
             if let Some(&id) = self.keys.get(&key) {
                 self.join(id, submission);
@@ -107,7 +161,8 @@ impl Core {
                 return;
             }
         }
-        if submission.record.salted && submission.asked.elapsed() > RECENT / 2 {
+        let is_named = matches!(submission.reply, Reply::Session { .. });
+        if (submission.record.salted || is_named) && submission.asked.elapsed() > RECENT / 2 {
             answer(submission.reply, Err(SubmitError::Again));
             return;
         }
@@ -149,10 +204,23 @@ impl Core {
                 self.step(Input::RunOnce { operation: id });
             }
         }
-        let ticket = self.add_waiter(id, submission.connection);
-        if let Some(ticket) = ticket {
-            // Behind the operation's own row, which may not be durable yet.
-            self.commit.then.push(Box::new(move || answer(submission.reply, Ok(ticket))));
+        self.admit(id, submission.connection, submission.reply);
+    }
+
+    /// Counts who submitted among those who wait, and tells them once the operation's row is durable.
+    fn admit(&mut self, id: OperationId, connection: Option<ConnectionId>, reply: Reply) {
+        match reply {
+            Reply::Stream(reply) => {
+                if let Some(ticket) = self.add_waiter(id, connection) {
+                    self.commit.then.push(Box::new(move || {
+                        // Whoever asked may be gone; then the claim is dropped, and says so.
+                        let _gone = reply.send(Ok(ticket));
+                    }));
+                }
+            }
+            Reply::Session { outbox, id: number, follow } => {
+                self.follow(id, connection, outbox, number, follow);
+            }
         }
     }
 
@@ -161,7 +229,7 @@ impl Core {
         let id = record.id;
         let seat = match self.crowd.enter(submission.owner, &record, &submission.platform) {
             Ok(seat) => seat,
-            Err(status) => return answer(submission.reply, Err(SubmitError::Full(status))),
+            Err(status) => return answer(submission.reply, Err(SubmitError::Refused(status))),
         };
         let state = Arc::new(watch::Sender::default());
         let mut operation = Operation::new(Arc::clone(&record), seat, state);
@@ -188,7 +256,7 @@ impl Core {
             self.keys.insert(record.key(), id);
         }
         self.logs.register(id);
-        let ticket = self.add_waiter(id, submission.connection);
+        let (connection, reply) = (submission.connection, submission.reply);
 
         let rerun = self.operations.get(&id).is_none_or(Operation::reruns);
         let spec = self.spec(&record, submission.needs, submission.trees, rerun);
@@ -198,9 +266,7 @@ impl Core {
             platform: submission.platform,
             lease: None,
         });
-        if let Some(ticket) = ticket {
-            self.commit.then.push(Box::new(move || answer(submission.reply, Ok(ticket))));
-        }
+        self.admit(id, connection, reply);
         self.step(Input::Submit { operation: id, spec });
         self.merge_lease(row);
     }
@@ -249,12 +315,29 @@ impl Core {
     }
 }
 
-/// Whoever asked may be gone; then the claim is dropped, and says so.
-fn answer(
-    reply: oneshot::Sender<Result<Ticket, SubmitError>>,
-    ticket: Result<Ticket, SubmitError>,
-) {
-    let _gone = reply.send(ticket);
+/// Answers at once: with an end, or with a refusal.
+fn answer(reply: Reply, answer: Result<Ticket, SubmitError>) {
+    match reply {
+        Reply::Stream(reply) => {
+            // Whoever asked may be gone; then the claim is dropped, and says so.
+            let _gone = reply.send(answer);
+        }
+        Reply::Session { outbox, id, .. } => match answer {
+            Ok(ticket) => {
+                if let Some(done) = &ticket.state.borrow().done {
+                    outbox.had_ended(id, ticket.record.id, done);
+                }
+            }
+            // Its client sends it once more.
+            Err(SubmitError::Again) => {
+                outbox.refused(
+                    id,
+                    &Status::unavailable("the hub was busy for too long; it can be asked again"),
+                );
+            }
+            Err(SubmitError::Refused(status)) => outbox.refused(id, &status),
+        },
+    }
 }
 
 /// The unit of fairness. Foreign clients name their invocations by UUIDs; any text will do.

@@ -54,6 +54,7 @@ impl Core {
         if operation.waiters.remove(&waiter).is_none() {
             return;
         }
+        operation.followers.remove(waiter);
         self.n_clients -= 1;
         self.n_detached += usize::from(operation.is_kept());
         if !operation.waiters.is_empty() || operation.record.options.detach {
@@ -85,6 +86,21 @@ impl Core {
             let callers = operation.waiters.values().filter(|by| is_caller(by)).count();
             if callers > 0 && callers < operation.waiters.len() {
                 // Its own streams end when it drops them, and then find others waiting.
+                // A session that gives up so is told that this is its end.
+                let own: Vec<u64> = operation
+                    .waiters
+                    .iter()
+                    .filter(|(_, by)| is_caller(by))
+                    .map(|(own, _)| *own)
+                    .collect();
+                let left = own
+                    .iter()
+                    .filter_map(|own| operation.followers.remove(*own))
+                    .collect::<Vec<_>>();
+                let record = Arc::clone(&operation.record);
+                self.commit.then.push(Box::new(move || {
+                    left.into_iter().for_each(|follower| follower.given_up(&record));
+                }));
                 operation.waiters.retain(|_, by| !is_caller(by));
                 self.n_clients -= callers;
             } else {

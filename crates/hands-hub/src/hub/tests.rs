@@ -55,7 +55,7 @@ async fn whoever_looks_at_a_long_queue_makes_nobody_wait() {
             skip_cache_lookup: true,
             connection: None,
             asked: tokio::time::Instant::now(),
-            reply,
+            reply: crate::core::Reply::Stream(reply),
         };
         shared.core.send(Event::Submit(Box::new(submission))).await;
         answers.push(answer);

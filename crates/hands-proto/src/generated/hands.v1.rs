@@ -241,628 +241,6 @@ impl ::prost::Name for Asset {
         "/hands.v1.Asset".into()
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct HelloRequest {
-    #[prost(message, optional, tag = "1")]
-    pub protocol: ::core::option::Option<Protocol>,
-}
-impl ::prost::Name for HelloRequest {
-    const NAME: &'static str = "HelloRequest";
-    const PACKAGE: &'static str = "hands.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "hands.v1.HelloRequest".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/hands.v1.HelloRequest".into()
-    }
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct HelloReply {
-    #[prost(message, optional, tag = "1")]
-    pub protocol: ::core::option::Option<Protocol>,
-    #[prost(uint32, tag = "2")]
-    pub pid: u32,
-    #[prost(message, optional, tag = "3")]
-    pub started: ::core::option::Option<::prost_types::Timestamp>,
-    /// Seconds until it leaves if nothing happens.
-    #[prost(uint64, tag = "4")]
-    pub idle_left_s: u64,
-    #[prost(bool, tag = "5")]
-    pub busy: bool,
-    #[prost(string, tag = "6")]
-    pub state_dir: ::prost::alloc::string::String,
-    /// Isolation level of the embedded worker, and what would give more.
-    #[prost(string, tag = "7")]
-    pub isolation: ::prost::alloc::string::String,
-    #[prost(string, tag = "8")]
-    pub isolation_note: ::prost::alloc::string::String,
-    #[prost(string, tag = "9")]
-    pub log: ::prost::alloc::string::String,
-    /// The cluster for which this machine is a worker, empty where it works for its user alone.
-    #[prost(string, tag = "10")]
-    pub works_for: ::prost::alloc::string::String,
-    /// Why it does not, though it is configured to; or how it does.
-    #[prost(string, tag = "11")]
-    pub works_for_note: ::prost::alloc::string::String,
-    /// What it has of the process that started it and could not undo, such as a hard limit: sentences.
-    #[prost(string, repeated, tag = "12")]
-    pub inherited: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-}
-impl ::prost::Name for HelloReply {
-    const NAME: &'static str = "HelloReply";
-    const PACKAGE: &'static str = "hands.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "hands.v1.HelloReply".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/hands.v1.HelloReply".into()
-    }
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct StopRequest {
-    #[prost(bool, tag = "1")]
-    pub force: bool,
-}
-impl ::prost::Name for StopRequest {
-    const NAME: &'static str = "StopRequest";
-    const PACKAGE: &'static str = "hands.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "hands.v1.StopRequest".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/hands.v1.StopRequest".into()
-    }
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct StopReply {}
-impl ::prost::Name for StopReply {
-    const NAME: &'static str = "StopReply";
-    const PACKAGE: &'static str = "hands.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "hands.v1.StopReply".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/hands.v1.StopReply".into()
-    }
-}
-/// The snapshot socket: 4 bytes big-endian length and a SnapshotRequest, its directory handles beside it as
-/// SCM_RIGHTS; back come length-prefixed SnapshotReply until `done` or `error`.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct SnapshotRequest {
-    /// Where the blobs go: empty for the embedded hub, else the address of a hub or engine.
-    #[prost(string, tag = "1")]
-    pub target: ::prost::alloc::string::String,
-    #[prost(string, tag = "2")]
-    pub instance_name: ::prost::alloc::string::String,
-    #[prost(
-        enumeration = "super::super::build::bazel::remote::execution::v2::digest_function::Value",
-        tag = "3"
-    )]
-    pub digest_function: i32,
-    #[prost(message, repeated, tag = "4")]
-    pub inputs: ::prost::alloc::vec::Vec<SnapshotInput>,
-    /// The action's working directory below the input root: made where no input brings it. Empty for the root.
-    #[prost(string, tag = "5")]
-    pub working_directory: ::prost::alloc::string::String,
-    /// How to speak to `target` where it is another engine.
-    #[prost(message, optional, tag = "6")]
-    pub engine: ::core::option::Option<EngineTarget>,
-    /// Files, links and directories carry the modification times that they have here, in their node properties.
-    #[prost(bool, tag = "7")]
-    pub times: bool,
-}
-impl ::prost::Name for SnapshotRequest {
-    const NAME: &'static str = "SnapshotRequest";
-    const PACKAGE: &'static str = "hands.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "hands.v1.SnapshotRequest".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/hands.v1.SnapshotRequest".into()
-    }
-}
-/// An engine that is not ours, as its user configured it.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct EngineTarget {
-    /// grpc://HOST:PORT or grpcs://HOST:PORT.
-    #[prost(string, tag = "1")]
-    pub url: ::prost::alloc::string::String,
-    #[prost(message, repeated, tag = "2")]
-    pub headers: ::prost::alloc::vec::Vec<EngineHeader>,
-    /// PEM files, by absolute path; empty for none.
-    #[prost(string, tag = "3")]
-    pub ca: ::prost::alloc::string::String,
-    #[prost(string, tag = "4")]
-    pub certificate: ::prost::alloc::string::String,
-    #[prost(string, tag = "5")]
-    pub key: ::prost::alloc::string::String,
-}
-impl ::prost::Name for EngineTarget {
-    const NAME: &'static str = "EngineTarget";
-    const PACKAGE: &'static str = "hands.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "hands.v1.EngineTarget".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/hands.v1.EngineTarget".into()
-    }
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct EngineHeader {
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    #[prost(string, tag = "2")]
-    pub value: ::prost::alloc::string::String,
-}
-impl ::prost::Name for EngineHeader {
-    const NAME: &'static str = "EngineHeader";
-    const PACKAGE: &'static str = "hands.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "hands.v1.EngineHeader".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/hands.v1.EngineHeader".into()
-    }
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SnapshotInput {
-    /// Which of the descriptors that came with the request: a directory, or with `file` the directory that holds it.
-    #[prost(uint32, tag = "1")]
-    pub descriptor: u32,
-    /// Name of one entry of that directory; empty for the directory itself.
-    #[prost(string, tag = "2")]
-    pub entry: ::prost::alloc::string::String,
-    /// Where it appears in the input root; empty for the root.
-    #[prost(string, tag = "3")]
-    pub place: ::prost::alloc::string::String,
-    /// Leave out what ignore files name. A path that a person named explicitly is sent whole.
-    #[prost(bool, tag = "4")]
-    pub respect_ignore: bool,
-    /// For messages: the path as the person named it.
-    #[prost(string, tag = "5")]
-    pub display: ::prost::alloc::string::String,
-}
-impl ::prost::Name for SnapshotInput {
-    const NAME: &'static str = "SnapshotInput";
-    const PACKAGE: &'static str = "hands.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "hands.v1.SnapshotInput".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/hands.v1.SnapshotInput".into()
-    }
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SnapshotReply {
-    #[prost(oneof = "snapshot_reply::Kind", tags = "1, 2, 3")]
-    pub kind: ::core::option::Option<snapshot_reply::Kind>,
-}
-/// Nested message and enum types in `SnapshotReply`.
-pub mod snapshot_reply {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
-    pub enum Kind {
-        #[prost(message, tag = "1")]
-        Progress(super::SnapshotProgress),
-        #[prost(message, tag = "2")]
-        Done(super::SnapshotDone),
-        #[prost(message, tag = "3")]
-        Error(super::SnapshotError),
-    }
-}
-impl ::prost::Name for SnapshotReply {
-    const NAME: &'static str = "SnapshotReply";
-    const PACKAGE: &'static str = "hands.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "hands.v1.SnapshotReply".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/hands.v1.SnapshotReply".into()
-    }
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SnapshotProgress {
-    #[prost(uint64, tag = "1")]
-    pub files: u64,
-    #[prost(uint64, tag = "2")]
-    pub bytes_hashed: u64,
-    #[prost(uint64, tag = "3")]
-    pub bytes_sent: u64,
-}
-impl ::prost::Name for SnapshotProgress {
-    const NAME: &'static str = "SnapshotProgress";
-    const PACKAGE: &'static str = "hands.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "hands.v1.SnapshotProgress".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/hands.v1.SnapshotProgress".into()
-    }
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SnapshotDone {
-    #[prost(message, optional, tag = "1")]
-    pub root: ::core::option::Option<super::super::build::bazel::remote::execution::v2::Digest>,
-    #[prost(uint64, tag = "2")]
-    pub files: u64,
-    #[prost(uint64, tag = "3")]
-    pub bytes: u64,
-    #[prost(uint64, tag = "4")]
-    pub bytes_hashed: u64,
-    #[prost(uint64, tag = "5")]
-    pub bytes_sent: u64,
-    /// The first paths that were listed, were not there when they were looked at once more, and are left out.
-    #[prost(string, repeated, tag = "6")]
-    pub vanished: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// How many there are of these in all.
-    #[prost(uint64, tag = "7")]
-    pub vanished_count: u64,
-    /// The first paths that were left out because an input root can't hold what they are, each with a word for it.
-    #[prost(string, repeated, tag = "8")]
-    pub unfit: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    #[prost(uint64, tag = "9")]
-    pub unfit_count: u64,
-    /// The first paths that ignore files name; `.git` is not told.
-    #[prost(string, repeated, tag = "10")]
-    pub ignored: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    #[prost(uint64, tag = "11")]
-    pub ignored_count: u64,
-    /// Directories that ignore files name, or of whose entries they leave nothing: places in the input root, not all where
-    /// there are very many.
-    #[prost(string, repeated, tag = "12")]
-    pub ignored_directories: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-}
-impl ::prost::Name for SnapshotDone {
-    const NAME: &'static str = "SnapshotDone";
-    const PACKAGE: &'static str = "hands.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "hands.v1.SnapshotDone".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/hands.v1.SnapshotDone".into()
-    }
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SnapshotError {
-    /// user, config, environment, infrastructure or bug.
-    #[prost(string, tag = "1")]
-    pub class: ::prost::alloc::string::String,
-    #[prost(string, tag = "2")]
-    pub message: ::prost::alloc::string::String,
-}
-impl ::prost::Name for SnapshotError {
-    const NAME: &'static str = "SnapshotError";
-    const PACKAGE: &'static str = "hands.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "hands.v1.SnapshotError".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/hands.v1.SnapshotError".into()
-    }
-}
-/// Generated client implementations.
-pub mod agent_client {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value
-    )]
-    use tonic::codegen::http::Uri;
-    use tonic::codegen::*;
-    #[derive(Debug, Clone)]
-    pub struct AgentClient<T> {
-        inner: tonic::client::Grpc<T>,
-    }
-    impl AgentClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
-    }
-    impl<T> AgentClient<T>
-    where
-        T: tonic::client::GrpcService<tonic::body::Body>,
-        T::Error: Into<StdError>,
-        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
-        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
-    {
-        pub fn new(inner: T) -> Self {
-            let inner = tonic::client::Grpc::new(inner);
-            Self { inner }
-        }
-        pub fn with_origin(inner: T, origin: Uri) -> Self {
-            let inner = tonic::client::Grpc::with_origin(inner, origin);
-            Self { inner }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> AgentClient<InterceptedService<T, F>>
-        where
-            F: tonic::service::Interceptor,
-            T::ResponseBody: Default,
-            T: tonic::codegen::Service<
-                    http::Request<tonic::body::Body>,
-                    Response = http::Response<
-                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                    >,
-                >,
-            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
-                Into<StdError> + std::marker::Send + std::marker::Sync,
-        {
-            AgentClient::new(InterceptedService::new(inner, interceptor))
-        }
-        /// Compress requests with the given encoding.
-        ///
-        /// This requires the server to support it otherwise it might respond with an
-        /// error.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.send_compressed(encoding);
-            self
-        }
-        /// Enable decompressing responses.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.accept_compressed(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_decoding_message_size(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_encoding_message_size(limit);
-            self
-        }
-        /// Versions and state. Also counts as activity.
-        pub async fn hello(
-            &mut self,
-            request: impl tonic::IntoRequest<super::HelloRequest>,
-        ) -> std::result::Result<tonic::Response<super::HelloReply>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
-            let codec = crate::codec::BoundedCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/hands.v1.Agent/Hello");
-            let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("hands.v1.Agent", "Hello"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// Ends the agent: at once with `force`, else when idle (refused with FAILED_PRECONDITION while something is queued,
-        /// running or detached).
-        pub async fn stop(
-            &mut self,
-            request: impl tonic::IntoRequest<super::StopRequest>,
-        ) -> std::result::Result<tonic::Response<super::StopReply>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
-            let codec = crate::codec::BoundedCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/hands.v1.Agent/Stop");
-            let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("hands.v1.Agent", "Stop"));
-            self.inner.unary(req, path, codec).await
-        }
-    }
-}
-/// Generated server implementations.
-pub mod agent_server {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value
-    )]
-    use tonic::codegen::*;
-    /// Generated trait containing gRPC methods that should be implemented for use with AgentServer.
-    #[async_trait]
-    pub trait Agent: std::marker::Send + std::marker::Sync + 'static {
-        /// Versions and state. Also counts as activity.
-        async fn hello(
-            &self,
-            request: tonic::Request<super::HelloRequest>,
-        ) -> std::result::Result<tonic::Response<super::HelloReply>, tonic::Status>;
-        /// Ends the agent: at once with `force`, else when idle (refused with FAILED_PRECONDITION while something is queued,
-        /// running or detached).
-        async fn stop(
-            &self,
-            request: tonic::Request<super::StopRequest>,
-        ) -> std::result::Result<tonic::Response<super::StopReply>, tonic::Status>;
-    }
-    #[derive(Debug)]
-    pub struct AgentServer<T> {
-        inner: Arc<T>,
-        accept_compression_encodings: EnabledCompressionEncodings,
-        send_compression_encodings: EnabledCompressionEncodings,
-        max_decoding_message_size: Option<usize>,
-        max_encoding_message_size: Option<usize>,
-    }
-    impl<T> AgentServer<T> {
-        pub fn new(inner: T) -> Self {
-            Self::from_arc(Arc::new(inner))
-        }
-        pub fn from_arc(inner: Arc<T>) -> Self {
-            Self {
-                inner,
-                accept_compression_encodings: Default::default(),
-                send_compression_encodings: Default::default(),
-                max_decoding_message_size: None,
-                max_encoding_message_size: None,
-            }
-        }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
-        where
-            F: tonic::service::Interceptor,
-        {
-            InterceptedService::new(Self::new(inner), interceptor)
-        }
-        /// Enable decompressing requests with the given encoding.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.accept_compression_encodings.enable(encoding);
-            self
-        }
-        /// Compress responses with the given encoding, if the client supports it.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.send_compression_encodings.enable(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = Some(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.max_encoding_message_size = Some(limit);
-            self
-        }
-    }
-    impl<T, B> tonic::codegen::Service<http::Request<B>> for AgentServer<T>
-    where
-        T: Agent,
-        B: Body + std::marker::Send + 'static,
-        B::Error: Into<StdError> + std::marker::Send + 'static,
-    {
-        type Response = http::Response<tonic::body::Body>;
-        type Error = std::convert::Infallible;
-        type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(
-            &mut self,
-            _cx: &mut Context<'_>,
-        ) -> Poll<std::result::Result<(), Self::Error>> {
-            Poll::Ready(Ok(()))
-        }
-        fn call(&mut self, req: http::Request<B>) -> Self::Future {
-            match req.uri().path() {
-                "/hands.v1.Agent/Hello" => {
-                    #[allow(non_camel_case_types)]
-                    struct HelloSvc<T: Agent>(pub Arc<T>);
-                    impl<T: Agent> tonic::server::UnaryService<super::HelloRequest> for HelloSvc<T> {
-                        type Response = super::HelloReply;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::HelloRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Agent>::hello(&inner, request).await };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = HelloSvc(inner);
-                        let codec = crate::codec::BoundedCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/hands.v1.Agent/Stop" => {
-                    #[allow(non_camel_case_types)]
-                    struct StopSvc<T: Agent>(pub Arc<T>);
-                    impl<T: Agent> tonic::server::UnaryService<super::StopRequest> for StopSvc<T> {
-                        type Response = super::StopReply;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::StopRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Agent>::stop(&inner, request).await };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = StopSvc(inner);
-                        let codec = crate::codec::BoundedCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                _ => Box::pin(async move {
-                    let mut response = http::Response::new(tonic::body::Body::default());
-                    let headers = response.headers_mut();
-                    headers.insert(
-                        tonic::Status::GRPC_STATUS,
-                        (tonic::Code::Unimplemented as i32).into(),
-                    );
-                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
-                    Ok(response)
-                }),
-            }
-        }
-    }
-    impl<T> Clone for AgentServer<T> {
-        fn clone(&self) -> Self {
-            let inner = self.inner.clone();
-            Self {
-                inner,
-                accept_compression_encodings: self.accept_compression_encodings,
-                send_compression_encodings: self.send_compression_encodings,
-                max_decoding_message_size: self.max_decoding_message_size,
-                max_encoding_message_size: self.max_encoding_message_size,
-            }
-        }
-    }
-    /// Generated gRPC service name
-    pub const SERVICE_NAME: &str = "hands.v1.Agent";
-    impl<T> tonic::server::NamedService for AgentServer<T> {
-        const NAME: &'static str = SERVICE_NAME;
-    }
-}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WorkerMessage {
     #[prost(oneof = "worker_message::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
@@ -3084,6 +2462,1217 @@ pub mod jobs_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "hands.v1.Jobs";
     impl<T> tonic::server::NamedService for JobsServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ActionsRequest {
+    #[prost(oneof = "actions_request::Kind", tags = "1, 2, 3, 4")]
+    pub kind: ::core::option::Option<actions_request::Kind>,
+}
+/// Nested message and enum types in `ActionsRequest`.
+pub mod actions_request {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(message, tag = "1")]
+        Open(super::OpenSession),
+        #[prost(message, tag = "2")]
+        Submit(super::Submissions),
+        #[prost(message, tag = "3")]
+        Cancel(super::CancelActions),
+        /// The client takes so many bytes of events more.
+        #[prost(uint64, tag = "4")]
+        Credit(u64),
+    }
+}
+impl ::prost::Name for ActionsRequest {
+    const NAME: &'static str = "ActionsRequest";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.ActionsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.ActionsRequest".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenSession {
+    /// 16 random bytes. A client that lost its stream opens the next one with the same.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub session: ::prost::bytes::Bytes,
+    /// The one of the first SessionWelcome, where the client has had one.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    #[prost(string, tag = "3")]
+    pub instance_name: ::prost::alloc::string::String,
+    #[prost(
+        enumeration = "super::super::build::bazel::remote::execution::v2::digest_function::Value",
+        tag = "4"
+    )]
+    pub digest_function: i32,
+    /// Bytes of events that the client takes before it grants more.
+    #[prost(uint64, tag = "5")]
+    pub credit: u64,
+}
+impl ::prost::Name for OpenSession {
+    const NAME: &'static str = "OpenSession";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.OpenSession".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.OpenSession".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Submissions {
+    /// Put into the store before anything else of this message is looked at.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub blobs: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    #[prost(message, repeated, tag = "2")]
+    pub actions: ::prost::alloc::vec::Vec<SubmitAction>,
+    /// What was accepted over an earlier stream: its events come over this one from now on.
+    #[prost(message, repeated, tag = "3")]
+    pub resume: ::prost::alloc::vec::Vec<ResumeAction>,
+}
+impl ::prost::Name for Submissions {
+    const NAME: &'static str = "Submissions";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.Submissions".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.Submissions".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubmitAction {
+    /// The client's choice, below 2^36, and one for each action of a session.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Milliseconds from the welcome to the first time that the client sent this. With the session, its epoch and the id it
+    /// names the operation: what is sent twice is one submission.
+    #[prost(uint32, tag = "2")]
+    pub at_ms: u32,
+    #[prost(message, optional, tag = "3")]
+    pub action_digest:
+        ::core::option::Option<super::super::build::bazel::remote::execution::v2::Digest>,
+    /// The messages; empty where the store has them.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub action: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub command: ::prost::bytes::Bytes,
+    #[prost(bool, tag = "6")]
+    pub skip_cache_lookup: bool,
+    /// REAPI's: lower runs earlier.
+    #[prost(int32, tag = "7")]
+    pub priority: i32,
+    #[prost(message, optional, tag = "8")]
+    pub options: ::core::option::Option<ExecuteOptions>,
+    #[prost(string, tag = "9")]
+    pub mnemonic: ::prost::alloc::string::String,
+    #[prost(string, tag = "10")]
+    pub target: ::prost::alloc::string::String,
+    /// Tell when it waits and when it is started, not only that an attempt was lost.
+    #[prost(bool, tag = "11")]
+    pub follow: bool,
+    /// It was sent over an earlier stream, which ended before it was answered.
+    #[prost(bool, tag = "12")]
+    pub sent_before: bool,
+}
+impl ::prost::Name for SubmitAction {
+    const NAME: &'static str = "SubmitAction";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.SubmitAction".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.SubmitAction".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeAction {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// The operation's id.
+    #[prost(string, tag = "2")]
+    pub operation: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub follow: bool,
+}
+impl ::prost::Name for ResumeAction {
+    const NAME: &'static str = "ResumeAction";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.ResumeAction".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.ResumeAction".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelActions {
+    /// Each ends with an event.
+    #[prost(uint64, repeated, tag = "1")]
+    pub ids: ::prost::alloc::vec::Vec<u64>,
+    /// All that were sent so far. No event of them follows but one `all_cancelled`.
+    #[prost(bool, tag = "2")]
+    pub all: bool,
+}
+impl ::prost::Name for CancelActions {
+    const NAME: &'static str = "CancelActions";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.CancelActions".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.CancelActions".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ActionsReply {
+    #[prost(oneof = "actions_reply::Kind", tags = "1, 2")]
+    pub kind: ::core::option::Option<actions_reply::Kind>,
+}
+/// Nested message and enum types in `ActionsReply`.
+pub mod actions_reply {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(message, tag = "1")]
+        Welcome(super::SessionWelcome),
+        #[prost(message, tag = "2")]
+        Events(super::ActionEvents),
+    }
+}
+impl ::prost::Name for ActionsReply {
+    const NAME: &'static str = "ActionsReply";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.ActionsReply".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.ActionsReply".into()
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionWelcome {
+    /// The hub's clock, milliseconds since 1970, or the epoch that the client brought.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// Bytes of Submissions that may be under way and not answered: each of their actions is answered by an acceptance or an
+    /// end. It says nothing of how many actions may wait or run.
+    #[prost(uint64, tag = "2")]
+    pub window: u64,
+}
+impl ::prost::Name for SessionWelcome {
+    const NAME: &'static str = "SessionWelcome";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.SessionWelcome".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.SessionWelcome".into()
+    }
+}
+/// What happened, in this order for any one action.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ActionEvents {
+    /// The hub has these durably.
+    #[prost(message, repeated, tag = "1")]
+    pub accepted: ::prost::alloc::vec::Vec<ActionAccepted>,
+    #[prost(message, repeated, tag = "2")]
+    pub states: ::prost::alloc::vec::Vec<ActionState>,
+    #[prost(message, repeated, tag = "3")]
+    pub ended: ::prost::alloc::vec::Vec<ActionEnded>,
+    /// What was to be resumed is not known here.
+    #[prost(uint64, repeated, tag = "4")]
+    pub unknown: ::prost::alloc::vec::Vec<u64>,
+    /// All actions that were to be cancelled have ended, durably.
+    #[prost(bool, tag = "5")]
+    pub all_cancelled: bool,
+    /// Why nothing can be made durable now; empty when that is over.
+    #[prost(string, optional, tag = "6")]
+    pub trouble: ::core::option::Option<::prost::alloc::string::String>,
+}
+impl ::prost::Name for ActionEvents {
+    const NAME: &'static str = "ActionEvents";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.ActionEvents".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.ActionEvents".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ActionAccepted {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// The operation's id.
+    #[prost(string, tag = "2")]
+    pub operation: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ActionAccepted {
+    const NAME: &'static str = "ActionAccepted";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.ActionAccepted".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.ActionAccepted".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ActionState {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(enumeration = "JobState", tag = "2")]
+    pub state: i32,
+    /// Why it waits, in one sentence.
+    #[prost(string, tag = "3")]
+    pub waiting: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub worker: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "5")]
+    pub attempt: u32,
+    /// Attempts before this one that may have been started and were lost.
+    #[prost(message, repeated, tag = "6")]
+    pub lost: ::prost::alloc::vec::Vec<LostAttempt>,
+}
+impl ::prost::Name for ActionState {
+    const NAME: &'static str = "ActionState";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.ActionState".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.ActionState".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ActionEnded {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// The operation's id; empty where there never was one: the action cache had the result, or the action was refused.
+    #[prost(string, tag = "2")]
+    pub operation: ::prost::alloc::string::String,
+    /// Of the result; 0 where there was none.
+    #[prost(uint32, tag = "3")]
+    pub attempt: u32,
+    /// Small streams stand inside.
+    #[prost(message, optional, tag = "4")]
+    pub response:
+        ::core::option::Option<super::super::build::bazel::remote::execution::v2::ExecuteResponse>,
+}
+impl ::prost::Name for ActionEnded {
+    const NAME: &'static str = "ActionEnded";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.ActionEnded".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.ActionEnded".into()
+    }
+}
+/// Generated client implementations.
+pub mod actions_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
+    #[derive(Debug, Clone)]
+    pub struct ActionsClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl ActionsClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> ActionsClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> ActionsClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
+                >,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            ActionsClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// A client submits actions and hears of all of them. The first message of each side opens the session. Its request's
+        /// metadata name the invocation of all actions. A stream that its client cancels ends the actions that it waits for, as the
+        /// stream of an Execute does; a stream that was lost leaves them for as long as a lost Execute.
+        pub async fn session(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::ActionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ActionsReply>>,
+            tonic::Status,
+        > {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/hands.v1.Actions/Session");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("hands.v1.Actions", "Session"));
+            self.inner.streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod actions_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with ActionsServer.
+    #[async_trait]
+    pub trait Actions: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the Session method.
+        type SessionStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ActionsReply, tonic::Status>,
+            > + std::marker::Send
+            + 'static;
+        /// A client submits actions and hears of all of them. The first message of each side opens the session. Its request's
+        /// metadata name the invocation of all actions. A stream that its client cancels ends the actions that it waits for, as the
+        /// stream of an Execute does; a stream that was lost leaves them for as long as a lost Execute.
+        async fn session(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::ActionsRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::SessionStream>, tonic::Status>;
+    }
+    #[derive(Debug)]
+    pub struct ActionsServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> ActionsServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for ActionsServer<T>
+    where
+        T: Actions,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/hands.v1.Actions/Session" => {
+                    #[allow(non_camel_case_types)]
+                    struct SessionSvc<T: Actions>(pub Arc<T>);
+                    impl<T: Actions> tonic::server::StreamingService<super::ActionsRequest> for SessionSvc<T> {
+                        type Response = super::ActionsReply;
+                        type ResponseStream = T::SessionStream;
+                        type Future =
+                            BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<tonic::Streaming<super::ActionsRequest>>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Actions>::session(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SessionSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+                    Ok(response)
+                }),
+            }
+        }
+    }
+    impl<T> Clone for ActionsServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "hands.v1.Actions";
+    impl<T> tonic::server::NamedService for ActionsServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HelloRequest {
+    #[prost(message, optional, tag = "1")]
+    pub protocol: ::core::option::Option<Protocol>,
+}
+impl ::prost::Name for HelloRequest {
+    const NAME: &'static str = "HelloRequest";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.HelloRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.HelloRequest".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HelloReply {
+    #[prost(message, optional, tag = "1")]
+    pub protocol: ::core::option::Option<Protocol>,
+    #[prost(uint32, tag = "2")]
+    pub pid: u32,
+    #[prost(message, optional, tag = "3")]
+    pub started: ::core::option::Option<::prost_types::Timestamp>,
+    /// Seconds until it leaves if nothing happens.
+    #[prost(uint64, tag = "4")]
+    pub idle_left_s: u64,
+    #[prost(bool, tag = "5")]
+    pub busy: bool,
+    #[prost(string, tag = "6")]
+    pub state_dir: ::prost::alloc::string::String,
+    /// Isolation level of the embedded worker, and what would give more.
+    #[prost(string, tag = "7")]
+    pub isolation: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub isolation_note: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub log: ::prost::alloc::string::String,
+    /// The cluster for which this machine is a worker, empty where it works for its user alone.
+    #[prost(string, tag = "10")]
+    pub works_for: ::prost::alloc::string::String,
+    /// Why it does not, though it is configured to; or how it does.
+    #[prost(string, tag = "11")]
+    pub works_for_note: ::prost::alloc::string::String,
+    /// What it has of the process that started it and could not undo, such as a hard limit: sentences.
+    #[prost(string, repeated, tag = "12")]
+    pub inherited: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for HelloReply {
+    const NAME: &'static str = "HelloReply";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.HelloReply".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.HelloReply".into()
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StopRequest {
+    #[prost(bool, tag = "1")]
+    pub force: bool,
+}
+impl ::prost::Name for StopRequest {
+    const NAME: &'static str = "StopRequest";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.StopRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.StopRequest".into()
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StopReply {}
+impl ::prost::Name for StopReply {
+    const NAME: &'static str = "StopReply";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.StopReply".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.StopReply".into()
+    }
+}
+/// The snapshot socket: 4 bytes big-endian length and a SnapshotRequest, its directory handles beside it as
+/// SCM_RIGHTS; back come length-prefixed SnapshotReply until `done` or `error`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SnapshotRequest {
+    /// Where the blobs go: empty for the embedded hub, else the address of a hub or engine.
+    #[prost(string, tag = "1")]
+    pub target: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub instance_name: ::prost::alloc::string::String,
+    #[prost(
+        enumeration = "super::super::build::bazel::remote::execution::v2::digest_function::Value",
+        tag = "3"
+    )]
+    pub digest_function: i32,
+    #[prost(message, repeated, tag = "4")]
+    pub inputs: ::prost::alloc::vec::Vec<SnapshotInput>,
+    /// The action's working directory below the input root: made where no input brings it. Empty for the root.
+    #[prost(string, tag = "5")]
+    pub working_directory: ::prost::alloc::string::String,
+    /// How to speak to `target` where it is another engine.
+    #[prost(message, optional, tag = "6")]
+    pub engine: ::core::option::Option<EngineTarget>,
+    /// Files, links and directories carry the modification times that they have here, in their node properties.
+    #[prost(bool, tag = "7")]
+    pub times: bool,
+}
+impl ::prost::Name for SnapshotRequest {
+    const NAME: &'static str = "SnapshotRequest";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.SnapshotRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.SnapshotRequest".into()
+    }
+}
+/// An engine that is not ours, as its user configured it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EngineTarget {
+    /// grpc://HOST:PORT or grpcs://HOST:PORT.
+    #[prost(string, tag = "1")]
+    pub url: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub headers: ::prost::alloc::vec::Vec<EngineHeader>,
+    /// PEM files, by absolute path; empty for none.
+    #[prost(string, tag = "3")]
+    pub ca: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub certificate: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub key: ::prost::alloc::string::String,
+}
+impl ::prost::Name for EngineTarget {
+    const NAME: &'static str = "EngineTarget";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.EngineTarget".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.EngineTarget".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EngineHeader {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+}
+impl ::prost::Name for EngineHeader {
+    const NAME: &'static str = "EngineHeader";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.EngineHeader".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.EngineHeader".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotInput {
+    /// Which of the descriptors that came with the request: a directory, or with `file` the directory that holds it.
+    #[prost(uint32, tag = "1")]
+    pub descriptor: u32,
+    /// Name of one entry of that directory; empty for the directory itself.
+    #[prost(string, tag = "2")]
+    pub entry: ::prost::alloc::string::String,
+    /// Where it appears in the input root; empty for the root.
+    #[prost(string, tag = "3")]
+    pub place: ::prost::alloc::string::String,
+    /// Leave out what ignore files name. A path that a person named explicitly is sent whole.
+    #[prost(bool, tag = "4")]
+    pub respect_ignore: bool,
+    /// For messages: the path as the person named it.
+    #[prost(string, tag = "5")]
+    pub display: ::prost::alloc::string::String,
+}
+impl ::prost::Name for SnapshotInput {
+    const NAME: &'static str = "SnapshotInput";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.SnapshotInput".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.SnapshotInput".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotReply {
+    #[prost(oneof = "snapshot_reply::Kind", tags = "1, 2, 3")]
+    pub kind: ::core::option::Option<snapshot_reply::Kind>,
+}
+/// Nested message and enum types in `SnapshotReply`.
+pub mod snapshot_reply {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(message, tag = "1")]
+        Progress(super::SnapshotProgress),
+        #[prost(message, tag = "2")]
+        Done(super::SnapshotDone),
+        #[prost(message, tag = "3")]
+        Error(super::SnapshotError),
+    }
+}
+impl ::prost::Name for SnapshotReply {
+    const NAME: &'static str = "SnapshotReply";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.SnapshotReply".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.SnapshotReply".into()
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotProgress {
+    #[prost(uint64, tag = "1")]
+    pub files: u64,
+    #[prost(uint64, tag = "2")]
+    pub bytes_hashed: u64,
+    #[prost(uint64, tag = "3")]
+    pub bytes_sent: u64,
+}
+impl ::prost::Name for SnapshotProgress {
+    const NAME: &'static str = "SnapshotProgress";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.SnapshotProgress".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.SnapshotProgress".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotDone {
+    #[prost(message, optional, tag = "1")]
+    pub root: ::core::option::Option<super::super::build::bazel::remote::execution::v2::Digest>,
+    #[prost(uint64, tag = "2")]
+    pub files: u64,
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    #[prost(uint64, tag = "4")]
+    pub bytes_hashed: u64,
+    #[prost(uint64, tag = "5")]
+    pub bytes_sent: u64,
+    /// The first paths that were listed, were not there when they were looked at once more, and are left out.
+    #[prost(string, repeated, tag = "6")]
+    pub vanished: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many there are of these in all.
+    #[prost(uint64, tag = "7")]
+    pub vanished_count: u64,
+    /// The first paths that were left out because an input root can't hold what they are, each with a word for it.
+    #[prost(string, repeated, tag = "8")]
+    pub unfit: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(uint64, tag = "9")]
+    pub unfit_count: u64,
+    /// The first paths that ignore files name; `.git` is not told.
+    #[prost(string, repeated, tag = "10")]
+    pub ignored: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(uint64, tag = "11")]
+    pub ignored_count: u64,
+    /// Directories that ignore files name, or of whose entries they leave nothing: places in the input root, not all where
+    /// there are very many.
+    #[prost(string, repeated, tag = "12")]
+    pub ignored_directories: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for SnapshotDone {
+    const NAME: &'static str = "SnapshotDone";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.SnapshotDone".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.SnapshotDone".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotError {
+    /// user, config, environment, infrastructure or bug.
+    #[prost(string, tag = "1")]
+    pub class: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+}
+impl ::prost::Name for SnapshotError {
+    const NAME: &'static str = "SnapshotError";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.SnapshotError".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.SnapshotError".into()
+    }
+}
+/// Generated client implementations.
+pub mod agent_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
+    #[derive(Debug, Clone)]
+    pub struct AgentClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl AgentClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> AgentClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> AgentClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
+                >,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            AgentClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Versions and state. Also counts as activity.
+        pub async fn hello(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HelloRequest>,
+        ) -> std::result::Result<tonic::Response<super::HelloReply>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/hands.v1.Agent/Hello");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("hands.v1.Agent", "Hello"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends the agent: at once with `force`, else when idle (refused with FAILED_PRECONDITION while something is queued,
+        /// running or detached).
+        pub async fn stop(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StopRequest>,
+        ) -> std::result::Result<tonic::Response<super::StopReply>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/hands.v1.Agent/Stop");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("hands.v1.Agent", "Stop"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod agent_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with AgentServer.
+    #[async_trait]
+    pub trait Agent: std::marker::Send + std::marker::Sync + 'static {
+        /// Versions and state. Also counts as activity.
+        async fn hello(
+            &self,
+            request: tonic::Request<super::HelloRequest>,
+        ) -> std::result::Result<tonic::Response<super::HelloReply>, tonic::Status>;
+        /// Ends the agent: at once with `force`, else when idle (refused with FAILED_PRECONDITION while something is queued,
+        /// running or detached).
+        async fn stop(
+            &self,
+            request: tonic::Request<super::StopRequest>,
+        ) -> std::result::Result<tonic::Response<super::StopReply>, tonic::Status>;
+    }
+    #[derive(Debug)]
+    pub struct AgentServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> AgentServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for AgentServer<T>
+    where
+        T: Agent,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/hands.v1.Agent/Hello" => {
+                    #[allow(non_camel_case_types)]
+                    struct HelloSvc<T: Agent>(pub Arc<T>);
+                    impl<T: Agent> tonic::server::UnaryService<super::HelloRequest> for HelloSvc<T> {
+                        type Response = super::HelloReply;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HelloRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Agent>::hello(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HelloSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/hands.v1.Agent/Stop" => {
+                    #[allow(non_camel_case_types)]
+                    struct StopSvc<T: Agent>(pub Arc<T>);
+                    impl<T: Agent> tonic::server::UnaryService<super::StopRequest> for StopSvc<T> {
+                        type Response = super::StopReply;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StopRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Agent>::stop(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StopSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(
+                        tonic::Status::GRPC_STATUS,
+                        (tonic::Code::Unimplemented as i32).into(),
+                    );
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+                    Ok(response)
+                }),
+            }
+        }
+    }
+    impl<T> Clone for AgentServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "hands.v1.Agent";
+    impl<T> tonic::server::NamedService for AgentServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -1173,6 +1173,82 @@ impl Shaped for crate::generated::google::rpc::Status {
         &GOOGLE_RPC_STATUS
     }
 }
+static HANDS_V1_ACTIONACCEPTED: Shape = Shape {
+    name: "hands.v1.ActionAccepted",
+    size: size_of::<crate::generated::hands::v1::ActionAccepted>(),
+    fields: &[(2, Cost::Text)],
+};
+impl Shaped for crate::generated::hands::v1::ActionAccepted {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_ACTIONACCEPTED
+    }
+}
+static HANDS_V1_ACTIONENDED: Shape = Shape {
+    name: "hands.v1.ActionEnded",
+    size: size_of::<crate::generated::hands::v1::ActionEnded>(),
+    fields: &[
+        (2, Cost::Text),
+        (4, Cost::Message(&BUILD_BAZEL_REMOTE_EXECUTION_V2_EXECUTERESPONSE)),
+    ],
+};
+impl Shaped for crate::generated::hands::v1::ActionEnded {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_ACTIONENDED
+    }
+}
+static HANDS_V1_ACTIONEVENTS: Shape = Shape {
+    name: "hands.v1.ActionEvents",
+    size: size_of::<crate::generated::hands::v1::ActionEvents>(),
+    fields: &[
+        (1, Cost::Messages(&HANDS_V1_ACTIONACCEPTED)),
+        (2, Cost::Messages(&HANDS_V1_ACTIONSTATE)),
+        (3, Cost::Messages(&HANDS_V1_ACTIONENDED)),
+        (4, Cost::Numbers),
+        (6, Cost::Text),
+    ],
+};
+impl Shaped for crate::generated::hands::v1::ActionEvents {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_ACTIONEVENTS
+    }
+}
+static HANDS_V1_ACTIONSTATE: Shape = Shape {
+    name: "hands.v1.ActionState",
+    size: size_of::<crate::generated::hands::v1::ActionState>(),
+    fields: &[(3, Cost::Text), (4, Cost::Text), (6, Cost::Messages(&HANDS_V1_LOSTATTEMPT))],
+};
+impl Shaped for crate::generated::hands::v1::ActionState {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_ACTIONSTATE
+    }
+}
+static HANDS_V1_ACTIONSREPLY: Shape = Shape {
+    name: "hands.v1.ActionsReply",
+    size: size_of::<crate::generated::hands::v1::ActionsReply>(),
+    fields: &[
+        (1, Cost::Message(&HANDS_V1_SESSIONWELCOME)),
+        (2, Cost::Message(&HANDS_V1_ACTIONEVENTS)),
+    ],
+};
+impl Shaped for crate::generated::hands::v1::ActionsReply {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_ACTIONSREPLY
+    }
+}
+static HANDS_V1_ACTIONSREQUEST: Shape = Shape {
+    name: "hands.v1.ActionsRequest",
+    size: size_of::<crate::generated::hands::v1::ActionsRequest>(),
+    fields: &[
+        (1, Cost::Message(&HANDS_V1_OPENSESSION)),
+        (2, Cost::Message(&HANDS_V1_SUBMISSIONS)),
+        (3, Cost::Message(&HANDS_V1_CANCELACTIONS)),
+    ],
+};
+impl Shaped for crate::generated::hands::v1::ActionsRequest {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_ACTIONSREQUEST
+    }
+}
 static HANDS_V1_ASSET: Shape = Shape {
     name: "hands.v1.Asset",
     size: size_of::<crate::generated::hands::v1::Asset>(),
@@ -1225,6 +1301,16 @@ static HANDS_V1_CANCEL: Shape = Shape {
 impl Shaped for crate::generated::hands::v1::Cancel {
     fn shape() -> &'static Shape {
         &HANDS_V1_CANCEL
+    }
+}
+static HANDS_V1_CANCELACTIONS: Shape = Shape {
+    name: "hands.v1.CancelActions",
+    size: size_of::<crate::generated::hands::v1::CancelActions>(),
+    fields: &[(1, Cost::Numbers)],
+};
+impl Shaped for crate::generated::hands::v1::CancelActions {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_CANCELACTIONS
     }
 }
 static HANDS_V1_CLOSEOUTPUTREPLY: Shape = Shape {
@@ -1819,6 +1905,16 @@ impl Shaped for crate::generated::hands::v1::Membership {
         &HANDS_V1_MEMBERSHIP
     }
 }
+static HANDS_V1_OPENSESSION: Shape = Shape {
+    name: "hands.v1.OpenSession",
+    size: size_of::<crate::generated::hands::v1::OpenSession>(),
+    fields: &[(3, Cost::Text)],
+};
+impl Shaped for crate::generated::hands::v1::OpenSession {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_OPENSESSION
+    }
+}
 static HANDS_V1_OUTPUT: Shape = Shape {
     name: "hands.v1.Output",
     size: size_of::<crate::generated::hands::v1::Output>(),
@@ -1957,6 +2053,16 @@ impl Shaped for crate::generated::hands::v1::Resume {
         &HANDS_V1_RESUME
     }
 }
+static HANDS_V1_RESUMEACTION: Shape = Shape {
+    name: "hands.v1.ResumeAction",
+    size: size_of::<crate::generated::hands::v1::ResumeAction>(),
+    fields: &[(2, Cost::Text)],
+};
+impl Shaped for crate::generated::hands::v1::ResumeAction {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_RESUMEACTION
+    }
+}
 static HANDS_V1_REVOKETOKENREPLY: Shape = Shape {
     name: "hands.v1.RevokeTokenReply",
     size: size_of::<crate::generated::hands::v1::RevokeTokenReply>(),
@@ -1975,6 +2081,16 @@ static HANDS_V1_REVOKETOKENREQUEST: Shape = Shape {
 impl Shaped for crate::generated::hands::v1::RevokeTokenRequest {
     fn shape() -> &'static Shape {
         &HANDS_V1_REVOKETOKENREQUEST
+    }
+}
+static HANDS_V1_SESSIONWELCOME: Shape = Shape {
+    name: "hands.v1.SessionWelcome",
+    size: size_of::<crate::generated::hands::v1::SessionWelcome>(),
+    fields: &[],
+};
+impl Shaped for crate::generated::hands::v1::SessionWelcome {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_SESSIONWELCOME
     }
 }
 static HANDS_V1_SNAPSHOTDONE: Shape = Shape {
@@ -2101,6 +2217,35 @@ static HANDS_V1_STOREUSAGEREQUEST: Shape = Shape {
 impl Shaped for crate::generated::hands::v1::StoreUsageRequest {
     fn shape() -> &'static Shape {
         &HANDS_V1_STOREUSAGEREQUEST
+    }
+}
+static HANDS_V1_SUBMISSIONS: Shape = Shape {
+    name: "hands.v1.Submissions",
+    size: size_of::<crate::generated::hands::v1::Submissions>(),
+    fields: &[
+        (1, Cost::Blobs),
+        (2, Cost::Messages(&HANDS_V1_SUBMITACTION)),
+        (3, Cost::Messages(&HANDS_V1_RESUMEACTION)),
+    ],
+};
+impl Shaped for crate::generated::hands::v1::Submissions {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_SUBMISSIONS
+    }
+}
+static HANDS_V1_SUBMITACTION: Shape = Shape {
+    name: "hands.v1.SubmitAction",
+    size: size_of::<crate::generated::hands::v1::SubmitAction>(),
+    fields: &[
+        (3, Cost::Message(&BUILD_BAZEL_REMOTE_EXECUTION_V2_DIGEST)),
+        (8, Cost::Message(&HANDS_V1_EXECUTEOPTIONS)),
+        (9, Cost::Text),
+        (10, Cost::Text),
+    ],
+};
+impl Shaped for crate::generated::hands::v1::SubmitAction {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_SUBMITACTION
     }
 }
 static HANDS_V1_TAKES: Shape = Shape {

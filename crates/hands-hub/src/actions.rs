@@ -1,0 +1,421 @@
+//! `hands.v1.Actions`: many actions over one stream.
+//!
+//! A session's task reads what its client submits, has each message looked at on a blocking thread, and hands what is to be
+//! queued to the core in groups that take it less than a millisecond. What becomes of the actions the core puts into the
+//! session's [`Outbox`], from where the answering half of the stream takes it as fast as its client reads. The session ends
+//! with the stream: what has not ended then is given up or, where the connection was lost, left to wait for a while.
+//!
+//! It keeps nothing over a lost stream. A client names its actions by numbers, by which the hub makes the names of its
+//! operations; so whatever is sent a second time is found where it is.
+
+mod outbox;
+mod take;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, stream};
+use hands_link::{ConnectionInfo, StreamEnd};
+use hands_proto::v1::actions_request::Kind;
+use hands_proto::v1::actions_server::Actions;
+use hands_proto::{Charge, FIRST_LOOK, Room, function_from_proto, v1};
+use hands_types::{DigestFunction, OperationId};
+use prost::Message as _;
+use tokio::sync::oneshot;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::core::{Event, Resumed, Submission, unix_millis};
+use crate::db::Trouble;
+use crate::execution::{Caller, LOST_WITHIN};
+use crate::follow::Asker;
+use crate::shared::{Shared, ended, table_status};
+pub(crate) use outbox::Outbox;
+use outbox::Words;
+pub(crate) use take::NUMBER_TAKEN;
+use take::{Taken, take};
+
+/// The service.
+#[derive(Clone, Debug)]
+pub(crate) struct ActionsService(pub(crate) Arc<Shared>);
+
+type Replies = Pin<Box<dyn Stream<Item = Result<v1::ActionsReply, Status>> + Send>>;
+
+/// How long a client may take to open its session.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
+/// Bytes of submissions that a client may have under way without an answer.
+const WINDOW: u64 = 1 << 20;
+/// Bytes of a session's own name.
+const NAME: usize = 16;
+/// Submissions, or ends of them, that the core takes at once.
+const GROUP: usize = 16;
+
+/// What holds for all actions of a session.
+#[derive(Debug)]
+pub(crate) struct Head {
+    name: Vec<u8>,
+    epoch: u64,
+    instance: String,
+    function: DigestFunction,
+    caller: Caller,
+    asker: Asker,
+}
+
+#[tonic::async_trait]
+impl Actions for ActionsService {
+    type SessionStream = Replies;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<v1::ActionsRequest>>,
+    ) -> Result<Response<Replies>, Status> {
+        let hub = &self.0;
+        let caller = Caller::read(&request)?;
+        let asker = Asker::of(&request, Some(&caller.metadata));
+        let charge = Charge::of(&request);
+        let mut messages = request.into_inner();
+        let opening = tokio::time::timeout(OPEN_WITHIN, messages.message());
+        let first =
+            opening.await.map_err(|_| Status::deadline_exceeded("no open within 10 s"))??;
+        let Some(v1::ActionsRequest { kind: Some(Kind::Open(open)) }) = first else {
+            return Err(Status::invalid_argument("a session begins with `open`"));
+        };
+        hands_reapi::check_instance(&open.instance_name)?;
+        if open.session.len() != NAME {
+            return Err(Status::invalid_argument("a session is named by 16 random bytes"));
+        }
+        let function = function_from_proto(open.digest_function)
+            .map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let epoch = match open.epoch {
+            0 => u64::try_from(unix_millis()).unwrap_or_default(),
+            epoch => epoch,
+        };
+        let outbox = Outbox::new(charge, open.credit)?;
+        let connection = asker.connection.clone();
+        let answers = outgoing(Arc::clone(hub), Arc::clone(&outbox), epoch, function, connection);
+        let head = Head {
+            name: open.session.to_vec(),
+            epoch,
+            instance: open.instance_name,
+            function,
+            caller,
+            asker,
+        };
+        let session = Session { hub: Arc::clone(hub), head: Arc::new(head), outbox };
+        crate::task::spawn("actions", session.listen(messages));
+        Ok(Response::new(answers))
+    }
+}
+
+/// The reading half.
+struct Session {
+    hub: Arc<Shared>,
+    head: Arc<Head>,
+    outbox: Arc<Outbox>,
+}
+
+impl Session {
+    async fn listen(self, mut messages: Streaming<v1::ActionsRequest>) {
+        loop {
+            let message = tokio::select! {
+                message = messages.message() => message,
+                () = self.outbox.closed() => return,
+            };
+            let done = match message {
+                Ok(Some(v1::ActionsRequest { kind: Some(kind) })) => self.hear(kind).await,
+                // A later version says more.
+                Ok(Some(_)) => Ok(()),
+                Ok(None) => {
+                    // Behind all that was sent. An error says that the hub ends, which the other half knows.
+                    let _ended = self.hub.ask(|_| ()).await;
+                    return self.outbox.finish();
+                }
+                // What is not to be read is told; of a broken connection the answering half knows.
+                Err(status) => Err(status),
+            };
+            if let Err(status) = done {
+                return self.outbox.fail(status);
+            }
+        }
+    }
+
+    async fn hear(&self, kind: Kind) -> Result<(), Status> {
+        match kind {
+            Kind::Open(_) => Err(Status::invalid_argument("a session is opened once")),
+            Kind::Credit(bytes) => {
+                self.outbox.grant(bytes);
+                Ok(())
+            }
+            Kind::Cancel(v1::CancelActions { ids, all }) => {
+                // The core takes what was sent before this first, so that all of it is known by now.
+                self.hub.ask(|_| ()).await?;
+                let of = self.outbox.waiters_of(&ids);
+                give_up(&self.hub, of).await;
+                if all {
+                    self.cancel_all().await;
+                }
+                Ok(())
+            }
+            Kind::Submit(submissions) => self.submit(submissions).await,
+        }
+    }
+
+    async fn cancel_all(&self) {
+        give_up(&self.hub, self.outbox.take_all()).await;
+        let outbox = Arc::clone(&self.outbox);
+        // Behind the rows of all of them.
+        let done = Some(Box::new(move || outbox.all_cancelled()) as Box<dyn FnOnce() + Send>);
+        self.hub.core.send(Event::GiveUp { of: Vec::new(), done }).await;
+    }
+
+    async fn submit(&self, mut message: v1::Submissions) -> Result<(), Status> {
+        // Answers that only memory has wait for their reader, and so does what would make more of them.
+        while self.outbox.is_full() {
+            self.outbox.relieved().await;
+        }
+        let resume = self.known(&mut message)?;
+        message.actions.retain(|action| !self.outbox.knows(action.id));
+        if let Err(status) = self.outbox.make_room(message.actions.len() + resume.len()) {
+            // Only its number is as good as nothing.
+            for id in
+                message.actions.iter().map(|action| action.id).chain(resume.iter().map(|it| it.1))
+            {
+                self.outbox.refused(id, &status);
+            }
+            return Ok(());
+        }
+        self.resume(resume, &mut message).await?;
+        if message.actions.is_empty() && message.blobs.is_empty() {
+            return Ok(());
+        }
+        let (hub, head, outbox) =
+            (Arc::clone(&self.hub), Arc::clone(&self.head), Arc::clone(&self.outbox));
+        let charge = self.head.asker.charge.clone();
+        let look = hands_reapi::look(charge.as_ref(), FIRST_LOOK, hands_reapi::ROOM_WITHIN).await?;
+        let taken =
+            crate::task::blocking(move || take(&hub, &head, &outbox, message, FIRST_LOOK)).await?;
+        drop(look);
+        let mut group = Vec::with_capacity(GROUP);
+        for taken in taken {
+            match taken {
+                Taken::Answered { id, response } => self.outbox.answered(id, *response),
+                Taken::Earlier { id, operation, done } => {
+                    self.outbox.had_ended(id, operation, &done);
+                }
+                Taken::New(submission) => group.push(*submission),
+                Taken::Large(action) => group.extend(self.large(*action).await),
+            }
+            if group.len() == GROUP {
+                let full = std::mem::replace(&mut group, Vec::with_capacity(GROUP));
+                self.hub.core.send(Event::SubmitMany(full)).await;
+            }
+        }
+        if !group.is_empty() {
+            self.hub.core.send(Event::SubmitMany(group)).await;
+        }
+        Ok(())
+    }
+
+    /// One that takes much memory to look at.
+    async fn large(&self, action: v1::SubmitAction) -> Option<Submission> {
+        let id = action.id;
+        let (hub, head, outbox) =
+            (Arc::clone(&self.hub), Arc::clone(&self.head), Arc::clone(&self.outbox));
+        let work = move |room: &mut Room| take::one(&hub, &head, &outbox, &action, room);
+        let charge = self.head.asker.charge.as_ref();
+        let looked =
+            hands_reapi::looking(charge, FIRST_LOOK + 1, hands_reapi::ROOM_WITHIN, work).await;
+        match looked.map(|looked| looked.found) {
+            Ok(Taken::New(submission)) => return Some(*submission),
+            Ok(Taken::Answered { id, response }) => self.outbox.answered(id, *response),
+            Ok(Taken::Earlier { id, operation, done }) => {
+                self.outbox.had_ended(id, operation, &done);
+            }
+            // It is not asked for a second time.
+            Ok(Taken::Large(_)) => {}
+            Err(status) => self.outbox.refused(id, &status),
+        }
+        None
+    }
+
+    /// What a client says to have sent before, by the names that its operations would have.
+    fn known(
+        &self,
+        message: &mut v1::Submissions,
+    ) -> Result<Vec<(OperationId, u64, bool)>, Status> {
+        let mut known = Vec::new();
+        for resume in message.resume.drain(..) {
+            let operation = resume.operation.parse();
+            let operation =
+                operation.map_err(|_| Status::invalid_argument("an operation's name is no id"))?;
+            known.push((operation, resume.id, resume.follow));
+        }
+        for action in message.actions.iter().filter(|action| action.sent_before) {
+            known.push((self.head.operation(action)?, action.id, action.follow));
+        }
+        known.retain(|(_, id, _)| !self.outbox.knows(*id));
+        Ok(known)
+    }
+
+    /// Takes up what is known. What is not is told, or where it was sent again taken as new.
+    async fn resume(
+        &self,
+        known: Vec<(OperationId, u64, bool)>,
+        message: &mut v1::Submissions,
+    ) -> Result<(), Status> {
+        let mut found: std::collections::HashSet<u64> =
+            known.iter().map(|(_, id, _)| *id).collect();
+        for group in known.chunks(GROUP) {
+            let (reply, answer) = oneshot::channel();
+            let resumed = Resumed {
+                of: group.to_vec(),
+                outbox: Arc::clone(&self.outbox),
+                connection: self.head.asker.connection_id(),
+                reply,
+            };
+            self.hub.core.send(Event::Resume(Box::new(resumed))).await;
+            let unknown = answer.await.map_err(|_| ended())?;
+            if unknown.is_empty() {
+                continue;
+            }
+            // They were forgotten only after their rows were durable.
+            let (hub, outbox) = (Arc::clone(&self.hub), Arc::clone(&self.outbox));
+            let unknown = crate::task::blocking(move || {
+                let mut left = Vec::new();
+                for (operation, id, _) in unknown {
+                    match hub.db.operation(operation)?.and_then(|stored| stored.done) {
+                        Some(done) => outbox.had_ended(id, operation, &done),
+                        None => left.push(id),
+                    }
+                }
+                Ok(left)
+            });
+            let unknown: Result<Vec<u64>, crate::HubError> = unknown.await?;
+            for id in unknown.map_err(|e| table_status(&e))? {
+                found.remove(&id);
+                if !message.actions.iter().any(|action| action.id == id) {
+                    self.outbox.unknown(id);
+                }
+            }
+        }
+        message.actions.retain(|action| !found.contains(&action.id));
+        Ok(())
+    }
+}
+
+async fn give_up(hub: &Shared, of: Vec<(OperationId, u64)>) {
+    for group in of.chunks(GROUP) {
+        hub.core.send(Event::GiveUp { of: group.to_vec(), done: None }).await;
+    }
+}
+
+/// Tells the core when the answering half is dropped.
+struct Leaving {
+    hub: Arc<Shared>,
+    outbox: Arc<Outbox>,
+    connection: Option<ConnectionInfo>,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let of = self.outbox.close();
+        if of.is_empty() || tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let (hub, connection) = (Arc::clone(&self.hub), self.connection.take());
+        crate::task::spawn("actions-gone", async move {
+            let end = match connection {
+                None => StreamEnd::Cancelled,
+                Some(connection) => tokio::time::timeout(LOST_WITHIN, connection.stream_end())
+                    .await
+                    .unwrap_or(StreamEnd::Cancelled),
+            };
+            for group in of.chunks(GROUP) {
+                hub.core.send(Event::GoneMany { of: group.to_vec(), end }).await;
+            }
+        });
+    }
+}
+
+/// The answering half.
+struct Writer {
+    leaving: Leaving,
+    function: DigestFunction,
+    ended: Pin<Box<dyn Future<Output = ()> + Send>>,
+    trouble: tokio::sync::watch::Receiver<Option<Trouble>>,
+    /// What the client was told of it.
+    told: Option<String>,
+    welcome: Option<v1::SessionWelcome>,
+}
+
+fn outgoing(
+    hub: Arc<Shared>,
+    outbox: Arc<Outbox>,
+    epoch: u64,
+    function: DigestFunction,
+    connection: Option<ConnectionInfo>,
+) -> Replies {
+    let writer = Writer {
+        ended: Box::pin(hub.core.ended()),
+        trouble: hub.db.trouble(),
+        told: None,
+        welcome: Some(v1::SessionWelcome { epoch, window: WINDOW }),
+        leaving: Leaving { hub, outbox, connection },
+        function,
+    };
+    Box::pin(stream::unfold(Some(writer), |writer| async move {
+        let mut writer = writer?;
+        match writer.next().await {
+            Ok(kind) => Some((Ok(v1::ActionsReply { kind: Some(kind) }), Some(writer))),
+            Err(None) => None,
+            Err(Some(status)) => Some((Err(status), None)),
+        }
+    }))
+}
+
+impl Writer {
+    async fn next(&mut self) -> Result<v1::actions_reply::Kind, Option<Status>> {
+        if let Some(welcome) = self.welcome.take() {
+            return Ok(v1::actions_reply::Kind::Welcome(welcome));
+        }
+        loop {
+            let trouble = self.trouble.borrow_and_update().as_ref().map(Trouble::sentence);
+            let said = trouble;
+            if said != self.told {
+                self.told.clone_from(&said);
+                let trouble = Some(said.unwrap_or_default());
+                let events = v1::ActionEvents { trouble, ..Default::default() };
+                return Ok(v1::actions_reply::Kind::Events(events));
+            }
+            let outbox = &self.leaving.outbox;
+            if let Some(words) = outbox.next()? {
+                let events = fill(&self.leaving.hub, self.function, words).await.map_err(Some)?;
+                if !events.ended.is_empty() || !events.states.is_empty() {
+                    outbox.spend(events.encoded_len() as u64);
+                }
+                return Ok(v1::actions_reply::Kind::Events(events));
+            }
+            tokio::select! {
+                () = outbox.stirred() => {}
+                Ok(()) = self.trouble.changed() => {}
+                // A stream that ends well before its actions makes clients come back.
+                () = &mut self.ended => return Err(None),
+            }
+        }
+    }
+}
+
+/// Puts the results in: those that had no room, from the table, and streams that are small and not there.
+async fn fill(
+    hub: &Arc<Shared>,
+    function: DigestFunction,
+    words: Words,
+) -> Result<v1::ActionEvents, Status> {
+    let Words { mut events, ended } = words;
+    let is_quick = ended.iter().all(take::is_quick);
+    let shared = Arc::clone(hub);
+    let work =
+        move || ended.into_iter().map(|ended| take::tell(&shared, function, ended)).collect();
+    events.ended = if is_quick { work() } else { crate::task::blocking(work).await? };
+    Ok(events)
+}

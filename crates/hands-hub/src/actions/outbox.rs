@@ -1,0 +1,391 @@
+//! What a session is to be told: put in by whoever knows it, taken out as fast as the client reads.
+//!
+//! Its memory is bounded: by the number of the session's actions, for which the call's account is asked first, and by
+//! [`HELD`] bytes of results. A result that does not fit is read from the table when its turn comes.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hands_proto::{Charge, reapi, rpc, v1};
+use hands_types::OperationId;
+use prost::Message as _;
+use tokio::sync::{Notify, watch};
+use tonic::Status;
+
+use crate::core::{OpState, Stage};
+use crate::db::Done;
+use crate::status::to_rpc;
+
+/// Bytes of results that wait for the client in memory.
+pub(super) const HELD: usize = 1 << 20;
+/// What an action takes here, with its place in what is to be said.
+const ACTION: usize = 192;
+/// So many actions are asked for at once.
+const STEP: usize = 512;
+/// Words of one message, and bytes of results in it beyond which nothing is added.
+const WORDS: usize = 256;
+const BYTES: usize = 64 << 10;
+
+/// What one session is to be told.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    state: Mutex<State>,
+    /// There is something to say.
+    wake: Notify,
+    /// Something was said, so that there is room.
+    taken: Notify,
+    closed: watch::Sender<bool>,
+    charge: Option<Arc<Charge>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Actions that have not ended, by the session's numbers.
+    live: HashMap<u64, Live>,
+    accepted: VecDeque<(u64, OperationId)>,
+    said: VecDeque<Said>,
+    held: usize,
+    /// Actions for which memory was asked.
+    reserved: usize,
+    /// Bytes that the client still takes.
+    credit: u64,
+    all_cancelled: bool,
+    /// The client sends nothing more: the session ends with its last action.
+    is_finishing: bool,
+    /// Why the hub ends the session.
+    failure: Option<Status>,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Live {
+    operation: OperationId,
+    waiter: u64,
+    state: watch::Receiver<OpState>,
+    /// Every state is told, not only the loss of an attempt.
+    follow: bool,
+    /// A word about its state is waiting.
+    is_noted: bool,
+    /// Lost attempts that were told.
+    lost: usize,
+}
+
+/// A word that costs credit.
+#[derive(Debug)]
+enum Said {
+    State(u64),
+    Ended(Ended),
+    Unknown(u64),
+}
+
+/// An action's end.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) id: u64,
+    pub(super) operation: Option<OperationId>,
+    pub(super) attempt: u32,
+    /// None where it has to be read from the table.
+    pub(super) response: Option<Arc<reapi::ExecuteResponse>>,
+    bytes: usize,
+}
+
+/// What is said next, its results not filled in.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    pub(super) events: v1::ActionEvents,
+    pub(super) ended: Vec<Ended>,
+}
+
+impl Outbox {
+    /// An empty one for a client that takes so many bytes.
+    pub(super) fn new(charge: Option<Arc<Charge>>, credit: u64) -> Result<Arc<Self>, Status> {
+        if let Some(charge) = &charge {
+            charge.reserve(HELD)?;
+        }
+        let state = Mutex::new(State { credit, ..State::default() });
+        let (wake, taken, closed) = Default::default();
+        Ok(Arc::new(Self { state, wake, taken, closed, charge }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here leaves it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for memory for so many actions more; else says what to tell the client of them.
+    pub(super) fn make_room(&self, n: usize) -> Result<(), Status> {
+        let Some(charge) = &self.charge else { return Ok(()) };
+        let mut state = self.lock();
+        let wanted = state.live.len() + state.said.len() + n;
+        if wanted > state.reserved {
+            let more = (wanted - state.reserved).next_multiple_of(STEP);
+            charge.reserve(more * ACTION)?;
+            state.reserved += more;
+        }
+        Ok(())
+    }
+
+    /// Whether answers that no table has are few enough to take more submissions.
+    pub(super) fn is_full(&self) -> bool {
+        let state = self.lock();
+        state.held >= HELD && !state.is_closed
+    }
+
+    /// Returns when there may be something to say.
+    pub(super) async fn stirred(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Returns when something was taken out.
+    pub(super) async fn relieved(&self) {
+        self.taken.notified().await;
+    }
+
+    /// Whether an action of this number is under way.
+    pub(super) fn knows(&self, id: u64) -> bool {
+        self.lock().live.contains_key(&id)
+    }
+
+    /// The session waits for an operation now. False if nobody reads here any more.
+    pub(crate) fn waits_for(
+        &self,
+        id: u64,
+        operation: OperationId,
+        waiter: u64,
+        state: watch::Receiver<OpState>,
+        follow: bool,
+    ) -> bool {
+        let mut all = self.lock();
+        if all.is_closed {
+            return false;
+        }
+        let live = Live { operation, waiter, state, follow, is_noted: false, lost: 0 };
+        all.live.insert(id, live);
+        true
+    }
+
+    /// The row of an action is durable.
+    pub(crate) fn accepted(&self, id: u64) {
+        let mut state = self.lock();
+        // It may have been cancelled meanwhile.
+        let Some(operation) = state.live.get(&id).map(|live| live.operation) else { return };
+        state.accepted.push_back((id, operation));
+        drop(state);
+        self.changed(id);
+        self.wake.notify_one();
+    }
+
+    /// An action's state is another one.
+    pub(crate) fn changed(&self, id: u64) {
+        let mut state = self.lock();
+        let Some(live) = state.live.get_mut(&id) else { return };
+        let now = live.state.borrow();
+        let is_told = live.follow && (now.stage != Stage::Queued || now.waiting.is_some());
+        let is_worth = is_told || now.lost.len() > live.lost;
+        drop(now);
+        if !is_worth || std::mem::replace(&mut live.is_noted, true) {
+            return;
+        }
+        state.said.push_back(Said::State(id));
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// An action has ended, and its row says so.
+    pub(crate) fn ended(&self, id: u64, operation: OperationId, done: &Done) {
+        // It may have been given up together with all others.
+        if self.lock().live.remove(&id).is_some() {
+            self.had_ended(id, operation, done);
+        }
+    }
+
+    /// The operation of an action that was just sent has ended already.
+    pub(crate) fn had_ended(&self, id: u64, operation: OperationId, done: &Done) {
+        let bytes = done.response.encoded_len();
+        let state = self.lock();
+        let fits = state.held + bytes <= HELD;
+        let held = if fits { bytes } else { 0 };
+        let response = fits.then(|| Arc::clone(&done.response));
+        let attempt = done.attempt.0;
+        self.say(state, Ended { id, operation: Some(operation), attempt, response, bytes: held });
+    }
+
+    /// An action was answered from the action cache, or refused.
+    pub(super) fn answered(&self, id: u64, response: reapi::ExecuteResponse) {
+        let bytes = response.encoded_len();
+        let response = Some(Arc::new(response));
+        self.say(self.lock(), Ended { id, operation: None, attempt: 0, response, bytes });
+    }
+
+    /// An action was refused.
+    pub(crate) fn refused(&self, id: u64, status: &Status) {
+        self.answered(id, refusal(to_rpc(status)));
+    }
+
+    /// The session gave an action up that goes on for others.
+    pub(crate) fn given_up(&self, id: u64, operation: OperationId) {
+        let mut state = self.lock();
+        if state.live.remove(&id).is_none() {
+            return;
+        }
+        let status = to_rpc(&Status::cancelled("the client cancelled the action"));
+        let response = Some(Arc::new(refusal(status)));
+        let operation = Some(operation);
+        self.say(state, Ended { id, operation, attempt: 0, response, bytes: 0 });
+    }
+
+    fn say(&self, mut state: MutexGuard<'_, State>, ended: Ended) {
+        state.held += ended.bytes;
+        state.said.push_back(Said::Ended(ended));
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// What was to be resumed is not known.
+    pub(super) fn unknown(&self, id: u64) {
+        self.lock().said.push_back(Said::Unknown(id));
+        self.wake.notify_one();
+    }
+
+    /// Operations and waiters of some actions, to give them up.
+    pub(super) fn waiters_of(&self, ids: &[u64]) -> Vec<(OperationId, u64)> {
+        let state = self.lock();
+        let live = ids.iter().filter_map(|id| state.live.get(id));
+        live.map(|live| (live.operation, live.waiter)).collect()
+    }
+
+    /// The same of all, of which nothing is said from now on.
+    pub(super) fn take_all(&self) -> Vec<(OperationId, u64)> {
+        let mut state = self.lock();
+        state.accepted.clear();
+        state.said.clear();
+        state.held = 0;
+        let live = std::mem::take(&mut state.live);
+        live.into_values().map(|live| (live.operation, live.waiter)).collect()
+    }
+
+    /// All that [`Outbox::take_all`] gave have ended.
+    pub(super) fn all_cancelled(&self) {
+        self.lock().all_cancelled = true;
+        self.wake.notify_one();
+    }
+
+    /// The client takes more.
+    pub(super) fn grant(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.credit = state.credit.saturating_add(bytes);
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// What was sent is not to be sent again.
+    pub(super) fn spend(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.credit = state.credit.saturating_sub(bytes);
+    }
+
+    /// The client sends nothing more.
+    pub(super) fn finish(&self) {
+        self.lock().is_finishing = true;
+        self.wake.notify_one();
+    }
+
+    /// Ends the session.
+    pub(super) fn fail(&self, status: Status) {
+        self.lock().failure = Some(status);
+        self.wake.notify_one();
+    }
+
+    /// Nobody reads any more. Gives operations and waiters of what has not ended.
+    pub(super) fn close(&self) -> Vec<(OperationId, u64)> {
+        self.lock().is_closed = true;
+        self.closed.send_replace(true);
+        self.taken.notify_one();
+        self.take_all()
+    }
+
+    /// Returns when nobody reads any more.
+    pub(super) async fn closed(&self) {
+        let mut closed = self.closed.subscribe();
+        // No error: the sender is here.
+        let _closed = closed.wait_for(|closed| *closed).await;
+    }
+
+    /// What is to be said now. None within: nothing yet; an error or no words at all: the session ends.
+    pub(super) fn next(&self) -> Result<Option<Words>, Option<Status>> {
+        let mut state = self.lock();
+        if let Some(status) = state.failure.take() {
+            return Err(Some(status));
+        }
+        let mut words = Words::default();
+        let n = state.accepted.len().min(WORDS);
+        let accepted = state
+            .accepted
+            .drain(..n)
+            .map(|(id, operation)| v1::ActionAccepted { id, operation: operation.to_string() });
+        words.events.accepted.extend(accepted);
+        words.events.all_cancelled = std::mem::take(&mut state.all_cancelled);
+        // An acceptance comes before all else that is said of its action.
+        if state.accepted.is_empty() && state.credit > 0 {
+            state.say_into(&mut words);
+        }
+        let is_empty = words.ended.is_empty() && words.events == v1::ActionEvents::default();
+        if !is_empty {
+            drop(state);
+            self.taken.notify_one();
+            return Ok(Some(words));
+        }
+        let is_over = state.is_finishing && state.live.is_empty() && state.said.is_empty();
+        if is_over || state.is_closed { Err(None) } else { Ok(None) }
+    }
+}
+
+impl State {
+    fn say_into(&mut self, words: &mut Words) {
+        let mut bytes = 0;
+        for _ in 0..WORDS {
+            if bytes > BYTES {
+                return;
+            }
+            match self.said.pop_front() {
+                None => return,
+                Some(Said::Unknown(id)) => words.events.unknown.push(id),
+                Some(Said::State(id)) => {
+                    if let Some(live) = self.live.get_mut(&id) {
+                        live.is_noted = false;
+                        words.events.states.push(live.tell(id));
+                    }
+                }
+                Some(Said::Ended(ended)) => {
+                    self.held -= ended.bytes;
+                    bytes += ended.bytes;
+                    words.ended.push(ended);
+                }
+            }
+        }
+    }
+}
+
+impl Live {
+    fn tell(&mut self, id: u64) -> v1::ActionState {
+        let state = self.state.borrow();
+        self.lost = state.lost.len();
+        let is_queued = state.stage == Stage::Queued;
+        v1::ActionState {
+            id,
+            state: if is_queued { v1::JobState::Queued } else { v1::JobState::Running }.into(),
+            waiting: state.waiting.as_deref().unwrap_or_default().to_owned(),
+            worker: state.worker.as_deref().unwrap_or_default().to_owned(),
+            attempt: if is_queued { 0 } else { state.attempt },
+            lost: state.lost.to_vec(),
+        }
+    }
+}
+
+/// An answer without a result.
+pub(super) fn refusal(status: rpc::Status) -> reapi::ExecuteResponse {
+    reapi::ExecuteResponse { status: Some(status), ..Default::default() }
+}
+
+#[cfg(test)]
+mod tests;

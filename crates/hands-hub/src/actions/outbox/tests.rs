@@ -1,0 +1,113 @@
+use std::sync::Arc;
+
+use hands_proto::reapi;
+use hands_types::{Attempt, OperationId};
+use tokio::sync::watch;
+
+use super::{HELD, Outbox};
+use crate::core::{OpState, Stage};
+use crate::db::Done;
+
+const OPERATION: OperationId = OperationId(7);
+
+fn outbox(credit: u64) -> Arc<Outbox> {
+    Outbox::new(None, credit).unwrap()
+}
+
+fn done(bytes: usize) -> Done {
+    Done {
+        response: Arc::new(reapi::ExecuteResponse {
+            message: "x".repeat(bytes),
+            ..Default::default()
+        }),
+        finished: 0,
+        started: None,
+        attempt: Attempt(1),
+        worker_name: "w".into(),
+        retained: false,
+    }
+}
+
+fn waits(outbox: &Outbox, id: u64, follow: bool) -> watch::Sender<OpState> {
+    let (sender, state) = watch::channel(OpState::default());
+    assert!(outbox.waits_for(id, OPERATION, 1, state, follow));
+    sender
+}
+
+#[test]
+fn an_acceptance_comes_first_and_costs_no_credit() {
+    let outbox = outbox(0);
+    let _state = waits(&outbox, 3, false);
+    outbox.accepted(3);
+    outbox.ended(3, OPERATION, &done(10));
+    let words = outbox.next().unwrap().unwrap();
+    assert_eq!(words.events.accepted[0].id, 3);
+    assert!(words.ended.is_empty(), "its client takes nothing more");
+    assert!(outbox.next().unwrap().is_none());
+    outbox.grant(1);
+    assert_eq!(outbox.next().unwrap().unwrap().ended[0].id, 3);
+}
+
+#[test]
+fn results_that_find_no_room_are_left_in_the_table() {
+    let outbox = outbox(u64::MAX);
+    let states: Vec<_> = (0..3).map(|id| waits(&outbox, id, false)).collect();
+    for id in 0..3 {
+        outbox.ended(id, OPERATION, &done(HELD / 2));
+    }
+    assert!(outbox.next().is_ok_and(|words| words.is_some_and(|w| w.ended[0].response.is_some())));
+    let rest = outbox.next().unwrap().unwrap();
+    let mut all = rest.ended;
+    while let Ok(Some(words)) = outbox.next() {
+        all.extend(words.ended);
+    }
+    assert_eq!(
+        all.iter().map(|e| (e.id, e.response.is_some())).collect::<Vec<_>>(),
+        [(1, false), (2, false)]
+    );
+    drop(states);
+}
+
+#[test]
+fn states_are_told_to_those_who_follow_and_losses_to_all() {
+    let outbox = outbox(u64::MAX);
+    let (followed, other) = (waits(&outbox, 1, true), waits(&outbox, 2, false));
+    for state in [&followed, &other] {
+        state.send_modify(|state| {
+            state.stage = Stage::Executing;
+            state.attempt = 1;
+        });
+    }
+    outbox.changed(1);
+    outbox.changed(2);
+    outbox.changed(1);
+    let words = outbox.next().unwrap().unwrap();
+    assert_eq!(words.events.states.iter().map(|s| (s.id, s.attempt)).collect::<Vec<_>>(), [(1, 1)]);
+    other.send_modify(|state| state.lost = [hands_proto::v1::LostAttempt::default()].into());
+    outbox.changed(2);
+    outbox.changed(2);
+    let words = outbox.next().unwrap().unwrap();
+    assert_eq!(
+        words.events.states.iter().map(|s| (s.id, s.lost.len())).collect::<Vec<_>>(),
+        [(2, 1)]
+    );
+    assert!(outbox.next().unwrap().is_none(), "it is told once");
+}
+
+#[test]
+fn nothing_is_said_of_what_was_given_up_with_all() {
+    let outbox = outbox(u64::MAX);
+    let _states = [waits(&outbox, 1, false), waits(&outbox, 2, false)];
+    outbox.accepted(1);
+    assert_eq!(outbox.take_all().len(), 2);
+    outbox.ended(1, OPERATION, &done(1));
+    outbox.accepted(2);
+    assert!(outbox.next().unwrap().is_none());
+    outbox.all_cancelled();
+    assert!(outbox.next().unwrap().unwrap().events.all_cancelled);
+    outbox.finish();
+    assert!(outbox.next().is_err_and(|status| status.is_none()), "nothing is left");
+    assert!(outbox.close().is_empty());
+    let (_sender, state) = watch::channel(OpState::default());
+    assert!(!outbox.waits_for(4, OPERATION, 1, state, false));
+}

@@ -1,0 +1,354 @@
+//! A message of submissions, from its bytes to what the core takes. Blocks.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use hands_proto::{Room, Tight, reapi, v1};
+use hands_reapi::{CachedResult, Invocation};
+use hands_types::limits::{INLINE_STREAM, MAX_NAME};
+use hands_types::text::cut;
+use hands_types::{Digest, DigestFunction, OperationId};
+use prost::Message as _;
+use tonic::Status;
+
+use super::Head;
+use super::outbox::{Ended, Outbox, refusal};
+use crate::action::{self, Loaded, Read};
+use crate::core::{Reply, Submission, unix_millis};
+use crate::db::Done;
+use crate::execution::{About, Caller, load, record_of, store_status};
+use crate::shared::{Shared, table_status};
+use crate::status::to_rpc;
+
+/// What a client hears that gives a number twice.
+pub(crate) const NUMBER_TAKEN: &str = "another action has this number of this session";
+/// What an answer becomes in memory for each of its bytes, about.
+const ANSWER: usize = 5;
+/// Bits of an action's number.
+const NUMBER: u32 = 36;
+
+/// What became of a submission.
+pub(super) enum Taken {
+    /// By the action cache, or by a refusal.
+    Answered {
+        id: u64,
+        response: Box<reapi::ExecuteResponse>,
+    },
+    /// The same salted action was answered before.
+    Earlier {
+        id: u64,
+        operation: OperationId,
+        done: Done,
+    },
+    New(Box<Submission>),
+    /// It takes more memory to look at than there was: it is looked at by itself.
+    Large(Box<v1::SubmitAction>),
+}
+
+impl Head {
+    /// The name of an action's operation: when it was sent first, its number, and part of the session's own name. So they
+    /// sort as their client sent them, and what is sent again is the same.
+    pub(super) fn operation(&self, action: &v1::SubmitAction) -> Result<OperationId, Status> {
+        if action.id >> NUMBER != 0 {
+            return Err(Status::invalid_argument(format!("{} is no number below 2^36", action.id)));
+        }
+        let name = hands_tree::hash(self.function, &self.name).hash;
+        let part = name.iter().take(6).fold(0_u128, |part, byte| part << 8 | u128::from(*byte));
+        let low = u128::from(action.id) << (80 - NUMBER) | part & ((1 << (80 - NUMBER)) - 1);
+        Ok(OperationId::from_parts(self.epoch.saturating_add(action.at_ms.into()), low))
+    }
+
+    fn caller(&self, action: &v1::SubmitAction, digest: &Digest) -> Caller {
+        let mut metadata = self.caller.metadata.clone();
+        metadata.action_id = digest.hex();
+        metadata.action_mnemonic = cut(&action.mnemonic, MAX_NAME).into_owned();
+        metadata.target_id = cut(&action.target, MAX_NAME).into_owned();
+        Caller { metadata, options: Some(action.options.clone().unwrap_or_default()) }
+    }
+}
+
+/// One action that is not answered yet.
+struct Wanted {
+    action: v1::SubmitAction,
+    digest: Digest,
+    read: Read,
+    /// The messages that came along.
+    inline: Bytes,
+    command: Bytes,
+}
+
+/// Looks at all submissions of a message, at each within so many bytes.
+pub(super) fn take(
+    hub: &Arc<Shared>,
+    head: &Head,
+    outbox: &Arc<Outbox>,
+    message: v1::Submissions,
+    most: usize,
+) -> Vec<Taken> {
+    let invocation = Invocation::named(&head.caller.metadata.tool_invocation_id);
+    let hash = |bytes: &Bytes| hands_tree::hash(head.function, bytes);
+    let mut blobs: Vec<(Digest, Bytes)> =
+        message.blobs.into_iter().map(|bytes| (hash(&bytes), bytes)).collect();
+    let n_blobs = blobs.len();
+    let (mut taken, mut wanted) = (Vec::new(), Vec::new());
+    let mut hits = 0;
+    for mut action in message.actions {
+        let id = action.id;
+        let (inline, command) =
+            (std::mem::take(&mut action.action), std::mem::take(&mut action.command));
+        match look(hub, head, &invocation, &action, &inline, &mut Room::new(most)) {
+            Err(Tight(_)) => taken.push(Taken::large(action, inline, command)),
+            Ok(Err(status)) => taken.push(refused(id, &status)),
+            Ok(Ok(Looked::Hit(response))) => {
+                hits += 1;
+                taken.push(Taken::Answered { id, response });
+            }
+            Ok(Ok(Looked::Miss(digest, read))) => {
+                if !inline.is_empty() {
+                    blobs.push((digest, inline.clone()));
+                }
+                if !command.is_empty() {
+                    blobs.push((hash(&command), command.clone()));
+                }
+                wanted.push(Wanted { action, digest, read, inline, command });
+            }
+        }
+    }
+    if hits > 0 {
+        hub.ledger.answered(&head.caller.metadata, hits, unix_millis());
+    }
+    let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
+    // Before they are there, so that they stay.
+    invocation.keep(&hub.store, &digests);
+    let unkept = hub.store.put_many(blobs).into_iter().find_map(Result::err).map(store_status);
+    if let Some(status) = unkept.as_ref().filter(|_| n_blobs + wanted.len() > 0) {
+        taken.extend(wanted.iter().map(|wanted| refused(wanted.action.id, status)));
+        return taken;
+    }
+    for wanted in wanted {
+        let id = wanted.action.id;
+        taken.push(match ready(hub, head, outbox, &wanted, &mut Room::new(most)) {
+            Ok(Ok(ready)) => ready,
+            Ok(Err(status)) => refused(id, &status),
+            Err(Tight(_)) => Taken::large(wanted.action, wanted.inline, wanted.command),
+        });
+    }
+    taken
+}
+
+impl Taken {
+    fn large(action: v1::SubmitAction, inline: Bytes, command: Bytes) -> Self {
+        Self::Large(Box::new(v1::SubmitAction { action: inline, command, ..action }))
+    }
+}
+
+/// One submission by itself, within a room.
+pub(super) fn one(
+    hub: &Arc<Shared>,
+    head: &Head,
+    outbox: &Arc<Outbox>,
+    action: &v1::SubmitAction,
+    room: &Room,
+) -> Result<Taken, Tight> {
+    let message = v1::Submissions { actions: vec![action.clone()], ..Default::default() };
+    let most = room.rest().most();
+    match take(hub, head, outbox, message, most).pop() {
+        Some(Taken::Large(_)) | None => Err(Tight(most)),
+        Some(taken) => Ok(taken),
+    }
+}
+
+fn refused(id: u64, status: &Status) -> Taken {
+    Taken::Answered { id, response: Box::new(refusal(to_rpc(status))) }
+}
+
+#[expect(clippy::large_enum_variant, reason = "lives for a moment, and most are the large one")]
+enum Looked {
+    Hit(Box<reapi::ExecuteResponse>),
+    Miss(Digest, Read),
+}
+
+/// Reads the Action, and asks the action cache.
+fn look(
+    hub: &Shared,
+    head: &Head,
+    invocation: &Invocation,
+    action: &v1::SubmitAction,
+    inline: &Bytes,
+    room: &mut Room,
+) -> Result<Result<Looked, Status>, Tight> {
+    let (digest, read) = match read_action(hub, head, action, inline) {
+        Ok(read) => read,
+        Err(status) => return Ok(Err(status)),
+    };
+    let may_be_cached = read.as_ref().is_none_or(|read| !read.message.do_not_cache);
+    if may_be_cached && !action.skip_cache_lookup {
+        let found = match CachedResult::find(&hub.store, &head.instance, digest) {
+            Ok(None) => Ok(None),
+            Ok(Some(cached)) => cached.read(&hub.store, invocation, room)?,
+            Err(error) => Err(error),
+        };
+        let found = match found {
+            // A client may have recorded a failure. Whoever asks for the action again means to have it run.
+            Ok(found) => found.filter(|result| result.exit_code == 0),
+            Err(error) => return Ok(Err(store_status(error))),
+        };
+        let metrics = &hub.metrics;
+        let counter = if found.is_some() { &metrics.cache_hits } else { &metrics.cache_misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if let Some(mut result) = found {
+            with_streams(hub, head.function, &mut result);
+            return Ok(Ok(Looked::Hit(Box::new(reapi::ExecuteResponse {
+                result: Some(result),
+                cached_result: true,
+                status: Some(hands_proto::rpc::Status::default()),
+                ..Default::default()
+            }))));
+        }
+    }
+    let read = read.ok_or_else(|| action::missing_blobs(&[digest]));
+    Ok(read.map(|read| Looked::Miss(digest, read)))
+}
+
+/// The Action, if it came along or is in the store.
+fn read_action(
+    hub: &Shared,
+    head: &Head,
+    action: &v1::SubmitAction,
+    inline: &Bytes,
+) -> Result<(Digest, Option<Read>), Status> {
+    head.operation(action)?;
+    let digest = action.action_digest.as_ref();
+    let digest = digest.ok_or_else(|| Status::invalid_argument("action_digest is not set"))?;
+    let digest =
+        digest.to_digest(head.function).map_err(|e| Status::invalid_argument(e.to_string()))?;
+    if inline.is_empty() {
+        return Ok((digest, action::read_action(&hub.store, &digest)?));
+    }
+    if hands_tree::hash(head.function, inline) != digest {
+        return Err(Status::invalid_argument(format!(
+            "the message that came along is not the action {digest}"
+        )));
+    }
+    Ok((digest, Some(Read::of(inline.clone(), &digest)?)))
+}
+
+/// All the rest that is known before the core has it.
+fn ready(
+    hub: &Arc<Shared>,
+    head: &Head,
+    outbox: &Arc<Outbox>,
+    wanted: &Wanted,
+    room: &mut Room,
+) -> Result<Result<Taken, Status>, Tight> {
+    let Wanted { action, digest, read, .. } = wanted;
+    let caller = head.caller(action, digest);
+    let loaded = load(hub, &caller.metadata, digest, read, room)?;
+    let kept = i64::try_from(hub.salted_result.as_millis()).unwrap_or(i64::MAX);
+    let since = unix_millis().saturating_sub(kept);
+    let is_salted = read.message.do_not_cache && !read.message.salt.is_empty();
+    if is_salted {
+        let size = hub.db.retained_size(digest, since).unwrap_or_default();
+        room.keep(size.saturating_mul(ANSWER))?;
+    }
+    Ok(loaded.and_then(|loaded| queue(hub, head, outbox, wanted, caller, loaded, since)))
+}
+
+/// Names the operation, and finds out whether it was answered before.
+fn queue(
+    hub: &Arc<Shared>,
+    head: &Head,
+    outbox: &Arc<Outbox>,
+    wanted: &Wanted,
+    caller: Caller,
+    (loaded, about): (Loaded, About),
+    since: i64,
+) -> Result<Taken, Status> {
+    let Wanted { action, digest, .. } = wanted;
+    let request = reapi::ExecuteRequest {
+        instance_name: head.instance.clone(),
+        execution_policy: Some(reapi::ExecutionPolicy { priority: action.priority }),
+        ..Default::default()
+    };
+    let mut record = record_of(&request, *digest, &caller, &loaded, &about);
+    record.id = head.operation(action)?;
+    // The client names it, and might name what is somebody else's.
+    let taken = hub.db.ids(record.id.0, record.id.0, 1).map_err(|e| table_status(&e))?;
+    if !taken.is_empty() {
+        return Err(Status::invalid_argument(NUMBER_TAKEN));
+    }
+    if record.salted {
+        let stored = hub.db.retained(&record.instance, digest, since);
+        let stored = stored.map_err(|e| table_status(&e))?;
+        if let Some((record, done)) = stored.and_then(|it| Some((it.record, it.done?))) {
+            return Ok(Taken::Earlier { id: action.id, operation: record.id, done });
+        }
+    }
+    hub.accepts()?;
+    let platform = Bytes::from(loaded.platform.encode_to_vec());
+    let reply = Reply::Session { outbox: Arc::clone(outbox), id: action.id, follow: action.follow };
+    let submission = Submission {
+        skip_cache_lookup: action.skip_cache_lookup,
+        ..Submission::of(&loaded, record, platform, &head.asker, reply)
+    };
+    Ok(Taken::New(Box::new(submission)))
+}
+
+/// Whether an end can be told without a look at the disk.
+pub(super) fn is_quick(ended: &Ended) -> bool {
+    let result = ended.response.as_ref().map(|response| response.result.as_ref());
+    result.is_some_and(|result| result.is_none_or(has_streams))
+}
+
+/// Whether the small ones of a result's streams stand inside it.
+fn has_streams(result: &reapi::ActionResult) -> bool {
+    let streams =
+        [(&result.stdout_digest, &result.stdout_raw), (&result.stderr_digest, &result.stderr_raw)];
+    streams.into_iter().all(|(digest, raw)| {
+        let size = digest.as_ref().map_or(0, |digest| digest.size_bytes);
+        !raw.is_empty()
+            || size <= 0
+            || u64::try_from(size).is_ok_and(|size| size > INLINE_STREAM as u64)
+    })
+}
+
+/// An action's end as its client hears it.
+pub(super) fn tell(hub: &Shared, function: DigestFunction, ended: Ended) -> v1::ActionEnded {
+    let Ended { id, operation, attempt, response, .. } = ended;
+    let mut response = match response {
+        Some(response) => reapi::ExecuteResponse::clone(&response),
+        None => stored(hub, operation),
+    };
+    if let Some(result) = response.result.as_mut().filter(|result| !has_streams(result)) {
+        with_streams(hub, function, result);
+    }
+    v1::ActionEnded {
+        id,
+        operation: operation.map(|id| id.to_string()).unwrap_or_default(),
+        attempt,
+        response: Some(response),
+    }
+}
+
+/// Puts the streams in, where they are small.
+fn with_streams(hub: &Shared, function: DigestFunction, result: &mut reapi::ActionResult) {
+    if let Err(error) = hands_reapi::fill_inline(&hub.store, result, function, true, true, &[]) {
+        // Inlining is a favour: the digests are there.
+        tracing::warn!(%error, "streams could not be inlined");
+    }
+}
+
+fn stored(hub: &Shared, operation: Option<OperationId>) -> reapi::ExecuteResponse {
+    let stored = operation.map(|id| hub.db.operation(id));
+    let status = match stored {
+        Some(Ok(Some(stored))) => match stored.done {
+            Some(done) => return reapi::ExecuteResponse::clone(&done.response),
+            None => Status::internal("an action that has ended has no result in the table"),
+        },
+        Some(Err(error)) => table_status(&error),
+        // Its row was pruned before its client came for it.
+        Some(Ok(None)) | None => Status::not_found("the result is not kept any more"),
+    };
+    refusal(to_rpc(&status))
+}

@@ -1,0 +1,134 @@
+//! Sessions that wait for operations: unlike a stream of its own, a session is told, so that many operations of one session
+//! cost neither a task nor a stream each.
+
+use std::sync::Arc;
+
+use hands_link::{ConnectionId, StreamEnd};
+use hands_types::OperationId;
+use tokio::sync::oneshot;
+use tonic::Status;
+
+use super::submit::Claim;
+use super::{Core, Outbox};
+use crate::db::{Done, Record, Then};
+
+/// The sessions that wait for one operation.
+#[derive(Debug, Default)]
+pub(crate) struct Followers(Vec<Follower>);
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    outbox: Arc<Outbox>,
+    /// The session's own number of the action.
+    number: u64,
+    waiter: u64,
+}
+
+impl Followers {
+    /// Takes one out.
+    pub(super) fn remove(&mut self, waiter: u64) -> Option<Follower> {
+        let at = self.0.iter().position(|follower| follower.waiter == waiter)?;
+        Some(self.0.swap_remove(at))
+    }
+
+    /// The operation's state has changed.
+    pub(super) fn changed(&self) {
+        for follower in &self.0 {
+            follower.outbox.changed(follower.number);
+        }
+    }
+
+    /// The operation has ended, durably.
+    pub(super) fn ended(&self, record: &Record, done: &Done) {
+        for follower in &self.0 {
+            follower.outbox.ended(follower.number, record.id, done);
+        }
+    }
+}
+
+impl Follower {
+    /// Others wait for the operation, so that it goes on.
+    pub(super) fn given_up(&self, record: &Record) {
+        self.outbox.given_up(self.number, record.id);
+    }
+}
+
+/// What a session had accepted over an earlier stream.
+#[derive(Debug)]
+pub(crate) struct Resumed {
+    /// Operations, with the session's own numbers, and whether it wants to hear of each state.
+    pub(crate) of: Vec<(OperationId, u64, bool)>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) connection: Option<ConnectionId>,
+    /// Gets those that are not in memory.
+    pub(crate) reply: oneshot::Sender<Vec<(OperationId, u64, bool)>>,
+}
+
+impl Core {
+    /// Counts a session among those who wait.
+    pub(super) fn follow(
+        &mut self,
+        id: OperationId,
+        connection: Option<ConnectionId>,
+        outbox: Arc<Outbox>,
+        number: u64,
+        follow: bool,
+    ) {
+        let Some(ticket) = self.add_waiter(id, connection) else { return };
+        let waiter = ticket.claim.map_or(0, Claim::take);
+        if !outbox.waits_for(number, id, waiter, ticket.state, follow) {
+            // Its stream has ended in the meantime.
+            return self.gone(id, waiter, StreamEnd::Lost);
+        }
+        let told = Arc::clone(&outbox);
+        if let Some(operation) = self.operations.get_mut(&id) {
+            operation.followers.0.push(Follower { outbox, number, waiter });
+        }
+        // Behind the operation's own row, which may not be durable yet.
+        self.commit.then.push(Box::new(move || told.accepted(number)));
+    }
+
+    pub(super) fn resume(&mut self, resumed: Resumed) {
+        let Resumed { of, outbox, connection, reply } = resumed;
+        let mut unknown = Vec::new();
+        for (id, number, follow) in of {
+            if self.operations.contains_key(&id) {
+                self.follow(id, connection, Arc::clone(&outbox), number, follow);
+            } else if let Some(ticket) = self.recent.get(&id).map(super::Ticket::ended) {
+                let outbox = Arc::clone(&outbox);
+                // Behind its end, which may not be durable yet.
+                self.commit.then.push(Box::new(move || {
+                    if let Some(done) = &ticket.state.borrow().done {
+                        outbox.had_ended(number, id, done);
+                    }
+                }));
+            } else {
+                unknown.push((id, number, follow));
+            }
+        }
+        // Who asked may have gone.
+        let _gone = reply.send(unknown);
+    }
+
+    /// A session gives operations up: each ends, unless others wait for it.
+    pub(super) fn give_up(&mut self, of: Vec<(OperationId, u64)>, done: Option<Then>) {
+        for (id, waiter) in of {
+            let Some(operation) = self.operations.get_mut(&id) else { continue };
+            if !operation.waiters.contains_key(&waiter) {
+                continue;
+            }
+            if operation.waiters.len() == 1 {
+                self.cancel(id, Status::cancelled("the client cancelled the action"));
+                continue;
+            }
+            operation.waiters.remove(&waiter);
+            self.n_clients -= 1;
+            if let Some(follower) = operation.followers.remove(waiter) {
+                let record = Arc::clone(&operation.record);
+                self.commit.then.push(Box::new(move || follower.given_up(&record)));
+            }
+        }
+        self.commit.then.extend(done);
+    }
+}

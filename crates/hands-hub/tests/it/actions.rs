@@ -1,0 +1,300 @@
+//! Many actions over one stream.
+
+use bytes::Bytes;
+use hands_proto::v1::actions_client::ActionsClient;
+use hands_proto::v1::actions_reply::Kind as Said;
+use hands_proto::v1::actions_request::Kind;
+use hands_proto::{reapi, v1};
+use hands_types::limits::ORPHAN;
+use hands_types::{Digest, DigestFunction};
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming};
+
+use crate::clock::Clock;
+use crate::support::{Client, World, messages, soon};
+
+/// A client's end of a session.
+struct Session {
+    requests: mpsc::Sender<v1::ActionsRequest>,
+    replies: Streaming<v1::ActionsReply>,
+    welcome: v1::SessionWelcome,
+    heard: v1::ActionEvents,
+}
+
+const MUCH: u64 = 1 << 30;
+
+fn opening(epoch: u64, credit: u64) -> v1::OpenSession {
+    v1::OpenSession { session: Bytes::from_static(&[7; 16]), epoch, credit, ..Default::default() }
+}
+
+impl Session {
+    async fn open(client: &Client, open: v1::OpenSession) -> Result<Self, Status> {
+        let (requests, queue) = mpsc::channel(64);
+        requests.send(v1::ActionsRequest { kind: Some(Kind::Open(open)) }).await.unwrap();
+        let mut actions = ActionsClient::new(client.channel.clone());
+        let replies = soon("the session", actions.session(ReceiverStream::new(queue))).await?;
+        let mut replies = replies.into_inner();
+        let first = soon("the welcome", replies.message()).await?.unwrap();
+        let Some(Said::Welcome(welcome)) = first.kind else { panic!("{first:?}") };
+        Ok(Self { requests, replies, welcome, heard: v1::ActionEvents::default() })
+    }
+
+    async fn say(&self, kind: Kind) {
+        self.requests.send(v1::ActionsRequest { kind: Some(kind) }).await.unwrap();
+    }
+
+    async fn submit(&self, actions: Vec<v1::SubmitAction>) {
+        self.say(Kind::Submit(v1::Submissions { actions, ..Default::default() })).await;
+    }
+
+    /// Hears until all that was said so far is as it should be.
+    async fn until(&mut self, what: &str, is: impl Fn(&v1::ActionEvents) -> bool) {
+        while !is(&self.heard) {
+            let reply = soon(what, self.replies.message()).await.unwrap().expect("a word");
+            let Some(Said::Events(events)) = reply.kind else { panic!("{reply:?}") };
+            self.heard.accepted.extend(events.accepted);
+            self.heard.states.extend(events.states);
+            self.heard.ended.extend(events.ended);
+            self.heard.unknown.extend(events.unknown);
+            self.heard.all_cancelled |= events.all_cancelled;
+        }
+    }
+
+    fn ended(&self, id: u64) -> &v1::ActionEnded {
+        self.heard.ended.iter().find(|ended| ended.id == id).unwrap()
+    }
+
+    fn code(&self, id: u64) -> Code {
+        let response = self.ended(id).response.as_ref().unwrap();
+        Code::from(response.status.as_ref().map_or(0, |status| status.code))
+    }
+}
+
+/// An action that comes with its messages.
+fn inline(id: u64, change: impl FnOnce(&mut reapi::Action)) -> v1::SubmitAction {
+    let (action, command) = messages(|action, command| {
+        command.arguments = vec!["/bin/echo".into(), id.to_string()];
+        change(action);
+    });
+    let (action, command) = (action.encode_to_vec(), command.encode_to_vec());
+    let digest = hands_tree::hash(DigestFunction::Sha256, &action);
+    v1::SubmitAction {
+        id,
+        action_digest: Some(digest.into()),
+        action: action.into(),
+        command: command.into(),
+        ..Default::default()
+    }
+}
+
+fn salted(id: u64) -> v1::SubmitAction {
+    inline(id, |action| {
+        action.do_not_cache = true;
+        action.salt = Bytes::from(id.to_be_bytes().to_vec());
+    })
+}
+
+#[tokio::test]
+async fn actions_come_with_their_messages_and_end_with_their_streams() {
+    let world = World::new();
+    let mut session = Session::open(&world.client(), opening(0, MUCH)).await.unwrap();
+    session.submit((0..40).map(salted).collect()).await;
+    session.until("acceptances", |heard| heard.accepted.len() == 40).await;
+    // As their client sent them.
+    let names: Vec<&str> = session.heard.accepted.iter().map(|it| it.operation.as_str()).collect();
+    assert!(names.is_sorted() && names.windows(2).all(|two| two[0] != two[1]), "{names:?}");
+    assert_eq!(world.hub.activity().borrow().queued, 40, "the scheduler has all of them");
+    let mut worker = world.worker("w").await;
+    for _ in 0..40 {
+        let lease = worker.lease().await;
+        worker.output(&lease, 1, 0, b"out\n").await;
+        worker.finish(&lease, 0, b"out\n").await;
+        worker.acknowledged(&lease).await;
+    }
+    session.until("ends", |heard| heard.ended.len() == 40).await;
+    for id in 0..40 {
+        let result = session.ended(id).response.as_ref().unwrap().result.as_ref().unwrap();
+        assert_eq!((result.stdout_raw.as_ref(), session.ended(id).attempt), (&b"out\n"[..], 1));
+    }
+    assert!(world.hub.activity().borrow().is_idle());
+}
+
+#[tokio::test]
+async fn a_recorded_result_is_an_answer_without_an_operation() {
+    let world = World::new();
+    let client = world.client();
+    let mut session = Session::open(&client, opening(0, MUCH)).await.unwrap();
+    let mut worker = world.worker("w").await;
+    session.submit(vec![inline(1, |_| ())]).await;
+    let lease = worker.lease().await;
+    worker.output(&lease, 1, 0, b"text").await;
+    worker.finish(&lease, 0, b"text").await;
+    worker.acknowledged(&lease).await;
+    session.until("the first end", |heard| heard.ended.len() == 1).await;
+    let again = v1::SubmitAction { id: 2, ..inline(1, |_| ()) };
+    let afresh = v1::SubmitAction { id: 3, skip_cache_lookup: true, ..again.clone() };
+    session.submit(vec![again, afresh]).await;
+    let lease = worker.lease().await;
+    worker.output(&lease, 1, 0, b"text").await;
+    worker.finish(&lease, 0, b"text").await;
+    worker.acknowledged(&lease).await;
+    session.until("all ends", |heard| heard.ended.len() == 3).await;
+    let hit = session.ended(2);
+    let response = hit.response.as_ref().unwrap();
+    assert!(hit.operation.is_empty() && response.cached_result);
+    assert_eq!(response.result.as_ref().unwrap().stdout_raw.as_ref(), b"text");
+    assert!(!session.ended(3).operation.is_empty());
+    let list = client.jobs().list(v1::ListRequest::default()).await.unwrap().into_inner();
+    assert_eq!(list.jobs.len(), 2, "those that ran");
+    let overview = client.jobs().overview(v1::OverviewRequest::default()).await.unwrap();
+    let sums = &overview.into_inner().invocations[0];
+    assert_eq!((sums.succeeded, sums.cached), (3, 1), "and the answer is counted");
+}
+
+#[tokio::test]
+async fn what_is_sent_twice_runs_once_whatever_was_lost_between() {
+    let mut world = World::new();
+    let mut session = Session::open(&world.client(), opening(0, MUCH)).await.unwrap();
+    let epoch = session.welcome.epoch;
+    // One that fails and is cacheable, so that neither the cache nor a salt would know it.
+    let first = inline(5, |_| ());
+    session.submit(vec![first.clone(), salted(6), salted(7)]).await;
+    session.until("acceptances", |heard| heard.accepted.len() == 3).await;
+    let names: Vec<String> = session.heard.accepted.iter().map(|it| it.operation.clone()).collect();
+    let mut worker = world.worker("w").await;
+    let lease = worker.lease().await;
+    worker.finish(&lease, 3, b"").await;
+    session.until("the first end", |heard| heard.ended.len() == 1).await;
+    drop((session, worker));
+    world.kill().await;
+    let mut back = Session::open(&world.client(), opening(epoch, MUCH)).await.unwrap();
+    assert_eq!(back.welcome.epoch, epoch);
+    // It heard nothing of the first two, and knows that the third was accepted.
+    let sent = [first, salted(6)].map(|it| v1::SubmitAction { sent_before: true, ..it });
+    let resume = v1::ResumeAction { id: 7, operation: names[2].clone(), follow: false };
+    let unknown = v1::ResumeAction {
+        id: 8,
+        operation: names[2].replace(&names[2][..10], &"0".repeat(10)),
+        follow: false,
+    };
+    let message = v1::Submissions {
+        actions: sent.to_vec(),
+        resume: vec![resume, unknown],
+        ..Default::default()
+    };
+    back.say(Kind::Submit(message)).await;
+    back.until("words of all", |heard| {
+        heard.ended.len() == 1 && heard.accepted.len() == 2 && heard.unknown == [8]
+    })
+    .await;
+    let exit = |session: &Session, id| {
+        session.ended(id).response.as_ref().unwrap().result.as_ref().unwrap().exit_code
+    };
+    assert_eq!(exit(&back, 5), 3, "it is not run again");
+    let mut again: Vec<String> =
+        back.heard.accepted.iter().map(|it| it.operation.clone()).collect();
+    again.sort();
+    assert_eq!(again, names[1..], "the same operations");
+    let mut worker = world.worker("w").await;
+    for _ in 0..2 {
+        worker.run(0).await;
+    }
+    back.until("ends", |heard| heard.ended.len() == 3).await;
+    assert!(world.hub.activity().borrow().is_idle(), "nothing else was queued");
+}
+
+#[tokio::test]
+async fn a_lost_session_leaves_its_actions_a_while_and_a_cancelled_one_does_not() {
+    let world = World::new();
+    let clock = Clock::stop();
+    let client = world.client();
+    let mut lost = Session::open(&client, opening(0, MUCH)).await.unwrap();
+    let kept = v1::ExecuteOptions { detach: true, ..Default::default() };
+    let detached = v1::SubmitAction { options: Some(kept), ..salted(1) };
+    lost.submit(vec![detached, salted(2)]).await;
+    lost.until("acceptances", |heard| heard.accepted.len() == 2).await;
+    let epoch = lost.welcome.epoch;
+    let second = lost.heard.accepted.iter().find(|it| it.id == 2).unwrap().operation.clone();
+    drop((lost, client));
+    let mut activity = world.hub.activity();
+    soon("nobody waiting", activity.wait_for(|activity| activity.clients == 0)).await.unwrap();
+    clock.pass(ORPHAN - std::time::Duration::from_secs(1)).await;
+    let client = world.client();
+    let mut back = Session::open(&client, opening(epoch, MUCH)).await.unwrap();
+    let resume = v1::ResumeAction { id: 2, operation: second, follow: false };
+    back.say(Kind::Submit(v1::Submissions { resume: vec![resume], ..Default::default() })).await;
+    back.until("the acceptance", |heard| heard.accepted.len() == 1).await;
+    // Its connection stays: this is a cancel.
+    drop(back);
+    soon("one left", activity.wait_for(|activity| activity.queued == 1)).await.unwrap();
+    assert_eq!(activity.borrow().detached, 1);
+}
+
+#[tokio::test]
+async fn actions_are_given_up_one_by_one_or_all_at_once() {
+    let world = World::new();
+    let mut session = Session::open(&world.client(), opening(0, MUCH)).await.unwrap();
+    let mut other = Session::open(
+        &world.client(),
+        v1::OpenSession { session: Bytes::from_static(&[9; 16]), ..opening(0, MUCH) },
+    )
+    .await
+    .unwrap();
+    // The same action twice is one operation, which others' giving up does not end.
+    session.submit((0..100).map(salted).collect()).await;
+    session.until("acceptances", |heard| heard.accepted.len() == 100).await;
+    other.submit(vec![salted(0)]).await;
+    other.until("the acceptance", |heard| heard.accepted.len() == 1).await;
+    session.say(Kind::Cancel(v1::CancelActions { ids: vec![0, 1], all: false })).await;
+    session.until("two ends", |heard| heard.ended.len() == 2).await;
+    assert_eq!((session.code(0), session.code(1)), (Code::Cancelled, Code::Cancelled));
+    let mut activity = world.hub.activity();
+    assert_eq!(activity.borrow().queued, 99);
+    session.submit(vec![salted(200)]).await;
+    session.say(Kind::Cancel(v1::CancelActions { ids: Vec::new(), all: true })).await;
+    session.until("the answer", |heard| heard.all_cancelled).await;
+    soon("one left", activity.wait_for(|activity| activity.queued == 1)).await.unwrap();
+    assert_eq!(session.heard.ended.len(), 2, "nothing more is said of them");
+    let mut worker = world.worker("w").await;
+    worker.run(0).await;
+    other.until("its end", |heard| heard.ended.len() == 1).await;
+    assert_eq!(other.code(0), Code::Ok);
+}
+
+#[tokio::test]
+async fn events_wait_for_credit_and_refusals_name_what_is_wrong() {
+    let world = World::new();
+    let mut session = Session::open(&world.client(), opening(0, 0)).await.unwrap();
+    let absent = Digest { size: 4, ..hands_tree::hash(DigestFunction::Sha256, b"gone") };
+    let lacking = inline(2, |action| action.input_root_digest = Some(absent.into()));
+    let wrong = v1::SubmitAction { action: Bytes::from_static(b"\x10\x01"), ..salted(3) };
+    session.submit(vec![salted(1), lacking, wrong]).await;
+    session.until("the acceptance", |heard| heard.accepted.len() == 1).await;
+    assert!(session.heard.ended.is_empty());
+    session.say(Kind::Credit(MUCH)).await;
+    session.until("refusals", |heard| heard.ended.len() == 2).await;
+    assert_eq!(
+        (session.code(2), session.code(3)),
+        (Code::FailedPrecondition, Code::InvalidArgument)
+    );
+    let status = session.ended(2).response.as_ref().unwrap().status.as_ref().unwrap();
+    assert!(!status.details.is_empty(), "what is missing is named: {status:?}");
+    // One number is one action, also of another session and once it has ended.
+    let epoch = session.welcome.epoch;
+    let other = v1::SubmitAction { id: 1, ..salted(8) };
+    session.say(Kind::Cancel(v1::CancelActions { ids: vec![1], all: false })).await;
+    session.until("its end", |heard| heard.ended.len() == 3).await;
+    let mut again = Session::open(&world.client(), opening(epoch, MUCH)).await.unwrap();
+    let at_ms = 0;
+    again.submit(vec![v1::SubmitAction { at_ms, ..other }]).await;
+    again.until("a refusal", |heard| heard.ended.len() == 1).await;
+    assert_eq!(again.code(1), Code::InvalidArgument);
+    session.submit(vec![v1::SubmitAction { id: 1 << 36, ..salted(4) }]).await;
+    session.until("a refusal", |heard| heard.ended.len() == 4).await;
+    assert_eq!(session.code(1 << 36), Code::InvalidArgument);
+    let unnamed = v1::OpenSession { session: Bytes::new(), ..opening(0, 0) };
+    let refused = Session::open(&world.client(), unnamed).await.err().unwrap();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
