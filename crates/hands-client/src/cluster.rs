@@ -29,8 +29,8 @@ use crate::retry::{Backoff, Contact};
 use crate::snapshot::SnapshotSocket;
 use crate::uploader::Uploader;
 use crate::{
-    AgentSpec, ClientError, Fetched, Input, Invocation, JobResult, JobStream, Snapshot, Target,
-    agent, fetch, metadata,
+    AgentSpec, ClientError, Fetched, Input, Invocation, JobResult, JobStream, Session, Snapshot,
+    Target, agent, fetch, metadata,
 };
 
 /// A connection over which actions are submitted and asked about. Cheap to clone; all clones share it.
@@ -161,6 +161,11 @@ impl Cluster {
             keeps_times,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Opens a session, over which many actions are submitted and followed.
+    pub async fn session(&self) -> Result<Session, ClientError> {
+        Session::open(self).await
     }
 
     /// What is known of the other end's being there.

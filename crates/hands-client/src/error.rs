@@ -334,6 +334,33 @@ impl ClientError {
         }
     }
 
+    /// The same for another of those whom it ends: errors of a connection end all that goes over it.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Connect { peer, why, retry } => {
+                Self::Connect { peer: peer.clone(), why: why.clone(), retry: *retry }
+            }
+            Self::NotNow { peer, message } => {
+                Self::NotNow { peer: peer.clone(), message: message.clone() }
+            }
+            Self::Never { peer, waited, message } => {
+                Self::Never { peer: peer.clone(), waited: *waited, message: message.clone() }
+            }
+            Self::Lost { peer, waited, message } => {
+                Self::Lost { peer: peer.clone(), waited: *waited, message: message.clone() }
+            }
+            Self::Rpc { what, peer, code, message } => {
+                Self::Rpc { what, peer: peer.clone(), code: *code, message: message.clone() }
+            }
+            other => Self::Transfer {
+                what: "the session".to_owned(),
+                peer: "the cluster".to_owned(),
+                class: other.class(),
+                message: other.to_string(),
+            },
+        }
+    }
+
     /// The next step, as a sentence fragment, where there is one that helps.
     pub fn hint(&self) -> Option<String> {
         match self {

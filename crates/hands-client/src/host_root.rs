@@ -35,7 +35,7 @@ impl Cluster {
     }
 }
 
-fn needs_host_root(cluster: &Cluster, spec: &JobSpec) -> bool {
+pub(crate) fn needs_host_root(cluster: &Cluster, spec: &JobSpec) -> bool {
     // A layer that can't be read is the hub's to refuse.
     let has_own_root = Layers::read(&spec.platform, cluster.function())
         .is_ok_and(|layers| !layers.root.is_empty());
@@ -45,7 +45,7 @@ fn needs_host_root(cluster: &Cluster, spec: &JobSpec) -> bool {
         && !has_own_root
 }
 
-fn add(platform: &mut Platform, root: String) {
+pub(crate) fn add(platform: &mut Platform, root: String) {
     let mut pairs = platform.properties().to_vec();
     pairs.push((property::HOST_ROOT.to_owned(), root));
     *platform = Platform::new(pairs);

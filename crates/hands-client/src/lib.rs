@@ -1,7 +1,7 @@
 //! Submit, follow, fetch: the part of Manyhands that every front-end is written against.
 //!
 //! A [`Cluster`] is a connection to a hub (or to the user's agent, which embeds one). A front-end describes each of its
-//! actions as a [`JobSpec`], gets a [`Job`] that yields [`Event`]s, and puts the outputs of its [`JobResult`] in place
+//! actions as a [`JobSpec`], gets a [`Job`] that yields [`Event`]s (or, for many of them, a [`Session`]), and puts the outputs of its [`JobResult`] in place
 //! with [`Cluster::fetch_outputs`]. Everything here runs as well on a runtime of one thread; nothing prints.
 //!
 //! What it must never do: follow a link that an action brought, leave a file half written, or send an uncached action
@@ -26,6 +26,7 @@ mod job;
 mod metadata;
 mod result;
 mod retry;
+mod session;
 mod snapshot;
 mod spec;
 mod stores;
@@ -47,6 +48,7 @@ pub use ids::{new_invocation_id, random_u128};
 pub use job::{Event, Job, JobStream, LostAttempt};
 pub use metadata::{Invocation, TOOL};
 pub use result::{Failure, JobResult, StageSpan, Stages, lacks_outputs};
+pub use session::{ActionId, Session, Submitted};
 pub use snapshot::{Input, Snapshot, SnapshotSocket};
 pub use spec::{Caching, EncodedJob, JobSpec, Logs};
 pub use target::{AgentSockets, AgentSpec, Target};

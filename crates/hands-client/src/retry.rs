@@ -48,7 +48,7 @@ impl Contact {
         self.trouble.subscribe()
     }
 
-    fn tell(&self, sentence: String) {
+    pub(crate) fn tell(&self, sentence: String) {
         self.trouble.send_if_modified(|told| {
             let is_new = told.as_ref() != Some(&sentence);
             *told = Some(sentence);

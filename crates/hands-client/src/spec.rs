@@ -55,6 +55,8 @@ pub struct JobSpec {
     pub retry: Option<u32>,
     /// How long it may wait for a worker that could take it; None is the hub's default.
     pub queue_timeout: Option<Duration>,
+    /// Whether a session tells when it waits, and when it is started. That an attempt was lost is told in any case.
+    pub follow: bool,
     /// For people, in lists: the command as it was typed.
     pub title: String,
     /// For people: what kind of action it is; empty is the front-end's name.
@@ -106,6 +108,7 @@ impl JobSpec {
             terminal: None,
             retry: None,
             queue_timeout: None,
+            follow: true,
             title: String::new(),
             mnemonic: String::new(),
             target: String::new(),
@@ -114,7 +117,7 @@ impl JobSpec {
     }
 
     /// Whether it may be run again after it was lost once.
-    pub(crate) fn reruns(&self) -> bool {
+    pub fn reruns(&self) -> bool {
         let host_network = self.platform.all(property::NETWORK).any(|network| network == "host");
         let effects = host_network || self.terminal.is_some() || self.stdin;
         why_not_again(self.retry, effects, 1).is_none()

@@ -1,0 +1,199 @@
+//! Many actions at once: submitted by one call each, heard of in one place, given up in one call.
+//!
+//! On our own hub a [`Session`] is one stream, kept by a task of its own, which opens it again where it is lost. What was
+//! accepted is then taken up by its operation's name, and what was sent and not answered is sent again under the same
+//! number, by which the hub knows it: nothing is run twice. Of an action that was accepted only its name is kept here.
+//! Other engines, and hubs that have no sessions, get an Execute stream for each action, and a bounded number of these.
+//!
+//! The events of a session are to be read while it is submitted to: they are held back where nobody reads them, and in the
+//! end so are submissions. Dropping the session drops the stream, by which the hub gives up what has not ended and is not
+//! detached.
+
+mod each;
+mod state;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod told;
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use hands_types::{Digest, Platform};
+use tokio::task::JoinHandle;
+
+use crate::host_root::{add, needs_host_root};
+use crate::{ClientError, Cluster, ClusterKind, Event, JobSpec};
+use each::Each;
+use state::Shared;
+
+/// An action of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ActionId(u64);
+
+/// An action that was taken from its caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Submitted {
+    /// What its events are about.
+    pub id: ActionId,
+    /// What its user should know about the way it was submitted: a sentence.
+    pub note: Option<&'static str>,
+}
+
+/// Many actions of one invocation.
+pub struct Session {
+    cluster: Cluster,
+    shared: Arc<Shared>,
+    way: Way,
+    /// Host roots that were asked for lately.
+    roots: Mutex<Vec<(Platform, Instant, String)>>,
+}
+
+/// How actions are sent.
+enum Way {
+    /// Over the stream that this task keeps.
+    Stream(JoinHandle<()>),
+    /// Each over a stream of its own.
+    Each(Each),
+}
+
+/// How long it is believed what the workers offer: they come and go, and a batch asks for each of its actions.
+const ROOTS_FOR: Duration = Duration::from_secs(5);
+/// Platforms that are remembered.
+const ROOTS: usize = 64;
+/// Bytes of a message that goes along with its submission. A larger one is uploaded before.
+const INLINE: usize = 256 << 10;
+
+impl Session {
+    pub(crate) async fn open(cluster: &Cluster) -> Result<Self, ClientError> {
+        let shared = Arc::new(Shared::default());
+        let opened = match cluster.kind() {
+            ClusterKind::Engine => None,
+            ClusterKind::Agent | ClusterKind::Hub => stream::open(cluster, &shared).await?,
+        };
+        let way = match opened {
+            Some(keeper) => Way::Stream(tokio::spawn(keeper)),
+            None => Way::Each(Each::new(cluster.clone(), Arc::clone(&shared))),
+        };
+        Ok(Self { cluster: cluster.clone(), shared, way, roots: Mutex::default() })
+    }
+
+    /// Submits an action. Its input root must be in the store. Returns when it is taken from the caller, not when the hub
+    /// has it; waits where too much was submitted and not answered. Dropped while it waits, it submits nothing.
+    pub async fn submit(&self, mut spec: JobSpec) -> Result<Submitted, ClientError> {
+        let streams = match &self.way {
+            Way::Each(each) => {
+                let id = each.submit(spec).await;
+                return Ok(Submitted { id, note: None });
+            }
+            Way::Stream(_) => &self.shared,
+        };
+        let note = self.name_host_root(&mut spec).await?;
+        spec.times &= self.cluster.keeps_times();
+        let mut encoded = spec.encode(self.cluster.function())?;
+        let mut large: Vec<(Digest, _)> = Vec::new();
+        for (digest, bytes) in [
+            (encoded.action, &mut encoded.action_bytes),
+            (encoded.command, &mut encoded.command_bytes),
+        ] {
+            if bytes.len() > INLINE {
+                large.push((digest, std::mem::take(bytes)));
+            }
+        }
+        if !large.is_empty() {
+            let uploaded = self.cluster.uploader().upload(large).await;
+            uploaded.map_err(|status| self.cluster.failed("the upload of a command", &status))?;
+        }
+        let id = streams.submit(&spec, encoded).await?;
+        Ok(Submitted { id: ActionId(id), note })
+    }
+
+    /// The next thing that happens to any of the actions: [`Event::Done`] or an error once for each, last. Waits for ever
+    /// where there is none. Output comes with the result. Dropped while it waits, it loses nothing.
+    ///
+    /// [`ClientError::Forgotten`] is the end of an action that was accepted, and that the hub does not know any more: whoever
+    /// may have it run a second time ([`JobSpec::reruns`]) submits it again.
+    pub async fn next_event(&self) -> (ActionId, Result<Event, ClientError>) {
+        let (id, event) = self.shared.next_event().await;
+        (ActionId(id), event)
+    }
+
+    /// How many actions have not ended yet, as far as their ends were read.
+    pub fn live(&self) -> usize {
+        match &self.way {
+            Way::Stream(_) => self.shared.live(),
+            Way::Each(each) => each.live(),
+        }
+    }
+
+    /// Asks for the end of one action. It comes as an event all the same.
+    pub fn cancel(&self, id: ActionId) {
+        match &self.way {
+            Way::Stream(_) => self.shared.cancel(id.0),
+            Way::Each(each) => each.cancel(id.0),
+        }
+    }
+
+    /// Gives up all actions, in one call. Nothing is heard of them from then on. Returns when all of them have ended, unless
+    /// others wait for them too; of another engine nobody can tell.
+    pub async fn cancel_all(&self) -> Result<(), ClientError> {
+        match &self.way {
+            Way::Stream(_) => self.shared.cancel_all(self.cluster.peer()).await,
+            Way::Each(each) => {
+                each.cancel_all();
+                Ok(())
+            }
+        }
+    }
+
+    /// As [`Cluster::name_host_root`], and asks once for many.
+    async fn name_host_root(
+        &self,
+        spec: &mut JobSpec,
+    ) -> Result<Option<&'static str>, ClientError> {
+        if !needs_host_root(&self.cluster, spec) {
+            return Ok(None);
+        }
+        if let Some(root) = self.known_root(&spec.platform) {
+            add(&mut spec.platform, root);
+            return Ok(None);
+        }
+        let platform = spec.platform.clone();
+        let note = self.cluster.name_host_root(spec).await?;
+        let root = spec.platform.get(hands_types::platform::property::HOST_ROOT);
+        if let Some(root) = root.filter(|_| note.is_none()) {
+            let mut roots = self.roots();
+            roots.retain(|(_, asked, _)| asked.elapsed() < ROOTS_FOR);
+            if roots.len() < ROOTS {
+                roots.push((platform, Instant::now(), root.to_owned()));
+            }
+        }
+        Ok(note)
+    }
+
+    fn known_root(&self, platform: &Platform) -> Option<String> {
+        let roots = self.roots();
+        let known =
+            roots.iter().find(|(of, asked, _)| of == platform && asked.elapsed() < ROOTS_FOR);
+        known.map(|(_, _, root)| root.clone())
+    }
+
+    fn roots(&self) -> std::sync::MutexGuard<'_, Vec<(Platform, Instant, String)>> {
+        self.roots.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Way::Stream(keeper) = &self.way {
+            keeper.abort();
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,210 @@
+//! The task that keeps a session's stream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hands_proto::v1::actions_client::ActionsClient;
+use hands_proto::v1::actions_reply::Kind as Said;
+use hands_proto::v1::actions_request::Kind;
+use hands_proto::{reapi, v1};
+use hands_types::limits;
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming};
+
+use super::state::{CREDIT, Next, Shared};
+use super::told::Peer;
+use crate::retry::Backoff;
+use crate::{ClientError, Cluster, agent, random_u128};
+
+/// Messages that wait for the connection.
+const QUEUE: usize = 4;
+/// What was accepted is named in messages of so many.
+const RESUMED: usize = 1000;
+/// How long nothing is submitted to a hub that said that it can't take it now.
+const PAUSE: Duration = Duration::from_millis(250);
+const WHAT: &str = "Execute";
+
+/// A session as its hub knows it.
+struct Keeper {
+    cluster: Cluster,
+    shared: Arc<Shared>,
+    name: [u8; 16],
+    epoch: u64,
+    /// When the epoch began here.
+    began: Instant,
+}
+
+/// An open stream.
+struct Stream {
+    requests: mpsc::Sender<v1::ActionsRequest>,
+    replies: Streaming<v1::ActionsReply>,
+}
+
+/// Opens a session, and gives what keeps it; none where the hub has none.
+pub(super) async fn open(
+    cluster: &Cluster,
+    shared: &Arc<Shared>,
+) -> Result<Option<impl Future<Output = ()> + Send + use<>>, ClientError> {
+    let mut keeper = Keeper {
+        cluster: cluster.clone(),
+        shared: Arc::clone(shared),
+        name: random_u128()?.to_le_bytes(),
+        epoch: 0,
+        began: Instant::now(),
+    };
+    let mut backoff = Backoff::new(Some(limits::ORPHAN));
+    let stream = loop {
+        match keeper.open().await {
+            Ok(stream) => break stream,
+            Err(status) if status.code() == Code::Unimplemented => return Ok(None),
+            Err(status) => keeper.pause(&mut backoff, keeper.cluster.failed(WHAT, &status)).await?,
+        }
+    };
+    Ok(Some(keeper.keep(stream)))
+}
+
+impl Keeper {
+    /// Opens the stream and takes up what was accepted before.
+    async fn open(&mut self) -> Result<Stream, Status> {
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let open = v1::OpenSession {
+            session: self.name.to_vec().into(),
+            epoch: self.epoch,
+            instance_name: self.cluster.instance().to_owned(),
+            digest_function: reapi::digest_function::Value::from(self.cluster.function()).into(),
+            credit: CREDIT,
+        };
+        // There is room for the first.
+        let _room = requests.try_send(v1::ActionsRequest { kind: Some(Kind::Open(open)) });
+        let mut client = ActionsClient::new(self.cluster.channel())
+            .max_decoding_message_size(limits::MAX_MESSAGE)
+            .max_encoding_message_size(limits::MAX_MESSAGE);
+        let request = self.cluster.request(ReceiverStream::new(queue));
+        let mut replies = client.session(request).await?.into_inner();
+        let first = replies.message().await?;
+        let Some(v1::ActionsReply { kind: Some(Said::Welcome(welcome)) }) = first else {
+            return Err(Status::unavailable("the session ended before it began"));
+        };
+        if self.epoch == 0 {
+            self.epoch = welcome.epoch;
+            self.began = Instant::now();
+        }
+        self.cluster.contact().made();
+        for resume in self.shared.welcome(welcome.window).chunks(RESUMED) {
+            let resume = v1::Submissions { resume: resume.to_vec(), ..Default::default() };
+            let message = v1::ActionsRequest { kind: Some(Kind::Submit(resume)) };
+            if requests.send(message).await.is_err() {
+                return Err(Status::unavailable("the session ended"));
+            }
+        }
+        Ok(Stream { requests, replies })
+    }
+
+    /// Until the session is dropped, or the hub stays away for too long.
+    async fn keep(mut self, stream: Stream) {
+        let mut open = Some(stream);
+        let mut backoff = Backoff::new(Some(limits::ORPHAN));
+        loop {
+            let lost = match open.take() {
+                Some(stream) => {
+                    backoff = Backoff::new(Some(limits::ORPHAN));
+                    let status = self.serve(stream).await;
+                    self.shared.lost();
+                    status
+                }
+                None => match self.open().await {
+                    Ok(stream) => {
+                        open = Some(stream);
+                        continue;
+                    }
+                    Err(status) => status,
+                },
+            };
+            // Nobody needs it now; a hub that is away for a while does no harm.
+            while self.shared.is_idle() {
+                self.shared.stirred().await;
+            }
+            let error = self.cluster.failed(WHAT, &lost);
+            if let Err(error) = self.pause(&mut backoff, error).await {
+                return self.shared.fail(error);
+            }
+        }
+    }
+
+    /// Waits before the next try, or gives up.
+    async fn pause(&self, backoff: &mut Backoff, error: ClientError) -> Result<(), ClientError> {
+        if !error.is_lost_connection() {
+            return Err(error);
+        }
+        backoff.pause(self.cluster.contact(), self.cluster.peer(), &error).await?;
+        if let Some(spec) = self.cluster.embedded_agent() {
+            agent::ensure(spec, &mut |_| {}).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends and hears until the stream ends.
+    async fn serve(&self, stream: Stream) -> Status {
+        let Stream { requests, mut replies } = stream;
+        let mut paused_until: Option<Instant> = None;
+        let mut trouble = false;
+        loop {
+            // Sent as long as the connection takes it; what gathers meanwhile goes together.
+            while let Ok(permit) = requests.try_reserve() {
+                let at = u32::try_from(self.began.elapsed().as_millis()).unwrap_or(u32::MAX);
+                match self.shared.next(at, paused_until.is_some()) {
+                    Next::Message(kind) => permit.send(v1::ActionsRequest { kind: Some(kind) }),
+                    Next::Nothing => break,
+                }
+            }
+            let is_full = requests.capacity() == 0;
+            let pause = async {
+                match paused_until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                reply = replies.message() => match reply {
+                    Ok(Some(reply)) => match reply.kind {
+                        Some(Said::Events(events)) => {
+                            if let Some(sentence) = &events.trouble {
+                                trouble = !sentence.is_empty();
+                                self.tell(sentence);
+                            }
+                            if self.hear(events) {
+                                paused_until = Some(Instant::now() + PAUSE);
+                            } else if !trouble {
+                                self.cluster.contact().made();
+                            }
+                        }
+                        // A later version says more.
+                        Some(Said::Welcome(_)) | None => {}
+                    },
+                    Ok(None) => return Status::unavailable("the session's stream has ended"),
+                    Err(status) => return status,
+                },
+                () = self.shared.stirred(), if !is_full => {}
+                Ok(_room) = requests.reserve(), if is_full => {}
+                () = pause => paused_until = None,
+            }
+        }
+    }
+
+    fn hear(&self, events: v1::ActionEvents) -> bool {
+        let costs = !events.ended.is_empty() || !events.states.is_empty();
+        let bytes = if costs { events.encoded_len() as u64 } else { 0 };
+        self.shared.hear(events, bytes, &Peer { name: self.cluster.peer() })
+    }
+
+    /// Why nothing can be made durable now.
+    fn tell(&self, sentence: &str) {
+        if !sentence.is_empty() {
+            let sentence = crate::printable(sentence);
+            self.cluster.contact().tell(format!("{} says: {sentence}", self.cluster.peer()));
+        }
+    }
+}

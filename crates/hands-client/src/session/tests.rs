@@ -1,0 +1,104 @@
+use futures_util::FutureExt as _;
+use hands_proto::{reapi, rpc, v1};
+
+use super::state::{CREDIT, Next, Shared};
+use super::told::Peer;
+use crate::{ClientError, Event, JobSpec};
+
+const PEER: Peer<'_> = Peer { name: "hub" };
+
+fn spec() -> JobSpec {
+    JobSpec { follow: false, ..JobSpec::new(vec!["true".to_owned()]) }
+}
+
+async fn submit(shared: &Shared) -> u64 {
+    let spec = spec();
+    let encoded = spec.encode(hands_types::DigestFunction::Sha256).unwrap();
+    shared.submit(&spec, encoded).await.unwrap()
+}
+
+fn sent(shared: &Shared, at: u32) -> Vec<(u64, u32, bool)> {
+    match shared.next(at, false) {
+        Next::Message(v1::actions_request::Kind::Submit(message)) => {
+            message.actions.iter().map(|a| (a.id, a.at_ms, a.sent_before)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn accepted(id: u64) -> v1::ActionEvents {
+    let accepted = vec![v1::ActionAccepted { id, operation: "0".repeat(26) }];
+    v1::ActionEvents { accepted, ..Default::default() }
+}
+
+fn ended(id: u64, operation: bool, code: i32) -> v1::ActionEvents {
+    let status = Some(rpc::Status { code, ..Default::default() });
+    let result = (code == 0).then(reapi::ActionResult::default);
+    let response = Some(reapi::ExecuteResponse { status, result, ..Default::default() });
+    let operation = if operation { "0".repeat(26) } else { String::new() };
+    let ended = vec![v1::ActionEnded { id, operation, attempt: 1, response }];
+    v1::ActionEvents { ended, ..Default::default() }
+}
+
+#[tokio::test]
+async fn what_has_no_answer_is_sent_again_as_the_same_and_what_was_accepted_is_taken_up() {
+    let shared = Shared::default();
+    let (first, second) = (submit(&shared).await, submit(&shared).await);
+    assert_eq!(sent(&shared, 5), [(first, 5, false), (second, 5, false)]);
+    assert!(!shared.hear(accepted(first), 0, &PEER));
+    shared.lost();
+    let resumed = shared.welcome(1 << 20);
+    assert_eq!(resumed.iter().map(|r| r.id).collect::<Vec<_>>(), [first]);
+    let third = submit(&shared).await;
+    assert_eq!(sent(&shared, 9), [(second, 5, true), (third, 9, false)]);
+    shared.hear(ended(second, true, 0), 0, &PEER);
+    shared.hear(ended(second, true, 0), 0, &PEER);
+    let (id, event) = shared.next_event().await;
+    assert!(id == second && matches!(event, Ok(Event::Done(_))));
+    let unknown = v1::ActionEvents { unknown: vec![first], ..Default::default() };
+    shared.hear(unknown, 0, &PEER);
+    let (id, event) = shared.next_event().await;
+    assert!(id == first && matches!(event, Err(ClientError::Forgotten { .. })), "and one end each");
+    assert_eq!(shared.live(), 1);
+}
+
+#[tokio::test]
+async fn a_hub_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
+    let shared = Shared::default();
+    let id = submit(&shared).await;
+    assert_eq!(sent(&shared, 1).len(), 1);
+    assert!(shared.hear(ended(id, false, tonic::Code::Unavailable.into()), 0, &PEER));
+    assert_eq!(sent(&shared, 2), [(id, 1, true)]);
+    assert!(!shared.hear(ended(id, false, tonic::Code::InvalidArgument.into()), 0, &PEER));
+    assert!(shared.next_event().await.1.is_err());
+    assert_eq!(shared.live(), 0);
+}
+
+#[tokio::test]
+async fn credit_is_granted_for_what_was_read() {
+    let shared = Shared::default();
+    let id = submit(&shared).await;
+    assert_eq!(sent(&shared, 1).len(), 1);
+    shared.hear(ended(id, true, 0), CREDIT, &PEER);
+    assert!(matches!(shared.next(1, false), Next::Nothing), "nobody has read it");
+    let _read = shared.next_event().await;
+    let next = shared.next(1, false);
+    assert!(matches!(next, Next::Message(v1::actions_request::Kind::Credit(CREDIT))));
+}
+
+#[tokio::test]
+async fn all_are_given_up_by_one_message_and_nothing_is_heard_of_them() {
+    let shared = Shared::default();
+    let id = submit(&shared).await;
+    assert!(shared.cancel_all("hub").await.is_ok(), "nobody knew of it");
+    let second = submit(&shared).await;
+    assert_eq!(sent(&shared, 1), [(second, 1, false)], "{id} is not sent");
+    let mut giving_up = std::pin::pin!(shared.cancel_all("hub"));
+    assert!((&mut giving_up).now_or_never().is_none());
+    let next = shared.next(1, false);
+    assert!(matches!(next, Next::Message(v1::actions_request::Kind::Cancel(c)) if c.all));
+    shared.hear(ended(second, true, 0), 10, &PEER);
+    shared.hear(v1::ActionEvents { all_cancelled: true, ..Default::default() }, 0, &PEER);
+    giving_up.await.unwrap();
+    assert!(shared.next_event().now_or_never().is_none());
+}

@@ -1,0 +1,109 @@
+//! From what a hub says of an action to the events of its caller.
+
+use std::time::SystemTime;
+
+use hands_proto::{reapi, rpc, v1};
+use tonic::{Code, Status};
+
+use crate::job::LostAttempt;
+use crate::result::missing_blobs;
+use crate::{ClientError, Event, JobResult, printable};
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer<'a> {
+    pub(super) name: &'a str,
+}
+
+/// What was told of one action so far.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The attempt that was seen running last.
+    attempt: u32,
+    /// The highest number of an attempt that was told to be lost.
+    lost: u32,
+}
+
+impl Told {
+    /// The action's state is another one.
+    pub(super) fn changed(&mut self, state: v1::ActionState, follow: bool) -> Vec<Event> {
+        let worker = printable(&state.worker).into_owned();
+        let lost = state.lost.into_iter().map(LostAttempt::from).collect();
+        let mut events = self.again(lost, state.attempt, &worker);
+        if !follow {
+            return events;
+        }
+        if !state.waiting.is_empty() {
+            events.push(Event::Waiting { reason: printable(&state.waiting).into_owned() });
+        }
+        if state.state == i32::from(v1::JobState::Running) && self.attempt != state.attempt {
+            self.attempt = state.attempt;
+            events.push(Event::Started { worker });
+        }
+        events
+    }
+
+    /// The action has ended.
+    pub(super) fn ended(
+        &mut self,
+        ended: v1::ActionEnded,
+        asked: SystemTime,
+        peer: &Peer<'_>,
+    ) -> Vec<Result<Event, ClientError>> {
+        let response = ended.response.unwrap_or_default();
+        let is_refused = ended.operation.is_empty() && response.result.is_none();
+        if is_refused && let Some(error) = refusal(&response, peer) {
+            return vec![Err(error)];
+        }
+        let result = JobResult::new(ended.operation, None, response, false, None);
+        let result = JobResult { asked: Some(asked), ..result };
+        let worker = result.worker();
+        let mut events: Vec<Result<Event, ClientError>> =
+            self.again(result.lost(), ended.attempt, &worker).into_iter().map(Ok).collect();
+        events.push(Ok(Event::Done(Box::new(result))));
+        events
+    }
+
+    /// Says which attempts were lost before this one, if that is new.
+    fn again(&mut self, mut lost: Vec<LostAttempt>, attempt: u32, worker: &str) -> Vec<Event> {
+        // The next one is told with its number.
+        if attempt == 0 {
+            return Vec::new();
+        }
+        lost.retain(|lost| lost.attempt > self.lost && lost.attempt != attempt);
+        let events = lost.into_iter().map(|lost| {
+            self.lost = lost.attempt;
+            Event::Again { lost, attempt, worker: worker.to_owned(), anew: false }
+        });
+        events.collect()
+    }
+}
+
+/// Why an action was not taken. None where blobs are missing: that is told as a result, because they can be sent again.
+fn refusal(response: &reapi::ExecuteResponse, peer: &Peer<'_>) -> Option<ClientError> {
+    let status = response.status.as_ref().filter(|status| status.code != 0)?;
+    if !missing_blobs(&status.details).is_empty() {
+        return None;
+    }
+    let status = Status::new(Code::from(status.code), status.message.clone());
+    Some(ClientError::rpc("Execute", peer.name, &status))
+}
+
+/// Whether the hub means that the same is to be sent again a little later.
+pub(super) fn is_for_now(ended: &v1::ActionEnded) -> bool {
+    let status = ended.response.as_ref().and_then(|response| response.status.as_ref());
+    ended.operation.is_empty()
+        && status.is_some_and(|status| status.code == Code::Unavailable as i32)
+}
+
+/// The end of an action that was never sent.
+pub(super) fn cancelled(asked: Option<SystemTime>) -> Event {
+    let status = rpc::Status {
+        code: Code::Cancelled.into(),
+        message: "the action was cancelled".to_owned(),
+        details: Vec::new(),
+    };
+    let response = reapi::ExecuteResponse { status: Some(status), ..Default::default() };
+    let result = JobResult::new(String::new(), None, response, false, None);
+    Event::Done(Box::new(JobResult { asked, ..result }))
+}
