@@ -2,6 +2,9 @@
 
 use hands_client::{Event, LostAttempt};
 
+/// The sentence for an action that its cluster forgot, and of which nobody knows how far it was.
+pub(crate) const FORGOTTEN: &str = "the cluster does not know the action any more, which may have been run; it is run again from the start";
+
 /// The sentence for an event; none for any other event.
 pub(crate) fn sentence(event: &Event) -> Option<String> {
     let Event::Again { lost, attempt, worker, anew } = event else { return None };

@@ -224,7 +224,7 @@ pub struct BatchArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a group of flags")]
     pub action: ActionArgs,
-    /// Commands in flight at once [default: four for each slot of the cluster]
+    /// Commands that are submitted and not ended at once [default: all of them; 32 on another engine]
     #[arg(short, long, value_name = "N", value_parser = value::at_least_one, help_heading = "Batch")]
     pub jobs: Option<usize>,
     /// Run all commands, whatever fails [default]

@@ -1,7 +1,7 @@
 //! `hands batch`: many commands, as many at once as the cluster takes.
 //!
-//! A command costs one Execute and its share of an upload that many share; its output comes with its result and is
-//! printed whole, so that no two commands meet inside a line.
+//! All commands go over one session, a few hundred bytes each; a command's output comes with its result and is printed whole,
+//! so that no two commands meet inside a line.
 
 mod joblog;
 pub(crate) mod json;
@@ -12,11 +12,13 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
 use std::time::{Instant, SystemTime};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use hands_client::{Cluster, ClusterKind};
+use hands_client::{ActionId, ClientError, Cluster, ClusterKind, Event, Session};
 use hands_types::error::exit;
 use tokio::time::{Duration, MissedTickBehavior, interval};
 
@@ -24,13 +26,13 @@ use crate::args::BatchArgs;
 use crate::error::RunError;
 use crate::front_end::FrontEnd;
 use crate::quote::in_a_line;
-use crate::signals::Signals;
+use crate::signals::{Caught, Signals};
 use crate::streams::Streams;
 use crate::trace::{Trace, traced};
 use crate::verdict::End;
-use crate::{hints, report, spec, terminal};
+use crate::{again, hints, report, spec, terminal};
 use joblog::{Entry, Finished, JobLog};
-use pool::{Outcome, Pool};
+use pool::{Flying, Landed, Outcome, Pool};
 use progress::Progress;
 pub(crate) use progress::short as short_time;
 use source::Task;
@@ -38,8 +40,14 @@ pub(crate) use source::shell_argv;
 
 /// How often the bar is drawn.
 const REDRAW: Duration = Duration::from_millis(100);
-/// Commands in flight for each slot of the cluster: what keeps a slot busy over a round trip.
-const FOR_EACH_SLOT: usize = 4;
+/// Commands in flight at a hub of ours, which takes more of one client, but not without a bound.
+const ON_A_HUB: usize = 200_000;
+/// How long a reader may take what is shown when a batch is left.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// Bytes for stdout beyond which nothing is gathered.
+const GATHERED: usize = 32 << 10;
+/// Results whose outputs are on their way at once.
+const LANDING: usize = 64;
 /// Commands in flight at an engine of unknown size.
 const ON_AN_ENGINE: usize = 32;
 
@@ -74,6 +82,7 @@ async fn try_batch(args: BatchArgs, front: &FrontEnd, trace: &Trace) -> Result<u
         trace,
         log,
         streams: Streams::default(),
+        gathered: Vec::new(),
         began: Instant::now(),
         progress: Progress {
             total: tasks.len(),
@@ -87,10 +96,7 @@ async fn try_batch(args: BatchArgs, front: &FrontEnd, trace: &Trace) -> Result<u
     if !left.is_empty() {
         let prepared = async {
             let cluster = trace.span("connecting", front.connect("batch")).await?;
-            let jobs = match args.jobs {
-                Some(jobs) => jobs,
-                None => default_jobs(&cluster).await?,
-            };
+            let jobs = args.jobs.unwrap_or_else(|| default_jobs(&cluster));
             Ok::<_, RunError>((cluster, jobs))
         };
         let (cluster, jobs) = tokio::select! {
@@ -121,14 +127,21 @@ async fn try_batch(args: BatchArgs, front: &FrontEnd, trace: &Trace) -> Result<u
     })
 }
 
-async fn default_jobs(cluster: &Cluster) -> Result<usize, RunError> {
-    // REAPI has no way to ask an engine how much it can do at once.
-    if cluster.kind() == ClusterKind::Engine {
-        return Ok(ON_AN_ENGINE);
+/// All, so that the scheduler can choose among all; an engine of unknown size gets what keeps it busy.
+fn default_jobs(cluster: &Cluster) -> usize {
+    match cluster.kind() {
+        ClusterKind::Engine => ON_AN_ENGINE,
+        ClusterKind::Agent | ClusterKind::Hub => ON_A_HUB,
     }
-    let workers = cluster.workers().await?;
-    let slots: usize = workers.iter().map(|w| usize::try_from(w.slots).unwrap_or(usize::MAX)).sum();
-    Ok(slots.saturating_mul(FOR_EACH_SLOT).clamp(16, 4096))
+}
+
+/// What is left when a batch comes to its end.
+enum Left {
+    Nothing,
+    /// Commands that are not to be run to their ends.
+    Skipped,
+    /// The same, because of a signal.
+    Caught(Caught),
 }
 
 /// One batch under way.
@@ -138,6 +151,8 @@ struct Run<'a> {
     trace: &'a Trace,
     log: Option<JobLog>,
     streams: Streams,
+    /// For stdout: a write of its own for each of thousands of commands costs more than all the rest of them.
+    gathered: Vec<u8>,
     began: Instant,
     progress: Progress,
     /// Whether the last that stdout and stderr got did not end a line.
@@ -146,8 +161,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs all tasks; comes back early with an exit code when a signal ends the batch. Dropping the pool cancels what
-    /// runs.
+    /// Runs all tasks; comes back early with an exit code when a signal ends the batch, and cancels then what runs.
     async fn all(
         &mut self,
         cluster: &Cluster,
@@ -155,55 +169,131 @@ impl Run<'_> {
         jobs: usize,
         signals: &mut Signals,
     ) -> Result<Option<u8>, RunError> {
+        let session = match signals.unless(cluster.session()).await {
+            Ok(session) => session?,
+            Err(caught) => return Ok(Some(caught.exit_code())),
+        };
+        let ended = self.all_over(cluster, &session, tasks, jobs, signals).await;
+        if matches!(ended, Ok(Left::Caught(_) | Left::Skipped)) {
+            // What has ended is shown, if its reader takes it: a further signal is heard meanwhile.
+            drop(signals.unless(tokio::time::timeout(LAST_WORDS, self.flush())).await);
+        }
+        if !matches!(ended, Ok(Left::Nothing)) {
+            self.end_line_of_stderr();
+            self.front.give_up(cluster, Some(&session), signals).await;
+        }
+        Ok(match ended? {
+            Left::Nothing | Left::Skipped => None,
+            Left::Caught(caught) => Some(caught.exit_code()),
+        })
+    }
+
+    async fn all_over(
+        &mut self,
+        cluster: &Cluster,
+        session: &Session,
+        tasks: &[&Task],
+        jobs: usize,
+        signals: &mut Signals,
+    ) -> Result<Left, RunError> {
         let (args, front) = (self.args, self.front);
-        let pool = Pool::new(cluster, front, &args.action, self.trace);
-        let mut todo = tasks.iter();
-        let mut running = FuturesUnordered::new();
+        let pool = Pool::new(cluster, session, front, &args.action, self.trace);
+        let mut todo = tasks.iter().copied();
+        // Those whose inputs had gone, or that the cluster forgot.
+        let mut again: VecDeque<(&Task, bool)> = VecDeque::new();
+        let mut begins = None;
+        let mut flying: HashMap<ActionId, Flying<'_>> = HashMap::new();
+        let mut landing = FuturesUnordered::new();
         let mut tick = interval(REDRAW);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let watched = front.out.watched() && !args.json;
         loop {
-            while running.len() < jobs
-                && let Some(task) = todo.next()
+            if begins.is_none()
+                && flying.len() + landing.len() < jobs
+                && let Some((task, is_second)) =
+                    again.pop_front().or_else(|| Some((todo.next()?, false)))
             {
-                running.push(pool.run(task));
+                begins = Some(Box::pin(pool.begin(task, is_second)));
             }
-            self.progress.running = running.len();
-            tokio::select! {
-                finished = running.next() => {
-                    let Some((task, outcome)) = finished else { return Ok(None) };
-                    // Whoever reads what we print may have stopped for good.
-                    let end = match signals.unless(self.finish(task, outcome)).await {
-                        Ok(Ok(end)) => end,
-                        Err(caught) => {
-                            leave(running, cluster, front, signals).await;
-                            return Ok(Some(caught.exit_code()));
-                        }
-                        Ok(Err(error)) => {
-                            self.end_line_of_stderr();
-                            leave(running, cluster, front, signals).await;
-                            return Err(error);
-                        }
-                    };
-                    if args.fail_fast && end != End::Succeeded {
-                        let skipped = running.len() + todo.len();
-                        if skipped > 0 {
-                            front.out.note(&format!(
-                                "{} not run to the end, because of --fail-fast",
-                                progress::commands(skipped)
-                            ));
-                        }
-                        leave(running, cluster, front, signals).await;
-                        return Ok(None);
-                    }
-                }
-                caught = signals.next() => {
-                    leave(running, cluster, front, signals).await;
-                    return Ok(Some(caught.exit_code()));
-                }
+            self.progress.running = flying.len() + landing.len();
+            if self.progress.running == 0 && begins.is_none() && self.gathered.is_empty() {
+                return Ok(Left::Nothing);
+            }
+            let (task, over) = tokio::select! {
+                biased;
+                caught = signals.next() => return Ok(Left::Caught(caught)),
                 _ = tick.tick(), if watched => {
                     front.out.draw_bar(&self.progress.line(self.began.elapsed(), terminal::stderr_width()));
+                    continue;
                 }
+                Some((task, landed)) = landing.next(), if !landing.is_empty() => match landed {
+                    Ok(Landed::Over(outcome)) => (task, Ok(outcome)),
+                    Ok(Landed::Again) => {
+                        again.push_back((task, true));
+                        continue;
+                    }
+                    Err(error) => (task, Err(error)),
+                },
+                // Outputs come at their own pace, and results wait for them where they are small.
+                (id, event) = session.next_event(), if landing.len() < LANDING => {
+                    match event {
+                        Ok(Event::Done(result)) => {
+                            if let Some(flying) = flying.remove(&id) {
+                                landing.push(pool.land(flying, *result));
+                            }
+                            continue;
+                        }
+                        Ok(event) => {
+                            if let (Some(sentence), Some(flying)) = (again::sentence(&event), flying.get(&id)) {
+                                front.out.always(&format!("command {}: {sentence}", flying.task.number));
+                            }
+                            continue;
+                        }
+                        Err(error) => {
+                            let Some(Flying { task, reruns, .. }) = flying.remove(&id) else { continue };
+                            if matches!(error, ClientError::Forgotten { .. }) && reruns {
+                                front.out.always(&format!("command {}: {}", task.number, again::FORGOTTEN));
+                                again.push_back((task, false));
+                                continue;
+                            }
+                            (task, Err(error.into()))
+                        }
+                    }
+                }
+                (task, begun) = begun(&mut begins) => {
+                    begins = None;
+                    match begun {
+                        Ok((id, begun)) => {
+                            flying.insert(id, begun);
+                            continue;
+                        }
+                        Err(error) => (task, Err(error)),
+                    }
+                }
+                // Nothing else is ready.
+                () = std::future::ready(()), if !self.gathered.is_empty() => {
+                    match signals.unless(self.flush()).await {
+                        Ok(flushed) => flushed?,
+                        Err(caught) => return Ok(Left::Caught(caught)),
+                    }
+                    continue;
+                }
+            };
+            // Whoever reads what we print may have stopped for good.
+            let end = match signals.unless(self.finish(task, over)).await {
+                Ok(end) => end?,
+                Err(caught) => return Ok(Left::Caught(caught)),
+            };
+            if args.fail_fast && end != End::Succeeded {
+                let under_way = flying.len() + landing.len() + usize::from(begins.is_some());
+                let skipped = under_way + again.len() + todo.len();
+                if skipped > 0 {
+                    front.out.note(&format!(
+                        "{} not run to the end, because of --fail-fast",
+                        progress::commands(skipped)
+                    ));
+                }
+                return Ok(if under_way > 0 { Left::Skipped } else { Left::Nothing });
             }
         }
     }
@@ -211,7 +301,7 @@ impl Run<'_> {
     async fn finish(
         &mut self,
         task: &Task,
-        outcome: Result<Outcome, RunError>,
+        outcome: Result<Box<Outcome>, RunError>,
     ) -> Result<End, RunError> {
         let outcome = match outcome {
             Ok(outcome) => outcome,
@@ -222,12 +312,14 @@ impl Run<'_> {
                 return Ok(End::NotRun);
             }
         };
-        let Outcome { result, verdict, stdout, stderr, argv, .. } = &outcome;
+        let Outcome { result, verdict, stdout, stderr, .. } = &*outcome;
         match verdict.end {
             End::Succeeded => self.progress.succeeded += 1,
             End::Failed => self.progress.failed += 1,
             End::Cancelled | End::NotRun => self.progress.not_run += 1,
         }
+        // A failure's own words stand behind all that was written before, and the job log names nothing that was not.
+        let is_plain = verdict.end == End::Succeeded && stderr.is_empty() && self.log.is_none();
         if self.args.json {
             let mut map = report::result(result, verdict, &task.title);
             map.insert("number".into(), task.number.into());
@@ -237,10 +329,16 @@ impl Run<'_> {
             report::stream(&mut map, "stdout", stdout);
             report::stream(&mut map, "stderr", stderr);
             self.line(&serde_json::Value::from(map).to_string()).await?;
+            if self.log.is_some() {
+                self.flush().await?;
+            }
             self.log(task, &outcome)?;
             return Ok(verdict.end);
         }
         self.streams(stdout, stderr).await?;
+        if !is_plain {
+            self.flush().await?;
+        }
         self.log(task, &outcome)?;
         if verdict.end != End::Succeeded {
             let why =
@@ -258,7 +356,7 @@ impl Run<'_> {
             self.front.out.error(&format!("command {} ({title}): {why}", task.number));
             if !self.hinted && verdict.end == End::Failed {
                 let action = task.action.as_deref().unwrap_or(&self.args.action);
-                for hint in hints::for_failure(argv, action, result, &self.front.caller) {
+                for hint in hints::for_failure(&task.argv, action, result, &self.front.caller) {
                     self.hinted = true;
                     self.front.out.hint(&hint);
                 }
@@ -303,6 +401,7 @@ impl Run<'_> {
             map.insert("message".into(), why.into());
             return self.line(&serde_json::Value::from(map).to_string()).await;
         }
+        self.flush().await?;
         self.end_line_of_stderr();
         let title = in_a_line(&task.title);
         self.front.out.error(&format!("command {} ({title}) was not run: {why}", task.number));
@@ -310,24 +409,36 @@ impl Run<'_> {
     }
 
     async fn line(&mut self, text: &str) -> Result<(), RunError> {
+        self.gathered.extend_from_slice(text.as_bytes());
+        self.gathered.push(b'\n');
+        if self.gathered.len() < GATHERED { Ok(()) } else { self.flush().await }
+    }
+
+    /// Writes what was gathered.
+    async fn flush(&mut self) -> Result<(), RunError> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
         self.front.out.wipe_bar();
-        Ok(self.streams.stdout(format!("{text}\n").as_bytes()).await?)
+        let gathered = std::mem::take(&mut self.gathered);
+        Ok(self.streams.stdout(&gathered).await?)
     }
 
     /// What one command wrote, after a line's end if the last command left one open.
     async fn streams(&mut self, stdout: &[u8], stderr: &[u8]) -> Result<(), RunError> {
-        if stdout.is_empty() && stderr.is_empty() {
-            return Ok(());
-        }
-        self.front.out.wipe_bar();
         if let Some(last) = stdout.last() {
             if self.torn[0] {
-                self.streams.stdout(b"\n").await?;
+                self.gathered.push(b'\n');
             }
-            self.streams.stdout(stdout).await?;
+            self.gathered.extend_from_slice(stdout);
             self.torn[0] = *last != b'\n';
         }
+        if self.gathered.len() >= GATHERED {
+            self.flush().await?;
+        }
         if let Some(last) = stderr.last() {
+            self.flush().await?;
+            self.front.out.wipe_bar();
             self.end_line_of_stderr();
             self.streams.stderr(stderr).await?;
             self.torn[1] = *last != b'\n';
@@ -362,16 +473,10 @@ fn start_of(result: &hands_client::JobResult) -> SystemTime {
     .unwrap_or_else(SystemTime::now)
 }
 
-/// Ends what runs, where anything does.
-async fn leave<F>(
-    running: FuturesUnordered<F>,
-    cluster: &Cluster,
-    front: &FrontEnd,
-    signals: &mut Signals,
-) {
-    let is_idle = running.is_empty();
-    drop(running);
-    if !is_idle {
-        front.cancel_all(cluster, signals).await;
+/// The next command that was submitted, or could not be; waits for ever where none is on its way.
+async fn begun<T>(begins: &mut Option<Pin<Box<impl Future<Output = T>>>>) -> T {
+    match begins {
+        Some(begins) => begins.await,
+        None => std::future::pending().await,
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use hands_client::proto::ListRequest;
-use hands_client::{Cluster, ClusterKind, Input, Invocation, Snapshot, Target};
+use hands_client::{Cluster, ClusterKind, Input, Invocation, Session, Snapshot, Target};
 use hands_types::RelPath;
 use tokio::time::timeout;
 
@@ -17,6 +17,8 @@ use crate::spec;
 
 /// How long we try to tell a cluster that we leave.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// What each action adds to that.
+const EACH: Duration = Duration::from_micros(50);
 
 /// Paths that a warning names.
 const FEW: usize = 3;
@@ -92,6 +94,16 @@ impl FrontEnd {
     /// connection along, and a lost connection keeps actions for a minute. Bounded: the cluster may not answer, and a
     /// further signal ends the waiting at once. Other engines have no list of what is ours.
     pub(crate) async fn cancel_all(&self, cluster: &Cluster, signals: &mut Signals) {
+        self.give_up(cluster, None, signals).await;
+    }
+
+    /// The same of all actions of a session, which takes one request.
+    pub(crate) async fn give_up(
+        &self,
+        cluster: &Cluster,
+        session: Option<&Session>,
+        signals: &mut Signals,
+    ) {
         if cluster.kind() == ClusterKind::Engine {
             let peer = cluster.peer();
             self.out.warning(&format!(
@@ -99,7 +111,13 @@ impl FrontEnd {
             ));
             return;
         }
+        let live = u32::try_from(session.map_or(0, Session::live)).unwrap_or(u32::MAX);
         let cancelling = async {
+            if let Some(session) = session
+                && session.cancel_all().await.is_ok()
+            {
+                return Ok(());
+            }
             let invocation = cluster.invocation().id.to_string();
             let request = ListRequest {
                 active_only: true,
@@ -113,7 +131,7 @@ impl FrontEnd {
             Ok::<_, RunError>(())
         };
         let cancelled = tokio::select! {
-            cancelled = timeout(FAREWELL, cancelling) => cancelled,
+            cancelled = timeout(FAREWELL + EACH * live, cancelling) => cancelled,
             _ = signals.next() => return,
         };
         match cancelled {

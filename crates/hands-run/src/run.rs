@@ -265,10 +265,15 @@ pub(crate) async fn settle(
     if let Err(error) = cluster.fetch_outputs(result, below.as_fd()).await {
         let error = RunError::from(error);
         error.print(&front.out);
-        front.out.hint(&format!(
-            "`hands fetch {}` brings the outputs once more, `-C DIR` to another place",
-            result.id
-        ));
+        if result.id.is_empty() {
+            // The action cache had it before it was an operation.
+            front.out.hint("the same command brings the outputs once more, from the cache");
+        } else {
+            front.out.hint(&format!(
+                "`hands fetch {}` brings the outputs once more, `-C DIR` to another place",
+                result.id
+            ));
+        }
         verdict.code = error.exit_code(true);
         verdict.end = End::NotRun;
     }

@@ -20,7 +20,7 @@ pub(crate) fn job(
     caller: &Caller,
 ) -> Result<JobSpec, RunError> {
     let mut job = JobSpec::new(argv);
-    job.outputs = args.output.iter().map(|o| output(o)).collect::<Result<_, _>>()?;
+    job.outputs = outputs(args)?;
     let layout = layout(&args.input, caller)?;
     job.platform = platform(args, &layout)?;
     job.env = environment(args, caller);
@@ -35,6 +35,11 @@ pub(crate) fn job(
     job.queue_timeout = args.queue_timeout;
     job.title = title;
     Ok(job)
+}
+
+/// The declared outputs, as the action has them.
+pub(crate) fn outputs(args: &ActionArgs) -> Result<Vec<String>, RunError> {
+    args.output.iter().map(|path| output(path)).collect()
 }
 
 fn environment(args: &ActionArgs, caller: &Caller) -> Vec<(String, String)> {

@@ -121,19 +121,21 @@ impl Trace {
     }
 
     fn flight(&self, title: &str, submitted: SystemTime, watched: bool) -> Flight<'_> {
-        let action = self.path.is_some().then(|| Action {
-            title: title.to_owned(),
-            submitted,
-            watched,
-            result: None,
-            ended: submitted,
-            id: String::new(),
-            worker: String::new(),
-            cached: false,
-            attempt: 0,
-            peak_memory: 0,
-            stages: Vec::new(),
-            end: None,
+        let action = self.path.is_some().then(|| {
+            Box::new(Action {
+                title: title.to_owned(),
+                submitted,
+                watched,
+                result: None,
+                ended: submitted,
+                id: String::new(),
+                worker: String::new(),
+                cached: false,
+                attempt: 0,
+                peak_memory: 0,
+                stages: Vec::new(),
+                end: None,
+            })
         });
         Flight { trace: self, action }
     }
@@ -167,7 +169,8 @@ impl Drop for Open<'_> {
 #[derive(Debug)]
 pub(crate) struct Flight<'a> {
     trace: &'a Trace,
-    action: Option<Action>,
+    /// Many are under way at once, and few are traced.
+    action: Option<Box<Action>>,
 }
 
 impl Flight<'_> {
@@ -197,7 +200,7 @@ impl Drop for Flight<'_> {
     fn drop(&mut self) {
         if let Some(mut action) = self.action.take() {
             action.ended = SystemTime::now();
-            self.trace.recorded.borrow_mut().actions.push(action);
+            self.trace.recorded.borrow_mut().actions.push(*action);
         }
     }
 }

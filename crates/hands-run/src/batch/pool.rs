@@ -1,4 +1,4 @@
-//! The commands in flight: each one a future from its inputs to its outputs.
+//! The commands of a batch on their way: from a line of the list to a submission, and from a result to its outputs.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use hands_client::{Cluster, Event, Job, JobResult, JobSpec, JobStream, Logs, Snapshot};
+use hands_client::{ActionId, Cluster, JobResult, JobStream, Logs, Session, Snapshot};
 use hands_types::Digest;
 use tokio::sync::OnceCell;
 
@@ -15,9 +15,9 @@ use crate::args::ActionArgs;
 use crate::batch::source::Task;
 use crate::error::RunError;
 use crate::front_end::FrontEnd;
-use crate::trace::Trace;
+use crate::trace::{Flight, Trace};
 use crate::verdict::Verdict;
-use crate::{again, engine, hints, run, spec, verdict};
+use crate::{engine, hints, run, spec, verdict};
 
 /// Paths, and whether they carry their times.
 type Inputs = (Vec<PathBuf>, bool);
@@ -26,6 +26,7 @@ type Root = Rc<OnceCell<Option<Rc<Snapshot>>>>;
 /// What the commands of a batch share.
 pub(crate) struct Pool<'a> {
     cluster: &'a Cluster,
+    session: &'a Session,
     front: &'a FrontEnd,
     action: &'a ActionArgs,
     trace: &'a Trace,
@@ -41,25 +42,44 @@ pub(crate) struct Pool<'a> {
     told_ignored: Cell<bool>,
 }
 
+/// One command that was submitted.
+pub(crate) struct Flying<'a> {
+    pub(crate) task: &'a Task,
+    root: Option<Digest>,
+    flight: Flight<'a>,
+    /// It was submitted before, and its inputs had gone.
+    is_second: bool,
+    /// Whether it may be run again where the cluster forgot it.
+    pub(crate) reruns: bool,
+}
+
 /// One command that is over.
 pub(crate) struct Outcome {
     pub(crate) result: JobResult,
     pub(crate) verdict: Verdict,
     pub(crate) stdout: Bytes,
     pub(crate) stderr: Bytes,
-    pub(crate) argv: Vec<String>,
     pub(crate) started: SystemTime,
+}
+
+/// What a result is for its command.
+pub(crate) enum Landed {
+    Over(Box<Outcome>),
+    /// Its inputs had gone from the store, and are to be sent once more.
+    Again,
 }
 
 impl<'a> Pool<'a> {
     pub(crate) fn new(
         cluster: &'a Cluster,
+        session: &'a Session,
         front: &'a FrontEnd,
         action: &'a ActionArgs,
         trace: &'a Trace,
     ) -> Self {
         Self {
             cluster,
+            session,
             front,
             action,
             trace,
@@ -71,12 +91,26 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// Runs one command to its end. Dropping the future cancels it.
-    pub(crate) async fn run<'t>(&self, task: &'t Task) -> (&'t Task, Result<Outcome, RunError>) {
-        (task, self.try_run(task).await)
+    /// Sends a command's inputs, where that was not done, and submits it.
+    pub(crate) async fn begin<'t>(
+        &self,
+        task: &'t Task,
+        is_second: bool,
+    ) -> (&'t Task, Result<(ActionId, Flying<'t>), RunError>)
+    where
+        'a: 't,
+    {
+        (task, self.try_begin(task, is_second).await)
     }
 
-    async fn try_run(&self, task: &Task) -> Result<Outcome, RunError> {
+    async fn try_begin<'t>(
+        &self,
+        task: &'t Task,
+        is_second: bool,
+    ) -> Result<(ActionId, Flying<'t>), RunError>
+    where
+        'a: 't,
+    {
         let action = task.action.as_deref().unwrap_or(self.action);
         engine::check(action, self.cluster.kind(), self.cluster.peer())?;
         if let Some(sentence) = engine::loses_times(action, self.cluster)
@@ -84,36 +118,49 @@ impl<'a> Pool<'a> {
         {
             self.front.out.warning(&sentence);
         }
-        let inputs = (action.input.clone(), !action.cache);
         // Wrong flags are told before anything is sent.
         let caller = &self.front.caller;
         let mut job = spec::job(action, task.argv.clone(), task.title.clone(), None, caller)?;
         job.logs = Logs::No;
-        let (argv, outputs) = (job.argv.clone(), job.outputs.clone());
-        let snapshot = self.root(&inputs).await?;
+        job.follow = false;
+        let snapshot = self.root(&inputs_of(action)).await?;
         let root = snapshot.as_ref().map(|s| s.root);
         job.input_root = root;
         if let Some(snapshot) = &snapshot
-            && let Some(hint) = hints::ignored_outputs(action, &outputs, snapshot, caller)?
+            && let Some(hint) = hints::ignored_outputs(action, &job.outputs, snapshot, caller)?
             && !self.told_ignored.replace(true)
         {
             self.front.out.hint(&hint);
         }
-        run::check_places(action, &outputs, self.front)?;
-        let mut flight = self.trace.action(&task.title);
-        let tell = |event: &Event| {
-            if let Some(sentence) = again::sentence(event) {
-                self.front.out.always(&format!("command {}: {sentence}", task.number));
-            }
-        };
-        let mut result = self.submit(job.clone()).await?.wait_telling(tell).await?;
-        if run::lacks_inputs(&result) {
-            self.forget(&inputs, root);
-            job.input_root = self.root(&inputs).await?.map(|s| s.root);
-            result = self.submit(job).await?.wait_telling(tell).await?;
+        run::check_places(action, &job.outputs, self.front)?;
+        let flight = self.trace.action(&task.title);
+        let reruns = job.reruns();
+        let submitted = self.session.submit(job).await?;
+        // Said once: all may have it in common.
+        if let Some(note) = submitted.note.filter(|_| !self.noted.replace(true)) {
+            self.front.out.warning(note);
+        }
+        Ok((submitted.id, Flying { task, root, flight, is_second, reruns }))
+    }
+
+    /// Judges a result, and brings its outputs and streams.
+    pub(crate) async fn land<'t>(
+        &self,
+        flying: Flying<'t>,
+        result: JobResult,
+    ) -> (&'t Task, Result<Landed, RunError>) {
+        (flying.task, self.try_land(flying, result).await)
+    }
+
+    async fn try_land(&self, flying: Flying<'_>, result: JobResult) -> Result<Landed, RunError> {
+        let Flying { task, root, mut flight, is_second, .. } = flying;
+        let action = task.action.as_deref().unwrap_or(self.action);
+        if run::lacks_inputs(&result) && !is_second {
+            self.forget(&inputs_of(action), root);
+            return Ok(Landed::Again);
         }
         flight.has_result(&result);
-        let mut verdict = verdict::of(&result, &outputs);
+        let mut verdict = verdict::of(&result, &spec::outputs(action)?);
         run::settle(self.cluster, &result, &mut verdict, self.front).await?;
         let mut lost = hints::not_kept(action, &result);
         lost.extend(hints::wrong_clock(action, &result));
@@ -126,16 +173,7 @@ impl<'a> Pool<'a> {
         let stderr = self.cluster.stream_of(&result, JobStream::Stderr).await?;
         flight.ends(&verdict);
         let started = super::start_of(&result);
-        Ok(Outcome { result, verdict, stdout, stderr, argv, started })
-    }
-
-    /// Submits, and says once what all may have in common.
-    async fn submit(&self, spec: JobSpec) -> Result<Job, RunError> {
-        let job = self.cluster.submit(spec).await?;
-        if let Some(note) = job.note().filter(|_| !self.noted.replace(true)) {
-            self.front.out.warning(note);
-        }
-        Ok(job)
+        Ok(Landed::Over(Box::new(Outcome { result, verdict, stdout, stderr, started })))
     }
 
     /// Has a snapshot taken again.
@@ -159,4 +197,8 @@ impl<'a> Pool<'a> {
         });
         Ok(root.await?.clone())
     }
+}
+
+fn inputs_of(action: &ActionArgs) -> Inputs {
+    (action.input.clone(), !action.cache)
 }
