@@ -28,6 +28,9 @@ const NEEDED: &[(&str, &str)] = &[
     ("ps", "procps"),
     ("nft", "nftables"),
     ("perl", "perl-base"),
+    ("umoci", "umoci"),
+    ("skopeo", "skopeo"),
+    ("busybox", "busybox-static"),
 ];
 
 /// What all the `test result:` lines of a run add up to.

@@ -109,6 +109,8 @@ pub(crate) enum SnapshotError {
     Store { message: String, class: ErrorClass },
     #[error("{target}: {message}")]
     Target { target: String, message: String, class: ErrorClass },
+    #[error("{display}: {message}")]
+    Image { display: String, message: String, class: ErrorClass },
     #[error("the front-end has gone")]
     Cancelled,
     #[error("the snapshot request makes no sense: {0}")]
@@ -124,7 +126,9 @@ impl SnapshotError {
             Self::Path { .. } | Self::Unfit { .. } | Self::Twice { .. } | Self::Unsteady => {
                 ErrorClass::User
             }
-            Self::Store { class, .. } | Self::Target { class, .. } => *class,
+            Self::Store { class, .. } | Self::Target { class, .. } | Self::Image { class, .. } => {
+                *class
+            }
             Self::Cancelled => ErrorClass::User,
             Self::Protocol(_) => ErrorClass::Bug,
         }

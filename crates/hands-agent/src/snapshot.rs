@@ -1,6 +1,7 @@
 //! The snapshot socket: requests with directory handles in, progress and a root digest out.
 
 mod embedded;
+mod image;
 mod receive;
 mod remote;
 
@@ -13,7 +14,8 @@ use std::time::Duration;
 use hands_proto::function_from_proto;
 use hands_proto::v1::snapshot_reply::Kind;
 use hands_proto::v1::{
-    SnapshotDone, SnapshotError as ErrorReply, SnapshotProgress, SnapshotReply, SnapshotRequest,
+    ImageConfig, SnapshotDone, SnapshotError as ErrorReply, SnapshotProgress, SnapshotReply,
+    SnapshotRequest,
 };
 use hands_store::Store;
 use hands_types::{Digest, RelPath};
@@ -51,12 +53,13 @@ pub(crate) struct Taken {
     files: u64,
     bytes: u64,
     left_out: LeftOut,
+    image: Option<ImageConfig>,
 }
 
 impl Taken {
     fn of(walked: &Walked<'_>) -> Self {
         let (files, bytes) = walked.totals();
-        Self { root: walked.root(), files, bytes, left_out: walked.left_out().clone() }
+        Self { root: walked.root(), files, bytes, left_out: walked.left_out().clone(), image: None }
     }
 }
 
@@ -120,10 +123,14 @@ impl SnapshotServer {
         &self,
         stream: &mut UnixStream,
         request: SnapshotRequest,
-        handles: Vec<OwnedFd>,
+        mut handles: Vec<OwnedFd>,
     ) -> Result<SnapshotDone, SnapshotError> {
         let function = function_from_proto(request.digest_function)
             .map_err(|_| SnapshotError::Protocol("an unknown digest function"))?;
+        let image = match &request.image {
+            Some(image) => Some(image::source(image, handles.pop())?),
+            None => None,
+        };
         let inputs = walk_inputs(&request, handles)?;
         let below = RelPath::new(&request.working_directory)
             .map_err(|_| SnapshotError::Protocol("a working directory that leaves the root"))?;
@@ -133,7 +140,9 @@ impl SnapshotServer {
             let runtime = tokio::runtime::Handle::current();
             tokio::task::spawn_blocking(move || {
                 server.cache.begin();
-                if request.target.is_empty() {
+                if let Some(image) = &image {
+                    image::take(&server.store, &runtime, &request, image, function, &progress)
+                } else if request.target.is_empty() {
                     embedded::take(
                         &server.store,
                         &server.cache,
@@ -190,6 +199,7 @@ impl SnapshotServer {
             ignored: taken.left_out.ignored.names,
             ignored_count: taken.left_out.ignored.count,
             ignored_directories: taken.left_out.ignored_directories,
+            image: taken.image,
         })
     }
 }

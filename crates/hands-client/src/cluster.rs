@@ -168,6 +168,11 @@ impl Cluster {
         Session::open(self).await
     }
 
+    /// Where it goes.
+    pub(crate) fn target(&self) -> &Target {
+        &self.inner.target
+    }
+
     /// What is known of the other end's being there.
     pub(crate) fn contact(&self) -> &Contact {
         &self.inner.contact

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use hands_link::Address;
 use hands_proto::function_from_proto;
 use hands_proto::v1::snapshot_reply::Kind;
-use hands_proto::v1::{SnapshotInput, SnapshotProgress, SnapshotReply, SnapshotRequest};
-use hands_types::{Digest, RelPath};
+use hands_proto::v1::{
+    SnapshotDone, SnapshotInput, SnapshotProgress, SnapshotReply, SnapshotRequest,
+};
+use hands_types::{Digest, DigestFunction, RelPath};
 use prost::Message;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -103,6 +105,26 @@ pub struct Snapshot {
     pub ignored_directories: Vec<String>,
 }
 
+impl Snapshot {
+    pub(crate) fn of(done: &SnapshotDone, function: DigestFunction) -> Result<Self, ClientError> {
+        let root = done.root.as_ref().ok_or_else(|| bad("a snapshot without a root"))?;
+        Ok(Self {
+            root: root.to_digest(function).map_err(|e| bad(&e.to_string()))?,
+            files: done.files,
+            bytes: done.bytes,
+            bytes_hashed: done.bytes_hashed,
+            bytes_sent: done.bytes_sent,
+            vanished: all_printable(&done.vanished),
+            vanished_count: done.vanished_count,
+            unfit: all_printable(&done.unfit),
+            unfit_count: done.unfit_count,
+            ignored: all_printable(&done.ignored),
+            ignored_count: done.ignored_count,
+            ignored_directories: done.ignored_directories.clone(),
+        })
+    }
+}
+
 /// A connection to the agent's snapshot socket. While it is open, the blobs of the snapshots that were taken over it
 /// stay in the store; afterwards for some minutes more, in which Execute has to name them.
 #[derive(Debug)]
@@ -128,7 +150,7 @@ impl SnapshotSocket {
         &mut self,
         target: Option<&Address>,
         instance: &str,
-        function: hands_types::DigestFunction,
+        function: DigestFunction,
         times: bool,
         inputs: &[Input],
         working_directory: &RelPath,
@@ -144,6 +166,7 @@ impl SnapshotSocket {
             times,
             digest_function: hands_proto::reapi::digest_function::Value::from(function).into(),
             working_directory: working_directory.as_str().to_owned(),
+            image: None,
             inputs: inputs
                 .iter()
                 .enumerate()
@@ -157,7 +180,19 @@ impl SnapshotSocket {
                 .collect(),
         };
         let handles: Vec<BorrowedFd<'_>> = inputs.iter().map(|i| i.directory.as_fd()).collect();
-        let sent = self.send(&request, &handles).await;
+        let done = self.ask(&request, &handles, &mut progress).await?;
+        debug_assert_eq!(function_from_proto(request.digest_function), Ok(function));
+        Snapshot::of(&done, function)
+    }
+
+    /// Sends a request and waits for its end.
+    pub(crate) async fn ask(
+        &mut self,
+        request: &SnapshotRequest,
+        handles: &[BorrowedFd<'_>],
+        progress: &mut impl FnMut(&SnapshotProgress),
+    ) -> Result<SnapshotDone, ClientError> {
+        let sent = self.send(request, handles).await;
         loop {
             // An agent that refuses before it has read everything closes its end; its reason is still to be read.
             let reply = self.receive().await.map_err(|error| ClientError::Connect {
@@ -173,24 +208,7 @@ impl SnapshotSocket {
                         message: printable(&error.message).into_owned(),
                     });
                 }
-                Some(Kind::Done(done)) => {
-                    let root = done.root.ok_or_else(|| bad("a snapshot without a root"))?;
-                    debug_assert_eq!(function_from_proto(request.digest_function), Ok(function));
-                    return Ok(Snapshot {
-                        root: root.to_digest(function).map_err(|e| bad(&e.to_string()))?,
-                        files: done.files,
-                        bytes: done.bytes,
-                        bytes_hashed: done.bytes_hashed,
-                        bytes_sent: done.bytes_sent,
-                        vanished: all_printable(&done.vanished),
-                        vanished_count: done.vanished_count,
-                        unfit: all_printable(&done.unfit),
-                        unfit_count: done.unfit_count,
-                        ignored: all_printable(&done.ignored),
-                        ignored_count: done.ignored_count,
-                        ignored_directories: done.ignored_directories,
-                    });
-                }
+                Some(Kind::Done(done)) => return Ok(done),
                 // Of a later version; the end is still to come.
                 None => {}
             }
@@ -250,7 +268,7 @@ fn all_printable(paths: &[String]) -> Vec<String> {
     paths.iter().map(|path| printable(path).into_owned()).collect()
 }
 
-fn bad(why: &str) -> ClientError {
+pub(crate) fn bad(why: &str) -> ClientError {
     ClientError::Protocol { peer: "the agent".to_owned(), why: why.to_owned() }
 }
 

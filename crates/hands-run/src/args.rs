@@ -180,6 +180,9 @@ pub struct RunArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a group of flags")]
     pub action: ActionArgs,
+    /// Use a container image as its root, in place of the worker's files: oci:DIR[:NAME] or docker-archive:FILE[:NAME]
+    #[arg(long, value_name = "IMAGE", help_heading = "What it sees")]
+    pub image: Option<String>,
     /// Send our standard input along, live; otherwise it is empty
     #[arg(short = 'i', long, help_heading = "Interaction")]
     pub stdin: bool,

@@ -16,6 +16,7 @@ mod front_end;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod hints;
+mod image;
 mod jobs;
 mod out;
 mod quote;

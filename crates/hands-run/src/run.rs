@@ -20,7 +20,7 @@ use crate::streams::Streams;
 use crate::terminal::session;
 use crate::trace::{Trace, traced};
 use crate::verdict::{End, Verdict};
-use crate::{hints, report, spec, verdict};
+use crate::{hints, image, report, spec, verdict};
 
 /// Runs the command and returns the process's exit code.
 pub async fn run(args: RunArgs, front: &FrontEnd) -> u8 {
@@ -63,6 +63,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
     }
     let (argv, outputs, title) = (spec.argv.clone(), spec.outputs.clone(), spec.title.clone());
 
+    let root = args.image.as_deref().map(|text| image::open(text, &args.action)).transpose()?;
     if !args.detach {
         check_places(&args.action, &outputs, front)?;
     }
@@ -88,6 +89,10 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
             }
             let more = stdin.as_ref().map(|stdin| (stdin.path(), StdinFile::place(&spec)));
             let snapshot = front.snapshot_with(&cluster, &args.action.input, spec.times, more);
+            if let Some(root) = &root {
+                let reading = image::become_root(root, &mut spec, &args.action, &cluster, front);
+                trace.span("reading the image", reading).await?;
+            }
             let snapshot = trace.span("sending inputs", snapshot).await?;
             if let Some(snapshot) = snapshot.as_ref().filter(|_| !sent_again)
                 && let Some(hint) =

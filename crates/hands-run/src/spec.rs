@@ -23,7 +23,7 @@ pub(crate) fn job(
     job.outputs = outputs(args)?;
     let layout = layout(&args.input, caller)?;
     job.platform = platform(args, &layout)?;
-    job.env = environment(args, caller);
+    job.env = environment(args, caller, &[]);
     job.cwd = layout.directory;
     job.input_root = root;
     job.timeout = args.timeout;
@@ -42,9 +42,16 @@ pub(crate) fn outputs(args: &ActionArgs) -> Result<Vec<String>, RunError> {
     args.output.iter().map(|path| output(path)).collect()
 }
 
-fn environment(args: &ActionArgs, caller: &Caller) -> Vec<(String, String)> {
+/// The command's variables. `image` are those that a container image brings: more particular than what is usual here, less
+/// than what was asked for.
+pub(crate) fn environment(
+    args: &ActionArgs,
+    caller: &Caller,
+    image: &[(String, String)],
+) -> Vec<(String, String)> {
     // Of a variable that stands there twice the last one counts.
     let mut all = caller.defaults.clone();
+    all.extend_from_slice(image);
     for item in &args.env {
         let value = item.value.as_deref().or_else(|| caller.variable(&item.name));
         if let Some(value) = value {

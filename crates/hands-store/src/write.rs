@@ -203,16 +203,28 @@ impl Store {
         file: &mut File,
         is_wanted: &dyn Fn() -> bool,
     ) -> Result<Digest, StoreError> {
+        let unnamed = Path::new("an input file");
+        let before = length_ahead(file).map_err(StoreError::io("read", unnamed))?;
+        self.ingest_stream(function, file, before, is_wanted)
+    }
+
+    /// The same of a stream that has so many bytes.
+    pub fn ingest_stream(
+        &self,
+        function: DigestFunction,
+        stream: &mut dyn Read,
+        before: u64,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<Digest, StoreError> {
         let inner = &self.inner;
         let unnamed = Path::new("an input file");
         let fail = || StoreError::io("read", unnamed);
-        let before = length_ahead(file).map_err(fail())?;
         if before > limits::MAX_BLOB {
             return Err(StoreError::TooLarge { size: before });
         }
         if before <= WHOLE {
             let mut bytes = Vec::with_capacity(usize::try_from(before).unwrap_or(0) + 1);
-            file.take(before + 1).read_to_end(&mut bytes).map_err(fail())?;
+            stream.take(before + 1).read_to_end(&mut bytes).map_err(fail())?;
             let after = bytes.len() as u64;
             if after != before {
                 return Err(StoreError::Changed { before, after });
@@ -226,7 +238,7 @@ impl Store {
         let mut hasher = Hasher::new(function);
         let mut buffer = vec![0; CHUNK];
         loop {
-            let n = match file.read(&mut buffer) {
+            let n = match stream.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(n) => n,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,

@@ -44,24 +44,8 @@ pub(crate) fn take(
     function: DigestFunction,
     progress: &Progress,
 ) -> Result<Taken, SnapshotError> {
-    let address = match &request.engine {
-        Some(engine) => Engine::try_from(engine).map(|e| Address::Engine(Arc::new(e))),
-        None => request.target.parse(),
-    };
-    let address = address.map_err(|_| SnapshotError::Protocol("a target that is no address"))?;
-    let failed = |error: BlobError| SnapshotError::Target {
-        target: request.target.clone(),
-        message: sentence(&error),
-        class: error.class(),
-    };
-    let client = {
-        let _inside = runtime.enter();
-        let channel = Channel::with_headers(hands_link::connect(&address), address.headers());
-        let channel =
-            channel.map_err(|_| SnapshotError::Protocol("a header that can't be sent"))?;
-        BlobClient::new(channel, &request.instance_name, function)
-            .with_compression(!address.is_local())
-    };
+    let failed = |error: BlobError| failed(request, &error);
+    let client = client(runtime, request, function)?;
     let sink = HashOnly(function);
     let walk = Walk {
         inputs,
@@ -115,4 +99,31 @@ pub(crate) fn take(
         missing = runtime.block_on(client.find_missing(&walked.digests())).map_err(failed)?;
     }
     Err(SnapshotError::Unsteady)
+}
+
+/// The client by which the target's blobs are reached.
+pub(super) fn client(
+    runtime: &Handle,
+    request: &SnapshotRequest,
+    function: DigestFunction,
+) -> Result<BlobClient, SnapshotError> {
+    let address = match &request.engine {
+        Some(engine) => Engine::try_from(engine).map(|e| Address::Engine(Arc::new(e))),
+        None => request.target.parse(),
+    };
+    let address = address.map_err(|_| SnapshotError::Protocol("a target that is no address"))?;
+    let _inside = runtime.enter();
+    let channel = Channel::with_headers(hands_link::connect(&address), address.headers());
+    let channel = channel.map_err(|_| SnapshotError::Protocol("a header that can't be sent"))?;
+    Ok(BlobClient::new(channel, &request.instance_name, function)
+        .with_compression(!address.is_local()))
+}
+
+/// What the target said.
+pub(super) fn failed(request: &SnapshotRequest, error: &BlobError) -> SnapshotError {
+    SnapshotError::Target {
+        target: request.target.clone(),
+        message: sentence(error),
+        class: error.class(),
+    }
 }

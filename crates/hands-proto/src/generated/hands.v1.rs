@@ -3163,6 +3163,9 @@ pub struct SnapshotRequest {
     /// Files, links and directories carry the modification times that they have here, in their node properties.
     #[prost(bool, tag = "7")]
     pub times: bool,
+    /// In place of inputs: a container image, which becomes one tree. `inputs` and `working_directory` are empty then.
+    #[prost(message, optional, tag = "8")]
+    pub image: ::core::option::Option<ImageRequest>,
 }
 impl ::prost::Name for SnapshotRequest {
     const NAME: &'static str = "SnapshotRequest";
@@ -3172,6 +3175,68 @@ impl ::prost::Name for SnapshotRequest {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/hands.v1.SnapshotRequest".into()
+    }
+}
+/// A container image of this machine.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImageRequest {
+    /// Which of the descriptors that came with the request: the directory of an OCI layout, or a docker-archive.
+    #[prost(uint32, tag = "1")]
+    pub descriptor: u32,
+    #[prost(bool, tag = "2")]
+    pub archive: bool,
+    /// Its name there; empty for the only one.
+    #[prost(string, tag = "3")]
+    pub reference: ::prost::alloc::string::String,
+    /// The platform, as images call it.
+    #[prost(string, tag = "4")]
+    pub os: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub architecture: ::prost::alloc::string::String,
+    /// For messages: the path as the person named it.
+    #[prost(string, tag = "6")]
+    pub display: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ImageRequest {
+    const NAME: &'static str = "ImageRequest";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.ImageRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.ImageRequest".into()
+    }
+}
+/// What an image says of its programs, and what of it a tree can't hold.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImageConfig {
+    /// NAME=VALUE.
+    #[prost(string, repeated, tag = "1")]
+    pub env: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "2")]
+    pub working_directory: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "3")]
+    pub entrypoint: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "4")]
+    pub command: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "5")]
+    pub user: ::prost::alloc::string::String,
+    /// Files with setuid and the like; entries with extended attributes; devices and pipes.
+    #[prost(uint64, tag = "6")]
+    pub lost_modes: u64,
+    #[prost(uint64, tag = "7")]
+    pub lost_attributes: u64,
+    #[prost(uint64, tag = "8")]
+    pub lost_special: u64,
+}
+impl ::prost::Name for ImageConfig {
+    const NAME: &'static str = "ImageConfig";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.ImageConfig".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.ImageConfig".into()
     }
 }
 /// An engine that is not ours, as its user configured it.
@@ -3323,6 +3388,9 @@ pub struct SnapshotDone {
     /// there are very many.
     #[prost(string, repeated, tag = "12")]
     pub ignored_directories: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of an image.
+    #[prost(message, optional, tag = "13")]
+    pub image: ::core::option::Option<ImageConfig>,
 }
 impl ::prost::Name for SnapshotDone {
     const NAME: &'static str = "SnapshotDone";

@@ -1633,6 +1633,32 @@ impl Shaped for crate::generated::hands::v1::HubMessage {
         &HANDS_V1_HUBMESSAGE
     }
 }
+static HANDS_V1_IMAGECONFIG: Shape = Shape {
+    name: "hands.v1.ImageConfig",
+    size: size_of::<crate::generated::hands::v1::ImageConfig>(),
+    fields: &[
+        (1, Cost::Texts),
+        (2, Cost::Text),
+        (3, Cost::Texts),
+        (4, Cost::Texts),
+        (5, Cost::Text),
+    ],
+};
+impl Shaped for crate::generated::hands::v1::ImageConfig {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_IMAGECONFIG
+    }
+}
+static HANDS_V1_IMAGEREQUEST: Shape = Shape {
+    name: "hands.v1.ImageRequest",
+    size: size_of::<crate::generated::hands::v1::ImageRequest>(),
+    fields: &[(3, Cost::Text), (4, Cost::Text), (5, Cost::Text), (6, Cost::Text)],
+};
+impl Shaped for crate::generated::hands::v1::ImageRequest {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_IMAGEREQUEST
+    }
+}
 static HANDS_V1_INFOREPLY: Shape = Shape {
     name: "hands.v1.InfoReply",
     size: size_of::<crate::generated::hands::v1::InfoReply>(),
@@ -2102,6 +2128,7 @@ static HANDS_V1_SNAPSHOTDONE: Shape = Shape {
         (8, Cost::Texts),
         (10, Cost::Texts),
         (12, Cost::Texts),
+        (13, Cost::Message(&HANDS_V1_IMAGECONFIG)),
     ],
 };
 impl Shaped for crate::generated::hands::v1::SnapshotDone {
@@ -2162,6 +2189,7 @@ static HANDS_V1_SNAPSHOTREQUEST: Shape = Shape {
         (4, Cost::Messages(&HANDS_V1_SNAPSHOTINPUT)),
         (5, Cost::Text),
         (6, Cost::Message(&HANDS_V1_ENGINETARGET)),
+        (8, Cost::Message(&HANDS_V1_IMAGEREQUEST)),
     ],
 };
 impl Shaped for crate::generated::hands::v1::SnapshotRequest {

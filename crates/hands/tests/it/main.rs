@@ -31,6 +31,8 @@ mod host_roots;
 mod hostile_client;
 mod hostile_messages;
 mod hostile_worker;
+#[cfg(target_os = "linux")]
+mod images;
 mod jobs;
 mod killable;
 #[cfg(target_os = "linux")]
