@@ -321,6 +321,21 @@ impl Shared {
         self.given_up.notify_one();
     }
 
+    /// What the hub has not accepted ends with this.
+    pub(super) fn fail_unaccepted(&self, error: &ClientError) {
+        let mut state = self.lock();
+        let unaccepted = state.actions.iter().filter(|(_, action)| action.pending.is_some());
+        let mut ids: Vec<u64> = unaccepted.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        for id in ids {
+            state.remove(id);
+            state.events.push_back(Told { id, event: Err(error.again()), grant: 0 });
+        }
+        drop(state);
+        self.to_read.notify_one();
+        self.room.notify_one();
+    }
+
     /// Nothing comes any more: every action ends with this.
     pub(super) fn fail(&self, error: ClientError) {
         let mut state = self.lock();

@@ -150,6 +150,7 @@ impl Keeper {
     async fn serve(&self, stream: Stream) -> Status {
         let Stream { requests, mut replies } = stream;
         let mut paused_until: Option<Instant> = None;
+        let mut busy_since: Option<Instant> = None;
         let mut trouble = false;
         loop {
             // Sent as long as the connection takes it; what gathers meanwhile goes together.
@@ -176,8 +177,15 @@ impl Keeper {
                                 self.tell(sentence);
                             }
                             if self.hear(events) {
-                                paused_until = Some(Instant::now() + PAUSE);
+                                let now = Instant::now();
+                                paused_until = Some(now + PAUSE);
+                                let waited = now - *busy_since.get_or_insert(now);
+                                if waited >= limits::ORPHAN {
+                                    busy_since = None;
+                                    self.never(waited);
+                                }
                             } else if !trouble {
+                                busy_since = None;
                                 self.cluster.contact().made();
                             }
                         }
@@ -198,6 +206,13 @@ impl Keeper {
         let costs = !events.ended.is_empty() || !events.states.is_empty();
         let bytes = if costs { events.encoded_len() as u64 } else { 0 };
         self.shared.hear(events, bytes, &Peer { name: self.cluster.peer() })
+    }
+
+    /// It went on saying that it can't take anything: what it has not accepted ends here.
+    fn never(&self, waited: Duration) {
+        let peer = self.cluster.peer().to_owned();
+        let message = "it takes no new actions now".to_owned();
+        self.shared.fail_unaccepted(&ClientError::Never { peer, waited, message });
     }
 
     /// Why nothing can be made durable now.

@@ -72,6 +72,15 @@ async fn a_hub_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
     assert!(!shared.hear(ended(id, false, tonic::Code::InvalidArgument.into()), 0, &PEER));
     assert!(shared.next_event().await.1.is_err());
     assert_eq!(shared.live(), 0);
+    // One that stays busy is given up for what it has not taken, and for that only.
+    let (kept, left) = (submit(&shared).await, submit(&shared).await);
+    assert_eq!(sent(&shared, 3).len(), 2);
+    shared.hear(accepted(kept), 0, &PEER);
+    let (peer, message, waited) = ("hub".to_owned(), String::new(), std::time::Duration::ZERO);
+    shared.fail_unaccepted(&ClientError::Never { peer, waited, message });
+    let (id, event) = shared.next_event().await;
+    assert!(id == left && matches!(event, Err(ClientError::Never { .. })));
+    assert_eq!(shared.live(), 1);
 }
 
 #[tokio::test]
