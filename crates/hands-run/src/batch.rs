@@ -19,22 +19,17 @@ use std::time::{Instant, SystemTime};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hands_client::{ActionId, ClientError, Cluster, ClusterKind, Event, Session};
+use hands_front::{Caught, End, FrontEnd, RunError, Signals, Trace, spec, terminal, traced};
 use hands_types::error::exit;
 use tokio::time::{Duration, MissedTickBehavior, interval};
 
 use crate::args::BatchArgs;
-use crate::error::RunError;
-use crate::front_end::FrontEnd;
 use crate::quote::in_a_line;
-use crate::signals::{Caught, Signals};
 use crate::streams::Streams;
-use crate::trace::{Trace, traced};
-use crate::verdict::End;
-use crate::{again, hints, report, spec, terminal};
+use crate::{again, hints, report};
 use joblog::{Entry, Finished, JobLog};
 use pool::{Flying, Landed, Outcome, Pool};
 use progress::Progress;
-pub(crate) use progress::short as short_time;
 use source::Task;
 pub(crate) use source::shell_argv;
 
@@ -349,7 +344,7 @@ impl Run<'_> {
                 why
             };
             self.end_line_of_stderr();
-            for line in crate::verdict::left_out(result) {
+            for line in hands_front::verdict::left_out(result) {
                 self.front.out.warning(&line);
             }
             let title = in_a_line(&task.title);
@@ -387,7 +382,7 @@ impl Run<'_> {
     }
 
     async fn not_run(&mut self, task: &Task, error: &RunError) -> Result<(), RunError> {
-        let why = crate::error::chain(error);
+        let why = hands_front::chain(error);
         if self.args.json {
             let mut map = serde_json::Map::new();
             map.insert("number".into(), task.number.into());

@@ -6,11 +6,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use hands_client::{Cluster, ClusterKind, JobSpec};
+use hands_front::RunError;
+use hands_front::args::ActionArgs;
+use hands_front::stdio::read_stdin;
 use hands_types::{RelPath, is_output_pattern};
 
-use crate::args::{ActionArgs, RunArgs};
-use crate::error::RunError;
-use crate::stdio::read_stdin;
+use crate::args::RunArgs;
 
 /// Where standard input lies in the action's working directory.
 const STDIN: &str = ".hands-stdin";

@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use hands_client::{ClientError, Cluster, ClusterKind, Event, Feed, Job, JobResult, JobStream};
+use hands_front::stdio::read_stdin;
+use hands_front::{Caught, Out, RunError, Signals, StdoutError};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::again;
-use crate::error::RunError;
-use crate::out::{Out, StdoutError};
-use crate::signals::{Caught, Signals};
-use crate::stdio::read_stdin;
 use crate::streams::{Cut, Streams};
 
 /// How much of our stdin goes in one message.

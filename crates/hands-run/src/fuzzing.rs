@@ -3,7 +3,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::args::ActionArgs;
+use hands_front::args::ActionArgs;
+
 use crate::batch::json;
 
 /// Reads bytes as one command of a batch.

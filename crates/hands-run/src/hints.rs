@@ -5,14 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hands_client::{JobResult, Snapshot, printable};
+use hands_front::args::{ActionArgs, Network};
+use hands_front::{Caller, RunError, eye, shell_quoted, spec};
 use hands_types::platform::FIXED_PATH;
-
-use crate::args::{ActionArgs, Network};
-use crate::batch::short_time;
-use crate::caller::Caller;
-use crate::error::RunError;
-use crate::quote::shell_quoted;
-use crate::spec;
 
 /// More names than these tell nobody more.
 const MOST: usize = 3;
@@ -93,7 +88,7 @@ pub(crate) fn wrong_clock(args: &ActionArgs, result: &JobResult) -> Option<Strin
         return None;
     }
     let (by, side) =
-        (short_time(Duration::from_nanos(nanos)), if ahead > 0 { "ahead of" } else { "behind" });
+        (eye::time(Duration::from_nanos(nanos)), if ahead > 0 { "ahead of" } else { "behind" });
     let worker = result.worker();
     Some(format!(
         "the clock of {} is {by} {side} this machine's: a program that compares times, such as make, may not see what has changed; set the clocks",

@@ -3,13 +3,11 @@
 use std::time::{Duration, Instant};
 
 use hands_client::{Cluster, ImageRoot, ImageSource, JobSpec};
+use hands_front::args::ActionArgs;
+use hands_front::eye::bytes;
+use hands_front::{FrontEnd, RunError, spec};
 use hands_types::Platform;
 use hands_types::platform::property;
-
-use crate::args::ActionArgs;
-use crate::error::RunError;
-use crate::front_end::{FrontEnd, bytes};
-use crate::spec;
 
 /// How long an image is read before a bar shows how far it is.
 const UNSEEN: Duration = Duration::from_millis(500);

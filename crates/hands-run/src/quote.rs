@@ -1,4 +1,4 @@
-//! Words as a shell would have them.
+//! Commands in lines about them.
 
 use std::borrow::Cow;
 
@@ -23,13 +23,4 @@ pub(crate) fn in_a_log(command: &str) -> Cow<'_, str> {
     let digest = hands_tree::hash(DigestFunction::Sha256, command.as_bytes());
     let beginning = cut(command, LINE);
     Cow::Owned(format!("{beginning} ({} bytes, sha256 {})", command.len(), digest.hex()))
-}
-
-/// The text as a POSIX shell would read it back: quoted only where that is needed.
-pub fn shell_quoted(text: &str) -> Cow<'_, str> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./=:,@%+".contains(&b);
-    if !text.is_empty() && text.bytes().all(plain) {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(format!("'{}'", text.replace('\'', "'\\''")))
 }

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use hands_client::JobResult;
+use hands_front::Verdict;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-
-use crate::verdict::Verdict;
 
 /// A result, its streams beside it where they are given.
 pub(crate) fn result(result: &JobResult, verdict: &Verdict, title: &str) -> Map<String, Value> {

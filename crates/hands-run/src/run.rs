@@ -7,20 +7,19 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use hands_client::{Cluster, ClusterKind, JobResult, JobStream, Logs, check_place};
+use hands_front::args::{ActionArgs, value};
+use hands_front::{
+    Caught, End, FrontEnd, RunError, Signals, Trace, Verdict, eye, shell_quoted, spec, traced,
+    verdict,
+};
 use hands_types::error::exit;
 
-use crate::args::{ActionArgs, RunArgs, value};
+use crate::args::RunArgs;
 use crate::engine::{self, StdinFile};
-use crate::error::RunError;
 use crate::follow::{Ended, Manner, Whose, follow};
-use crate::front_end::FrontEnd;
-use crate::quote::shell_quoted;
-use crate::signals::{Caught, Signals};
 use crate::streams::Streams;
-use crate::terminal::session;
-use crate::trace::{Trace, traced};
-use crate::verdict::{End, Verdict};
-use crate::{hints, image, report, spec, verdict};
+use crate::tty;
+use crate::{hints, image, report};
 
 /// Runs the command and returns the process's exit code.
 pub async fn run(args: RunArgs, front: &FrontEnd) -> u8 {
@@ -54,7 +53,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
     spec::warn_of_unset(&args.action, &front.caller, &front.out);
     let mut spec = spec::job(&args.action, argv, title, None, &front.caller)?;
     if args.tty {
-        spec.terminal = Some(session::terminal(&front.caller)?);
+        spec.terminal = Some(tty::terminal(&front.caller)?);
     }
     spec.stdin = args.stdin;
     spec.detach = args.detach;
@@ -133,7 +132,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
             return Ok(exit::OK);
         }
         let ended = if args.tty {
-            let session = session::run(&cluster, &mut job, &mut signals, &front.out, Whose::Ours);
+            let session = tty::run(&cluster, &mut job, &mut signals, &front.out, Whose::Ours);
             front.telling(&cluster, session).await?
         } else {
             let show = (!args.json).then_some(&mut streams);
@@ -314,7 +313,7 @@ fn closing(result: &JobResult, verdict: &Verdict) -> String {
         }
     }
     if let Some(time) = result.execution_time() {
-        parts.push(crate::batch::short_time(time));
+        parts.push(eye::time(time));
     }
     if let Some(usage) = result.usage() {
         if usage.oom_killed {

@@ -5,19 +5,15 @@ mod reader;
 use std::cell::Cell;
 
 use hands_client::Cluster;
+use hands_front::{End, FrontEnd, RunError, Signals, Trace, spec, traced, verdict};
 use hands_types::error::exit;
 use tokio::task::spawn_blocking;
 
 use crate::args::ShellArgs;
 use crate::batch::shell_argv;
-use crate::error::RunError;
 use crate::follow::{Ended, Manner, Whose, follow};
-use crate::front_end::FrontEnd;
-use crate::signals::Signals;
 use crate::streams::Streams;
-use crate::trace::{Trace, traced};
-use crate::verdict::End;
-use crate::{engine, hints, run, spec, verdict};
+use crate::{engine, hints, run};
 use reader::{LineReader, Typed};
 
 const PROMPT: &str = "hands> ";

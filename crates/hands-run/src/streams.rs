@@ -7,10 +7,9 @@ use std::io::{self, IsTerminal};
 
 use bytes::Bytes;
 use hands_client::{Job, JobStream};
+use hands_front::StdoutError;
+use hands_front::stdio::{Target, write_all};
 use tokio::task::{JoinHandle, spawn_blocking};
-
-use crate::out::StdoutError;
-use crate::stdio::{Target, write_all};
 
 /// Why nothing more of a stream is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,7 +19,6 @@ use hands_client::{ClientError, Cluster};
 use hands_types::ErrorClass;
 
 pub use live::live;
-pub use screen::{is_possible, restore};
 use view::View;
 
 /// Rows of each list that are asked for: more than any screen has.
@@ -51,6 +50,6 @@ impl TopError {
 /// What goes on right now, as lines of text; as wide as the terminal where there is one.
 pub async fn snapshot(cluster: &Cluster) -> Result<String, TopError> {
     let overview = cluster.overview(ROWS).await?;
-    let width = screen::size().map_or(COLUMNS, |(_, columns)| columns);
+    let width = hands_front::terminal::stdout_size().map_or(COLUMNS, |(_, columns)| columns);
     Ok(View { overview: &overview, peer: cluster.peer(), trouble: None }.text(width))
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use hands_client::proto::OverviewReply;
 use hands_client::{ClientError, Cluster};
+use hands_front::{Signals, chain};
 use hands_types::error::exit;
 use tokio::io::AsyncReadExt as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -21,10 +22,8 @@ const REFRESH: Duration = Duration::from_secs(1);
 
 /// Shows what goes on until the person leaves or a signal ends it; returns the exit code.
 pub async fn live(cluster: &Cluster, color: bool) -> Result<u8, TopError> {
-    let mut resized = listen(SignalKind::window_change())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut hangup = listen(SignalKind::hangup())?;
+    let mut resized = signal(SignalKind::window_change()).map_err(TopError::Terminal)?;
+    let mut signals = Signals::listen().map_err(TopError::Terminal)?;
     // An answer before the screen is taken: who can't be asked at all is told of on a line that stays.
     let mut overview = cluster.overview(ROWS).await?;
     let mut trouble = None;
@@ -43,7 +42,7 @@ pub async fn live(cluster: &Cluster, color: bool) -> Result<u8, TopError> {
                 asking = None;
                 match answer {
                     Ok(fresh) => (overview, trouble) = (fresh, None),
-                    Err(error) => trouble = Some(said(&error)),
+                    Err(error) => trouble = Some(chain(&error)),
                 }
             }
             _ = tick.tick(), if asking.is_none() => {
@@ -53,10 +52,7 @@ pub async fn live(cluster: &Cluster, color: bool) -> Result<u8, TopError> {
             Some(()) = resized.recv() => {}
             // The keys end where the terminal does.
             _ = typed.recv() => return Ok(exit::OK),
-            // As a shell reports who was ended by these.
-            _ = interrupt.recv() => return Ok(130),
-            _ = terminate.recv() => return Ok(143),
-            _ = hangup.recv() => return Ok(129),
+            caught = signals.next() => return Ok(caught.exit_code()),
         }
     }
 }
@@ -69,17 +65,6 @@ async fn answered(asking: &mut Option<Asking>) -> Result<OverviewReply, ClientEr
         Some(asking) => asking.await,
         None => std::future::pending().await,
     }
-}
-
-fn said(error: &ClientError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text += ": ";
-        text += &error.to_string();
-        cause = error.source();
-    }
-    text
 }
 
 /// Reads keys until one says to leave, or there will be no more.
@@ -95,8 +80,4 @@ async fn read_keys(leave: mpsc::Sender<()>) {
     if leave.send(()).await.is_err() {
         // Nobody receives where we are leaving already.
     }
-}
-
-fn listen(kind: SignalKind) -> Result<Signal, TopError> {
-    signal(kind).map_err(TopError::Terminal)
 }

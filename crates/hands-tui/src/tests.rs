@@ -5,7 +5,6 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::keys::wants_to_leave;
-use crate::times::bar;
 use crate::view::{View, share};
 
 fn at(seconds: i64) -> Option<Timestamp> {
@@ -124,15 +123,6 @@ fn room_is_shared_and_not_wasted() {
     assert_eq!(share(21, &[40, 40, 40, 40]), [6, 5, 5, 5]);
     assert_eq!(share(2, &[5, 5, 5]), [1, 1, 0]);
     assert_eq!(share(100, &[5, 5]), [5, 5]);
-}
-
-#[test]
-fn bars_are_full_and_empty_only_at_the_ends() {
-    assert_eq!(bar(0, 10, 4), "[----]");
-    assert_eq!(bar(1, 1000, 4), "[#---]");
-    assert_eq!(bar(999, 1000, 4), "[###-]");
-    assert_eq!(bar(10, 10, 4), "[####]");
-    assert_eq!(bar(0, 0, 4), "[----]");
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! Times and amounts for the eye, short enough for columns.
+//! Times between moments of the hub.
 
 use std::time::Duration;
 
 use hands_client::proto::Timestamp;
+use hands_front::eye::narrow_time;
 
 /// From one moment of the hub's clock to another; nothing where either is unknown or they are in the wrong order.
 pub(crate) fn between(from: Option<&Timestamp>, to: Option<&Timestamp>) -> Option<Duration> {
@@ -11,43 +12,7 @@ pub(crate) fn between(from: Option<&Timestamp>, to: Option<&Timestamp>) -> Optio
     Some(u64::try_from(nanos).map_or(Duration::ZERO, Duration::from_nanos))
 }
 
-/// `0.3s`, `12s`, `4m05s`, `2h03m`, `3d04h`.
+/// A time in a column; nothing where it is unknown.
 pub(crate) fn short(time: Option<Duration>) -> String {
-    let Some(time) = time else { return String::new() };
-    let seconds = time.as_secs();
-    match seconds {
-        0..=9 => format!("{seconds}.{}s", time.subsec_millis() / 100),
-        10..=59 => format!("{seconds}s"),
-        60..=3_599 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        3_600..=86_399 => format!("{}h{:02}m", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{}d{:02}h", seconds / 86_400, seconds % 86_400 / 3_600),
-    }
-}
-
-/// An amount of data.
-pub(crate) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let (mut whole, mut tenths, mut unit) = (count, 0, 0);
-    while whole >= 1024 && unit + 1 < UNITS.len() {
-        tenths = whole % 1024 * 10 / 1024;
-        whole /= 1024;
-        unit += 1;
-    }
-    match (unit, whole) {
-        (0, _) | (_, 10..) => format!("{whole} {}", UNITS[unit]),
-        _ => format!("{whole}.{tenths} {}", UNITS[unit]),
-    }
-}
-
-/// A bar of `width` columns between brackets, `part` of `whole` full. It begins with the first part and is full only
-/// with the last.
-pub(crate) fn bar(part: u64, whole: u64, width: usize) -> String {
-    let columns = u64::try_from(width).unwrap_or(u64::MAX);
-    let full = match (part, whole) {
-        (0, _) | (_, 0) => 0,
-        (part, whole) if part >= whole => columns,
-        (part, whole) => (part.saturating_mul(columns) / whole).clamp(1, columns.max(2) - 1),
-    };
-    let full = usize::try_from(full).unwrap_or(width).min(width);
-    format!("[{}{}]", "#".repeat(full), "-".repeat(width - full))
+    time.map_or_else(String::new, narrow_time)
 }

@@ -4,12 +4,13 @@ mod tables;
 
 use hands_client::printable;
 use hands_client::proto::OverviewReply;
+use hands_front::eye::{bar, bytes};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 
-use crate::times::{bar, between, bytes, short};
+use crate::times::{between, short};
 use tables::Section;
 
 /// Everything that is shown.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use hands_agent::{AgentConfig, AgentWorker, FindLogin, Login, Readiness};
 use hands_client::{AgentSpec, AgentStatus};
 use hands_config::{Environment, Flags, Logins, Places, Settings};
-use hands_run::Out;
+use hands_front::Out;
 use hands_types::ErrorClass;
 use hands_types::error::exit;
 #[cfg(target_os = "linux")]
@@ -162,7 +162,10 @@ fn in_words(status: &AgentStatus) -> String {
     ];
     lines.extend(status.inherited.iter().map(|what| ("inherited", what.clone())));
     lines.retain(|(_, text)| !text.is_empty());
-    lines.iter().map(|(name, text)| format!("{name:<11}{}\n", hands_run::printable(text))).collect()
+    lines
+        .iter()
+        .map(|(name, text)| format!("{name:<11}{}\n", hands_front::printable(text)))
+        .collect()
 }
 
 /// Ends the agent and returns when it has gone.
@@ -192,6 +195,6 @@ pub(crate) fn stop(force: bool, environment: &Environment, out: &Out) -> Result<
 fn said(error: &hands_client::ClientError) -> String {
     match error {
         hands_client::ClientError::Rpc { message, .. } => message.clone(),
-        other => hands_run::chain(other),
+        other => hands_front::chain(other),
     }
 }

@@ -2,9 +2,9 @@
 
 use hands_client::Target;
 use hands_config::{Environment, Places, Settings};
+use hands_front::Out;
+use hands_front::args::GlobalArgs;
 use hands_link::{Address, Identity};
-use hands_run::Out;
-use hands_run::args::GlobalArgs;
 use hands_types::ErrorClass;
 use hands_types::error::exit;
 

@@ -19,8 +19,7 @@ static WAS_REFUSED: AtomicBool = AtomicBool::new(false);
 /// Replaces Rust's own message, which speaks of threads, by one for people.
 pub(crate) fn install_hook() {
     std::panic::set_hook(Box::new(|panic| {
-        hands_run::terminal::restore();
-        hands_tui::restore();
+        hands_front::terminal::restore();
         tell(panic);
     }));
 }

@@ -6,8 +6,9 @@ mod members;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
+use hands_front::args::GlobalArgs;
+use hands_front::args::value::{Counter, KeyValue, MemorySize, duration};
 use hands_run::args as front;
-use hands_run::args::value::{Counter, KeyValue, MemorySize, duration};
 
 use hands_types::Role;
 use hands_types::limits::MAX_SLOTS;
@@ -30,7 +31,7 @@ pub(crate) use members::{
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
-    pub(crate) global: front::GlobalArgs,
+    pub(crate) global: GlobalArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

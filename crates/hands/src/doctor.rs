@@ -10,7 +10,7 @@ mod sandbox;
 use std::path::PathBuf;
 
 use hands_config::{Environment, Flags, Places, Settings};
-use hands_run::Out;
+use hands_front::Out;
 use hands_types::error::exit;
 use serde_json::json;
 
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &DoctorArgs, environment: &Environment, out: &Out) -> Re
                 }
                 Err(error) => all.push(Check::bad(
                     "settings",
-                    hands_run::chain(&error),
+                    hands_front::chain(&error),
                     error.hint().unwrap_or_else(|| "correct it".to_owned()),
                 )),
             }
@@ -112,7 +112,7 @@ pub(crate) fn run(args: &DoctorArgs, environment: &Environment, out: &Out) -> Re
         Err(error) => {
             all.push(Check::bad(
                 "places",
-                hands_run::chain(&error),
+                hands_front::chain(&error),
                 error.hint().unwrap_or_default(),
             ));
         }
@@ -145,13 +145,13 @@ fn exposed(_environment: &Environment, _expose: &[PathBuf]) -> Vec<Check> {
     Vec::new()
 }
 
-fn print(check: &Check, out: &Out) -> Result<(), hands_run::StdoutError> {
+fn print(check: &Check, out: &Out) -> Result<(), hands_front::StdoutError> {
     const WIDTH: usize = 80;
     const INDENT: usize = 25;
     let head = format!("{:<6} {:<17} ", check.state.word(), check.name);
     let mut text = head;
     for (index, line) in
-        wrapped(&hands_run::printable(&check.found), WIDTH - INDENT).iter().enumerate()
+        wrapped(&hands_front::printable(&check.found), WIDTH - INDENT).iter().enumerate()
     {
         if index > 0 {
             text.push_str(&" ".repeat(INDENT));

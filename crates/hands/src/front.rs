@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use hands_config::{Environment, Flags, Places, RunDefaults, Settings};
-use hands_run::args::value::{Cpus, EnvItem, MemorySize};
-use hands_run::args::{ActionArgs, GlobalArgs, Network};
-use hands_run::{Caller, FrontEnd, Out};
+use hands_front::args::value::{Cpus, EnvItem, MemorySize};
+use hands_front::args::{ActionArgs, GlobalArgs, Network};
+use hands_front::{Caller, FrontEnd, Out};
 use hands_types::ErrorClass;
 
 use crate::cli::{Command, WorkerArgs, WorkerCommand};

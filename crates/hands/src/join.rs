@@ -22,7 +22,7 @@ pub(crate) fn read(argument: &str) -> Result<Option<JoinString>, Problem> {
     let wrong = |why: String| Problem::new(ErrorClass::User, why);
     let (text, is_private) = if argument == "-" {
         let mut text = String::new();
-        let read = hands_run::Stdin.take(MAX_FILE).read_to_string(&mut text);
+        let read = hands_front::stdio::Stdin.take(MAX_FILE).read_to_string(&mut text);
         read.map_err(|error| wrong(format!("no join string on standard input: {error}")))?;
         (text, true)
     } else if let Some(file) = argument.strip_prefix('@') {
@@ -51,7 +51,7 @@ pub(crate) fn read_token(argument: &str) -> Result<String, Problem> {
     let wrong = |why: String| Problem::new(ErrorClass::User, why);
     let text = if argument == "-" {
         let mut text = String::new();
-        let read = hands_run::Stdin.take(MAX_FILE).read_to_string(&mut text);
+        let read = hands_front::stdio::Stdin.take(MAX_FILE).read_to_string(&mut text);
         read.map_err(|error| wrong(format!("no token on standard input: {error}")))?;
         text
     } else if let Some(file) = argument.strip_prefix('@') {
@@ -112,7 +112,7 @@ pub(crate) async fn join(
                 }
                 if mentioned.is_none_or(|at| at.elapsed() >= MENTION) {
                     mentioned = Some(Instant::now());
-                    say(&hands_run::chain(&error));
+                    say(&hands_front::chain(&error));
                 }
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LAST_WAIT);
@@ -136,7 +136,7 @@ fn place(name: &str, identity: &Identity, logins: &Logins) -> Result<(), Problem
     if !Logins::is_name(name) {
         return Err(Problem::new(
             ErrorClass::User,
-            format!("the cluster can't be called {:?} here", hands_run::printable(name)),
+            format!("the cluster can't be called {:?} here", hands_front::printable(name)),
         )
         .hint("give it another name with --name: letters, digits, dots, dashes"));
     }

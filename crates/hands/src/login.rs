@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hands_config::{Environment, Flags, Places, Settings};
-use hands_run::Out;
+use hands_front::Out;
 use hands_types::error::exit;
 use hands_types::{ErrorClass, Role, Roles};
 

@@ -29,8 +29,8 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use hands_config::Environment;
-use hands_run::args::GlobalArgs;
-use hands_run::{Out, StdoutError};
+use hands_front::args::GlobalArgs;
+use hands_front::{Out, StdoutError};
 use hands_types::error::exit;
 
 use cli::{AgentCommand, Cli, Command, WorkersArgs};
@@ -110,7 +110,7 @@ fn usage(error: &clap::Error, no_color: bool) -> u8 {
         if to_stderr { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
     let text = error.render();
     let text = if is_terminal && !no_color { text.ansi().to_string() } else { text.to_string() };
-    let printed = hands_run::print_raw(to_stderr, &text);
+    let printed = hands_front::print_raw(to_stderr, &text);
     if !to_stderr {
         return match printed {
             Ok(()) => exit::OK,

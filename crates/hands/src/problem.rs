@@ -4,7 +4,7 @@ use std::error::Error;
 
 use hands_client::ClientError;
 use hands_config::ConfigError;
-use hands_run::{Out, RunError, StdoutError};
+use hands_front::{Out, RunError, StdoutError};
 use hands_tui::TopError;
 use hands_types::ErrorClass;
 use hands_types::error::exit;
@@ -24,7 +24,7 @@ impl Problem {
 
     /// From an error that knows its class; its causes are part of the text.
     pub(crate) fn of(error: &dyn Error, class: ErrorClass) -> Self {
-        Self::new(class, hands_run::chain(error))
+        Self::new(class, hands_front::chain(error))
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {

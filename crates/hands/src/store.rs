@@ -6,8 +6,9 @@ use std::path::Path;
 use hands_client::proto::StoreUsage;
 use hands_client::{ClientError, Cluster, ClusterKind, Invocation, Target};
 use hands_config::{Environment, Flags, Places, Settings};
-use hands_run::args::GlobalArgs;
-use hands_run::{Out, bytes};
+use hands_front::Out;
+use hands_front::args::GlobalArgs;
+use hands_front::eye::bytes;
 use hands_store::{Store, StoreConfig};
 use hands_types::ErrorClass;
 use hands_types::error::exit;
@@ -212,7 +213,7 @@ fn in_json(usage: &StoreUsage) -> String {
 
 fn in_words(usage: &StoreUsage) -> String {
     let lines = [
-        ("directory", hands_run::printable(&usage.directory).into_owned()),
+        ("directory", hands_front::printable(&usage.directory).into_owned()),
         ("holds", format!("{} of {}", bytes(total(usage)), bytes(usage.quota))),
         ("small", format!("{} of blobs in packs", bytes(usage.pack_bytes))),
         ("large", format!("{} of blobs in files", bytes(usage.file_bytes))),

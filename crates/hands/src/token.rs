@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use hands_client::proto::{CreateTokenRequest, Member, Token};
 use hands_client::{Cluster, Invocation, Target};
 use hands_config::{Environment, Places, Settings};
+use hands_front::args::GlobalArgs;
+use hands_front::{Out, Table};
 use hands_link::Address;
-use hands_run::args::GlobalArgs;
-use hands_run::{Out, Table};
 use hands_types::ErrorClass;
 use hands_types::error::exit;
 use serde_json::{Value, json};
@@ -170,7 +170,7 @@ async fn members(cluster: &Cluster, as_json: bool, out: &Out) -> Result<u8, Prob
 
 fn removed(members: &[Member], more: u32, out: &Out) {
     for member in members {
-        out.note(&format!("removed {} ({})", hands_run::printable(&member.name), member.id));
+        out.note(&format!("removed {} ({})", hands_front::printable(&member.name), member.id));
     }
     if more > 0 {
         out.note(&format!("and {more} more"));

@@ -1,7 +1,7 @@
 //! `hands top`: the dashboard where a person looks at it, one snapshot where nobody does.
 
 use hands_client::{Cluster, ClusterKind, Invocation};
-use hands_run::FrontEnd;
+use hands_front::FrontEnd;
 use hands_types::ErrorClass;
 use hands_types::error::exit;
 
@@ -26,7 +26,7 @@ async fn try_run(args: TopArgs, front: &FrontEnd) -> Result<u8, Problem> {
         let text = format!("{} is another engine, which tells nothing like it", cluster.peer());
         return Err(Problem::new(ErrorClass::User, text));
     }
-    if !args.once && hands_tui::is_possible() {
+    if !args.once && hands_front::terminal::is_interactive() {
         return Ok(hands_tui::live(&cluster, front.out.is_colored()).await?);
     }
     let text = hands_tui::snapshot(&cluster).await?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hands_config::{Environment, Places, Project};
-use hands_run::{Out, printable, shell_quoted};
+use hands_front::{Out, printable, shell_quoted};
 use hands_types::ErrorClass;
 use hands_types::error::exit;
 use serde_json::json;

@@ -21,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
         "hands-image",
     ],
     &["hands-hub", "hands-worker", "hands-client", "hands-agent", "hands-config"],
+    &["hands-front"],
     &["hands-run", "hands-cc", "hands-test", "hands-pkg", "hands-plan", "hands-tui", "hands-web"],
     &["hands", "hands-cc-client"],
     &["hands-sim", "hands-testkit", "hands-bench", "xtask"],
@@ -43,8 +44,9 @@ const SIDEWAYS: &[(&str, &str)] = &[
 
 /// Layers by their place in [`LAYERS`].
 const CORES: usize = 1;
-const FRONT_ENDS: usize = 4;
-const DEV: usize = 6;
+const FRONT: usize = 4;
+const FRONT_ENDS: usize = 5;
+const DEV: usize = 7;
 
 /// A heavy or telling dependency, and the only crates that may name it.
 const ONLY: &[(&str, &[&str])] = &[
@@ -53,6 +55,7 @@ const ONLY: &[(&str, &[&str])] = &[
     (
         "clap",
         &[
+            "hands-front",
             "hands-run",
             "hands-cc",
             "hands-test",
@@ -152,9 +155,12 @@ fn edge(from: &str, to: &str) -> Option<String> {
     if below > own || (below == own && !SIDEWAYS.contains(&(from, to))) {
         return Some(format!("{from} -> {to} goes up or sideways"));
     }
-    // A front-end reaches the cluster through the client and nothing else.
-    if own == FRONT_ENDS && below > CORES && to != "hands-client" {
-        return Some(format!("{from} -> {to}: a front-end uses hands-client and layers 0 and 1"));
+    // A front-end, and the kit for them, reaches the cluster through the client and nothing else.
+    if matches!(own, FRONT | FRONT_ENDS) && below > CORES && below != FRONT && to != "hands-client"
+    {
+        return Some(format!(
+            "{from} -> {to}: a front-end uses hands-front, hands-client and layers 0 and 1"
+        ));
     }
     None
 }
@@ -184,6 +190,9 @@ fn the_rules_for_edges_catch_what_they_should() {
         ("hands-hub", "hands-client"),
         ("hands-run", "hands-reapi"),
         ("hands-run", "hands-hub"),
+        ("hands-run", "hands-tui"),
+        ("hands-front", "hands-config"),
+        ("hands-front", "hands-run"),
         ("hands-hub", "clap"),
         ("hands-worker", "hands-sim"),
     ] {
@@ -193,6 +202,8 @@ fn the_rules_for_edges_catch_what_they_should() {
         ("hands-tree", "sha2"),
         ("hands-reapi", "hands-store"),
         ("hands-run", "hands-client"),
+        ("hands-run", "hands-front"),
+        ("hands-front", "hands-client"),
         ("hands-sim", "hands-sched"),
     ] {
         assert_eq!(edge(from, to), None);

@@ -9,8 +9,9 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hands_front::RunError;
+
 use crate::batch::source::Task;
-use crate::error::RunError;
 use crate::quote::{in_a_line, in_a_log};
 
 const HEADING: &str = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
@@ -62,7 +63,7 @@ impl JobLog {
         let mut finished = Finished::new();
         for (index, line) in text.lines().enumerate().skip(1) {
             let wrong =
-                |why: String| RunError::JobLog { path: path.to_owned(), line: index + 1, why };
+                |why: String| RunError::Line { path: path.to_owned(), line: index + 1, why };
             let fields: Vec<&str> = line.splitn(9, '\t').collect();
             let &[number, _, _, _, _, _, exit, signal, command] = fields.as_slice() else {
                 return Err(wrong("does not have the nine columns of a job log".to_owned()));

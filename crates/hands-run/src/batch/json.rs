@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hands_front::args::value::{self, Cpus, EnvItem, MemorySize};
+use hands_front::args::{ActionArgs, Network};
+use hands_front::shell_quoted;
 use hands_types::limits::MAX_TIMEOUT;
 use serde::Deserialize;
 
-use crate::args::value::{self, Cpus, EnvItem, MemorySize};
-use crate::args::{ActionArgs, Network};
 use crate::batch::source::{Task, shell_argv};
-use crate::quote::shell_quoted;
 
 /// What is wrong with a line, and where.
 #[derive(Debug)]

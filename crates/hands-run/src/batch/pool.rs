@@ -8,16 +8,13 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use hands_client::{ActionId, Cluster, JobResult, JobStream, Logs, Session, Snapshot};
+use hands_front::args::ActionArgs;
+use hands_front::{Flight, FrontEnd, RunError, Trace, Verdict, spec, verdict};
 use hands_types::Digest;
 use tokio::sync::OnceCell;
 
-use crate::args::ActionArgs;
 use crate::batch::source::Task;
-use crate::error::RunError;
-use crate::front_end::FrontEnd;
-use crate::trace::{Flight, Trace};
-use crate::verdict::Verdict;
-use crate::{engine, hints, run, spec, verdict};
+use crate::{engine, hints, run};
 
 /// Paths, and whether they carry their times.
 type Inputs = (Vec<PathBuf>, bool);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use hands_front::eye;
+
 /// What a batch has come to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
@@ -38,15 +40,19 @@ impl Progress {
                 (rate, self.total.saturating_sub(done) as f64 / rate)
             };
             parts.push(if rate >= 10.0 { format!("{rate:.0}/s") } else { format!("{rate:.1}/s") });
-            parts.push(format!("{} left", short(Duration::from_secs_f64(left))));
+            parts.push(format!("{} left", eye::time(Duration::from_secs_f64(left))));
         }
         let text = parts.join("  ");
         let room = width.saturating_sub(text.len() + 3).min(30);
         if room < 5 {
             return text.trim_start().chars().take(width.saturating_sub(1)).collect();
         }
-        let full = (room * done).checked_div(self.total).unwrap_or(room).min(room);
-        format!("[{}{}]{text}", "#".repeat(full), "-".repeat(room - full))
+        let bar = match self.total {
+            // Nothing to do is done.
+            0 => eye::bar(1, 1, room),
+            total => eye::bar(done as u64, total as u64, room),
+        };
+        format!("{bar}{text}")
     }
 
     /// What is said at the end.
@@ -61,24 +67,11 @@ impl Progress {
         if self.before > 0 {
             parts.push(format!("{} finished before", self.before));
         }
-        format!("{} of {}, {}", parts.join(", "), commands(self.total), short(elapsed))
+        format!("{} of {}, {}", parts.join(", "), commands(self.total), eye::time(elapsed))
     }
 }
 
 /// So many commands, as people say it.
 pub(crate) fn commands(n: usize) -> String {
     if n == 1 { "1 command".to_owned() } else { format!("{n} commands") }
-}
-
-/// A time for the eye: `3 ms`, `1.2 s`, `4 min 5 s`, `2 h 3 min`.
-pub(crate) fn short(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0 if time.as_millis() < 1_000 => format!("{} ms", time.as_millis()),
-        0..=9 => format!("{:.1} s", time.as_secs_f64()),
-        10..=59 => format!("{seconds} s"),
-        60..=3_599 => format!("{} min {} s", seconds / 60, seconds % 60),
-        3_600..=86_399 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
-    }
 }

@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::Path;
 
-use crate::args::{ActionArgs, BatchArgs};
+use hands_front::args::ActionArgs;
+use hands_front::stdio::Stdin;
+use hands_front::{RunError, shell_quoted};
+
+use crate::args::BatchArgs;
 use crate::batch::{json, template};
-use crate::error::RunError;
-use crate::quote::shell_quoted;
-use crate::stdio::Stdin;
 
 /// One command of a batch.
 #[derive(Clone, Debug)]
@@ -73,7 +74,7 @@ pub(crate) fn parse(name: &str, text: &str, action: &ActionArgs) -> Result<Vec<T
         }
         let number = tasks.len() + 1;
         let task = if trimmed.starts_with('{') {
-            json::task(number, line, action).map_err(|error| RunError::BatchLine {
+            json::task(number, line, action).map_err(|error| RunError::Column {
                 file: name.to_owned(),
                 line: index + 1,
                 column: error.column,
@@ -98,7 +99,7 @@ fn read(file: &Path) -> Result<String, RunError> {
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line_start = before.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
-        RunError::BatchLine {
+        RunError::Column {
             file: file.display().to_string(),
             line: before.iter().filter(|&&b| b == b'\n').count() + 1,
             column: before.len() - line_start + 1,

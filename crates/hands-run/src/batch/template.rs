@@ -7,10 +7,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::args::{ActionArgs, value};
+use hands_front::args::{ActionArgs, value};
+use hands_front::{RunError, shell_quoted};
+
 use crate::batch::source::Task;
-use crate::error::RunError;
-use crate::quote::shell_quoted;
 
 const OPERATORS: [&str; 12] = ["|", "||", "&&", ";", "&", ">", ">>", "<", "2>", "2>&1", "|&", "&>"];
 

@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use hands_front::args::{ActionArgs, Network};
+use hands_front::{RunError, eye};
+
 use super::joblog::{Entry, JobLog};
-use super::progress::{Progress, short};
+use super::progress::Progress;
 use super::source::{Task, parse};
 use super::template;
-use crate::args::{ActionArgs, Network};
-use crate::error::RunError;
 
 fn fill(command: &[&str]) -> Vec<Vec<String>> {
     let command: Vec<OsString> = command.iter().map(Into::into).collect();
@@ -166,7 +167,7 @@ fn a_job_log_is_resumed_and_its_torn_line_cut_off() {
     assert!(JobLog::resume(&path, &tasks).unwrap().1.contains_key(&3));
     let changed = vec![Task::shell(1, "other")];
     let error = JobLog::resume(&path, &changed).unwrap_err();
-    assert!(matches!(&error, RunError::JobLog { line: 2, .. }), "{error}");
+    assert!(matches!(&error, RunError::Line { line: 2, .. }), "{error}");
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
@@ -189,7 +190,7 @@ fn the_bar_fits_its_screen() {
         progress.summary(Duration::from_secs(75)),
         "500 succeeded, 12 failed, 100 finished before of 1000 commands, 1 min 15 s"
     );
-    assert_eq!(short(Duration::from_millis(1234)), "1.2 s");
+    assert_eq!(eye::time(Duration::from_millis(1234)), "1.2 s");
 }
 
 #[test]

@@ -4,11 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use hands_client::lacks_outputs;
 use hands_client::proto::{Job, JobState, LostAttempt, WorkerInfo};
+use hands_front::{End, eye};
 use hands_types::error::exit;
 use serde_json::{Map, Value, json};
-
-use crate::batch::short_time;
-use crate::verdict::End;
 
 /// Seconds and nanoseconds since 1970, as the protocol has them.
 pub(crate) type Timestamp = (i64, i32);
@@ -78,7 +76,7 @@ pub(crate) fn time(job: &Job) -> String {
         JobState::Done | JobState::Unspecified => (at!(job.started), at!(job.finished)),
     };
     match (from, to) {
-        (Some(from), Some(to)) => short_time(between(from, to)),
+        (Some(from), Some(to)) => eye::time(between(from, to)),
         _ => String::new(),
     }
 }
@@ -236,7 +234,7 @@ fn since_1970(time: SystemTime) -> Timestamp {
 
 /// How long ago something was, for the eye.
 pub(crate) fn ago(time: Option<Timestamp>) -> String {
-    time.map_or_else(String::new, |time| short_time(between(time, since_1970(SystemTime::now()))))
+    time.map_or_else(String::new, |time| eye::time(between(time, since_1970(SystemTime::now()))))
 }
 
 fn between(from: Timestamp, to: Timestamp) -> Duration {

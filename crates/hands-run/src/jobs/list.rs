@@ -2,16 +2,15 @@
 
 use hands_client::Cluster;
 use hands_client::proto::ListRequest;
+use hands_front::eye::bytes;
+use hands_front::{FrontEnd, RunError, Table};
 use hands_types::error::exit;
 use serde_json::json;
 
 use crate::args::{CancelArgs, DrainArgs, PsArgs, WorkersArgs};
-use crate::error::RunError;
-use crate::front_end::{FrontEnd, bytes};
 use crate::jobs::describe::{
     ago, at, job_json, prefix_length, property, state, time, what, worker_json,
 };
-use crate::table::Table;
 
 /// Lists actions.
 pub async fn ps(args: PsArgs, front: &FrontEnd) -> u8 {

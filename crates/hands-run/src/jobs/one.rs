@@ -5,22 +5,19 @@ use std::os::fd::AsFd;
 
 use hands_client::proto::{self, JobState};
 use hands_client::{Cluster, Event, Job, JobResult, JobStream, Logs, TOOL};
+use hands_front::eye::bytes;
+use hands_front::{FrontEnd, Out, RunError, Signals, Trace, traced, verdict};
 use hands_types::error::exit;
 use serde_json::{Map, Value, json};
 use tokio::time::{Duration, timeout};
 
 use crate::args::{AttachArgs, FetchArgs, JobArgs, LogsArgs, WaitArgs};
-use crate::error::RunError;
 use crate::follow::{Ended, Manner, Whose, follow};
-use crate::front_end::{FrontEnd, bytes};
 use crate::jobs::describe::{at, job_json, rfc3339, state, time};
 use crate::jobs::list::ended;
-use crate::out::Out;
-use crate::signals::Signals;
 use crate::streams::Streams;
-use crate::terminal::session;
-use crate::trace::{Trace, traced};
-use crate::{again, report, run, verdict};
+use crate::tty;
+use crate::{again, report, run};
 
 /// How long a running action's stream is silent before what it has so far counts as printed.
 const SILENCE: Duration = Duration::from_millis(250);
@@ -289,8 +286,8 @@ async fn try_attach(args: &AttachArgs, front: &FrontEnd, trace: &Trace) -> Resul
     let is_done = known.state() == JobState::Done;
     let ended = if known.has_terminal && !is_done {
         // A session that somebody else began: it needs a terminal here, too.
-        session::terminal(&front.caller)?;
-        let session = session::run(&cluster, &mut job, &mut signals, &front.out, Whose::Watched);
+        tty::terminal(&front.caller)?;
+        let session = tty::run(&cluster, &mut job, &mut signals, &front.out, Whose::Watched);
         front.telling(&cluster, session).await?
     } else {
         let mut streams = Streams::default();

@@ -2,10 +2,9 @@
 
 use std::io::Read;
 
+use hands_front::RunError;
+use hands_front::stdio::Stdin;
 use tokio::task::spawn_blocking;
-
-use crate::error::RunError;
-use crate::stdio::Stdin;
 
 /// The kernel's limit for one argument is 128 KiB, its NUL included.
 const LONGEST: usize = (128 << 10) - 1;

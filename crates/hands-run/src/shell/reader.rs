@@ -3,12 +3,11 @@
 use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::PathBuf;
 
+use hands_front::RunError;
+use hands_front::stdio::{self, Stdin};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Behavior, Config, Editor};
-
-use crate::error::RunError;
-use crate::stdio::{self, Stdin};
 
 /// Lines that the history keeps.
 const HISTORY: usize = 1000;

@@ -2,12 +2,13 @@
 
 use hands_client::proto::{InvocationInfo, Job, JobState, OverviewReply, WorkerInfo};
 use hands_client::{lacks_outputs, printable};
+use hands_front::eye::{bar, bytes};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::widgets::{Cell, Row, Table, Widget as _};
 
-use crate::times::{bar, between, bytes, short};
+use crate::times::{between, short};
 
 /// `google.rpc.Code.DEADLINE_EXCEEDED`.
 const DEADLINE: i32 = 4;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use hands_front::args::value::duration;
 use hands_run::args as front;
-use hands_run::args::value::duration;
 use hands_types::Role;
 use hands_types::limits::MAX_TOKEN_LIFE;
 

@@ -24,7 +24,7 @@ pub fn timeout(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads a whole number of a type that says which ones there are.
-pub(crate) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
+pub fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: ParseIntError| match (error.kind(), text.starts_with('-')) {
         (IntErrorKind::PosOverflow | IntErrorKind::NegOverflow, _) => "is out of range".to_owned(),
         // Where it is one but for its sign.
@@ -34,7 +34,7 @@ pub(crate) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, St
 }
 
 /// Reads a count that can't be zero.
-pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+pub fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("must be at least 1".to_owned()),
         Ok(n) => Ok(n),
@@ -189,7 +189,7 @@ impl FromStr for MemorySize {
 }
 
 /// Turns an argument into text, or says which one can't be: REAPI's commands are UTF-8.
-pub(crate) fn text(argument: &OsString) -> Result<String, String> {
+pub fn text(argument: &OsString) -> Result<String, String> {
     argument.to_str().map(str::to_owned).ok_or_else(|| {
         format!("the argument {} is not UTF-8", argument.to_string_lossy().escape_debug())
     })

@@ -86,7 +86,7 @@ impl Out {
         self.color_out
     }
 
-    pub(crate) fn set_raw(&self, raw: bool) {
+    pub fn set_raw(&self, raw: bool) {
         self.raw.set(raw);
     }
 
@@ -98,12 +98,12 @@ impl Out {
     }
 
     /// One line that is said even when quiet: what was done may have been done twice.
-    pub(crate) fn always(&self, text: &str) {
+    pub fn always(&self, text: &str) {
         self.line("33", "again", text);
     }
 
     /// Why nothing happens yet.
-    pub(crate) fn waiting(&self, reason: &str) {
+    pub fn waiting(&self, reason: &str) {
         if !self.quiet {
             self.line("33", "waiting", reason.strip_prefix("waiting: ").unwrap_or(reason));
         }
@@ -142,7 +142,7 @@ impl Out {
     }
 
     /// Bytes of an action's stderr, or a line of ours that is whole already.
-    pub(crate) fn to_stderr(&self, bytes: &[u8]) {
+    pub fn to_stderr(&self, bytes: &[u8]) {
         self.wipe_bar();
         if write_all(Target::Stderr, bytes).is_err() {
             // Nobody is left to be told.
@@ -157,14 +157,14 @@ impl Out {
     }
 
     /// Draws the progress bar in place of the last one; a person must be watching.
-    pub(crate) fn draw_bar(&self, text: &str) {
+    pub fn draw_bar(&self, text: &str) {
         if write_all(Target::Stderr, format!("\r{text}\x1b[K").as_bytes()).is_ok() {
             self.bar.set(true);
         }
     }
 
     /// Takes the progress bar away.
-    pub(crate) fn wipe_bar(&self) {
+    pub fn wipe_bar(&self) {
         if self.bar.replace(false) && write_all(Target::Stderr, b"\r\x1b[K").is_err() {
             // Nobody is left to be told.
         }
@@ -182,12 +182,12 @@ impl Out {
     }
 
     /// `text` in bold, for headings on stdout.
-    pub(crate) fn bold(&self, text: &str) -> String {
+    pub fn bold(&self, text: &str) -> String {
         if self.color_out { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
     }
 
     /// A name from elsewhere, safe to print.
-    pub(crate) fn foreign(text: &str) -> String {
+    pub fn foreign(text: &str) -> String {
         printable(text).into_owned()
     }
 }

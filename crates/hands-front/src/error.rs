@@ -16,22 +16,22 @@ pub enum RunError {
     /// The arguments make no sense together.
     #[error("{0}")]
     Usage(String),
-    /// A line of a batch.
+    /// A place in a text of the user's.
     #[error("{}, line {line}, column {column}: {why}", .file.escape_debug())]
-    BatchLine {
-        /// The list.
+    Column {
+        /// The text's file.
         file: String,
         /// From 1.
         line: usize,
         /// From 1.
         column: usize,
-        /// What is wrong.
+        /// What is wrong there.
         why: String,
     },
-    /// A line of a job log.
+    /// A line of a file of the user's.
     #[error("{}, line {line}: it {why}", .path.display())]
-    JobLog {
-        /// The log.
+    Line {
+        /// The file.
         path: PathBuf,
         /// From 1.
         line: usize,
@@ -84,14 +84,14 @@ pub enum RunError {
 
 impl RunError {
     /// A file of the user's can't be written.
-    pub(crate) fn write(path: &Path, source: io::Error) -> Self {
+    pub fn write(path: &Path, source: io::Error) -> Self {
         Self::Write { path: path.to_owned(), source }
     }
 
     /// Whose it is.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Usage(_) | Self::BatchLine { .. } | Self::JobLog { .. } => ErrorClass::User,
+            Self::Usage(_) | Self::Column { .. } | Self::Line { .. } => ErrorClass::User,
             Self::Read { source, .. } | Self::Write { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound
                 | io::ErrorKind::IsADirectory

@@ -12,20 +12,20 @@ const LEFT_OUT_SHOWN: usize = 20;
 
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub struct Verdict {
     /// The exit code of `hands run`.
-    pub(crate) code: u8,
+    pub code: u8,
     /// What became of the command.
-    pub(crate) end: End,
+    pub end: End,
     /// What is to be said, if anything.
-    pub(crate) sentence: Option<String>,
+    pub sentence: Option<String>,
     /// Declared outputs that are missing after success.
-    pub(crate) missing: Vec<String>,
+    pub missing: Vec<String>,
 }
 
 /// What became of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     /// It ran and ended with 0, and all outputs are there.
     Succeeded,
     /// It ran, and failed in a way of its own.
@@ -38,7 +38,7 @@ pub(crate) enum End {
 
 impl End {
     /// The word in JSON.
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
@@ -52,7 +52,7 @@ impl Verdict {
     /// Some of what the command wrote was not shown, because its reader had gone. It ends in silence, as a program that
     /// SIGPIPE ends here; and what was not shown is no success, unless the command itself met the closed stream and had its
     /// own idea of it.
-    pub(crate) fn was_cut_short(&mut self, result: &JobResult) {
+    pub fn was_cut_short(&mut self, result: &JobResult) {
         let met_it = result.usage().is_some_and(|usage| usage.output_closed);
         match self.end {
             End::Succeeded if !met_it => self.code = exit::SIGPIPE,
@@ -66,7 +66,7 @@ impl Verdict {
     }
 
     /// Some of what the command wrote could not be written here, which was said: no success.
-    pub(crate) fn was_not_written(&mut self) {
+    pub fn was_not_written(&mut self) {
         if self.end == End::Succeeded {
             self.code = exit::NOT_RUN;
         }
@@ -96,7 +96,7 @@ fn lacks_left_out(result: &JobResult) -> Option<String> {
 }
 
 /// What was left out of the outputs, a line for each entry as far as they are named.
-pub(crate) fn left_out(result: &JobResult) -> Vec<String> {
+pub fn left_out(result: &JobResult) -> Vec<String> {
     let named = result.left_out.entries.iter().take(LEFT_OUT_SHOWN);
     let mut lines: Vec<String> =
         named.map(|entry| format!("left out: the output `{}` {}", entry.path, entry.why)).collect();
@@ -108,7 +108,7 @@ pub(crate) fn left_out(result: &JobResult) -> Vec<String> {
 }
 
 /// Judges a result; `declared` are the outputs that the caller asked for.
-pub(crate) fn of(result: &JobResult, declared: &[String]) -> Verdict {
+pub fn of(result: &JobResult, declared: &[String]) -> Verdict {
     let message = Some(result.message.clone()).filter(|m| !m.is_empty());
     if let Some(code) = result.exit_code() {
         let missing: Vec<String> = if code == 0 {

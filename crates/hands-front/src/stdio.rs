@@ -12,7 +12,7 @@ use rustix::stdio;
 
 /// Which of the two streams that we write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+pub enum Target {
     /// Data.
     Stdout,
     /// Everything else.
@@ -29,7 +29,7 @@ impl Target {
 }
 
 /// Writes all of it, however long its reader takes.
-pub(crate) fn write_all(target: Target, mut bytes: &[u8]) -> io::Result<()> {
+pub fn write_all(target: Target, mut bytes: &[u8]) -> io::Result<()> {
     let fd = target.fd();
     while !bytes.is_empty() {
         match rustix::io::write(fd, bytes) {
@@ -60,7 +60,7 @@ impl Read for Stdin {
 }
 
 /// Whether a read of standard input or a write to standard output may say "not now".
-pub(crate) fn is_non_blocking() -> bool {
+pub fn is_non_blocking() -> bool {
     [stdio::stdin(), stdio::stdout()].into_iter().any(|fd| {
         rustix::fs::fcntl_getfl(fd).is_ok_and(|f| f.contains(rustix::fs::OFlags::NONBLOCK))
     })
@@ -68,7 +68,7 @@ pub(crate) fn is_non_blocking() -> bool {
 
 /// Reads a piece of standard input; empty at its end. Dropping this future leaves the read going on, and what it finds
 /// is lost.
-pub(crate) async fn read_stdin(longest: usize) -> io::Result<Vec<u8>> {
+pub async fn read_stdin(longest: usize) -> io::Result<Vec<u8>> {
     let reading = tokio::task::spawn_blocking(move || {
         let mut piece = vec![0; longest];
         let length = Stdin.read(&mut piece)?;

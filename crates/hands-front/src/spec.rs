@@ -12,7 +12,7 @@ use crate::error::RunError;
 use crate::out::Out;
 
 /// Makes an action's specification. Its input root is filled in by whoever takes the snapshot.
-pub(crate) fn job(
+pub fn job(
     args: &ActionArgs,
     argv: Vec<String>,
     title: String,
@@ -38,13 +38,13 @@ pub(crate) fn job(
 }
 
 /// The declared outputs, as the action has them.
-pub(crate) fn outputs(args: &ActionArgs) -> Result<Vec<String>, RunError> {
+pub fn outputs(args: &ActionArgs) -> Result<Vec<String>, RunError> {
     args.output.iter().map(|path| output(path)).collect()
 }
 
 /// The command's variables. `image` are those that a container image brings: more particular than what is usual here, less
 /// than what was asked for.
-pub(crate) fn environment(
+pub fn environment(
     args: &ActionArgs,
     caller: &Caller,
     image: &[(String, String)],
@@ -62,7 +62,7 @@ pub(crate) fn environment(
 }
 
 /// Says which variables could not be copied: usually a typing error.
-pub(crate) fn warn_of_unset(args: &ActionArgs, caller: &Caller, out: &Out) {
+pub fn warn_of_unset(args: &ActionArgs, caller: &Caller, out: &Out) {
     for item in &args.env {
         if item.value.is_none() && caller.variable(&item.name).is_none() {
             out.warning(&format!(
@@ -134,17 +134,17 @@ fn output(text: &str) -> Result<String, RunError> {
 /// Where inputs and the current directory stand in the input root. Its top is the nearest directory that holds them all,
 /// so that each has the path from the current directory that it has here.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Layout {
+pub struct Layout {
     /// What the input root's top stands for.
-    pub(crate) top: PathBuf,
+    pub top: PathBuf,
     /// The current directory below it.
-    pub(crate) directory: RelPath,
+    pub directory: RelPath,
     /// The inputs below it, in their order.
-    pub(crate) places: Vec<RelPath>,
+    pub places: Vec<RelPath>,
 }
 
 /// Lays the inputs out.
-pub(crate) fn layout<P: AsRef<Path>>(inputs: &[P], caller: &Caller) -> Result<Layout, RunError> {
+pub fn layout<P: AsRef<Path>>(inputs: &[P], caller: &Caller) -> Result<Layout, RunError> {
     let here = &caller.directory;
     let wrong =
         |path: &Path, why: &str| RunError::Usage(format!("--input {}: {why}", path.display()));

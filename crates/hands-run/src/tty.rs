@@ -1,24 +1,23 @@
 //! `hands run --tty`: a remote terminal on this one.
 
+pub(crate) mod escapes;
+
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use hands_client::proto::Terminal;
 use hands_client::{Attachment, AttachmentInput, Cluster, Event, Job, JobStream};
+use hands_front::stdio::read_stdin;
+use hands_front::terminal::{RawMode, size};
+use hands_front::{Caller, Caught, Out, RunError, Signals};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::again;
-use crate::caller::Caller;
-use crate::error::RunError;
 use crate::follow::{Ended, Whose};
-use crate::out::Out;
-use crate::signals::{Caught, Signals};
-use crate::stdio::read_stdin;
 use crate::streams::Streams;
-use crate::terminal::escapes::Escapes;
-use crate::terminal::{RawMode, size};
+use crate::tty::escapes::Escapes;
 
 /// How long a session that is left may take to be cancelled on the far side; the connection may be dead.
 const FAREWELL: Duration = Duration::from_secs(1);

@@ -8,9 +8,9 @@ use hands_client::{Cluster, ClusterKind, Input, Invocation, Session, Snapshot, T
 use hands_types::RelPath;
 use tokio::time::timeout;
 
-use crate::batch::short_time;
 use crate::caller::Caller;
 use crate::error::RunError;
+use crate::eye;
 use crate::out::Out;
 use crate::signals::Signals;
 use crate::spec;
@@ -38,7 +38,7 @@ pub struct FrontEnd {
 
 impl FrontEnd {
     /// Connects; on the first use of an agent, says that it is there, what it can do, and how to end it.
-    pub(crate) async fn connect(&self, name: &'static str) -> Result<Cluster, RunError> {
+    pub async fn connect(&self, name: &'static str) -> Result<Cluster, RunError> {
         let waiting = |reason: String| self.out.waiting(&reason);
         let cluster =
             Cluster::connect(self.target.clone(), Invocation::new(name)?, waiting).await?;
@@ -67,7 +67,7 @@ impl FrontEnd {
     }
 
     /// Does something, and says meanwhile what the cluster keeps it waiting for.
-    pub(crate) fn telling<'a, T, W: Future<Output = T> + 'a>(
+    pub fn telling<'a, T, W: Future<Output = T> + 'a>(
         &'a self,
         cluster: &Cluster,
         work: W,
@@ -93,12 +93,12 @@ impl FrontEnd {
     /// Ends whatever of this invocation is not done. Dropped streams say the same, but a program that leaves takes its
     /// connection along, and a lost connection keeps actions for a minute. Bounded: the cluster may not answer, and a
     /// further signal ends the waiting at once. Other engines have no list of what is ours.
-    pub(crate) async fn cancel_all(&self, cluster: &Cluster, signals: &mut Signals) {
+    pub async fn cancel_all(&self, cluster: &Cluster, signals: &mut Signals) {
         self.give_up(cluster, None, signals).await;
     }
 
     /// The same of all actions of a session, which takes one request.
-    pub(crate) async fn give_up(
+    pub async fn give_up(
         &self,
         cluster: &Cluster,
         session: Option<&Session>,
@@ -152,7 +152,7 @@ impl FrontEnd {
 
     /// Puts inputs into the cluster's store; without any there is no snapshot to take. With `times` they carry the times that
     /// they have here: all but those of an action whose result is to be cached.
-    pub(crate) async fn snapshot<P: AsRef<Path>>(
+    pub async fn snapshot<P: AsRef<Path>>(
         &self,
         cluster: &Cluster,
         paths: &[P],
@@ -162,7 +162,7 @@ impl FrontEnd {
     }
 
     /// The same, with one file more from elsewhere.
-    pub(crate) async fn snapshot_with<P: AsRef<Path>>(
+    pub async fn snapshot_with<P: AsRef<Path>>(
         &self,
         cluster: &Cluster,
         paths: &[P],
@@ -184,7 +184,7 @@ impl FrontEnd {
             .snapshot(&inputs, &layout.directory, times, |now| {
                 // Small trees are done before anyone could read about them.
                 if watched && began.elapsed().is_ok_and(|t| t > Duration::from_millis(500)) {
-                    let (hashed, sent) = (bytes(now.bytes_hashed), bytes(now.bytes_sent));
+                    let (hashed, sent) = (eye::bytes(now.bytes_hashed), eye::bytes(now.bytes_sent));
                     self.out.draw_bar(&format!(
                         "sending inputs: {} files, {hashed} read, {sent} sent",
                         now.files
@@ -202,13 +202,13 @@ impl FrontEnd {
             self.out.warning(&format!("left out, neither file, directory nor link: {paths}"));
         }
         if self.out.is_verbose() {
-            let took = short_time(began.elapsed().unwrap_or_default());
+            let took = eye::time(began.elapsed().unwrap_or_default());
             self.out.note(&format!(
                 "sent inputs: {} files of {}, {} read, {} sent, {took}",
                 snapshot.files,
-                bytes(snapshot.bytes),
-                bytes(snapshot.bytes_hashed),
-                bytes(snapshot.bytes_sent),
+                eye::bytes(snapshot.bytes),
+                eye::bytes(snapshot.bytes_hashed),
+                eye::bytes(snapshot.bytes_sent),
             ));
             if let Some(paths) = some_of(&snapshot.ignored, snapshot.ignored_count, usize::MAX) {
                 let count = snapshot.ignored_count;
@@ -225,22 +225,4 @@ fn some_of(paths: &[String], count: u64, most: usize) -> Option<String> {
     let more = count.saturating_sub(named.len() as u64);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     (count > 0).then(|| format!("{}{more}", named.join(", ")))
-}
-
-/// An amount of data for the eye.
-pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut unit = 0;
-    let mut whole = count;
-    let mut tenths = 0;
-    while whole >= 1024 && unit + 1 < UNITS.len() {
-        tenths = whole % 1024 * 10 / 1024;
-        whole /= 1024;
-        unit += 1;
-    }
-    if unit == 0 || whole >= 10 {
-        format!("{whole} {}", UNITS[unit])
-    } else {
-        format!("{whole}.{tenths} {}", UNITS[unit])
-    }
 }

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A signal that asks us to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Caught {
+pub enum Caught {
     /// Ctrl-C.
     Interrupt,
     /// SIGTERM.
@@ -23,7 +23,7 @@ pub(crate) enum Caught {
 
 impl Caught {
     /// What a shell reports for a program that this signal ended.
-    pub(crate) const fn exit_code(self) -> u8 {
+    pub const fn exit_code(self) -> u8 {
         match self {
             Self::Hangup => 129,
             Self::Interrupt => 130,
@@ -35,12 +35,12 @@ impl Caught {
 /// Listens for all of them that are not ignored, from its making on: their default effect, which is to end us at once, is
 /// off.
 #[derive(Debug)]
-pub(crate) struct Signals {
+pub struct Signals {
     heard: Vec<(Signal, Caught)>,
 }
 
 impl Signals {
-    pub(crate) fn listen() -> io::Result<Self> {
+    pub fn listen() -> io::Result<Self> {
         let ignored = ignored();
         let mut heard = Vec::new();
         for (kind, caught) in [
@@ -56,7 +56,7 @@ impl Signals {
     }
 
     /// Does something, unless one of them comes first. The work is dropped then.
-    pub(crate) async fn unless<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Caught> {
+    pub async fn unless<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Caught> {
         tokio::select! {
             biased;
             caught = self.next() => Err(caught),
@@ -65,7 +65,7 @@ impl Signals {
     }
 
     /// The next one. Losing this future loses no signal.
-    pub(crate) async fn next(&mut self) -> Caught {
+    pub async fn next(&mut self) -> Caught {
         poll_fn(|context| {
             for (signal, caught) in &mut self.heard {
                 if signal.poll_recv(context).is_ready() {

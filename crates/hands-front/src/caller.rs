@@ -18,7 +18,7 @@ pub struct Caller {
 
 impl Caller {
     /// A variable of the caller's. One that is not UTF-8 is taken for unset, since no action can have it.
-    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+    pub fn variable(&self, name: &str) -> Option<&str> {
         self.environment.iter().find(|(n, _)| n == name).and_then(|(_, value)| value.to_str())
     }
 }

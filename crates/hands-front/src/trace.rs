@@ -24,7 +24,7 @@ use crate::verdict::Verdict;
 
 /// Runs a front-end under a trace that is written when it ends, however it ends. A trace that can't be written is our
 /// failure, unless there is a worse one to tell.
-pub(crate) async fn traced(
+pub async fn traced(
     path: Option<&Path>,
     name: &str,
     front: &FrontEnd,
@@ -77,7 +77,7 @@ pub(crate) struct Recorded {
 
 /// What an invocation did so far.
 #[derive(Debug)]
-pub(crate) struct Trace {
+pub struct Trace {
     path: Option<PathBuf>,
     title: String,
     began: SystemTime,
@@ -87,7 +87,7 @@ pub(crate) struct Trace {
 impl Trace {
     /// Begins a trace that will be written to `path`, if there is one. That a file can be made there is tried out at
     /// once: nobody wants to hear of it when the work is done.
-    pub(crate) fn begin(
+    pub fn begin(
         path: Option<&Path>,
         front_end: &str,
         began: SystemTime,
@@ -105,18 +105,18 @@ impl Trace {
     }
 
     /// Waits for something and records how long that took, also if the wait is given up.
-    pub(crate) async fn span<T>(&self, name: &'static str, waiting: impl Future<Output = T>) -> T {
+    pub async fn span<T>(&self, name: &'static str, waiting: impl Future<Output = T>) -> T {
         let _open = Open { trace: self, name, from: SystemTime::now() };
         waiting.await
     }
 
     /// Begins an action that is about to be submitted.
-    pub(crate) fn action(&self, title: &str) -> Flight<'_> {
+    pub fn action(&self, title: &str) -> Flight<'_> {
         self.flight(title, SystemTime::now(), false)
     }
 
     /// An action that was submitted before, perhaps by somebody else: it is watched since this invocation began.
-    pub(crate) fn watched(&self, title: &str) -> Flight<'_> {
+    pub fn watched(&self, title: &str) -> Flight<'_> {
         self.flight(title, self.began, true)
     }
 
@@ -141,7 +141,7 @@ impl Trace {
     }
 
     /// Writes the file: wholly, or not at all.
-    pub(crate) fn write(&self) -> Result<(), RunError> {
+    pub fn write(&self) -> Result<(), RunError> {
         let Some(path) = &self.path else { return Ok(()) };
         let recorded = self.recorded.borrow();
         let json = chrome::json(&recorded, &self.title, self.began, SystemTime::now());
@@ -167,7 +167,7 @@ impl Drop for Open<'_> {
 
 /// An action under way. Dropping it is its end.
 #[derive(Debug)]
-pub(crate) struct Flight<'a> {
+pub struct Flight<'a> {
     trace: &'a Trace,
     /// Many are under way at once, and few are traced.
     action: Option<Box<Action>>,
@@ -175,7 +175,7 @@ pub(crate) struct Flight<'a> {
 
 impl Flight<'_> {
     /// Its result is here; its outputs may still be on their way.
-    pub(crate) fn has_result(&mut self, result: &JobResult) {
+    pub fn has_result(&mut self, result: &JobResult) {
         let Some(action) = &mut self.action else { return };
         action.result = Some(SystemTime::now());
         action.id.clone_from(&result.id);
@@ -189,7 +189,7 @@ impl Flight<'_> {
     }
 
     /// It is over, and this is what it came to.
-    pub(crate) fn ends(mut self, verdict: &Verdict) {
+    pub fn ends(mut self, verdict: &Verdict) {
         if let Some(action) = &mut self.action {
             action.end = Some((verdict.end.name(), verdict.code));
         }

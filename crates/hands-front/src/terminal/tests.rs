@@ -10,7 +10,7 @@ use rustix::termios::{LocalModes, tcgetattr};
 use super::RawMode;
 
 /// Says to the child that it is one.
-const CHILD: &str = "HANDS_RUN_PANICS_IN_RAW_MODE";
+const CHILD: &str = "HANDS_FRONT_PANICS_IN_RAW_MODE";
 
 fn terminal() -> (OwnedFd, OwnedFd) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
