@@ -9,7 +9,7 @@ use hands_proto::v1::{ExecuteOptions, Terminal};
 use hands_types::platform::property;
 use hands_types::retry::why_not_again;
 use hands_types::text::cut;
-use hands_types::{Digest, DigestFunction, Platform, RelPath, limits};
+use hands_types::{Digest, DigestFunction, Network, Platform, RelPath, limits};
 use prost::Message;
 
 use crate::metadata::bounded;
@@ -118,7 +118,8 @@ impl JobSpec {
 
     /// Whether it may be run again after it was lost once.
     pub fn reruns(&self) -> bool {
-        let host_network = self.platform.all(property::NETWORK).any(|network| network == "host");
+        let host_network =
+            self.platform.all(property::NETWORK).any(|network| network == Network::Host.name());
         let effects = host_network || self.terminal.is_some() || self.stdin;
         why_not_again(self.retry, effects, 1).is_none()
     }

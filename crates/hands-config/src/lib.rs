@@ -13,7 +13,6 @@ mod logins;
 mod places;
 mod settings;
 mod trust;
-mod value;
 
 pub use environment::Environment;
 pub use error::ConfigError;
@@ -22,7 +21,6 @@ pub use logins::Logins;
 pub use places::Places;
 pub use settings::{ClusterChoice, Flags, RunDefaults, Settings, WorkerSettings, hidden};
 pub use trust::{Ask, Project, trusted_exposures};
-pub use value::parse_size;
 
 #[cfg(test)]
 mod tests;

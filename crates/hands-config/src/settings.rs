@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hands_link::Address;
-use hands_types::limits;
+use hands_types::{Isolation, Network, limits};
 
 use crate::file::{self, Raw, Setting};
 use crate::trust::Project;
@@ -85,8 +85,8 @@ pub struct RunDefaults {
     pub cpu: Option<u32>,
     /// `run.memory`, bytes.
     pub memory: Option<u64>,
-    /// `run.network`: none, loopback or host.
-    pub network: Option<String>,
+    /// `run.network`.
+    pub network: Option<Network>,
 }
 
 /// What a worker gives.
@@ -100,8 +100,8 @@ pub struct WorkerSettings {
     pub expose: Vec<PathBuf>,
     /// `worker.tags`.
     pub tags: Vec<String>,
-    /// `worker.isolation`: full, no-netns or process.
-    pub isolation: Option<String>,
+    /// `worker.isolation`.
+    pub isolation: Option<Isolation>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

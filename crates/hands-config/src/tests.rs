@@ -142,7 +142,7 @@ fn a_project_sets_what_concerns_the_project() {
     assert_eq!(settings.run.env, ["CI", "A=b"]);
     assert_eq!(settings.run.timeout, Some(Duration::from_secs(300)));
     assert_eq!(settings.run.memory, Some(2 << 30));
-    assert_eq!(settings.run.network.as_deref(), Some("none"));
+    assert_eq!(settings.run.network, Some(hands_types::Network::None));
 }
 
 #[test]
@@ -290,18 +290,23 @@ fn a_runtime_directory_that_others_could_use_is_refused() {
 }
 
 #[test]
-fn sizes_and_durations_as_people_write_them() {
-    let sizes = [
-        ("0", Some(0)),
-        ("512M", Some(512 << 20)),
-        ("20 GiB", Some(20 << 30)),
-        ("1kb", Some(1024)),
-        ("x", None),
-    ];
-    for (text, expected) in sizes {
-        assert_eq!(parse_size(text), expected, "{text}");
+fn a_file_takes_the_words_sizes_and_times_that_flags_take() {
+    let user = |line: &str| load(&format!("[run]\n{line}\n"), "", &[], &Flags::default());
+    assert_eq!(user("memory = \"4 GiB\"").unwrap().run.memory, Some(4 << 30));
+    let timeout = user("timeout = \"1h30m\"").unwrap().run.timeout;
+    assert_eq!(timeout, Some(Duration::from_secs(5_400)));
+    for wrong in [
+        "memory = \"4194304ib\"",
+        "timeout = \"5m5m\"",
+        "timeout = \"0s\"",
+        "network = \"Host\"",
+        "network = \"\"",
+    ] {
+        let error = user(wrong).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(", not "), "{wrong}: {error}");
     }
-    assert_eq!(parse_size("99999999999T"), None);
+    let network = user("network = \"Host\"").map(|_| ()).unwrap_err().to_string();
+    assert!(network.contains("must be one of none, loopback, host, not \"Host\""), "{network}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod record;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hands_types::{Digest, DigestFunction};
+use hands_types::{Digest, DigestFunction, Network};
 
 use crate::file::{self, Raw, Setting};
 use crate::{ConfigError, Places};
@@ -143,7 +143,7 @@ fn ask(setting: &Setting, user_file: &Path) -> Result<Option<Ask>, ConfigError> 
         }
         ("workers", ..) => asks("it names machines to log in to"),
         (_, "worker.expose", _) => asks("it decides what of this machine actions see"),
-        (_, "run.network", Raw::Text(network)) if network == "host" => {
+        (_, "run.network", Raw::Text(network)) if network == Network::Host.name() => {
             asks("it lets commands use this machine's network")
         }
         ("worker", ..) => never(

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use hands_types::{Network, Privilege};
 use value::{Cpus, EnvItem, KeyValue, MemorySize};
 
 /// Flags that every subcommand has.
@@ -59,44 +60,6 @@ pub enum ColorWhen {
     Never,
 }
 
-/// What an action may reach.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Network {
-    /// No network at all, not even a loopback.
-    None,
-    /// A loopback of its own and nothing else.
-    Loopback,
-    /// The worker's own network.
-    Host,
-}
-
-impl Network {
-    /// The property's value.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Loopback => "loopback",
-            Self::Host => "host",
-        }
-    }
-}
-
-/// What an action may do that others may not.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Privilege {
-    /// Make user namespaces, and mount inside of them: what programs need that build sandboxes of their own.
-    Userns,
-}
-
-impl Privilege {
-    /// The property's value.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Userns => "userns",
-        }
-    }
-}
-
 /// What an action needs: the flags that `run`, `batch` and `shell` share.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ActionArgs {
@@ -114,10 +77,22 @@ pub struct ActionArgs {
     #[arg(short, long, value_name = "K[=V]", help_heading = "What it sees")]
     pub env: Vec<EnvItem>,
     /// Network: none, loopback (its own; the default) or host (the worker's)
-    #[arg(long, value_name = "NET", hide_possible_values = true, help_heading = "What it sees")]
+    #[arg(
+        long,
+        value_name = "NET",
+        value_parser = value::word::<Network>(),
+        hide_possible_values = true,
+        help_heading = "What it sees"
+    )]
     pub network: Option<Network>,
     /// userns: let it make sandboxes of its own, as browsers and container tools do
-    #[arg(long, value_name = "WHAT", hide_possible_values = true, help_heading = "What it sees")]
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_parser = value::word::<Privilege>(),
+        hide_possible_values = true,
+        help_heading = "What it sees"
+    )]
     pub privilege: Option<Privilege>,
 
     /// Only workers with this tag [repeatable]

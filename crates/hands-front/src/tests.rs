@@ -63,6 +63,14 @@ fn values_are_read_or_refused() {
 }
 
 #[test]
+fn a_size_is_the_same_in_a_flag_as_in_a_file() {
+    let bytes = |text: &str| text.parse::<MemorySize>().map(|size| size.bytes);
+    assert_eq!(bytes("20 GiB"), Ok(20 << 30));
+    assert_eq!(bytes(" 4 g "), Ok(4 << 30));
+    assert!(bytes("4194304ib").is_err() && bytes("4giib").is_err());
+}
+
+#[test]
 fn inputs_and_outputs_stay_below_the_directory() {
     let caller = caller("/home/me/p");
     let place = |path: &str| {

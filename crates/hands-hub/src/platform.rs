@@ -25,7 +25,7 @@ use hands_sched::Needs;
 use hands_types::limits::{MAX_NAME, MAX_PLATFORM, MAX_PROPERTIES, MAX_VALUE};
 use hands_types::platform::{Layers, property};
 use hands_types::text::said;
-use hands_types::{Digest, DigestFunction, Platform};
+use hands_types::{Digest, DigestFunction, InputRoot, Network, Platform, Privilege, Scratch, Word};
 
 /// What an action asks for, read and checked.
 #[derive(Clone, Debug)]
@@ -67,10 +67,10 @@ pub(crate) fn read(
     };
     let needs = Needs::from_platform(&platform)
         .map_err(|e| bad(&e.name, &e.value, format!("expected {}", e.expected)))?;
-    one_of(&platform, property::NETWORK, &["none", "loopback", "host"])
-        .and_then(|()| one_of(&platform, property::PRIVILEGE, &["userns"]))
-        .and_then(|()| one_of(&platform, property::SCRATCH, &["memory", "disk"]))
-        .and_then(|()| one_of(&platform, property::INPUT_ROOT, &["overlay", "copy"]))?;
+    one_of::<Network>(&platform, property::NETWORK)?;
+    one_of::<Privilege>(&platform, property::PRIVILEGE)?;
+    one_of::<Scratch>(&platform, property::SCRATCH)?;
+    one_of::<InputRoot>(&platform, property::INPUT_ROOT)?;
     for value in platform.all(property::ROOT_PATH) {
         if !is_plain_absolute(value) {
             return Err(bad(
@@ -82,7 +82,7 @@ pub(crate) fn read(
     }
     let layers = Layers::read(&platform, function)
         .map_err(|e| bad(property::LAYER, &e.value, format!("expected {}", e.expected)))?;
-    let host_network = platform.all(property::NETWORK).any(|value| value == "host");
+    let host_network = platform.all(property::NETWORK).any(|value| value == Network::Host.name());
     Ok(Wishes { needs: Arc::new(needs), layers: layers.digests().collect(), host_network })
 }
 
@@ -113,13 +113,13 @@ fn bounded(platform: &reapi::Platform) -> Result<(), BadProperty> {
     Ok(())
 }
 
-fn one_of(platform: &Platform, name: &str, values: &[&str]) -> Result<(), BadProperty> {
-    match platform.all(name).find(|value| !values.contains(value)) {
+fn one_of<W: Word>(platform: &Platform, name: &str) -> Result<(), BadProperty> {
+    match platform.all(name).find(|value| W::read(value).is_none()) {
         None => Ok(()),
         Some(value) => Err(BadProperty {
             name: name.to_owned(),
             value: value.escape_debug().to_string(),
-            why: format!("expected {}", values.join(" or ")),
+            why: format!("expected {}", W::NAMES.join(" or ")),
         }),
     }
 }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hands_client::{JobResult, Snapshot, printable};
-use hands_front::args::{ActionArgs, Network};
+use hands_front::args::ActionArgs;
 use hands_front::{Caller, RunError, eye, shell_quoted, spec};
 use hands_types::platform::FIXED_PATH;
+use hands_types::{Isolation, Network, Word};
 
 /// More names than these tell nobody more.
 const MOST: usize = 3;
@@ -57,10 +58,10 @@ pub(crate) fn for_failure(
 /// worker's.
 pub(crate) fn not_kept(args: &ActionArgs, result: &JobResult) -> Vec<String> {
     let level = result.usage().map_or_else(String::new, |usage| usage.isolation);
-    let (network, same_path) = match level.as_str() {
-        "no-netns" => (false, true),
-        "process" => (false, false),
-        _ => return Vec::new(),
+    let (network, same_path) = match Isolation::read(&level) {
+        Some(Isolation::NoNetns) => (false, true),
+        Some(Isolation::Process) => (false, false),
+        Some(Isolation::Full) | None => return Vec::new(),
     };
     let mut lost = Vec::new();
     let cure = "`--prop isolation=full` asks for a worker that keeps it";

@@ -13,6 +13,7 @@ use hands_sandbox::{
     Isolation, LAUNCHER_WORD, Launcher, LauncherConfig, Marks, Network, Privilege, Request, Slot,
     SlotConfig, Status, Stdio, launcher_main,
 };
+use hands_types::Word as _;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -22,8 +23,7 @@ fn main() -> Result<(), Failure> {
         launcher_main();
     }
     let level = args.next().unwrap_or_else(|| "full".to_owned());
-    let isolation =
-        Isolation::ALL.into_iter().find(|l| l.name() == level).ok_or("no such level")?;
+    let isolation = Isolation::read(&level).ok_or("no such level")?;
     let n: usize = args.next().map_or(Ok(5000), |n| n.parse())?;
     let program = args.next().unwrap_or_else(|| "/bin/true".to_owned());
     let place = std::env::temp_dir().join(format!("hands-bench-{}", std::process::id()));

@@ -1,50 +1,9 @@
 //! What a launcher and a slot are told once.
 
-use std::fmt;
 use std::path::PathBuf;
 
-/// How much an action is kept apart from the machine. Ordered: the first is the strongest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Isolation {
-    /// User, pid, mount, network, ipc, uts and cgroup namespaces, landlock, seccomp.
-    Full,
-    /// All of `Full` but the network namespace: every action has the machine's network.
-    NoNetns,
-    /// No namespaces and no mounts: a fresh directory with copied inputs, landlock where there is one, seccomp,
-    /// limits. For machines that forbid the rest, such as an ordinary container.
-    Process,
-}
-
-impl Isolation {
-    /// All levels, strongest first.
-    pub const ALL: [Self; 3] = [Self::Full, Self::NoNetns, Self::Process];
-
-    /// The level's name on command lines and in platform properties.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::NoNetns => "no-netns",
-            Self::Process => "process",
-        }
-    }
-}
-
-impl fmt::Display for Isolation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// What an action can reach over the network. At `NoNetns` and `Process` it is always the machine's network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Network {
-    /// Nothing: even the loopback is down.
-    None,
-    /// A private loopback that is up, and nothing else.
-    Loopback,
-    /// The machine's own network.
-    Host,
-}
+/// What an action can reach over the network; at `NoNetns` and `Process` it is always the machine's network.
+pub use hands_types::{Isolation, Network};
 
 /// What an action may do beyond the ordinary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

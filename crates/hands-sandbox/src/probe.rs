@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use hands_types::Word as _;
+
 use crate::{
     Isolation, Launcher, LauncherConfig, Network, Outcome, Privilege, Request, SandboxError,
     SlotConfig, Status, Stdio,
@@ -55,7 +57,7 @@ pub fn probe(program: &Path, scratch_dir: &Path) -> Result<Probe, SandboxError> 
     let mut found =
         Probe { levels: Vec::new(), landlock_abi: 0, cgroup: None, warnings: Vec::new() };
     let mut result = Ok(());
-    for level in Isolation::ALL {
+    for &level in Isolation::ALL {
         let config = LauncherConfig::new(program, level, place.join("cache"), place.join("work"));
         let failure = match try_level(config, &mut found) {
             Ok(()) => None,

@@ -54,16 +54,10 @@ pub struct Layer {
     pub at: PathBuf,
 }
 
-/// How the input root is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InputRoot {
-    /// An overlay over the staged trees: nothing is copied. Renaming an input *directory* fails there with EXDEV.
-    /// `Process` always copies; so does a root worker whose cache is on a file system without idmapped mounts, and so do
-    /// actions with scratch on a disk that can't be written through an overlay (itself an overlay, or without xattrs).
-    Overlay,
-    /// A copy of the staged trees.
-    Copy,
-}
+/// How the input root is made. `Process` always copies; so does a root worker whose cache is on a file system without
+/// idmapped mounts, and so do actions with scratch on a disk that can't be written through an overlay (itself an overlay,
+/// or without xattrs).
+pub use hands_types::InputRoot;
 
 /// The command's streams. The descriptors are closed on this side once the request is sent.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::fmt;
 
 use hands_types::limits::MIN_MEMORY;
 use hands_types::platform::property;
-use hands_types::{Platform, Resources};
+use hands_types::{Platform, Resources, parse_size};
 
 /// Hints of other engines and instructions for staging: they say nothing about which worker can take an action.
 /// `EstimatedCPU`, `EstimatedMemory`, `cpu_count` and `memory_kb` are read as resources.
@@ -61,14 +61,14 @@ impl Needs {
                         .ok_or_else(|| bad("a number of cpus such as 2 or 0.5 or 500m"))?;
                 }
                 property::MEMORY => {
-                    needs.resources.memory = parse_bytes(value)
+                    needs.resources.memory = parse_size(value)
                         .filter(|bytes| *bytes == 0 || *bytes >= MIN_MEMORY)
                         .ok_or_else(|| {
                             bad("a number of bytes such as 2G or 512M, at least 4M: less can't hold the start of a command")
                         })?;
                 }
                 "EstimatedMemory" => {
-                    let bytes = parse_bytes(value)
+                    let bytes = parse_size(value)
                         .ok_or_else(|| bad("a number of bytes such as 2G or 512M"))?;
                     needs.resources.memory = estimated(bytes);
                 }
@@ -203,19 +203,4 @@ fn parse_cpu(text: &str) -> Option<u32> {
         }
     };
     (1..=1_000_000_000).contains(&millis).then_some(millis)
-}
-
-/// Bytes, with K, M, G, T as powers of 1024; `B` and `iB` after them are tolerated.
-fn parse_bytes(text: &str) -> Option<u64> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.to_ascii_uppercase().trim_end_matches('B').trim_end_matches('I') {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }

@@ -15,8 +15,13 @@ pub mod path;
 pub mod platform;
 pub mod retry;
 pub mod role;
+pub mod size;
 pub mod text;
 pub mod time;
+pub mod word;
+
+#[cfg(test)]
+mod tests;
 
 pub use digest::{Digest, DigestFunction};
 pub use duration::parse_duration;
@@ -26,4 +31,6 @@ pub use mtime::Mtime;
 pub use path::{RelPath, is_output_pattern};
 pub use platform::{Platform, Resources};
 pub use role::{Role, Roles};
+pub use size::parse_size;
 pub use time::Time;
+pub use word::{InputRoot, Isolation, Network, Privilege, Scratch, UnknownWord, Word};

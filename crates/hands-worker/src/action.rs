@@ -12,7 +12,7 @@ use hands_sched::Needs;
 use hands_slots::{LeaseId, LeaseTerms};
 use hands_types::platform::{Layers, property};
 use hands_types::{
-    Attempt, Digest, DigestFunction, Platform, RelPath, Resources, is_output_pattern,
+    Attempt, Digest, DigestFunction, Platform, RelPath, Resources, Scratch, Word, is_output_pattern,
 };
 
 /// Which forms of a directory the result names (REAPI `Command.OutputDirectoryFormat`).
@@ -136,27 +136,13 @@ pub(crate) fn read(lease: &v1::Lease, isolation: Isolation) -> Result<Plan, Stri
                 .then(|| root_at.to_string_lossy().into_owned()),
         },
         root_at,
-        network: match platform.get(property::NETWORK) {
-            Some("none") => Network::None,
-            Some("host") => Network::Host,
-            Some("loopback") | None => Network::Loopback,
-            Some(other) => {
-                return Err(format!("the network `{}` is unknown", other.escape_debug()));
-            }
-        },
-        privilege: match platform.get(property::PRIVILEGE) {
-            Some("userns") => Privilege::Userns,
+        network: word(&platform, property::NETWORK)?.unwrap_or(Network::Loopback),
+        privilege: match word(&platform, property::PRIVILEGE)? {
+            Some(hands_types::Privilege::Userns) => Privilege::Userns,
             None => Privilege::None,
-            Some(other) => {
-                return Err(format!("the privilege `{}` is unknown", other.escape_debug()));
-            }
         },
-        on_disk: choice(&platform, property::SCRATCH, ["memory", "disk"])?,
-        input: if choice(&platform, property::INPUT_ROOT, ["overlay", "copy"])? {
-            InputRoot::Copy
-        } else {
-            InputRoot::Overlay
-        },
+        on_disk: word(&platform, property::SCRATCH)? == Some(Scratch::Disk),
+        input: word(&platform, property::INPUT_ROOT)?.unwrap_or(InputRoot::Overlay),
         deadline: deadline(&action),
         resources: needs.resources,
         stdin: options.stdin || terminal.is_some(),
@@ -174,14 +160,11 @@ pub(crate) fn read(lease: &v1::Lease, isolation: Isolation) -> Result<Plan, Stri
     })
 }
 
-/// Whether a property has its second value, and not the first, which is its default.
-fn choice(platform: &Platform, name: &str, [first, second]: [&str; 2]) -> Result<bool, String> {
-    match platform.get(name) {
-        None => Ok(false),
-        Some(value) if value == first => Ok(false),
-        Some(value) if value == second => Ok(true),
-        Some(other) => Err(format!("the {name} `{}` is unknown", other.escape_debug())),
-    }
+/// The word that a property has; none where it is not there.
+fn word<W: Word>(platform: &Platform, name: &str) -> Result<Option<W>, String> {
+    let Some(text) = platform.get(name) else { return Ok(None) };
+    let word = W::read(text);
+    word.map(Some).ok_or_else(|| format!("the {name} `{}` is unknown", text.escape_debug()))
 }
 
 fn platform(action: &reapi::Action, command: &reapi::Command) -> Platform {

@@ -85,7 +85,7 @@ fn configure(environment: &Environment, inherited: Vec<String>) -> Result<AgentC
             toolchains: environment.get("HOME").map(PathBuf::from),
             tags: settings.worker.tags.clone(),
             #[cfg(target_os = "linux")]
-            isolation: machine::isolation(&settings.worker, IsolationChoice::Best)?,
+            isolation: machine::isolation(&settings.worker, IsolationChoice::Best),
         },
     })
 }

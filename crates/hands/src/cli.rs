@@ -7,11 +7,11 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 use hands_front::args::GlobalArgs;
-use hands_front::args::value::{Counter, KeyValue, MemorySize, duration};
+use hands_front::args::value::{Counter, KeyValue, MemorySize, duration, word};
 use hands_run::args as front;
 
-use hands_types::Role;
 use hands_types::limits::MAX_SLOTS;
+use hands_types::{Isolation, Role};
 pub(crate) use members::{
     BazelrcArgs, LoginArgs, LogoutArgs, TokenArgs, TokenCommand, TokenCreateArgs, WorkersArgs,
     WorkersCommand,
@@ -225,7 +225,7 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "NAME=N")]
     pub(crate) counter: Vec<Counter>,
     /// Isolation of actions: full (the default), no-netns or process
-    #[arg(long, value_name = "LEVEL", hide_possible_values = true)]
+    #[arg(long, value_name = "LEVEL", value_parser = word::<Isolation>(), hide_possible_values = true)]
     pub(crate) isolation: Option<Isolation>,
     /// Name in lists [default: the machine's]
     #[arg(long, value_name = "NAME")]
@@ -247,16 +247,6 @@ pub(crate) struct WorkerArgs {
 pub(crate) enum WorkerCommand {
     /// Have a worker end what it runs, take nothing new and leave
     Drain(front::DrainArgs),
-}
-
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Isolation {
-    /// Namespaces of all kinds, landlock, seccomp, limits.
-    Full,
-    /// As full, but the network is the machine's.
-    NoNetns,
-    /// A fresh directory, landlock where there is one, limits.
-    Process,
 }
 
 #[derive(Args, Debug)]

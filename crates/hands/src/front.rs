@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use hands_config::{Environment, Flags, Places, RunDefaults, Settings};
 use hands_front::args::value::{Cpus, EnvItem, MemorySize};
-use hands_front::args::{ActionArgs, GlobalArgs, Network};
+use hands_front::args::{ActionArgs, GlobalArgs};
 use hands_front::{Caller, FrontEnd, Out};
 use hands_types::ErrorClass;
 
@@ -174,14 +174,6 @@ fn fill(action: &mut ActionArgs, defaults: &RunDefaults) -> Result<(), Problem> 
     action.timeout = action.timeout.or(defaults.timeout);
     action.cpu = action.cpu.or(defaults.cpu.map(|cpus| Cpus { millis: cpus.saturating_mul(1000) }));
     action.memory = action.memory.or(defaults.memory.map(|bytes| MemorySize { bytes }));
-    if action.network.is_none() {
-        action.network = match defaults.network.as_deref() {
-            None => None,
-            Some("none") => Some(Network::None),
-            Some("loopback") => Some(Network::Loopback),
-            Some("host") => Some(Network::Host),
-            Some(other) => return Err(wrong("network", format!("`{other}` is not a network"))),
-        };
-    }
+    action.network = action.network.or(defaults.network);
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! What a worker offers of this machine where nothing else is configured.
 
 use hands_config::WorkerSettings;
-#[cfg(target_os = "linux")]
-use hands_sandbox::Isolation;
+#[cfg(not(target_os = "linux"))]
 use hands_types::ErrorClass;
 #[cfg(target_os = "linux")]
 use hands_worker::IsolationChoice;
 
+#[cfg(not(target_os = "linux"))]
 use crate::problem::Problem;
 
 /// One slot for each cpu that this process may use.
@@ -51,14 +51,6 @@ pub(crate) fn name() -> String {
 
 /// The configured isolation level; `otherwise` where none is.
 #[cfg(target_os = "linux")]
-pub(crate) fn isolation(
-    settings: &WorkerSettings,
-    otherwise: IsolationChoice,
-) -> Result<IsolationChoice, Problem> {
-    let Some(wanted) = &settings.isolation else { return Ok(otherwise) };
-    let level = Isolation::ALL.into_iter().find(|level| level.name() == wanted);
-    level.map(IsolationChoice::Exactly).ok_or_else(|| {
-        Problem::new(ErrorClass::Config, format!("worker.isolation: `{wanted}` is not a level"))
-            .hint("use full, no-netns or process")
-    })
+pub(crate) fn isolation(settings: &WorkerSettings, otherwise: IsolationChoice) -> IsolationChoice {
+    settings.isolation.map_or(otherwise, IsolationChoice::Exactly)
 }

@@ -8,13 +8,14 @@ use hands_config::{Environment, Flags, Logins, Places, Settings, WorkerSettings}
 use hands_exec::ExposedPath;
 use hands_link::{Address, Identity};
 use hands_store::{Store, StoreConfig};
+use hands_types::Isolation;
 use hands_types::error::exit;
 use hands_types::{ErrorClass, Role, Roles, WorkerId};
 use hands_worker::{IsolationChoice, Worker, WorkerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::launcher_program;
-use crate::cli::{Isolation, WorkerArgs};
+use crate::cli::WorkerArgs;
 use crate::http::{self, Http, Source};
 use crate::hub::no_signals;
 use crate::join::{self, Wanted};
@@ -145,14 +146,10 @@ fn configure(
     store: Store,
     settings: &WorkerSettings,
 ) -> Result<WorkerConfig, Problem> {
+    // Whoever works for others keeps their actions apart, unless its owner says otherwise.
     let isolation = match args.isolation {
-        // Whoever works for others keeps their actions apart, unless its owner says otherwise.
-        None => {
-            machine::isolation(settings, IsolationChoice::Exactly(hands_sandbox::Isolation::Full))?
-        }
-        Some(Isolation::Full) => IsolationChoice::Exactly(hands_sandbox::Isolation::Full),
-        Some(Isolation::NoNetns) => IsolationChoice::Exactly(hands_sandbox::Isolation::NoNetns),
-        Some(Isolation::Process) => IsolationChoice::Exactly(hands_sandbox::Isolation::Process),
+        None => machine::isolation(settings, IsolationChoice::Exactly(Isolation::Full)),
+        Some(level) => IsolationChoice::Exactly(level),
     };
     for why in args.expose.iter().filter_map(|path| hands_config::hidden(path)) {
         tracing::warn!("--expose: {why}");

@@ -4,11 +4,11 @@ use std::path::{Component, Path, PathBuf};
 
 use hands_link::Address;
 use hands_types::limits::{MAX_TIMEOUT, MIN_MEMORY};
-use hands_types::parse_duration;
+use hands_types::{Word, parse_duration, parse_size};
 
 use super::{Draft, Layer, Settings, engine};
+use crate::ConfigError;
 use crate::file::{Raw, Setting};
-use crate::{ConfigError, parse_size};
 
 impl Settings {
     pub(super) fn apply(
@@ -50,7 +50,7 @@ impl Settings {
             }
             "run.cpu" => self.run.cpu = Some(s.number(1, 4096)?),
             "run.memory" => self.run.memory = Some(s.size()?),
-            "run.network" => self.run.network = Some(s.one_of(&["none", "loopback", "host"])?),
+            "run.network" => self.run.network = Some(s.word()?),
             "worker.slots" => self.worker.slots = Some(s.number(1, 4096)?),
             "worker.memory" => self.worker.memory = Some(s.size()?),
             "worker.expose" => {
@@ -60,7 +60,7 @@ impl Settings {
             }
             "worker.tags" => self.worker.tags = s.texts(Some(','))?,
             "worker.isolation" => {
-                self.worker.isolation = Some(s.one_of(&["full", "no-netns", "process"])?);
+                self.worker.isolation = Some(s.word()?);
             }
             "store.quota" => self.store_quota = Some(s.size()?),
             "store.durability" => {
@@ -173,6 +173,14 @@ impl Setting {
                 path.display().to_string().escape_debug()
             ))),
         }
+    }
+
+    fn word<W: Word>(&self) -> Result<W, ConfigError> {
+        match &self.value {
+            Raw::Text(text) => W::read(text),
+            _ => None,
+        }
+        .ok_or_else(|| self.expected(&format!("one of {}", W::NAMES.join(", "))))
     }
 
     fn one_of(&self, words: &[&str]) -> Result<String, ConfigError> {

@@ -6,7 +6,9 @@ use std::num::{IntErrorKind, ParseIntError};
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hands_types::limits::MIN_MEMORY;
+use hands_types::{Word, parse_size};
 
 /// Reads `500ms`, `90` or `90s`, `5m`, `1h30m`, `2d`. Never zero: nothing can be done in no time.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -21,6 +23,12 @@ pub fn timeout(text: &str) -> Result<Duration, String> {
         return Err("is longer than the 7 days that a hub accepts".to_owned());
     }
     Ok(time)
+}
+
+/// Reads one of a few words, and names them where it is none.
+pub fn word<W: Word + Send + Sync>() -> impl TypedValueParser<Value = W> {
+    PossibleValuesParser::new(W::NAMES.iter().copied())
+        .map(|text| W::read(&text).expect("the parser lets nothing else through"))
 }
 
 /// Reads a whole number of a type that says which ones there are.
@@ -169,17 +177,7 @@ impl FromStr for MemorySize {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || "expected an amount of memory such as 512M or 4G".to_owned();
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
-        let shift = match text[digits..].to_ascii_lowercase().as_str() {
-            "" | "b" => 0,
-            "k" | "kb" | "kib" => 10,
-            "m" | "mb" | "mib" => 20,
-            "g" | "gb" | "gib" => 30,
-            "t" | "tb" | "tib" => 40,
-            _ => return Err(wrong()),
-        };
-        match number.checked_mul(1 << shift) {
+        match parse_size(text) {
             Some(bytes @ MIN_MEMORY..) => Ok(Self { bytes }),
             Some(0) => Err("must be more than 0".to_owned()),
             Some(bytes) => Err(too_little(bytes)),

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hands_front::args::ActionArgs;
 use hands_front::args::value::{self, Cpus, EnvItem, MemorySize};
-use hands_front::args::{ActionArgs, Network};
 use hands_front::shell_quoted;
+use hands_types::UnknownWord;
 use hands_types::limits::MAX_TIMEOUT;
 use serde::Deserialize;
 
@@ -137,12 +138,7 @@ pub(crate) fn task(number: usize, line: &str, action: &ActionArgs) -> Result<Tas
         }
     }
     if let Some(network) = parsed.network {
-        own.network = Some(match network.as_str() {
-            "none" => Network::None,
-            "loopback" => Network::Loopback,
-            "host" => Network::Host,
-            _ => return Err(at("network", "must be none, loopback or host".to_owned())),
-        });
+        own.network = Some(network.parse().map_err(|e: UnknownWord| at("network", e.to_string()))?);
     }
     if let Some(cpu) = parsed.cpu {
         own.cpu = Some(cpu.text().parse::<Cpus>().map_err(|why| at("cpu", why))?);

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use hands_front::args::{ActionArgs, Network};
+use hands_front::args::ActionArgs;
 use hands_front::{RunError, eye};
+use hands_types::Network;
 
 use super::joblog::{Entry, JobLog};
 use super::progress::Progress;

@@ -7,12 +7,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hands_sandbox::{Isolation, Launcher, SandboxError};
+use hands_types::Word as _;
 
 use crate::harness::{Bench, SLOT, config, request, running};
 
 /// The worker: starts an action that leaves daemons, says so, waits for ever.
 pub(crate) fn worker(args: &[String]) -> ! {
-    let level = Isolation::ALL.into_iter().find(|l| l.name() == args[1]).expect("a level");
+    let level = Isolation::read(&args[1]).expect("a level");
     let mut launcher = Launcher::start(config(Path::new(&args[0]), level)).expect("a launcher");
     let mut slot = launcher.slot(SLOT).expect("a slot");
     let probe = slot.input_root(Path::new("/job")).join("probe").display().to_string();
