@@ -54,3 +54,21 @@ pub fn bar(part: u64, whole: u64, width: usize) -> String {
     let full = usize::try_from(full).unwrap_or(width).min(width);
     format!("[{}{}]", "#".repeat(full), "-".repeat(width - full))
 }
+
+/// Breaks text at spaces; a word that is longer than a line keeps one of its own.
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    if lines.is_empty() {
+        lines.push(String::new());
+    }
+    lines
+}

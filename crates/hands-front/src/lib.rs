@@ -9,6 +9,7 @@ pub mod args;
 mod caller;
 mod error;
 pub mod eye;
+mod facts;
 mod front_end;
 mod out;
 mod quote;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use caller::Caller;
 pub use error::{RunError, chain};
+pub use facts::Facts;
 pub use front_end::FrontEnd;
 /// Foreign text, safe to print.
 pub use hands_client::printable;

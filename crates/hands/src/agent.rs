@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use hands_agent::{AgentConfig, AgentWorker, FindLogin, Login, Readiness};
 use hands_client::{AgentSpec, AgentStatus};
 use hands_config::{Environment, Flags, Logins, Places, Settings};
-use hands_front::Out;
+use hands_front::{Facts, Out};
 use hands_types::ErrorClass;
 use hands_types::error::exit;
 #[cfg(target_os = "linux")]
@@ -109,7 +109,7 @@ pub(crate) fn status(as_json: bool, environment: &Environment, out: &Out) -> Res
         out.note("no agent is running; any `hands run` starts one");
         return Ok(exit::NOTHING);
     };
-    let text = if as_json { in_json(&status) } else { in_words(&status) };
+    let text = if as_json { in_json(&status) } else { in_words(&status).text() };
     out.data(text.as_bytes()).map_or_else(problem::unprinted, |()| Ok(exit::OK))
 }
 
@@ -134,7 +134,7 @@ fn in_json(status: &AgentStatus) -> String {
     format!("{object}\n")
 }
 
-fn in_words(status: &AgentStatus) -> String {
+fn in_words(status: &AgentStatus) -> Facts {
     let protocol = status.protocol.clone().unwrap_or_default();
     let leaves = match (status.busy, &*status.works_for) {
         (true, _) => "when it has been idle; it is busy".to_owned(),
@@ -161,11 +161,9 @@ fn in_words(status: &AgentStatus) -> String {
         ("log", status.log.clone()),
     ];
     lines.extend(status.inherited.iter().map(|what| ("inherited", what.clone())));
-    lines.retain(|(_, text)| !text.is_empty());
-    lines
-        .iter()
-        .map(|(name, text)| format!("{name:<11}{}\n", hands_front::printable(text)))
-        .collect()
+    let mut facts = Facts::default();
+    facts.extend(lines);
+    facts
 }
 
 /// Ends the agent and returns when it has gone.

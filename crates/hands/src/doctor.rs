@@ -10,7 +10,8 @@ mod sandbox;
 use std::path::PathBuf;
 
 use hands_config::{Environment, Flags, Places, Settings};
-use hands_front::Out;
+use hands_front::eye::wrapped;
+use hands_front::{Out, StdoutError, chain, printable};
 use hands_types::error::exit;
 use serde_json::json;
 
@@ -102,7 +103,7 @@ pub(crate) fn run(args: &DoctorArgs, environment: &Environment, out: &Out) -> Re
                 }
                 Err(error) => all.push(Check::bad(
                     "settings",
-                    hands_front::chain(&error),
+                    chain(&error),
                     error.hint().unwrap_or_else(|| "correct it".to_owned()),
                 )),
             }
@@ -110,11 +111,7 @@ pub(crate) fn run(args: &DoctorArgs, environment: &Environment, out: &Out) -> Re
             all.splice(0..0, first);
         }
         Err(error) => {
-            all.push(Check::bad(
-                "places",
-                hands_front::chain(&error),
-                error.hint().unwrap_or_default(),
-            ));
+            all.push(Check::bad("places", chain(&error), error.hint().unwrap_or_default()));
         }
     }
     for check in &all {
@@ -145,14 +142,12 @@ fn exposed(_environment: &Environment, _expose: &[PathBuf]) -> Vec<Check> {
     Vec::new()
 }
 
-fn print(check: &Check, out: &Out) -> Result<(), hands_front::StdoutError> {
+fn print(check: &Check, out: &Out) -> Result<(), StdoutError> {
     const WIDTH: usize = 80;
     const INDENT: usize = 25;
     let head = format!("{:<6} {:<17} ", check.state.word(), check.name);
     let mut text = head;
-    for (index, line) in
-        wrapped(&hands_front::printable(&check.found), WIDTH - INDENT).iter().enumerate()
-    {
+    for (index, line) in wrapped(&printable(&check.found), WIDTH - INDENT).iter().enumerate() {
         if index > 0 {
             text.push_str(&" ".repeat(INDENT));
         }
@@ -168,22 +163,4 @@ fn print(check: &Check, out: &Out) -> Result<(), hands_front::StdoutError> {
         text.push('\n');
     }
     out.data(text.as_bytes())
-}
-
-/// Breaks text at spaces; a word that is longer than a line keeps one of its own.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    if lines.is_empty() {
-        lines.push(String::new());
-    }
-    lines
 }

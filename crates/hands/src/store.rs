@@ -6,9 +6,9 @@ use std::path::Path;
 use hands_client::proto::StoreUsage;
 use hands_client::{ClientError, Cluster, ClusterKind, Invocation, Target};
 use hands_config::{Environment, Flags, Places, Settings};
-use hands_front::Out;
 use hands_front::args::GlobalArgs;
 use hands_front::eye::bytes;
+use hands_front::{Facts, Out, StdoutError};
 use hands_store::{Store, StoreConfig};
 use hands_types::ErrorClass;
 use hands_types::error::exit;
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::cli::{StoreArgs, StoreCommand};
 use crate::front::this_program;
-use crate::problem::Problem;
+use crate::problem::{Problem, unprinted};
 use crate::runtime;
 
 /// Who answers: whoever has the store open, or nobody, and then it is opened here.
@@ -61,8 +61,7 @@ pub(crate) fn run(
                     Asked::Cluster(cluster) => cluster.store_usage().await?,
                     Asked::Here(store) => hands_hub::store_usage(store),
                 };
-                print(out, &if json { in_json(&usage) } else { in_words(&usage) });
-                Ok(exit::OK)
+                answer(&usage, json, out).map_or_else(unprinted, |()| Ok(exit::OK))
             }
             StoreCommand::Gc { json } => {
                 let (before, after) = match &asked {
@@ -76,7 +75,9 @@ pub(crate) fn run(
                     }
                 };
                 let freed = total(&before).saturating_sub(total(&after));
-                print(out, &if json { in_json(&after) } else { in_words(&after) });
+                if let Err(error) = answer(&after, json, out) {
+                    return unprinted(error);
+                }
                 if out.watched() || out.is_verbose() {
                     out.note(&format!("{} were freed", bytes(freed)));
                 }
@@ -84,7 +85,9 @@ pub(crate) fn run(
             }
             StoreCommand::Verify { json } => {
                 let found = verify(&asked, out).await?;
-                tell(&found, json, out);
+                if let Err(error) = tell(&found, json, out) {
+                    return unprinted(error);
+                }
                 Ok(if found.corrupt.is_empty() { exit::OK } else { exit::FAILED })
             }
         }
@@ -161,7 +164,7 @@ async fn verify(asked: &Asked, out: &Out) -> Result<Found, Problem> {
     Ok(found)
 }
 
-fn tell(found: &Found, as_json: bool, out: &Out) {
+fn tell(found: &Found, as_json: bool, out: &Out) -> Result<(), StdoutError> {
     let text = if as_json {
         let object = json!({
             "blobs": found.blobs,
@@ -172,9 +175,9 @@ fn tell(found: &Found, as_json: bool, out: &Out) {
     } else {
         found.corrupt.iter().map(|digest| format!("{digest}\n")).collect()
     };
-    print(out, &text);
+    out.data(text.as_bytes())?;
     if as_json {
-        return;
+        return Ok(());
     }
     let of = format!("{} blobs, {}", found.blobs, bytes(found.bytes));
     match found.corrupt.len() {
@@ -188,10 +191,15 @@ fn tell(found: &Found, as_json: bool, out: &Out) {
             out.hint("a disk that spoils files should be looked at: `dmesg`, `smartctl -a`");
         }
     }
+    Ok(())
 }
 
 fn total(usage: &StoreUsage) -> u64 {
     usage.pack_bytes + usage.file_bytes + usage.tree_bytes + usage.temp_bytes
+}
+
+fn answer(usage: &StoreUsage, as_json: bool, out: &Out) -> Result<(), StdoutError> {
+    if as_json { out.data_line(&in_json(usage)) } else { in_words(usage).print(out) }
 }
 
 fn in_json(usage: &StoreUsage) -> String {
@@ -208,22 +216,21 @@ fn in_json(usage: &StoreUsage) -> String {
         "corrupt": usage.corrupt,
         "grace_seconds": usage.grace_s,
     });
-    format!("{object}\n")
+    object.to_string()
 }
 
-fn in_words(usage: &StoreUsage) -> String {
-    let lines = [
-        ("directory", hands_front::printable(&usage.directory).into_owned()),
-        ("holds", format!("{} of {}", bytes(total(usage)), bytes(usage.quota))),
-        ("small", format!("{} of blobs in packs", bytes(usage.pack_bytes))),
-        ("large", format!("{} of blobs in files", bytes(usage.file_bytes))),
-        ("trees", format!("{} staged, {}", usage.trees, bytes(usage.tree_bytes))),
-        ("unfinished", bytes(usage.temp_bytes)),
-        ("pinned", format!("{} pins of open work", usage.pinned)),
-        ("corrupt", format!("{} since it was opened", usage.corrupt)),
-    ];
-    let beyond = why_beyond(usage).map(|why| ("beyond", why));
-    lines.iter().chain(&beyond).map(|(name, text)| format!("{name:<11}{text}\n")).collect()
+fn in_words(usage: &StoreUsage) -> Facts {
+    let mut facts = Facts::default();
+    facts.add("directory", usage.directory.as_str());
+    facts.add("holds", format!("{} of {}", bytes(total(usage)), bytes(usage.quota)));
+    facts.add("small", format!("{} of blobs in packs", bytes(usage.pack_bytes)));
+    facts.add("large", format!("{} of blobs in files", bytes(usage.file_bytes)));
+    facts.add("trees", format!("{} staged, {}", usage.trees, bytes(usage.tree_bytes)));
+    facts.add("unfinished", bytes(usage.temp_bytes));
+    facts.add("pinned", format!("{} pins of open work", usage.pinned));
+    facts.add("corrupt", format!("{} since it was opened", usage.corrupt));
+    facts.extend(why_beyond(usage).map(|why| ("beyond", why)));
+    facts
 }
 
 /// Why it holds more than its quota, if it does.
@@ -248,9 +255,4 @@ fn why_beyond(usage: &StoreUsage) -> Option<String> {
         why.push("what may go has not gone yet: `hands store gc` takes it away".to_owned());
     }
     Some(why.join("; "))
-}
-
-fn print(out: &Out, text: &str) {
-    // Nobody reads it: no reason to fail.
-    drop(out.data(text.as_bytes()));
 }

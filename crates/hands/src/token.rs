@@ -30,7 +30,7 @@ pub(crate) fn run(
     let target = hub(global, environment)?;
     runtime::for_a_person(async {
         let cluster =
-            Cluster::connect(target, Invocation::new("token")?, |why| out.note(&why)).await?;
+            Cluster::connect(target, Invocation::new("token")?, |why| out.waiting(&why)).await?;
         match args.command {
             TokenCommand::Create(args) => create(&cluster, &args, out).await,
             TokenCommand::List { json } => list(&cluster, json, out).await,
@@ -54,7 +54,7 @@ pub(crate) fn workers(
     let target = hub(global, environment)?;
     runtime::for_a_person(async {
         let cluster =
-            Cluster::connect(target, Invocation::new("workers")?, |why| out.note(&why)).await?;
+            Cluster::connect(target, Invocation::new("workers")?, |why| out.waiting(&why)).await?;
         match command {
             WorkersCommand::Remove { name, all } => {
                 let reply = cluster.remove_member(name, *all).await?;

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use hands_client::proto::{self, JobState};
 use hands_client::{Cluster, Event, Job, JobResult, JobStream, Logs, TOOL};
 use hands_front::eye::bytes;
-use hands_front::{FrontEnd, Out, RunError, Signals, Trace, traced, verdict};
+use hands_front::{Facts, FrontEnd, Out, RunError, Signals, Trace, traced, verdict};
 use hands_types::error::exit;
 use serde_json::{Map, Value, json};
 use tokio::time::{Duration, timeout};
@@ -109,9 +109,9 @@ async fn try_status(args: &JobArgs, front: &FrontEnd) -> Result<u8, RunError> {
         ));
         lines.push(("memory", format!("{} at most", bytes(usage.peak_memory))));
     }
-    for (name, text) in lines.into_iter().filter(|(_, text)| !text.is_empty()) {
-        front.out.data_line(&format!("{name:<11}{}", Out::foreign(&text)))?;
-    }
+    let mut facts = Facts::default();
+    facts.extend(lines);
+    facts.print(&front.out)?;
     Ok(exit::OK)
 }
 

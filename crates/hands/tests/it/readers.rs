@@ -60,6 +60,10 @@ fn a_full_disk_loses_what_is_shown_and_nothing_that_was_declared() {
         assert_eq!(home.read("f"), "made\n");
         std::fs::remove_file(home.work().join("f")).unwrap();
     }
+    for question in [&["store", "status"][..], &["store", "gc", "--json"], &["agent", "status"]] {
+        let ended = full(question);
+        assert_eq!((ended.code, ended.err.as_str()), (3, said), "{question:?}: {ended:?}");
+    }
     // Nothing of it was wanted but what can't be shown.
     let ended = full(&["run", "--", "yes"]);
     assert_eq!((ended.code, ended.err.as_str()), (125, said), "{ended:?}");
