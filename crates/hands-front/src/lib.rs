@@ -11,6 +11,7 @@ mod error;
 pub mod eye;
 mod facts;
 mod front_end;
+mod live;
 mod out;
 mod quote;
 mod signals;
@@ -30,6 +31,7 @@ pub use facts::Facts;
 pub use front_end::FrontEnd;
 /// Foreign text, safe to print.
 pub use hands_client::printable;
+pub use live::Live;
 pub use out::{Out, StdoutError, print_raw};
 pub use quote::shell_quoted;
 pub use signals::{Caught, Signals};

@@ -42,8 +42,8 @@ pub struct Out {
     err_is_terminal: bool,
     /// Lines of ours end in CR LF while the terminal is raw.
     raw: Cell<bool>,
-    /// A progress bar stands on stderr's last line and must be wiped before anything else is printed.
-    bar: Cell<bool>,
+    /// Lines at stderr's end that show how far something is: they are wiped before anything else is printed.
+    drawn: Cell<usize>,
 }
 
 impl Out {
@@ -62,7 +62,7 @@ impl Out {
             color_err: color(err_is_terminal),
             err_is_terminal,
             raw: Cell::new(false),
-            bar: Cell::new(false),
+            drawn: Cell::new(0),
         }
     }
 
@@ -156,16 +156,23 @@ impl Out {
         }
     }
 
-    /// Draws the progress bar in place of the last one; a person must be watching.
+    /// Draws the progress bar in place of what was drawn last; a person must be watching.
     pub fn draw_bar(&self, text: &str) {
-        if write_all(Target::Stderr, format!("\r{text}\x1b[K").as_bytes()).is_ok() {
-            self.bar.set(true);
+        self.draw(&[text.to_owned()]);
+    }
+
+    /// The same with several lines. One that is wider than the terminal is cut by it.
+    pub fn draw(&self, lines: &[String]) {
+        let text = drawing(self.drawn.get(), lines);
+        if write_all(Target::Stderr, text.as_bytes()).is_ok() {
+            self.drawn.set(lines.len());
         }
     }
 
-    /// Takes the progress bar away.
+    /// Takes away what was drawn.
     pub fn wipe_bar(&self) {
-        if self.bar.replace(false) && write_all(Target::Stderr, b"\r\x1b[K").is_err() {
+        let drawn = self.drawn.replace(0);
+        if drawn > 0 && write_all(Target::Stderr, drawing(drawn, &[]).as_bytes()).is_err() {
             // Nobody is left to be told.
         }
     }
@@ -190,4 +197,23 @@ impl Out {
     pub fn foreign(text: &str) -> String {
         printable(text).into_owned()
     }
+}
+
+/// What a terminal is sent to show these lines in place of the last `before`, at the last of which its cursor stands. Its
+/// own way to break lines is off meanwhile: it knows how wide its characters are.
+fn drawing(before: usize, lines: &[String]) -> String {
+    let up = "\x1b[A".repeat(before.saturating_sub(1));
+    let mut text = format!("\r{up}");
+    if lines.is_empty() {
+        text.push_str("\x1b[J");
+        return text;
+    }
+    text.push_str("\x1b[?7l");
+    for (index, line) in lines.iter().enumerate() {
+        text.push_str(if index == 0 { "" } else { "\r\n" });
+        text.push_str(line);
+        text.push_str("\x1b[K");
+    }
+    text.push_str(if lines.len() < before { "\x1b[J\x1b[?7h" } else { "\x1b[?7h" });
+    text
 }

@@ -103,8 +103,11 @@ pub fn stdout_width() -> Option<usize> {
     Some(if columns == 0 { 80 } else { usize::from(columns) })
 }
 
-/// Columns of stderr where it is a terminal.
-pub fn stderr_width() -> usize {
-    let columns = termios::tcgetwinsize(io::stderr()).map_or(0, |s| s.ws_col);
-    if columns == 0 { 80 } else { usize::from(columns) }
+/// Rows and columns of the terminal on stderr, or the usual ones where it does not tell.
+pub fn stderr_size() -> (u16, usize) {
+    let size = termios::tcgetwinsize(io::stderr()).ok();
+    let size =
+        size.map(|s| (s.ws_row, s.ws_col)).filter(|(rows, columns)| *rows > 0 && *columns > 0);
+    let (rows, columns) = size.unwrap_or((24, 80));
+    (rows, usize::from(columns))
 }

@@ -1,6 +1,7 @@
 //! Flags, layouts, verdicts, tables, and what is made for the eye.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use hands_client::JobResult;
@@ -10,6 +11,7 @@ use crate::args::ActionArgs;
 use crate::args::value::{self, Cpus, MemorySize};
 use crate::caller::Caller;
 use crate::eye::bar;
+use crate::live::Live;
 use crate::quote::shell_quoted;
 use crate::spec;
 use crate::table::Table;
@@ -203,4 +205,34 @@ fn bars_are_full_and_empty_only_at_the_ends() {
     assert_eq!(bar(999, 1000, 4), "[###-]");
     assert_eq!(bar(10, 10, 4), "[####]");
     assert_eq!(bar(0, 0, 4), "[----]");
+}
+
+#[test]
+fn what_runs_longest_is_shown_and_the_rest_is_counted() {
+    let begin = Instant::now();
+    let at = |seconds| begin + Duration::from_secs(seconds);
+    let mut live = Live::default();
+    for n in 0..300 {
+        live.begins(n, &format!("command {n}\x1b[2J"), at(n));
+    }
+    assert_eq!(live.len(), 300);
+    let lines = live.lines(24, 30, at(300));
+    assert_eq!(lines.len(), 12);
+    assert_eq!(lines[0], "   5m00s  command 0\\u{1b}[2J");
+    assert_eq!(lines[11], "          and 289 more");
+    assert!(lines.iter().all(|line| line.chars().count() < 30), "{lines:?}");
+    // What is over is gone, and the same key may begin again.
+    for n in 0..297 {
+        live.ends(&n);
+    }
+    live.ends(&0);
+    live.begins(298, "again", at(299));
+    let lines = live.lines(24, 80, at(300));
+    assert_eq!(lines[0].trim(), "3.0s  command 297\\u{1b}[2J");
+    assert_eq!(lines[2].trim(), "1.0s  again");
+    // What has just begun is counted and not shown, and a small terminal has room for little.
+    assert_eq!(live.lines(24, 80, at(299)).len(), 2);
+    assert_eq!(live.lines(4, 80, at(300)).last().unwrap().trim(), "and 2 more");
+    assert!(live.lines(1, 80, at(300)).is_empty());
+    assert!(live.lines(24, 80, at(296)).is_empty());
 }

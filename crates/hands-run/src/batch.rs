@@ -19,7 +19,7 @@ use std::time::{Instant, SystemTime};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hands_client::{ActionId, ClientError, Cluster, ClusterKind, Event, Session};
-use hands_front::{Caught, End, FrontEnd, RunError, Signals, Trace, spec, terminal, traced};
+use hands_front::{Caught, End, FrontEnd, Live, RunError, Signals, Trace, spec, terminal, traced};
 use hands_types::error::exit;
 use tokio::time::{Duration, MissedTickBehavior, interval};
 
@@ -192,7 +192,9 @@ impl Run<'_> {
         signals: &mut Signals,
     ) -> Result<Left, RunError> {
         let (args, front) = (self.args, self.front);
-        let pool = Pool::new(cluster, session, front, &args.action, self.trace);
+        let watched = front.out.watched() && !args.json;
+        let pool = Pool::new(cluster, session, front, &args.action, self.trace, watched);
+        let mut live = Live::default();
         let mut todo = tasks.iter().copied();
         // Those whose inputs had gone, or that the cluster forgot.
         let mut again: VecDeque<(&Task, bool)> = VecDeque::new();
@@ -201,7 +203,6 @@ impl Run<'_> {
         let mut landing = FuturesUnordered::new();
         let mut tick = interval(REDRAW);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let watched = front.out.watched() && !args.json;
         loop {
             if begins.is_none()
                 && flying.len() + landing.len() < jobs
@@ -218,7 +219,10 @@ impl Run<'_> {
                 biased;
                 caught = signals.next() => return Ok(Left::Caught(caught)),
                 _ = tick.tick(), if watched => {
-                    front.out.draw_bar(&self.progress.line(self.began.elapsed(), terminal::stderr_width()));
+                    let (rows, columns) = terminal::stderr_size();
+                    let mut lines = live.lines(rows, columns, Instant::now());
+                    lines.push(self.progress.line(self.began.elapsed(), columns));
+                    front.out.draw(&lines);
                     continue;
                 }
                 Some((task, landed)) = landing.next(), if !landing.is_empty() => match landed {
@@ -231,6 +235,14 @@ impl Run<'_> {
                 },
                 // Outputs come at their own pace, and results wait for them where they are small.
                 (id, event) = session.next_event(), if landing.len() < LANDING => {
+                    match &event {
+                        Ok(Event::Started { .. }) => if let Some(flying) = flying.get(&id) {
+                            live.begins(id, in_a_line(&flying.task.title).as_ref(), Instant::now());
+                        },
+                        // What was lost begins anew where it is started.
+                        Ok(Event::Done(_) | Event::Again { .. }) | Err(_) => live.ends(&id),
+                        Ok(_) => {}
+                    }
                     match event {
                         Ok(Event::Done(result)) => {
                             if let Some(flying) = flying.remove(&id) {

@@ -27,6 +27,8 @@ pub(crate) struct Pool<'a> {
     front: &'a FrontEnd,
     action: &'a ActionArgs,
     trace: &'a Trace,
+    /// Whether somebody wants to see what runs.
+    follows: bool,
     /// One snapshot for all commands that name the same inputs.
     roots: RefCell<BTreeMap<Inputs, Root>>,
     /// Whether its user was told what there is to know about the way commands are submitted.
@@ -73,6 +75,7 @@ impl<'a> Pool<'a> {
         front: &'a FrontEnd,
         action: &'a ActionArgs,
         trace: &'a Trace,
+        follows: bool,
     ) -> Self {
         Self {
             cluster,
@@ -80,6 +83,7 @@ impl<'a> Pool<'a> {
             front,
             action,
             trace,
+            follows,
             roots: RefCell::new(BTreeMap::new()),
             noted: Cell::new(false),
             warned: Cell::new(false),
@@ -119,7 +123,7 @@ impl<'a> Pool<'a> {
         let caller = &self.front.caller;
         let mut job = spec::job(action, task.argv.clone(), task.title.clone(), None, caller)?;
         job.logs = Logs::No;
-        job.follow = false;
+        job.follow = self.follows;
         let snapshot = self.root(&inputs_of(action)).await?;
         let root = snapshot.as_ref().map(|s| s.root);
         job.input_root = root;

@@ -283,3 +283,19 @@ fn a_terminal_that_takes_nothing_keeps_no_key_waiting() {
     assert_eq!(terminal.ends(), Some(129));
     assert_eq!(home.run(&["ps"]).out, "");
 }
+
+#[test]
+fn a_batch_shows_what_has_run_for_long_below_what_it_prints() {
+    let home = Home::new().warm();
+    let list = ["batch", "--", "echo {}; sleep 100{}", ":::", "1", "2"];
+    let mut terminal = Terminal::start(&home, &list);
+    terminal.sees("s  echo 1; sleep 1001\x1b[K");
+    terminal.sees("/2  2 running");
+    // It is drawn again in its place, from the first line on.
+    terminal.sees("\r\x1b[A");
+    terminal.types("\x03");
+    // What was drawn goes away before anything else is said.
+    terminal.sees("\x1b[A\x1b[J");
+    terminal.sees("hands: 0 succeeded of 2 commands");
+    assert_eq!(terminal.ends(), Some(130));
+}
