@@ -8,6 +8,7 @@
 //! It keeps nothing over a lost stream. A client names its actions by numbers, by which the hub makes the names of its
 //! operations; so whatever is sent a second time is found where it is.
 
+mod line;
 mod outbox;
 mod take;
 
@@ -19,7 +20,7 @@ use futures_util::{Stream, stream};
 use hands_link::{ConnectionInfo, StreamEnd};
 use hands_proto::v1::actions_request::Kind;
 use hands_proto::v1::actions_server::Actions;
-use hands_proto::{Charge, FIRST_LOOK, Room, function_from_proto, v1};
+use hands_proto::{Charge, FIRST_LOOK, Look, Reserved, Room, function_from_proto, v1};
 use hands_types::{DigestFunction, OperationId};
 use prost::Message as _;
 use tokio::sync::oneshot;
@@ -30,6 +31,7 @@ use crate::db::Trouble;
 use crate::execution::{Caller, LOST_WITHIN};
 use crate::follow::Asker;
 use crate::shared::{Shared, ended, table_status};
+use line::{Line, Waiting};
 pub(crate) use outbox::Outbox;
 use outbox::Words;
 pub(crate) use take::NUMBER_TAKEN;
@@ -49,6 +51,10 @@ const WINDOW: u64 = 1 << 20;
 const NAME: usize = 16;
 /// Submissions, or ends of them, that the core takes at once.
 const GROUP: usize = 16;
+/// Actions that one message gives up.
+const CANCELS: usize = 4096;
+/// Milliseconds by which a client's clock, counted from the epoch, may run ahead of the hub's.
+const AHEAD: u64 = 60_000;
 
 /// What holds for all actions of a session.
 #[derive(Debug)]
@@ -90,9 +96,11 @@ impl Actions for ActionsService {
             0 => u64::try_from(unix_millis()).unwrap_or_default(),
             epoch => epoch,
         };
-        let outbox = Outbox::new(charge, open.credit)?;
+        check_time(epoch)?;
+        let outbox = Outbox::new(charge.clone(), open.credit)?;
         let connection = asker.connection.clone();
-        let answers = outgoing(Arc::clone(hub), Arc::clone(&outbox), epoch, function, connection);
+        let answers =
+            outgoing(Arc::clone(hub), Arc::clone(&outbox), epoch, function, connection, charge);
         let head = Head {
             name: open.session.to_vec(),
             epoch,
@@ -116,21 +124,44 @@ struct Session {
 
 impl Session {
     async fn listen(self, mut messages: Streaming<v1::ActionsRequest>) {
+        let mut line = Line::default();
+        let mut is_over = false;
         loop {
+            // Answers that only memory has wait for their reader, and so does what would make more of them. What the client says
+            // meanwhile, such as that it has read some, is heard.
+            let is_full = self.outbox.is_full();
+            if !is_full && let Some(waiting) = line.pop() {
+                match self.submit(waiting).await {
+                    Ok(Some(rest)) => line.put_back(rest),
+                    Ok(None) => {}
+                    Err(status) => return self.outbox.fail(status),
+                }
+                continue;
+            }
+            if is_over && line.is_empty() {
+                // Behind all that was sent. An error says that the hub ends, which the other half knows.
+                let _ended = self.hub.ask(|_| ()).await;
+                return self.outbox.finish();
+            }
             let message = tokio::select! {
-                message = messages.message() => message,
+                message = messages.message(), if !is_over => message,
+                () = self.outbox.relieved(), if is_full => continue,
                 () = self.outbox.closed() => return,
             };
             let done = match message {
-                Ok(Some(v1::ActionsRequest { kind: Some(kind) })) => self.hear(kind).await,
+                Ok(Some(v1::ActionsRequest { kind: Some(kind) })) => {
+                    self.hear(kind, &mut line).await
+                }
                 // A later version says more.
                 Ok(Some(_)) => Ok(()),
                 Ok(None) => {
-                    // Behind all that was sent. An error says that the hub ends, which the other half knows.
-                    let _ended = self.hub.ask(|_| ()).await;
-                    return self.outbox.finish();
+                    is_over = true;
+                    Ok(())
                 }
-                // What is not to be read is told; of a broken connection the answering half knows.
+                // Of a broken connection the answering half knows.
+                Err(status) if std::error::Error::source(&status).is_some() => {
+                    return self.outbox.break_off(status);
+                }
                 Err(status) => Err(status),
             };
             if let Err(status) = done {
@@ -139,25 +170,42 @@ impl Session {
         }
     }
 
-    async fn hear(&self, kind: Kind) -> Result<(), Status> {
+    async fn hear(&self, kind: Kind, line: &mut Line) -> Result<(), Status> {
         match kind {
             Kind::Open(_) => Err(Status::invalid_argument("a session is opened once")),
             Kind::Credit(bytes) => {
                 self.outbox.grant(bytes);
                 Ok(())
             }
-            Kind::Cancel(v1::CancelActions { ids, all }) => {
+            Kind::Cancel(v1::CancelActions { ids, all: false }) => self.cancel(ids, line).await,
+            Kind::Cancel(v1::CancelActions { all: true, .. }) => {
+                line.clear();
                 // The core takes what was sent before this first, so that all of it is known by now.
                 self.hub.ask(|_| ()).await?;
-                let of = self.outbox.waiters_of(&ids);
-                give_up(&self.hub, of).await;
-                if all {
-                    self.cancel_all().await;
-                }
+                self.cancel_all().await;
                 Ok(())
             }
-            Kind::Submit(submissions) => self.submit(submissions).await,
+            Kind::Submit(message) => {
+                let memory = self.head.asker.charge.as_ref().and_then(Charge::keep_message);
+                line.push(message, memory)
+            }
         }
+    }
+
+    async fn cancel(&self, mut ids: Vec<u64>, line: &mut Line) -> Result<(), Status> {
+        if ids.len() > CANCELS {
+            return Err(Status::invalid_argument(format!(
+                "a message gives up no more than {CANCELS} actions"
+            )));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        for id in line.take_out(&ids) {
+            self.outbox.refused(id, &Status::cancelled("the client cancelled the action"));
+        }
+        self.hub.ask(|_| ()).await?;
+        give_up(&self.hub, self.outbox.waiters_of(&ids)).await;
+        Ok(())
     }
 
     async fn cancel_all(&self) {
@@ -168,33 +216,41 @@ impl Session {
         self.hub.core.send(Event::GiveUp { of: Vec::new(), done }).await;
     }
 
-    async fn submit(&self, mut message: v1::Submissions) -> Result<(), Status> {
-        // Answers that only memory has wait for their reader, and so does what would make more of them.
-        while self.outbox.is_full() {
-            self.outbox.relieved().await;
-        }
+    /// Looks at a message, and gives back what is to be looked at later.
+    async fn submit(&self, mut waiting: Waiting) -> Result<Option<Waiting>, Status> {
+        let mut message = std::mem::take(&mut waiting.message);
         let resume = self.known(&mut message)?;
-        message.actions.retain(|action| !self.outbox.knows(action.id));
+        message.actions.retain(|action| self.outbox.notes(action.id));
         if let Err(status) = self.outbox.make_room(message.actions.len() + resume.len()) {
-            // Only its number is as good as nothing.
-            for id in
-                message.actions.iter().map(|action| action.id).chain(resume.iter().map(|it| it.1))
-            {
-                self.outbox.refused(id, &status);
+            if !resume.is_empty() {
+                // They may be running: the client asks for them again.
+                return Err(later(&status));
             }
-            return Ok(());
+            // Only its number is as good as nothing.
+            for action in &message.actions {
+                self.outbox.refused(action.id, &status);
+            }
+            return Ok(None);
         }
         self.resume(resume, &mut message).await?;
         if message.actions.is_empty() && message.blobs.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
+        let charge = self.head.asker.charge.as_ref();
+        let mut look = match hands_reapi::look(charge, FIRST_LOOK, hands_reapi::ROOM_WITHIN).await {
+            Ok(look) => look,
+            Err(status) => {
+                // It passes: the client sends them again.
+                for action in &message.actions {
+                    self.outbox.refused(action.id, &later(&status));
+                }
+                return Ok(None);
+            }
+        };
         let (hub, head, outbox) =
             (Arc::clone(&self.hub), Arc::clone(&self.head), Arc::clone(&self.outbox));
-        let charge = self.head.asker.charge.clone();
-        let look = hands_reapi::look(charge.as_ref(), FIRST_LOOK, hands_reapi::ROOM_WITHIN).await?;
-        let taken =
-            crate::task::blocking(move || take(&hub, &head, &outbox, message, FIRST_LOOK)).await?;
-        drop(look);
+        let work = move || take(&hub, &head, &outbox, message, &mut Room::new(FIRST_LOOK));
+        let (taken, rest) = crate::task::blocking(work).await?;
         let mut group = Vec::with_capacity(GROUP);
         for taken in taken {
             match taken {
@@ -203,7 +259,11 @@ impl Session {
                     self.outbox.had_ended(id, operation, &done);
                 }
                 Taken::New(submission) => group.push(*submission),
-                Taken::Large(action) => group.extend(self.large(*action).await),
+                Taken::Large(action) => {
+                    // Nobody waits for one kind of memory who has the other.
+                    look = None;
+                    group.extend(self.large(*action).await);
+                }
             }
             if group.len() == GROUP {
                 let full = std::mem::replace(&mut group, Vec::with_capacity(GROUP));
@@ -213,7 +273,15 @@ impl Session {
         if !group.is_empty() {
             self.hub.core.send(Event::SubmitMany(group)).await;
         }
-        Ok(())
+        drop(look);
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        for action in &rest {
+            self.outbox.unnotes(action.id);
+        }
+        waiting.message = v1::Submissions { actions: rest, ..Default::default() };
+        Ok(Some(waiting))
     }
 
     /// One that takes much memory to look at.
@@ -253,7 +321,8 @@ impl Session {
         for action in message.actions.iter().filter(|action| action.sent_before) {
             known.push((self.head.operation(action)?, action.id, action.follow));
         }
-        known.retain(|(_, id, _)| !self.outbox.knows(*id));
+        let mut named = std::collections::HashSet::new();
+        known.retain(|(_, id, _)| !self.outbox.knows(*id) && named.insert(*id));
         Ok(known)
     }
 
@@ -283,6 +352,12 @@ impl Session {
             let unknown = crate::task::blocking(move || {
                 let mut left = Vec::new();
                 for (operation, id, _) in unknown {
+                    let size = hub.db.answer_size(operation)?;
+                    if size > outbox::BYTES {
+                        // It is read when its turn comes, by itself.
+                        outbox.is_in_table(id, operation, size);
+                        continue;
+                    }
                     match hub.db.operation(operation)?.and_then(|stored| stored.done) {
                         Some(done) => outbox.had_ended(id, operation, &done),
                         None => left.push(id),
@@ -291,7 +366,7 @@ impl Session {
                 Ok(left)
             });
             let unknown: Result<Vec<u64>, crate::HubError> = unknown.await?;
-            for id in unknown.map_err(|e| table_status(&e))? {
+            for id in unknown.map_err(|e| later(&table_status(&e)))? {
                 found.remove(&id);
                 if !message.actions.iter().any(|action| action.id == id) {
                     self.outbox.unknown(id);
@@ -301,6 +376,22 @@ impl Session {
         message.actions.retain(|action| !found.contains(&action.id));
         Ok(())
     }
+}
+
+/// The same as a refusal that passes.
+fn later(status: &Status) -> Status {
+    Status::unavailable(status.message())
+}
+
+/// No id says that its action was sent in the future.
+fn check_time(millis: u64) -> Result<(), Status> {
+    let now = u64::try_from(unix_millis()).unwrap_or_default();
+    if millis > now + AHEAD {
+        return Err(Status::invalid_argument(format!(
+            "it says to be sent at {millis}, and the hub's clock is at {now}"
+        )));
+    }
+    Ok(())
 }
 
 async fn give_up(hub: &Shared, of: Vec<(OperationId, u64)>) {
@@ -314,6 +405,7 @@ struct Leaving {
     hub: Arc<Shared>,
     outbox: Arc<Outbox>,
     connection: Option<ConnectionInfo>,
+    charge: Option<Arc<Charge>>,
 }
 
 impl Drop for Leaving {
@@ -323,8 +415,12 @@ impl Drop for Leaving {
             return;
         }
         let (hub, connection) = (Arc::clone(&self.hub), self.connection.take());
+        // What the hub ended nobody has given up: its client comes back for it.
+        let is_ours = self.outbox.has_failed()
+            || self.charge.as_ref().is_some_and(|it| it.refusal().is_some());
         crate::task::spawn("actions-gone", async move {
             let end = match connection {
+                _ if is_ours => StreamEnd::Lost,
                 None => StreamEnd::Cancelled,
                 Some(connection) => tokio::time::timeout(LOST_WITHIN, connection.stream_end())
                     .await
@@ -346,6 +442,8 @@ struct Writer {
     /// What the client was told of it.
     told: Option<String>,
     welcome: Option<v1::SessionWelcome>,
+    /// What a large answer takes that was said last.
+    paid: Option<(Option<Reserved>, Option<Look>)>,
 }
 
 fn outgoing(
@@ -354,13 +452,15 @@ fn outgoing(
     epoch: u64,
     function: DigestFunction,
     connection: Option<ConnectionInfo>,
+    charge: Option<Arc<Charge>>,
 ) -> Replies {
     let writer = Writer {
         ended: Box::pin(hub.core.ended()),
         trouble: hub.db.trouble(),
         told: None,
         welcome: Some(v1::SessionWelcome { epoch, window: WINDOW }),
-        leaving: Leaving { hub, outbox, connection },
+        leaving: Leaving { hub, outbox, connection, charge },
+        paid: None,
         function,
     };
     Box::pin(stream::unfold(Some(writer), |writer| async move {
@@ -387,14 +487,19 @@ impl Writer {
                 let events = v1::ActionEvents { trouble, ..Default::default() };
                 return Ok(v1::actions_reply::Kind::Events(events));
             }
-            let outbox = &self.leaving.outbox;
-            if let Some(words) = outbox.next()? {
-                let events = fill(&self.leaving.hub, self.function, words).await.map_err(Some)?;
+            if let Some(words) = self.leaving.outbox.next()? {
+                self.paid = None;
+                let events = self.fill(words).await.map_err(|status| {
+                    self.leaving.outbox.has_to_fail();
+                    Some(status)
+                })?;
+                let outbox = &self.leaving.outbox;
                 if !events.ended.is_empty() || !events.states.is_empty() {
                     outbox.spend(events.encoded_len() as u64);
                 }
                 return Ok(v1::actions_reply::Kind::Events(events));
             }
+            let outbox = &self.leaving.outbox;
             tokio::select! {
                 () = outbox.stirred() => {}
                 Ok(()) = self.trouble.changed() => {}
@@ -403,19 +508,37 @@ impl Writer {
             }
         }
     }
-}
 
-/// Puts the results in: those that had no room, from the table, and streams that are small and not there.
-async fn fill(
-    hub: &Arc<Shared>,
-    function: DigestFunction,
-    words: Words,
-) -> Result<v1::ActionEvents, Status> {
-    let Words { mut events, ended } = words;
-    let is_quick = ended.iter().all(take::is_quick);
-    let shared = Arc::clone(hub);
-    let work =
-        move || ended.into_iter().map(|ended| take::tell(&shared, function, ended)).collect();
-    events.ended = if is_quick { work() } else { crate::task::blocking(work).await? };
-    Ok(events)
+    /// Puts the results in: those that had no room, from the table, and streams that are small and not there.
+    async fn fill(&mut self, words: Words) -> Result<v1::ActionEvents, Status> {
+        let Words { mut events, mut ended } = words;
+        for ended in ended.iter_mut().filter(|ended| ended.is_large()) {
+            self.read_large(ended).await?;
+        }
+        let is_quick = self.paid.is_none() && ended.iter().all(take::is_quick);
+        let (hub, function) = (Arc::clone(&self.leaving.hub), self.function);
+        let work =
+            move || ended.into_iter().map(|ended| take::tell(&hub, function, ended)).collect();
+        events.ended = if is_quick { work() } else { crate::task::blocking(work).await? };
+        Ok(events)
+    }
+
+    /// Reads an answer that takes much memory, which is paid until the next is said.
+    async fn read_large(&mut self, ended: &mut outbox::Ended) -> Result<(), Status> {
+        let Some(operation) = ended.operation else { return Ok(()) };
+        let charge = self.leaving.charge.as_ref();
+        let held = match charge {
+            None => None,
+            Some(charge) => {
+                let holding = charge.hold_later(ended.size);
+                let held = tokio::time::timeout(hands_reapi::ROOM_WITHIN, holding).await;
+                Some(held.map_err(|_| later(&Charge::crowded()))?)
+            }
+        };
+        let hub = &self.leaving.hub;
+        let stored = hub.stored(operation, charge).await.map_err(|status| later(&status))?;
+        ended.take_from(stored.0);
+        self.paid = Some((held, stored.1));
+        Ok(())
+    }
 }

@@ -3,17 +3,18 @@
 //! Its memory is bounded: by the number of the session's actions, for which the call's account is asked first, and by
 //! [`HELD`] bytes of results. A result that does not fit is read from the table when its turn comes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hands_proto::{Charge, reapi, rpc, v1};
 use hands_types::OperationId;
+use hands_types::limits::INLINE_STREAM;
 use prost::Message as _;
 use tokio::sync::{Notify, watch};
 use tonic::Status;
 
 use crate::core::{OpState, Stage};
-use crate::db::Done;
+use crate::db::{Done, Stored};
 use crate::status::to_rpc;
 
 /// Bytes of results that wait for the client in memory.
@@ -24,7 +25,7 @@ const ACTION: usize = 192;
 const STEP: usize = 512;
 /// Words of one message, and bytes of results in it beyond which nothing is added.
 const WORDS: usize = 256;
-const BYTES: usize = 64 << 10;
+pub(super) const BYTES: usize = 64 << 10;
 
 /// What one session is to be told.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub(crate) struct Outbox {
 struct State {
     /// Actions that have not ended, by the session's numbers.
     live: HashMap<u64, Live>,
+    /// Numbers of those that the core does not have yet.
+    coming: HashSet<u64>,
     accepted: VecDeque<(u64, OperationId)>,
     said: VecDeque<Said>,
     held: usize,
@@ -54,6 +57,8 @@ struct State {
     is_finishing: bool,
     /// Why the hub ends the session.
     failure: Option<Status>,
+    /// It is the hub that ends the session.
+    has_failed: bool,
     is_closed: bool,
 }
 
@@ -86,7 +91,10 @@ pub(super) struct Ended {
     pub(super) attempt: u32,
     /// None where it has to be read from the table.
     pub(super) response: Option<Arc<reapi::ExecuteResponse>>,
+    /// What it takes in memory now.
     bytes: usize,
+    /// Bytes that it has as a message, its small streams among them.
+    pub(super) size: usize,
 }
 
 /// What is said next, its results not filled in.
@@ -116,7 +124,7 @@ impl Outbox {
     pub(super) fn make_room(&self, n: usize) -> Result<(), Status> {
         let Some(charge) = &self.charge else { return Ok(()) };
         let mut state = self.lock();
-        let wanted = state.live.len() + state.said.len() + n;
+        let wanted = state.live.len() + state.said.len() + state.coming.len() + n;
         if wanted > state.reserved {
             let more = (wanted - state.reserved).next_multiple_of(STEP);
             charge.reserve(more * ACTION)?;
@@ -141,9 +149,26 @@ impl Outbox {
         self.taken.notified().await;
     }
 
+    /// Bytes of answers that wait in memory.
+    pub(super) fn held(&self) -> usize {
+        self.lock().held
+    }
+
     /// Whether an action of this number is under way.
     pub(super) fn knows(&self, id: u64) -> bool {
-        self.lock().live.contains_key(&id)
+        let state = self.lock();
+        state.live.contains_key(&id) || state.coming.contains(&id)
+    }
+
+    /// Notes a number as taken. False if it was.
+    pub(super) fn notes(&self, id: u64) -> bool {
+        let mut state = self.lock();
+        !state.live.contains_key(&id) && state.coming.insert(id)
+    }
+
+    /// The number is free again.
+    pub(super) fn unnotes(&self, id: u64) {
+        self.lock().coming.remove(&id);
     }
 
     /// The session waits for an operation now. False if nobody reads here any more.
@@ -159,6 +184,7 @@ impl Outbox {
         if all.is_closed {
             return false;
         }
+        all.coming.remove(&id);
         let live = Live { operation, waiter, state, follow, is_noted: false, lost: 0 };
         all.live.insert(id, live);
         true
@@ -202,19 +228,31 @@ impl Outbox {
     /// The operation of an action that was just sent has ended already.
     pub(crate) fn had_ended(&self, id: u64, operation: OperationId, done: &Done) {
         let bytes = done.response.encoded_len();
+        let size = told_len(&done.response);
         let state = self.lock();
         let fits = state.held + bytes <= HELD;
         let held = if fits { bytes } else { 0 };
         let response = fits.then(|| Arc::clone(&done.response));
         let attempt = done.attempt.0;
-        self.say(state, Ended { id, operation: Some(operation), attempt, response, bytes: held });
+        self.say(
+            state,
+            Ended { id, operation: Some(operation), attempt, response, bytes: held, size },
+        );
+    }
+
+    /// The same of one whose answer, of so many bytes, is read from the table when its turn comes.
+    pub(super) fn is_in_table(&self, id: u64, operation: OperationId, size: usize) {
+        let operation = Some(operation);
+        let ended = Ended { id, operation, attempt: 0, response: None, bytes: 0, size };
+        self.say(self.lock(), ended);
     }
 
     /// An action was answered from the action cache, or refused.
     pub(super) fn answered(&self, id: u64, response: reapi::ExecuteResponse) {
         let bytes = response.encoded_len();
+        let size = told_len(&response);
         let response = Some(Arc::new(response));
-        self.say(self.lock(), Ended { id, operation: None, attempt: 0, response, bytes });
+        self.say(self.lock(), Ended { id, operation: None, attempt: 0, response, bytes, size });
     }
 
     /// An action was refused.
@@ -231,10 +269,11 @@ impl Outbox {
         let status = to_rpc(&Status::cancelled("the client cancelled the action"));
         let response = Some(Arc::new(refusal(status)));
         let operation = Some(operation);
-        self.say(state, Ended { id, operation, attempt: 0, response, bytes: 0 });
+        self.say(state, Ended { id, operation, attempt: 0, response, bytes: 0, size: 0 });
     }
 
     fn say(&self, mut state: MutexGuard<'_, State>, ended: Ended) {
+        state.coming.remove(&ended.id);
         state.held += ended.bytes;
         state.said.push_back(Said::Ended(ended));
         drop(state);
@@ -257,10 +296,15 @@ impl Outbox {
     /// The same of all, of which nothing is said from now on.
     pub(super) fn take_all(&self) -> Vec<(OperationId, u64)> {
         let mut state = self.lock();
-        state.accepted.clear();
-        state.said.clear();
+        let accepted = std::mem::take(&mut state.accepted);
+        let said = std::mem::take(&mut state.said);
         state.held = 0;
+        state.coming = HashSet::new();
         let live = std::mem::take(&mut state.live);
+        drop(state);
+        // Many of them are not dropped while others wait for the lock.
+        drop((accepted, said));
+        self.taken.notify_one();
         live.into_values().map(|live| (live.operation, live.waiter)).collect()
     }
 
@@ -290,10 +334,26 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// Ends the session.
+    /// The hub ends the session.
     pub(super) fn fail(&self, status: Status) {
+        self.has_to_fail();
+        self.break_off(status);
+    }
+
+    /// The session has ended.
+    pub(super) fn break_off(&self, status: Status) {
         self.lock().failure = Some(status);
         self.wake.notify_one();
+    }
+
+    /// From now on it is the hub that ends the session.
+    pub(super) fn has_to_fail(&self) {
+        self.lock().has_failed = true;
+    }
+
+    /// Whether it is the hub that has ended the session.
+    pub(super) fn has_failed(&self) -> bool {
+        self.lock().has_failed
     }
 
     /// Nobody reads any more. Gives operations and waiters of what has not ended.
@@ -344,7 +404,12 @@ impl State {
     fn say_into(&mut self, words: &mut Words) {
         let mut bytes = 0;
         for _ in 0..WORDS {
-            if bytes > BYTES {
+            let is_larger = match self.said.front() {
+                Some(Said::Ended(ended)) => ended.size > BYTES,
+                Some(Said::State(_) | Said::Unknown(_)) | None => false,
+            };
+            // One that is large goes by itself.
+            if bytes > BYTES || is_larger && bytes > 0 {
                 return;
             }
             match self.said.pop_front() {
@@ -358,12 +423,40 @@ impl State {
                 }
                 Some(Said::Ended(ended)) => {
                     self.held -= ended.bytes;
-                    bytes += ended.bytes;
+                    bytes += ended.size.max(1);
                     words.ended.push(ended);
                 }
             }
         }
     }
+}
+
+impl Ended {
+    /// Whether it is still to be read, and takes much memory.
+    pub(super) fn is_large(&self) -> bool {
+        self.response.is_none() && self.size > BYTES
+    }
+
+    /// Puts in what the table has. Where that is nothing it is asked again, and so told.
+    pub(super) fn take_from(&mut self, stored: Option<Stored>) {
+        if let Some(done) = stored.and_then(|stored| stored.done) {
+            self.attempt = done.attempt.0;
+            self.response = Some(done.response);
+        }
+    }
+}
+
+/// Bytes of an answer with its small streams inside.
+fn told_len(response: &reapi::ExecuteResponse) -> usize {
+    let streams = response.result.iter().flat_map(|result| {
+        [(&result.stdout_digest, &result.stdout_raw), (&result.stderr_digest, &result.stderr_raw)]
+    });
+    let added = streams.map(|(digest, raw)| match digest {
+        Some(digest) if raw.is_empty() => usize::try_from(digest.size_bytes).unwrap_or_default(),
+        Some(_) | None => 0,
+    });
+    let added: usize = added.filter(|size| *size <= INLINE_STREAM).sum();
+    response.encoded_len() + added
 }
 
 impl Live {

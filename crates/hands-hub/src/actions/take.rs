@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use hands_proto::{Room, Tight, reapi, v1};
 use hands_reapi::{CachedResult, Invocation};
-use hands_types::limits::{INLINE_STREAM, MAX_NAME};
+use hands_types::limits::{INLINE_STREAM, MAX_ACTION, MAX_COMMAND, MAX_NAME};
 use hands_types::text::cut;
 use hands_types::{Digest, DigestFunction, OperationId};
 use prost::Message as _;
 use tonic::Status;
 
-use super::Head;
-use super::outbox::{Ended, Outbox, refusal};
+use super::outbox::{Ended, HELD, Outbox, refusal};
+use super::{Head, check_time, later};
 use crate::action::{self, Loaded, Read};
 use crate::core::{Reply, Submission, unix_millis};
 use crate::db::Done;
@@ -56,7 +56,10 @@ impl Head {
         let name = hands_tree::hash(self.function, &self.name).hash;
         let part = name.iter().take(6).fold(0_u128, |part, byte| part << 8 | u128::from(*byte));
         let low = u128::from(action.id) << (80 - NUMBER) | part & ((1 << (80 - NUMBER)) - 1);
-        Ok(OperationId::from_parts(self.epoch.saturating_add(action.at_ms.into()), low))
+        let sent = self.epoch.saturating_add(action.at_ms.into());
+        // Not brought down to the hub's clock: it would have another name when it is sent again.
+        check_time(sent)?;
+        Ok(OperationId::from_parts(sent, low))
     }
 
     fn caller(&self, action: &v1::SubmitAction, digest: &Digest) -> Caller {
@@ -78,31 +81,55 @@ struct Wanted {
     command: Bytes,
 }
 
-/// Looks at all submissions of a message, at each within so many bytes.
+/// Looks at the submissions of a message as far as there is room for them and for their answers: at one at least. The rest is
+/// to be looked at later.
 pub(super) fn take(
     hub: &Arc<Shared>,
     head: &Head,
     outbox: &Arc<Outbox>,
     message: v1::Submissions,
-    most: usize,
-) -> Vec<Taken> {
+    room: &mut Room,
+) -> (Vec<Taken>, Vec<v1::SubmitAction>) {
     let invocation = Invocation::named(&head.caller.metadata.tool_invocation_id);
     let hash = |bytes: &Bytes| hands_tree::hash(head.function, bytes);
-    let mut blobs: Vec<(Digest, Bytes)> =
-        message.blobs.into_iter().map(|bytes| (hash(&bytes), bytes)).collect();
-    let n_blobs = blobs.len();
-    let (mut taken, mut wanted) = (Vec::new(), Vec::new());
+    let (mut taken, mut wanted, mut blobs) = (Vec::new(), Vec::new(), Vec::new());
+    // What is submitted may be among them.
+    let came = message.blobs.into_iter().map(|bytes| (hash(&bytes), bytes)).collect();
+    if let Err(status) = keep(hub, &invocation, came) {
+        taken.extend(message.actions.iter().map(|action| refused(action.id, &status)));
+        return (taken, Vec::new());
+    }
     let mut hits = 0;
-    for mut action in message.actions {
+    let mut held = outbox.held();
+    let mut actions = message.actions.into_iter();
+    let mut rest = Vec::new();
+    for mut action in actions.by_ref() {
         let id = action.id;
+        let is_first = taken.is_empty() && wanted.is_empty();
+        if held >= HELD && !is_first {
+            rest.push(action);
+            break;
+        }
         let (inline, command) =
             (std::mem::take(&mut action.action), std::mem::take(&mut action.command));
-        match look(hub, head, &invocation, &action, &inline, &mut Room::new(most)) {
-            Err(Tight(_)) => taken.push(Taken::large(action, inline, command)),
+        match look(hub, head, &invocation, &action, &inline, room) {
+            Err(Tight(_)) if is_first => {
+                taken.push(Taken::large(action, inline, command));
+                break;
+            }
+            Err(Tight(_)) => {
+                rest.push(whole(action, inline, command));
+                break;
+            }
             Ok(Err(status)) => taken.push(refused(id, &status)),
             Ok(Ok(Looked::Hit(response))) => {
                 hits += 1;
+                held += response.encoded_len();
                 taken.push(Taken::Answered { id, response });
+            }
+            Ok(Ok(Looked::Miss(..))) if command.len() as u64 > MAX_COMMAND => {
+                let most = format!("a Command has no more than {MAX_COMMAND} bytes");
+                taken.push(refused(id, &Status::invalid_argument(most)));
             }
             Ok(Ok(Looked::Miss(digest, read))) => {
                 if !inline.is_empty() {
@@ -115,31 +142,51 @@ pub(super) fn take(
             }
         }
     }
+    rest.extend(actions);
     if hits > 0 {
         hub.ledger.answered(&head.caller.metadata, hits, unix_millis());
     }
+    if let Err(status) = keep(hub, &invocation, blobs) {
+        taken.extend(wanted.iter().map(|wanted| refused(wanted.action.id, &status)));
+        return (taken, rest);
+    }
+    let mut left = Vec::new();
+    for wanted in wanted {
+        let id = wanted.action.id;
+        let is_tight = !left.is_empty();
+        let looked = if is_tight { Err(Tight(0)) } else { ready(hub, head, outbox, &wanted, room) };
+        match looked {
+            Ok(Ok(ready)) => taken.push(ready),
+            Ok(Err(status)) => taken.push(refused(id, &status)),
+            Err(Tight(_)) if taken.is_empty() => {
+                taken.push(Taken::large(wanted.action, wanted.inline, wanted.command));
+            }
+            Err(Tight(_)) => left.push(whole(wanted.action, wanted.inline, wanted.command)),
+        }
+    }
+    left.append(&mut rest);
+    (taken, left)
+}
+
+/// Puts blobs into the store.
+fn keep(hub: &Shared, invocation: &Invocation, blobs: Vec<(Digest, Bytes)>) -> Result<(), Status> {
     let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
     // Before they are there, so that they stay.
     invocation.keep(&hub.store, &digests);
-    let unkept = hub.store.put_many(blobs).into_iter().find_map(Result::err).map(store_status);
-    if let Some(status) = unkept.as_ref().filter(|_| n_blobs + wanted.len() > 0) {
-        taken.extend(wanted.iter().map(|wanted| refused(wanted.action.id, status)));
-        return taken;
-    }
-    for wanted in wanted {
-        let id = wanted.action.id;
-        taken.push(match ready(hub, head, outbox, &wanted, &mut Room::new(most)) {
-            Ok(Ok(ready)) => ready,
-            Ok(Err(status)) => refused(id, &status),
-            Err(Tight(_)) => Taken::large(wanted.action, wanted.inline, wanted.command),
-        });
-    }
-    taken
+    hub.store
+        .put_many(blobs)
+        .into_iter()
+        .find_map(Result::err)
+        .map_or(Ok(()), |e| Err(store_status(e)))
+}
+
+fn whole(action: v1::SubmitAction, inline: Bytes, command: Bytes) -> v1::SubmitAction {
+    v1::SubmitAction { action: inline, command, ..action }
 }
 
 impl Taken {
     fn large(action: v1::SubmitAction, inline: Bytes, command: Bytes) -> Self {
-        Self::Large(Box::new(v1::SubmitAction { action: inline, command, ..action }))
+        Self::Large(Box::new(whole(action, inline, command)))
     }
 }
 
@@ -153,7 +200,7 @@ pub(super) fn one(
 ) -> Result<Taken, Tight> {
     let message = v1::Submissions { actions: vec![action.clone()], ..Default::default() };
     let most = room.rest().most();
-    match take(hub, head, outbox, message, most).pop() {
+    match take(hub, head, outbox, message, &mut Room::new(most)).0.pop() {
         Some(Taken::Large(_)) | None => Err(Tight(most)),
         Some(taken) => Ok(taken),
     }
@@ -198,6 +245,7 @@ fn look(
         let counter = if found.is_some() { &metrics.cache_hits } else { &metrics.cache_misses };
         counter.fetch_add(1, Ordering::Relaxed);
         if let Some(mut result) = found {
+            room.keep(streams_of(&result))?;
             with_streams(hub, head.function, &mut result);
             return Ok(Ok(Looked::Hit(Box::new(reapi::ExecuteResponse {
                 result: Some(result),
@@ -223,6 +271,12 @@ fn read_action(
     let digest = digest.ok_or_else(|| Status::invalid_argument("action_digest is not set"))?;
     let digest =
         digest.to_digest(head.function).map_err(|e| Status::invalid_argument(e.to_string()))?;
+    if digest.size > MAX_ACTION {
+        return Err(Status::invalid_argument(format!(
+            "the Action {digest} has {} bytes, more than {MAX_ACTION}: no worker could take it",
+            digest.size
+        )));
+    }
     if inline.is_empty() {
         return Ok((digest, action::read_action(&hub.store, &digest)?));
     }
@@ -285,7 +339,8 @@ fn queue(
             return Ok(Taken::Earlier { id: action.id, operation: record.id, done });
         }
     }
-    hub.accepts()?;
+    // It passes: the client sends it again.
+    hub.accepts().map_err(|status| later(&status))?;
     let platform = Bytes::from(loaded.platform.encode_to_vec());
     let reply = Reply::Session { outbox: Arc::clone(outbox), id: action.id, follow: action.follow };
     let submission = Submission {
@@ -299,6 +354,13 @@ fn queue(
 pub(super) fn is_quick(ended: &Ended) -> bool {
     let result = ended.response.as_ref().map(|response| response.result.as_ref());
     result.is_some_and(|result| result.is_none_or(has_streams))
+}
+
+/// What the small ones of a result's streams take.
+fn streams_of(result: &reapi::ActionResult) -> usize {
+    let streams = [&result.stdout_digest, &result.stderr_digest].into_iter().flatten();
+    let sizes = streams.map(|digest| usize::try_from(digest.size_bytes).unwrap_or_default());
+    sizes.filter(|size| *size <= INLINE_STREAM).sum()
 }
 
 /// Whether the small ones of a result's streams stand inside it.

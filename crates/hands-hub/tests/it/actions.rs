@@ -298,3 +298,149 @@ async fn events_wait_for_credit_and_refusals_name_what_is_wrong() {
     let refused = Session::open(&world.client(), unnamed).await.err().unwrap();
     assert_eq!(refused.code(), Code::InvalidArgument);
 }
+
+/// Runs an action that prints so much, so that the cache has it from then on.
+async fn recorded(world: &World, session: &Session, bytes: usize) -> v1::SubmitAction {
+    let mut worker = world.worker("w").await;
+    let action = inline(0, |_| ());
+    session.submit(vec![action.clone()]).await;
+    let lease = worker.lease().await;
+    let text = vec![b'x'; bytes];
+    worker.output(&lease, 1, 0, &text).await;
+    worker.finish(&lease, 0, &text).await;
+    worker.acknowledged(&lease).await;
+    action
+}
+
+#[tokio::test]
+async fn a_client_that_reads_late_can_still_grant_credit_and_cancel() {
+    let world = World::new();
+    let mut session = Session::open(&world.client(), opening(0, 0)).await.unwrap();
+    let hit = recorded(&world, &session, 32 << 10).await;
+    let hits = |ids: std::ops::Range<u64>| ids.map(|id| v1::SubmitAction { id, ..hit.clone() });
+    // More than a megabyte of answers that no table has, and then another message.
+    session.submit(hits(1..100).collect()).await;
+    session.submit(hits(100..110).chain([salted(110), salted(111)]).collect()).await;
+    session.say(Kind::Cancel(v1::CancelActions { ids: vec![111], all: false })).await;
+    session.say(Kind::Credit(MUCH)).await;
+    session.until("all ends", |heard| heard.ended.len() == 111).await;
+    assert_eq!((session.code(109), session.code(111)), (Code::Ok, Code::Cancelled));
+    session
+        .until("the one that is left", |heard| heard.accepted.iter().any(|it| it.id == 110))
+        .await;
+}
+
+#[tokio::test]
+async fn a_session_that_the_hub_ends_leaves_its_actions_to_be_taken_up() {
+    let world = World::new();
+    let client = world.client();
+    let mut session = Session::open(&client, opening(0, MUCH)).await.unwrap();
+    let epoch = session.welcome.epoch;
+    session.submit(vec![salted(1)]).await;
+    session.until("the acceptance", |heard| heard.accepted.len() == 1).await;
+    let operation = session.heard.accepted[0].operation.clone();
+    session.submit((2..200).map(salted).collect()).await;
+    let ended = loop {
+        match soon("the session's end", session.replies.message()).await {
+            Ok(reply) => assert!(reply.is_some(), "it ends with a reason"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(ended.code(), Code::InvalidArgument, "{ended:?}");
+    let mut activity = world.hub.activity();
+    soon("nobody waiting", activity.wait_for(|activity| activity.clients == 0)).await.unwrap();
+    assert_eq!(activity.borrow().queued, 1, "nobody gave it up");
+    let mut back = Session::open(&client, opening(epoch, MUCH)).await.unwrap();
+    let resume = v1::ResumeAction { id: 1, operation, follow: false };
+    back.say(Kind::Submit(v1::Submissions { resume: vec![resume], ..Default::default() })).await;
+    back.until("the acceptance", |heard| heard.accepted.len() == 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_can_send_no_more_than_the_window() {
+    let world = World::new();
+    let mut session = Session::open(&world.client(), opening(0, 0)).await.unwrap();
+    let hit = recorded(&world, &session, 32 << 10).await;
+    let mut sent = 1;
+    while sent < 200 * 100 {
+        let hits = (sent..sent + 100).map(|id| v1::SubmitAction { id, ..hit.clone() }).collect();
+        let message = v1::Submissions { actions: hits, ..Default::default() };
+        let message = v1::ActionsRequest { kind: Some(Kind::Submit(message)) };
+        if soon("a place for it", session.requests.send(message)).await.is_err() {
+            break;
+        }
+        sent += 100;
+    }
+    let ended = loop {
+        match soon("the session's end", session.replies.message()).await {
+            Ok(reply) => assert!(reply.is_some(), "it ends with a reason"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(ended.code(), Code::InvalidArgument, "{ended:?}");
+    assert!(ended.message().contains("window"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn many_large_ends_come_one_by_one() {
+    let world = World::new();
+    let content = world.blob(b"content");
+    let mut session = Session::open(&world.client(), opening(0, 0)).await.unwrap();
+    let mut worker = world.worker("w").await;
+    let paths: Vec<String> = (0..10_000).map(|n| format!("{n:08}")).collect();
+    const N: u64 = 24;
+    for id in 0..N {
+        let (mut action, command) = messages(|action, command| {
+            action.do_not_cache = true;
+            action.salt = Bytes::from(id.to_be_bytes().to_vec());
+            command.output_paths.clone_from(&paths);
+        });
+        let command = command.encode_to_vec();
+        action.command_digest = Some(hands_tree::hash(DigestFunction::Sha256, &command).into());
+        let action = action.encode_to_vec();
+        let digest = hands_tree::hash(DigestFunction::Sha256, &action);
+        let (action, command) = (action.into(), command.into());
+        let action_digest = Some(digest.into());
+        let it = v1::SubmitAction { id, action_digest, action, command, ..Default::default() };
+        session.submit(vec![it]).await;
+        let lease = worker.lease().await;
+        worker.started(&lease).await;
+        let file = |path: &String| reapi::OutputFile {
+            path: path.clone(),
+            digest: Some(content.into()),
+            ..Default::default()
+        };
+        worker
+            .report(&lease, |finished| {
+                finished.result.get_or_insert_default().output_files =
+                    paths.iter().map(file).collect();
+            })
+            .await;
+        worker.acknowledged(&lease).await;
+    }
+    // All but the first is in the table only, and all of them together are more than a message takes.
+    session.say(Kind::Credit(MUCH)).await;
+    session.until("all ends", |heard| heard.ended.len() as u64 == N).await;
+    for id in 0..N {
+        let result = session.ended(id).response.as_ref().unwrap().result.as_ref();
+        assert_eq!(result.map(|result| result.output_files.len()), Some(paths.len()));
+    }
+}
+
+#[tokio::test]
+async fn what_no_worker_could_take_and_clocks_that_are_ahead_are_refused() {
+    let world = World::new();
+    let mut session = Session::open(&world.client(), opening(0, MUCH)).await.unwrap();
+    let large = inline(1, |action| action.salt = vec![7; 130 << 10].into());
+    session.submit(vec![large]).await;
+    session.until("a refusal", |heard| heard.ended.len() == 1).await;
+    assert_eq!(session.code(1), Code::InvalidArgument);
+    // No id is ahead of the hub's clock.
+    session.submit(vec![v1::SubmitAction { at_ms: 3_600_000, ..salted(2) }]).await;
+    session.until("a refusal", |heard| heard.ended.len() + heard.accepted.len() == 2).await;
+    assert_eq!(session.heard.ended.len(), 2, "{:?}", session.heard.accepted);
+    assert_eq!(session.code(2), Code::InvalidArgument);
+    let ahead = session.welcome.epoch + 3_600_000;
+    let refused = Session::open(&world.client(), opening(ahead, MUCH)).await.err().unwrap();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
