@@ -395,6 +395,11 @@ impl ClientError {
         }
     }
 
+    /// Whether the hub has no room for it: for so many actions, or so much memory.
+    pub const fn is_for_want_of_room(&self) -> bool {
+        matches!(self, Self::Rpc { code: Code::ResourceExhausted, .. })
+    }
+
     /// Makes an error of a gRPC status. One that never came over the wire, but was made by our end of a broken
     /// connection, has a cause behind it.
     pub(crate) fn rpc(what: &'static str, peer: &str, status: &tonic::Status) -> Self {

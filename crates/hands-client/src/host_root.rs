@@ -25,10 +25,7 @@ impl Cluster {
         }
         let mut roots = self.host_roots(&spec.platform, PATIENCE).await?;
         if roots.is_empty() {
-            spec.caching = Caching::Uncached;
-            return Ok(Some(
-                "no worker is there that could take it, so its result will not be cached",
-            ));
+            return Ok(Some(no_host_root(spec)));
         }
         add(&mut spec.platform, roots.swap_remove(0));
         Ok(None)
@@ -43,6 +40,12 @@ pub(crate) fn needs_host_root(cluster: &Cluster, spec: &JobSpec) -> bool {
         && cluster.kind() != ClusterKind::Engine
         && spec.platform.get(property::HOST_ROOT).is_none()
         && !has_own_root
+}
+
+/// Has an action not cached, and says why.
+pub(crate) fn no_host_root(spec: &mut JobSpec) -> &'static str {
+    spec.caching = Caching::Uncached;
+    "no worker is there that could take it, so its result will not be cached"
 }
 
 pub(crate) fn add(platform: &mut Platform, root: String) {

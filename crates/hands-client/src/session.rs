@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use hands_types::{Digest, Platform};
 use tokio::task::JoinHandle;
 
-use crate::host_root::{add, needs_host_root};
+use crate::host_root::{add, needs_host_root, no_host_root};
 use crate::{ClientError, Cluster, ClusterKind, Event, JobSpec};
 use each::Each;
 use state::Shared;
@@ -47,8 +47,11 @@ pub struct Session {
     shared: Arc<Shared>,
     way: Way,
     /// Host roots that were asked for lately.
-    roots: Mutex<Vec<(Platform, Instant, String)>>,
+    roots: Mutex<Vec<Root>>,
 }
+
+/// A platform, when it was asked for its host roots, and the one that most workers offer; none where there is none.
+type Root = (Platform, Instant, Option<String>);
 
 /// How actions are sent.
 enum Way {
@@ -116,6 +119,14 @@ impl Session {
     /// may have it run a second time ([`JobSpec::reruns`]) submits it again.
     pub async fn next_event(&self) -> (ActionId, Result<Event, ClientError>) {
         let (id, event) = self.shared.next_event().await;
+        // What the store lost is sent again by whoever submits it again.
+        if let Ok(Event::Done(result)) = &event
+            && let Some(failure) = &result.failure
+        {
+            let missing: Vec<Digest> =
+                failure.missing.iter().filter_map(|digest| digest.parse().ok()).collect();
+            self.cluster.uploader().forget(&missing);
+        }
         (ActionId(id), event)
     }
 
@@ -147,6 +158,12 @@ impl Session {
         }
     }
 
+    /// Whether [`Session::cancel_all`] has heard from the hub that all have ended. Where each has a stream of its own it only
+    /// drops these.
+    pub const fn hears_of_cancel(&self) -> bool {
+        matches!(self.way, Way::Stream(_))
+    }
+
     /// As [`Cluster::name_host_root`], and asks once for many.
     async fn name_host_root(
         &self,
@@ -156,30 +173,36 @@ impl Session {
             return Ok(None);
         }
         if let Some(root) = self.known_root(&spec.platform) {
-            add(&mut spec.platform, root);
-            return Ok(None);
+            return Ok(match root {
+                Some(root) => {
+                    add(&mut spec.platform, root);
+                    None
+                }
+                None => Some(no_host_root(spec)),
+            });
         }
         let platform = spec.platform.clone();
         let note = self.cluster.name_host_root(spec).await?;
         let root = spec.platform.get(hands_types::platform::property::HOST_ROOT);
-        if let Some(root) = root.filter(|_| note.is_none()) {
+        {
             let mut roots = self.roots();
             roots.retain(|(_, asked, _)| asked.elapsed() < ROOTS_FOR);
             if roots.len() < ROOTS {
-                roots.push((platform, Instant::now(), root.to_owned()));
+                let root = root.filter(|_| note.is_none());
+                roots.push((platform, Instant::now(), root.map(str::to_owned)));
             }
         }
         Ok(note)
     }
 
-    fn known_root(&self, platform: &Platform) -> Option<String> {
+    fn known_root(&self, platform: &Platform) -> Option<Option<String>> {
         let roots = self.roots();
         let known =
             roots.iter().find(|(of, asked, _)| of == platform && asked.elapsed() < ROOTS_FOR);
         known.map(|(_, _, root)| root.clone())
     }
 
-    fn roots(&self) -> std::sync::MutexGuard<'_, Vec<(Platform, Instant, String)>> {
+    fn roots(&self) -> std::sync::MutexGuard<'_, Vec<Root>> {
         self.roots.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -22,6 +22,7 @@ use tonic::Code;
 
 pub use error::{Answer, BlobError};
 pub use fetch::Fetched;
+pub use patience::passes;
 pub use upload::{Blob, Source, Uploaded};
 
 use crate::Channel;

@@ -24,7 +24,7 @@ mod status;
 
 pub use backend::{Backend, LogName, LogSource, LogStream};
 pub use channel::{BadHeader, Channel};
-pub use client::{Answer, Blob, BlobClient, BlobError, Fetched, Source, Uploaded};
+pub use client::{Answer, Blob, BlobClient, BlobError, Fetched, Source, Uploaded, passes};
 pub use complete::{
     BadResult, CachedResult, LookError, expected, fill_inline, missing_of, normalize,
 };

@@ -21,6 +21,8 @@ const MANY: usize = 128;
 const SUBMISSION: usize = 256;
 /// Bytes of events that the hub may send ahead of their reader.
 pub(super) const CREDIT: u64 = 1 << 20;
+/// Actions that one message gives up.
+const CANCELS: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -48,6 +50,8 @@ pub(super) struct State {
     grant: u64,
     cancels: Vec<u64>,
     all: All,
+    /// Whether the hub hears what is sent.
+    is_up: bool,
     /// Why nothing is sent any more.
     failure: Option<ClientError>,
 }
@@ -72,6 +76,8 @@ struct Action {
     /// Its name, once the hub has it.
     operation: OperationId,
     follow: bool,
+    /// Its end was asked for.
+    is_cancelled: bool,
     told: told::Told,
 }
 
@@ -102,6 +108,7 @@ impl Default for State {
             grant: 0,
             cancels: Vec::new(),
             all: All::No,
+            is_up: true,
             failure: None,
         }
     }
@@ -136,12 +143,16 @@ impl Shared {
             {
                 let mut state = self.lock();
                 if let Some(failure) = &state.failure {
+                    // Whoever else waits is to hear of it, too.
+                    self.room.notify_one();
                     return Err(failure.again());
                 }
                 if state.under_way == 0 || state.under_way + bytes <= state.window {
                     let id = state.add(spec, encoded, bytes);
                     drop(state);
                     self.to_send.notify_one();
+                    // There may be room for one more of those who wait.
+                    self.room.notify_one();
                     return Ok(id);
                 }
             }
@@ -187,7 +198,8 @@ impl Shared {
 
     pub(super) fn cancel(&self, id: u64) {
         let mut state = self.lock();
-        let Some(action) = state.actions.get(&id) else { return };
+        let Some(action) = state.actions.get_mut(&id) else { return };
+        action.is_cancelled = true;
         if action
             .pending
             .as_ref()
@@ -221,6 +233,10 @@ impl Shared {
             if state.failure.is_some() || !was_sent {
                 return Ok(());
             }
+            if !state.is_up {
+                // The hub does not hear it, and would not know what is meant when it does.
+                return Err(given_up_alone(peer));
+            }
             state.all = All::Wanted;
         }
         self.to_send.notify_one();
@@ -230,11 +246,7 @@ impl Shared {
             match all {
                 All::Done | All::No => return Ok(()),
                 All::Wanted | All::Sent => self.given_up.notified().await,
-                All::Lost => {
-                    let why = "it was lost while all actions were being given up".to_owned();
-                    let peer = peer.to_owned();
-                    return Err(ClientError::Connect { peer, why, retry: true });
-                }
+                All::Lost => return Err(given_up_alone(peer)),
             }
         }
     }
@@ -270,8 +282,8 @@ impl Shared {
             }
         }
         // Behind the submissions that they are about.
-        if !state.cancels.is_empty() {
-            let ids = std::mem::take(&mut state.cancels);
+        let ids = state.take_cancels();
+        if !ids.is_empty() {
             let cancel = v1::CancelActions { ids, all: false };
             return Next::Message(v1::actions_request::Kind::Cancel(cancel));
         }
@@ -282,6 +294,7 @@ impl Shared {
     pub(super) fn welcome(&self, window: u64) -> Vec<v1::ResumeAction> {
         let mut state = self.lock();
         state.window = window;
+        state.is_up = true;
         let accepted = state.actions.iter().filter(|(_, action)| action.pending.is_none());
         let mut resume: Vec<v1::ResumeAction> = accepted
             .map(|(id, action)| v1::ResumeAction {
@@ -299,6 +312,7 @@ impl Shared {
     /// The stream was lost: whatever has no answer is to be sent again.
     pub(super) fn lost(&self) {
         let mut state = self.lock();
+        state.is_up = false;
         state.all = match state.all {
             All::Wanted | All::Sent => All::Lost,
             all => all,
@@ -308,9 +322,14 @@ impl Shared {
         for told in &mut state.events {
             told.grant = 0;
         }
-        let State { actions, unsent, .. } = &mut *state;
+        let State { actions, unsent, cancels, .. } = &mut *state;
         unsent.clear();
+        // Nobody knows which were heard.
+        cancels.clear();
         for (id, action) in actions {
+            if action.is_cancelled {
+                cancels.push(*id);
+            }
             if let Some(pending) = &mut action.pending {
                 pending.message.sent_before |= std::mem::take(&mut pending.is_sent);
                 unsent.push_back(*id);
@@ -328,10 +347,15 @@ impl Shared {
         let mut ids: Vec<u64> = unaccepted.map(|(id, _)| *id).collect();
         ids.sort_unstable();
         for id in ids {
+            if state.actions.get(&id).is_some_and(Action::was_sent) {
+                // The hub may have it after all.
+                state.cancels.push(id);
+            }
             state.remove(id);
             state.events.push_back(Told { id, event: Err(error.again()), grant: 0 });
         }
         drop(state);
+        self.to_send.notify_one();
         self.to_read.notify_one();
         self.room.notify_one();
     }
@@ -418,6 +442,7 @@ impl State {
             pending,
             operation: OperationId(0),
             follow: spec.follow,
+            is_cancelled: false,
             told: told::Told::default(),
         };
         self.actions.insert(id, action);
@@ -436,6 +461,22 @@ impl State {
     fn answered(&mut self, pending: Option<Box<Pending>>) {
         let bytes = pending.map_or(0, |pending| pending.bytes);
         self.under_way = self.under_way.saturating_sub(bytes);
+    }
+
+    /// Of what is to be given up, that of which the hub has heard.
+    fn take_cancels(&mut self) -> Vec<u64> {
+        let Self { actions, cancels, .. } = self;
+        let mut ids = Vec::new();
+        cancels.retain(|id| {
+            let pending = actions.get(id).and_then(|action| action.pending.as_ref());
+            let is_unsent = pending.is_some_and(|pending| !pending.is_sent);
+            if is_unsent || ids.len() == CANCELS {
+                return true;
+            }
+            ids.push(*id);
+            false
+        });
+        ids
     }
 
     fn take_unsent(&mut self, at_ms: u32) -> Vec<v1::SubmitAction> {
@@ -482,6 +523,12 @@ impl State {
         if told::is_for_now(&ended)
             && let Some(pending) = &mut action.pending
         {
+            if action.is_cancelled {
+                let asked = self.remove(id);
+                let event = Ok(told::cancelled(asked));
+                self.events.push_back(Told { id, event, grant: 0 });
+                return false;
+            }
             pending.is_sent = false;
             pending.message.sent_before = true;
             self.unsent.push_back(id);
@@ -499,4 +546,10 @@ impl Action {
     fn was_sent(&self) -> bool {
         self.pending.as_ref().is_none_or(|pending| pending.is_sent || pending.message.sent_before)
     }
+}
+
+/// The stream was lost, so that the hub does not know that all was given up.
+fn given_up_alone(peer: &str) -> ClientError {
+    let why = "it was lost while all actions were being given up".to_owned();
+    ClientError::Connect { peer: peer.to_owned(), why, retry: true }
 }

@@ -60,7 +60,7 @@ pub(super) async fn open(
         match keeper.open().await {
             Ok(stream) => break stream,
             Err(status) if status.code() == Code::Unimplemented => return Ok(None),
-            Err(status) => keeper.pause(&mut backoff, keeper.cluster.failed(WHAT, &status)).await?,
+            Err(status) => keeper.pause(&mut backoff, keeper.failed(&status)).await?,
         }
     };
     Ok(Some(keeper.keep(stream)))
@@ -127,10 +127,20 @@ impl Keeper {
             while self.shared.is_idle() {
                 self.shared.stirred().await;
             }
-            let error = self.cluster.failed(WHAT, &lost);
+            let error = self.failed(&lost);
             if let Err(error) = self.pause(&mut backoff, error).await {
                 return self.shared.fail(error);
             }
+        }
+    }
+
+    /// Why a stream has ended. What says when it passes is no end.
+    fn failed(&self, status: &Status) -> ClientError {
+        match self.cluster.failed(WHAT, status) {
+            ClientError::Rpc { peer, message, .. } if hands_reapi::passes(status) => {
+                ClientError::NotNow { peer, message }
+            }
+            error => error,
         }
     }
 

@@ -111,3 +111,68 @@ async fn all_are_given_up_by_one_message_and_nothing_is_heard_of_them() {
     giving_up.await.unwrap();
     assert!(shared.next_event().now_or_never().is_none());
 }
+
+#[tokio::test]
+async fn giving_up_all_without_a_stream_is_no_success() {
+    let shared = Shared::default();
+    let id = submit(&shared).await;
+    assert_eq!(sent(&shared, 1), [(id, 1, false)]);
+    shared.hear(accepted(id), 0, &PEER);
+    shared.lost();
+    assert!(shared.cancel_all("hub").await.is_err(), "the hub has not heard it");
+    assert!(shared.welcome(1 << 20).is_empty());
+    assert!(matches!(shared.next(2, false), Next::Nothing), "nor does it hear it of others");
+}
+
+fn cancels(shared: &Shared) -> Vec<u64> {
+    match shared.next(9, false) {
+        Next::Message(v1::actions_request::Kind::Cancel(cancel)) => cancel.ids,
+        _ => Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_is_said_again_after_a_lost_stream_and_ends_what_was_refused_for_now() {
+    let shared = Shared::default();
+    let (kept, busy) = (submit(&shared).await, submit(&shared).await);
+    assert_eq!(sent(&shared, 1).len(), 2);
+    shared.hear(accepted(kept), 0, &PEER);
+    shared.cancel(kept);
+    assert_eq!(cancels(&shared), [kept]);
+    shared.lost();
+    assert_eq!(shared.welcome(1 << 20).len(), 1);
+    shared.cancel(busy);
+    assert_eq!(sent(&shared, 2), [(busy, 1, true)], "the hub may know it");
+    let mut said = cancels(&shared);
+    said.sort_unstable();
+    assert_eq!(said, [kept, busy]);
+    shared.hear(ended(busy, false, tonic::Code::Unavailable.into()), 0, &PEER);
+    let (id, event) = shared.next_event().await;
+    assert!(id == busy && matches!(event, Ok(Event::Done(_))), "it is not sent again");
+    // One that is in line again is given up once it was sent.
+    let third = submit(&shared).await;
+    assert_eq!(sent(&shared, 3).len(), 1);
+    shared.hear(ended(third, false, tonic::Code::Unavailable.into()), 0, &PEER);
+    shared.cancel(third);
+    assert!(matches!(shared.next(4, true), Next::Nothing), "while it pauses");
+    assert_eq!(sent(&shared, 4).len(), 1);
+    assert_eq!(cancels(&shared), [third]);
+}
+
+#[tokio::test]
+async fn all_who_wait_to_submit_hear_that_it_is_over() {
+    let shared = Shared::default();
+    let large = JobSpec { argv: vec!["x".repeat(100 << 10); 2], ..spec() };
+    let encode = || large.encode(hands_types::DigestFunction::Sha256).unwrap();
+    let _first = shared.submit(&large, encode()).await.unwrap();
+    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(shared.submit(&large, encode()))).collect();
+    for waits in &mut waiting {
+        assert!(waits.now_or_never().is_none());
+    }
+    let error = ClientError::Forgotten { peer: "hub".to_owned() };
+    shared.fail(error);
+    for waits in waiting {
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(20), waits).await;
+        assert!(ended.expect("it waits for ever").is_err());
+    }
+}

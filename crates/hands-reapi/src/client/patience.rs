@@ -31,6 +31,11 @@ pub(super) async fn patiently<T, F: Future<Output = Result<Response<T>, Status>>
     }
 }
 
+/// Whether a refusal says when it passes.
+pub fn passes(status: &Status) -> bool {
+    pause(status).is_some()
+}
+
 fn pause(status: &Status) -> Option<Duration> {
     let details = rpc::Status::decode(status.details()).ok()?.details;
     let info = details.iter().find_map(|any| unpack::<RetryInfo>(any).ok())?;
