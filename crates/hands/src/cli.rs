@@ -1,6 +1,7 @@
 //! The command line as a whole: one place that says which subcommands there are.
 
 mod exit_codes;
+mod late;
 mod members;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use hands_run::args as front;
 
 use hands_types::limits::MAX_SLOTS;
 use hands_types::{Isolation, Role};
+pub(crate) use late::Late;
 pub(crate) use members::{
     BazelrcArgs, LoginArgs, LogoutArgs, TokenArgs, TokenCommand, TokenCreateArgs, WorkersArgs,
     WorkersCommand,
@@ -39,7 +41,7 @@ pub(crate) struct Cli {
 impl Cli {
     /// Reads the process's arguments.
     pub(crate) fn read() -> Result<Self, clap::Error> {
-        let mut command = exit_codes::told(Self::command());
+        let mut command = exit_codes::general(Self::command());
         let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
         Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
     }
@@ -48,51 +50,51 @@ impl Cli {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Run one command on the cluster, as if it ran here
-    Run(Box<front::RunArgs>),
+    Run(Late<Box<front::RunArgs>>),
     /// Run many commands on the cluster
-    Batch(Box<front::BatchArgs>),
+    Batch(Late<Box<front::BatchArgs>>),
     /// A prompt whose lines run on the cluster
-    Shell(Box<front::ShellArgs>),
+    Shell(Late<Box<front::ShellArgs>>),
     /// List actions that are queued or running
-    Ps(front::PsArgs),
+    Ps(Late<front::PsArgs>),
     /// Watch workers, queue, invocations and failures live
-    Top(TopArgs),
+    Top(Late<TopArgs>),
     /// Show one action in full
-    Status(front::JobArgs),
+    Status(Late<front::JobArgs>),
     /// Say in one sentence what an action waits for
-    Why(front::JobArgs),
+    Why(Late<front::JobArgs>),
     /// Print what an action wrote
-    Logs(front::LogsArgs),
+    Logs(Late<front::LogsArgs>),
     /// Wait for actions to end; exit as they did
-    Wait(front::WaitArgs),
+    Wait(Late<front::WaitArgs>),
     /// Follow an action as if it had been run here
-    Attach(front::AttachArgs),
+    Attach(Late<front::AttachArgs>),
     /// Bring an action's outputs here
-    Fetch(front::FetchArgs),
+    Fetch(Late<front::FetchArgs>),
     /// End actions
-    Cancel(front::CancelArgs),
+    Cancel(Late<front::CancelArgs>),
     /// List the cluster's workers, or remove one
-    Workers(WorkersArgs),
+    Workers(Late<WorkersArgs>),
     /// Use a cluster from now on: become a member by a join string
-    Login(LoginArgs),
+    Login(Late<LoginArgs>),
     /// Forget a cluster
-    Logout(LogoutArgs),
+    Logout(Late<LogoutArgs>),
     /// Make, list and end tokens: who may join
-    Token(TokenArgs),
+    Token(Late<TokenArgs>),
     /// Print what Bazel needs to use the cluster
-    Bazelrc(BazelrcArgs),
+    Bazelrc(Late<BazelrcArgs>),
     /// The cluster's blob store: how full it is, cleaning and checking it
-    Store(StoreArgs),
+    Store(Late<StoreArgs>),
     /// The background process of this user
-    Agent(AgentArgs),
+    Agent(Late<AgentArgs>),
     /// Serve a cluster: queue, scheduler and store
-    Hub(HubArgs),
+    Hub(Late<HubArgs>),
     /// Work for a hub
-    Worker(WorkerArgs),
+    Worker(Late<WorkerArgs>),
     /// Test what this machine can do, and say how to mend what is missing
-    Doctor(DoctorArgs),
+    Doctor(Late<DoctorArgs>),
     /// Allow a project's hands.toml what it asks for
-    Trust(TrustArgs),
+    Trust(Late<TrustArgs>),
 }
 
 #[derive(Args, Debug)]

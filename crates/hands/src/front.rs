@@ -9,7 +9,7 @@ use hands_front::args::{ActionArgs, GlobalArgs};
 use hands_front::{Caller, FrontEnd, Out};
 use hands_types::ErrorClass;
 
-use crate::cli::{Command, WorkerArgs, WorkerCommand};
+use crate::cli::{Command, Late, WorkerArgs, WorkerCommand};
 use crate::problem::Problem;
 use crate::{runtime, top};
 
@@ -29,22 +29,22 @@ pub(crate) fn run(
     let front = FrontEnd { target, caller, out, began };
     let ended = runtime::for_a_person(async {
         match command {
-            Command::Run(args) => hands_run::run(*args, &front).await,
-            Command::Batch(args) => hands_run::batch(*args, &front).await,
-            Command::Shell(args) => hands_run::shell(*args, &front).await,
-            Command::Ps(args) => hands_run::ps(args, &front).await,
-            Command::Top(args) => top::run(args, &front).await,
-            Command::Status(args) => hands_run::status(args, &front).await,
-            Command::Logs(args) => hands_run::logs(args, &front).await,
-            Command::Wait(args) => hands_run::wait(args, &front).await,
-            Command::Attach(args) => hands_run::attach(args, &front).await,
-            Command::Fetch(args) => hands_run::fetch(args, &front).await,
-            Command::Cancel(args) => hands_run::cancel(args, &front).await,
-            Command::Workers(args) => hands_run::workers(args.list, &front).await,
-            Command::Why(args) => hands_run::why(args, &front).await,
-            Command::Worker(WorkerArgs { command: Some(WorkerCommand::Drain(args)), .. }) => {
-                hands_run::drain(args, &front).await
-            }
+            Command::Run(Late(args)) => hands_run::run(*args, &front).await,
+            Command::Batch(Late(args)) => hands_run::batch(*args, &front).await,
+            Command::Shell(Late(args)) => hands_run::shell(*args, &front).await,
+            Command::Ps(Late(args)) => hands_run::ps(args, &front).await,
+            Command::Top(Late(args)) => top::run(args, &front).await,
+            Command::Status(Late(args)) => hands_run::status(args, &front).await,
+            Command::Logs(Late(args)) => hands_run::logs(args, &front).await,
+            Command::Wait(Late(args)) => hands_run::wait(args, &front).await,
+            Command::Attach(Late(args)) => hands_run::attach(args, &front).await,
+            Command::Fetch(Late(args)) => hands_run::fetch(args, &front).await,
+            Command::Cancel(Late(args)) => hands_run::cancel(args, &front).await,
+            Command::Workers(Late(args)) => hands_run::workers(args.list, &front).await,
+            Command::Why(Late(args)) => hands_run::why(args, &front).await,
+            Command::Worker(Late(WorkerArgs {
+                command: Some(WorkerCommand::Drain(args)), ..
+            })) => hands_run::drain(args, &front).await,
             Command::Agent(_)
             | Command::Store(_)
             | Command::Hub(_)
@@ -79,12 +79,12 @@ fn prepare(
         out.warning(warning);
     }
     match &mut command {
-        Command::Run(args) => fill(&mut args.action, &settings.run)?,
-        Command::Batch(args) => {
+        Command::Run(Late(args)) => fill(&mut args.action, &settings.run)?,
+        Command::Batch(Late(args)) => {
             fill(&mut args.action, &settings.run)?;
             args.jobs = args.jobs.or(settings.jobs);
         }
-        Command::Shell(args) => fill(&mut args.action, &settings.run)?,
+        Command::Shell(Late(args)) => fill(&mut args.action, &settings.run)?,
         _ => {}
     }
     let target = settings.target(&places, this_program()?);

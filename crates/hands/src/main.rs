@@ -33,7 +33,7 @@ use hands_front::args::GlobalArgs;
 use hands_front::{Out, StdoutError};
 use hands_types::error::exit;
 
-use cli::{AgentCommand, Cli, Command, WorkersArgs};
+use cli::{AgentCommand, Cli, Command, Late, WorkersArgs};
 use problem::Problem;
 
 fn main() -> ExitCode {
@@ -67,26 +67,26 @@ fn dispatch() -> u8 {
     let out = Out::new(&cli.global, no_color);
     let passes_through = cli.command.passes_exit_code_through();
     let ended = match cli.command {
-        Command::Hub(args) => hub::run(args, &environment),
+        Command::Hub(Late(args)) => hub::run(args, &environment),
         #[cfg(target_os = "linux")]
-        Command::Worker(args) if args.command.is_none() => worker::run(args, &environment),
+        Command::Worker(Late(args)) if args.command.is_none() => worker::run(args, &environment),
         #[cfg(not(target_os = "linux"))]
-        Command::Worker(args) if args.command.is_none() => Err(machine::no_worker()),
-        Command::Agent(args) => match args.command {
+        Command::Worker(Late(args)) if args.command.is_none() => Err(machine::no_worker()),
+        Command::Agent(Late(args)) => match args.command {
             AgentCommand::Run => agent::run(&environment),
             AgentCommand::Status { json } => agent::status(json, &environment, &out),
             AgentCommand::Stop { force } => agent::stop(force, &environment, &out),
         },
-        Command::Login(args) => login::login(&args, &environment, &out),
-        Command::Logout(args) => login::logout(&args, &environment, &out),
-        Command::Token(args) => token::run(args, &cli.global, &environment, &out),
-        Command::Bazelrc(args) => bazelrc::run(&args, &cli.global, &environment, &out),
-        Command::Workers(WorkersArgs { command: Some(command), .. }) => {
+        Command::Login(Late(args)) => login::login(&args, &environment, &out),
+        Command::Logout(Late(args)) => login::logout(&args, &environment, &out),
+        Command::Token(Late(args)) => token::run(args, &cli.global, &environment, &out),
+        Command::Bazelrc(Late(args)) => bazelrc::run(&args, &cli.global, &environment, &out),
+        Command::Workers(Late(WorkersArgs { command: Some(command), .. })) => {
             token::workers(&command, &cli.global, &environment, &out)
         }
-        Command::Store(args) => store::run(&args, &cli.global, &environment, &out),
-        Command::Doctor(args) => doctor::run(&args, &environment, &out),
-        Command::Trust(args) => trust::run(&args, &environment, &out),
+        Command::Store(Late(args)) => store::run(&args, &cli.global, &environment, &out),
+        Command::Doctor(Late(args)) => doctor::run(&args, &environment, &out),
+        Command::Trust(Late(args)) => trust::run(&args, &environment, &out),
         command => match front::run(command, &cli.global, environment, out) {
             Ok(code) => return code,
             Err((problem, out)) => {

@@ -99,10 +99,17 @@ const OWN: &[(&[&str], &[Code])] = &[
 ];
 const NOT_BEGUN: Code = ("125", "hands could not run it");
 
-/// The command line with the codes told.
-pub(crate) fn told(command: Command) -> Command {
-    let all = OWN.iter().fold(command, |command, (path, codes)| at(command, path, codes));
-    with(all, GENERAL)
+/// The whole command line with the codes that hold where a command has none of its own.
+pub(super) fn general(command: Command) -> Command {
+    with(command, GENERAL)
+}
+
+/// The command with its own codes told, and those of the commands below it.
+pub(super) fn told(command: Command) -> Command {
+    OWN.iter().fold(command, |command, (path, codes)| match path {
+        [name, below @ ..] if *name == command.get_name() => at(command, below, codes),
+        _ => command,
+    })
 }
 
 fn at(command: Command, path: &[&'static str], codes: &[Code]) -> Command {

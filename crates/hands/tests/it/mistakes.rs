@@ -98,6 +98,10 @@ fn help_is_there_for_everything_in_eighty_columns() {
         assert!(wide.is_empty(), "{wide:?}");
         // Text that was wrapped by hand and was still too wide has a short line in the middle of a paragraph.
         let lines: Vec<&str> = help.out.lines().collect();
+        let mut from_last_flag =
+            lines.iter().rev().skip_while(|line| !line.trim_start().starts_with('-'));
+        let heading = from_last_flag.find(|line| line.starts_with(char::is_alphabetic));
+        assert_eq!(heading, Some(&"Global options:"), "its own come first: {}", help.out);
         let is_text = |line: &str| line.starts_with(char::is_alphabetic) && !line.ends_with(':');
         let torn = lines.windows(3).find(|three| {
             three.iter().all(|line| is_text(line)) && three[0].len() > 60 && three[1].len() < 40
