@@ -1,12 +1,16 @@
 //! zstd with bounds: nothing is allocated for what a peer claims, only for what arrived.
 
+mod deflate;
+
 use std::io;
 
 use bytes::Bytes;
 use hands_tree::Hasher;
 use hands_types::Digest;
-use zstd::stream::raw::{DParameter, Encoder, InBuffer, Operation as _, OutBuffer};
+use zstd::stream::raw::{DParameter, InBuffer, OutBuffer};
 use zstd::zstd_safe::{DCtx, get_error_name};
+
+pub(crate) use deflate::Deflate;
 
 /// Level for the wire: about 400 MB/s a core.
 pub(crate) const LEVEL: i32 = 1;
@@ -35,13 +39,28 @@ pub(crate) enum CodecError {
     Cut,
 }
 
+/// What of a blob is looked at to see whether it is worth compressing.
+pub(crate) const SAMPLE: usize = 128 << 10;
+
 /// Compresses one blob if that makes it smaller by a sixteenth at least.
 pub(crate) fn shrink(data: &[u8]) -> Option<Bytes> {
-    if data.len() < 512 {
+    // A sample that shrinks is compressed twice, which must be little of the whole.
+    if data.len() < 512 || data.len() >= 8 * SAMPLE && !shrinks(data) {
         return None;
     }
     let packed = zstd::bulk::compress(data, LEVEL).ok()?;
-    (packed.len() < data.len() - data.len() / 16).then(|| Bytes::from(packed))
+    is_smaller(packed.len(), data.len()).then(|| Bytes::from(packed))
+}
+
+/// Whether the beginning of a blob becomes smaller, so that the rest is worth the try.
+pub(crate) fn shrinks(beginning: &[u8]) -> bool {
+    let sample = &beginning[..beginning.len().min(SAMPLE)];
+    // Without an answer there is nothing to gain either.
+    zstd::bulk::compress(sample, LEVEL).is_ok_and(|packed| is_smaller(packed.len(), sample.len()))
+}
+
+fn is_smaller(packed: usize, plain: usize) -> bool {
+    packed < plain - plain / 16
 }
 
 /// Decompresses one blob of a known size.
@@ -154,41 +173,5 @@ fn invalid(code: usize) -> io::Error {
     io::Error::other(get_error_name(code))
 }
 
-/// Compresses a stream.
-pub(crate) struct Deflate {
-    encoder: Encoder<'static>,
-}
-
-impl Deflate {
-    /// Bytes that it takes in memory: `ZSTD_sizeof_CCtx` of zstd 1.5.7 says 1,369,625 at this level.
-    pub(crate) const MEMORY: usize = 1_400 << 10;
-
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { encoder: Encoder::new(LEVEL)? })
-    }
-
-    /// Takes the next bytes; what comes out of it is appended to `out`.
-    pub(crate) fn push(&mut self, data: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        let mut input = InBuffer::around(data);
-        while input.pos() < data.len() {
-            out.reserve(PIECE);
-            let at = out.len();
-            self.encoder.run(&mut input, &mut OutBuffer::around_pos(out, at))?;
-        }
-        Ok(())
-    }
-
-    /// Ends the frame.
-    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
-        loop {
-            out.reserve(PIECE);
-            let at = out.len();
-            if self.encoder.finish(&mut OutBuffer::around_pos(out, at), true)? == 0 {
-                return Ok(());
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,21 +1,19 @@
 //! FindMissing, and blobs on their way to the engine.
 
+mod produce;
+
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use hands_proto::bytestream::WriteRequest;
 use hands_proto::reapi::digest_function::Value;
 use hands_proto::reapi::{
     BatchUpdateBlobsRequest, FindMissingBlobsRequest, batch_update_blobs_request, compressor,
 };
-use hands_store::{BlobReader, Store};
+use hands_store::Store;
 use hands_types::Digest;
-use hands_types::limits::CHUNK;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
@@ -23,7 +21,8 @@ use tonic::{Code, Status};
 use super::limits::Limits;
 use super::patience::patiently;
 use super::{BlobClient, BlobError, blocking};
-use crate::{BlobName, UploadName, codec};
+use crate::codec;
+use produce::{Reader, produce};
 
 /// Digests in one FindMissing: some 150 KiB.
 const WAVE: usize = 2000;
@@ -202,17 +201,15 @@ impl BlobClient {
 
     async fn send_stream(&self, blob: Blob, limits: &Limits) -> Result<(), BlobError> {
         let zstd = limits.zstd_stream;
-        let blob_name = BlobName { instance: self.instance.to_string(), digest: blob.digest, zstd };
-        let name = UploadName { uuid: random_uuid(), blob: blob_name }.to_name();
         let (sender, receiver) = mpsc::channel(4);
         let producer = {
-            let blob = blob.clone();
-            tokio::task::spawn_blocking(move || produce(&blob, name, zstd, &sender))
+            let (blob, instance) = (blob.clone(), self.instance.to_string());
+            tokio::task::spawn_blocking(move || produce(&blob, instance, zstd, &sender))
         };
         let reply = self.byte_stream().write(ReceiverStream::new(receiver)).await;
         // The engine's answer ends the producer: its channel is closed. An error of the file is the cause of any other.
         let produced = producer.await.map_err(|_| BlobError::Interrupted)?;
-        produced?;
+        let zstd = produced?;
         let reply = reply.map_err(|status| refused(blob.digest, Some(&blob.source), status))?;
         let committed = reply.into_inner().committed_size;
         // For a compressed upload the number is the engine's own affair.
@@ -257,116 +254,4 @@ fn load(blob: Blob, zstd: bool) -> Result<batch_update_blobs_request::Request, B
         data,
         compressor: compressor.into(),
     })
-}
-
-/// Reads a blob piece by piece into the channel. Ends without an error when nobody listens any more.
-fn produce(
-    blob: &Blob,
-    name: String,
-    zstd: bool,
-    sender: &mpsc::Sender<WriteRequest>,
-) -> Result<(), BlobError> {
-    let reader = Reader::open(&blob.digest, &blob.source)?;
-    let mut deflate = if zstd { Some(codec::Deflate::new().map_err(zstd_failed)?) } else { None };
-    let mut name = Some(name);
-    let (mut at, mut sent) = (0u64, 0u64);
-    loop {
-        let len = usize::try_from(blob.digest.size - at).unwrap_or(CHUNK).min(CHUNK);
-        let raw = reader.read_at(at, len)?;
-        at += raw.len() as u64;
-        let last = at == blob.digest.size;
-        let data = match &mut deflate {
-            None => raw,
-            Some(deflate) => {
-                let mut out = Vec::new();
-                deflate.push(&raw, &mut out).map_err(zstd_failed)?;
-                if last {
-                    deflate.finish(&mut out).map_err(zstd_failed)?;
-                }
-                Bytes::from(out)
-            }
-        };
-        if data.is_empty() && !last {
-            continue;
-        }
-        let message = WriteRequest {
-            resource_name: name.take().unwrap_or_default(),
-            write_offset: sent.cast_signed(),
-            finish_write: last,
-            data: data.clone(),
-        };
-        sent += data.len() as u64;
-        if sender.blocking_send(message).is_err() || last {
-            return Ok(());
-        }
-    }
-}
-
-fn zstd_failed(source: io::Error) -> BlobError {
-    BlobError::File { what: "compress", path: PathBuf::from("a blob"), source }
-}
-
-enum Reader<'a> {
-    Bytes(&'a Bytes),
-    File(Arc<File>, &'a PathBuf, Digest),
-    Stored(BlobReader),
-}
-
-impl<'a> Reader<'a> {
-    fn open(digest: &Digest, source: &'a Source) -> Result<Self, BlobError> {
-        match source {
-            Source::Bytes(bytes) if bytes.len() as u64 == digest.size => Ok(Self::Bytes(bytes)),
-            Source::Bytes(bytes) => Err(BlobError::Corrupt {
-                expected: *digest,
-                actual: hands_tree::hash(digest.function, bytes),
-            }),
-            Source::File(file, path) => Ok(Self::File(Arc::clone(file), path, *digest)),
-            Source::Path(path) => match File::open(path) {
-                Ok(file) => Ok(Self::File(Arc::new(file), path, *digest)),
-                Err(source) => Err(BlobError::File { what: "open", path: path.clone(), source }),
-            },
-            Source::Stored(store) => store
-                .reader(digest)?
-                .map(Self::Stored)
-                .ok_or_else(|| BlobError::Missing(vec![*digest])),
-        }
-    }
-
-    /// Exactly `len` bytes.
-    fn read_at(&self, offset: u64, len: usize) -> Result<Bytes, BlobError> {
-        match self {
-            Self::Bytes(bytes) => {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX);
-                Ok(bytes.slice(start..start + len))
-            }
-            Self::File(file, path, digest) => {
-                let mut buffer = vec![0; len];
-                match file.read_exact_at(&mut buffer, offset) {
-                    Ok(()) => Ok(Bytes::from(buffer)),
-                    Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
-                        Err(BlobError::Changed { path: (*path).clone(), digest: *digest })
-                    }
-                    Err(source) => {
-                        Err(BlobError::File { what: "read", path: (*path).clone(), source })
-                    }
-                }
-            }
-            Self::Stored(reader) => Ok(reader.read_at(offset, len)?),
-        }
-    }
-}
-
-/// A version 4 UUID. It only has to differ from those of other uploads under way, so the seeds of the standard
-/// library's hash maps are random enough.
-fn random_uuid() -> String {
-    use std::hash::{BuildHasher as _, RandomState};
-    let (a, b) = (RandomState::new().hash_one(0u8), RandomState::new().hash_one(1u8));
-    format!(
-        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-        a >> 32,
-        (a >> 16) & 0xffff,
-        a & 0xfff,
-        0x8000 | ((b >> 48) & 0x3fff),
-        b & 0xffff_ffff_ffff
-    )
 }

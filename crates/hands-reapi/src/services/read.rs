@@ -94,7 +94,7 @@ pub(super) async fn read(
     };
     let deflate = if name.zstd {
         reserve_later(charge.as_ref(), Deflate::MEMORY).await?;
-        Some(Deflate::new().map_err(|e| Status::internal(format!("can't start zstd: {e}")))?)
+        Some(Deflate::new())
     } else {
         None
     };
