@@ -115,6 +115,7 @@ impl FrontEnd {
         let cancelling = async {
             if let Some(session) = session
                 && session.cancel_all().await.is_ok()
+                && session.hears_of_cancel()
             {
                 return Ok(());
             }

@@ -13,7 +13,6 @@ mod template;
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::pin::Pin;
 use std::time::{Instant, SystemTime};
 
 use futures_util::StreamExt;
@@ -43,6 +42,8 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 const GATHERED: usize = 32 << 10;
 /// Results whose outputs are on their way at once.
 const LANDING: usize = 64;
+/// Commands whose inputs are on their way at once.
+const BEGINNING: usize = 64;
 /// Commands in flight at an engine of unknown size.
 const ON_AN_ENGINE: usize = 32;
 
@@ -168,10 +169,16 @@ impl Run<'_> {
             Ok(session) => session?,
             Err(caught) => return Ok(Some(caught.exit_code())),
         };
-        let ended = self.all_over(cluster, &session, tasks, jobs, signals).await;
-        if matches!(ended, Ok(Left::Caught(_) | Left::Skipped)) {
-            // What has ended is shown, if its reader takes it: a further signal is heard meanwhile.
+        let mut ended = self.all_over(cluster, &session, tasks, jobs, signals).await;
+        // What has ended is shown, if its reader takes it: a further signal is heard meanwhile.
+        if matches!(ended, Ok(Left::Caught(_))) {
             drop(signals.unless(tokio::time::timeout(LAST_WORDS, self.flush())).await);
+        } else if !matches!(ended, Err(RunError::Closed)) {
+            ended = match signals.unless(self.flush()).await {
+                Ok(Ok(())) => ended,
+                Ok(Err(error)) => ended.and(Err(error)),
+                Err(caught) => ended.and(Ok(Left::Caught(caught))),
+            };
         }
         if !matches!(ended, Ok(Left::Nothing)) {
             self.end_line_of_stderr();
@@ -198,21 +205,23 @@ impl Run<'_> {
         let mut todo = tasks.iter().copied();
         // Those whose inputs had gone, or that the cluster forgot.
         let mut again: VecDeque<(&Task, bool)> = VecDeque::new();
-        let mut begins = None;
+        let mut begins = FuturesUnordered::new();
+        // Fewer than may be where the hub has no room for them.
+        let mut most = jobs;
         let mut flying: HashMap<ActionId, Flying<'_>> = HashMap::new();
         let mut landing = FuturesUnordered::new();
         let mut tick = interval(REDRAW);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            if begins.is_none()
-                && flying.len() + landing.len() < jobs
+            while begins.len() < BEGINNING
+                && flying.len() + landing.len() + begins.len() < most
                 && let Some((task, is_second)) =
                     again.pop_front().or_else(|| Some((todo.next()?, false)))
             {
-                begins = Some(Box::pin(pool.begin(task, is_second)));
+                begins.push(pool.begin(task, is_second));
             }
             self.progress.running = flying.len() + landing.len();
-            if self.progress.running == 0 && begins.is_none() && self.gathered.is_empty() {
+            if self.progress.running == 0 && begins.is_empty() && self.gathered.is_empty() {
                 return Ok(Left::Nothing);
             }
             let (task, over) = tokio::select! {
@@ -245,6 +254,7 @@ impl Run<'_> {
                     }
                     match event {
                         Ok(Event::Done(result)) => {
+                            most = jobs.min(most + 1);
                             if let Some(flying) = flying.remove(&id) {
                                 landing.push(pool.land(flying, *result));
                             }
@@ -257,7 +267,13 @@ impl Run<'_> {
                             continue;
                         }
                         Err(error) => {
-                            let Some(Flying { task, reruns, .. }) = flying.remove(&id) else { continue };
+                            let Some(Flying { task, reruns, is_second, .. }) = flying.remove(&id) else { continue };
+                            // There is no room for so many: it is its turn again when another has ended.
+                            if error.is_for_want_of_room() && !flying.is_empty() {
+                                most = flying.len();
+                                again.push_front((task, is_second));
+                                continue;
+                            }
                             if matches!(error, ClientError::Forgotten { .. }) && reruns {
                                 front.out.always(&format!("command {}: {}", task.number, again::FORGOTTEN));
                                 again.push_back((task, false));
@@ -267,8 +283,7 @@ impl Run<'_> {
                         }
                     }
                 }
-                (task, begun) = begun(&mut begins) => {
-                    begins = None;
+                Some((task, begun)) = begins.next(), if !begins.is_empty() => {
                     match begun {
                         Ok((id, begun)) => {
                             flying.insert(id, begun);
@@ -292,7 +307,7 @@ impl Run<'_> {
                 Err(caught) => return Ok(Left::Caught(caught)),
             };
             if args.fail_fast && end != End::Succeeded {
-                let under_way = flying.len() + landing.len() + usize::from(begins.is_some());
+                let under_way = flying.len() + landing.len() + begins.len();
                 let skipped = under_way + again.len() + todo.len();
                 if skipped > 0 {
                     front.out.note(&format!(
@@ -478,12 +493,4 @@ fn start_of(result: &hands_client::JobResult) -> SystemTime {
         Some(SystemTime::UNIX_EPOCH + Duration::new(u64::try_from(t.seconds).ok()?, nanos))
     })
     .unwrap_or_else(SystemTime::now)
-}
-
-/// The next command that was submitted, or could not be; waits for ever where none is on its way.
-async fn begun<T>(begins: &mut Option<Pin<Box<impl Future<Output = T>>>>) -> T {
-    match begins {
-        Some(begins) => begins.await,
-        None => std::future::pending().await,
-    }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Flying<'a> {
     root: Option<Digest>,
     flight: Flight<'a>,
     /// It was submitted before, and its inputs had gone.
-    is_second: bool,
+    pub(crate) is_second: bool,
     /// Whether it may be run again where the cluster forgot it.
     pub(crate) reruns: bool,
 }

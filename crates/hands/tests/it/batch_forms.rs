@@ -80,6 +80,8 @@ fn no_more_than_asked_for_run_at_once_and_the_rest_go_on_or_not() {
     let fast = home.run(&["batch", "-j1", "--fail-fast", "list"]);
     assert_eq!((fast.code, fast.out.as_str()), (1, "a\n"), "{fast:?}");
     assert!(fast.err.contains("1 command not run to the end, because of --fail-fast"), "{fast:?}");
+    let told = home.run(&["batch", "--json", "-j1", "--fail-fast", "list"]);
+    assert_eq!(json(&told.out).len(), 2, "the one that failed has a line: {told:?}");
     // Of many that never end, two are with the cluster at any time.
     let mut endless = home.start(&["batch", "-j2", "--", "sleep", "1{}", ":::", "01", "02", "03"]);
     let under_way = || json(&home.run(&["ps", "--json"]).out).len();
