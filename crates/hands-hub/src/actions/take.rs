@@ -65,7 +65,10 @@ impl Head {
     fn caller(&self, action: &v1::SubmitAction, digest: &Digest) -> Caller {
         let mut metadata = self.caller.metadata.clone();
         metadata.action_id = digest.hex();
-        metadata.action_mnemonic = cut(&action.mnemonic, MAX_NAME).into_owned();
+        // An action without one has the session's: our front-ends name themselves there.
+        if !action.mnemonic.is_empty() {
+            metadata.action_mnemonic = cut(&action.mnemonic, MAX_NAME).into_owned();
+        }
         metadata.target_id = cut(&action.target, MAX_NAME).into_owned();
         Caller { metadata, options: Some(action.options.clone().unwrap_or_default()) }
     }
