@@ -163,10 +163,7 @@ impl Feeding<'_> {
 async fn hand_on(route: &InputRoute, mut message: v1::FeedMessage) -> Result<(), Status> {
     loop {
         let place = route.out.reserve().await.map_err(|_| another_way())?;
-        let Some(input) = next_piece(route, &mut message)? else { break };
-        let is_end = matches!(input.kind, Some(v1::input::Kind::Eof(_)));
-        place.send(v1::HubMessage { kind: Some(v1::hub_message::Kind::Input(input)) });
-        if is_end {
+        if !hand_on_piece(route, &mut message, place)? {
             break;
         }
     }
@@ -180,11 +177,13 @@ async fn hand_on(route: &InputRoute, mut message: v1::FeedMessage) -> Result<(),
     Ok(())
 }
 
-/// Counts the next piece; none if all of the message was handed on. What it gives must be sent at once.
-fn next_piece(
+/// Counts the next piece and hands it on, both under the lock: two calls of one sender may overlap. False if that was the end,
+/// or all of the message was handed on.
+fn hand_on_piece(
     route: &InputRoute,
     message: &mut v1::FeedMessage,
-) -> Result<Option<v1::Input>, Status> {
+    place: mpsc::Permit<'_, v1::HubMessage>,
+) -> Result<bool, Status> {
     let mut handed = route.sent.handed();
     if !route.is_of(&handed) {
         return Err(another_way());
@@ -196,7 +195,7 @@ fn next_piece(
     let has_data = !message.data.is_empty();
     let is_news = has_data || (message.eof && !handed.ended);
     if !is_news {
-        return Ok(None);
+        return Ok(false);
     }
     if message.offset != handed.bytes || handed.ended {
         return Err(Status::invalid_argument(format!(
@@ -217,7 +216,9 @@ fn next_piece(
         v1::input::Kind::Eof(true)
     };
     route.sent.any.store(true, Ordering::SeqCst);
-    Ok(Some(v1::Input { id: Some(route.id.clone()), offset, kind: Some(kind) }))
+    let input = v1::Input { id: Some(route.id.clone()), offset, kind: Some(kind) };
+    place.send(v1::HubMessage { kind: Some(v1::hub_message::Kind::Input(input)) });
+    Ok(has_data)
 }
 
 /// The last reply to whoever feeds an action that takes no more.

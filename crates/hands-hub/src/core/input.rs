@@ -133,19 +133,18 @@ impl Operation {
         self.route = Some(route);
     }
 
-    /// Has input go to an attempt whose worker has come back with it, and has so much of what was sent. Gives what the worker
-    /// is told of that: where nobody can repeat what was lost with the connection, it must not wait for it.
+    /// Counts what the worker has of an attempt with which it has come back. It says once more if the attempt has started, and
+    /// before that it gets nothing: one that has not may go to another worker. Gives what the worker is told: where nobody can
+    /// repeat what was lost with the connection, it must not wait for it.
     pub(crate) fn resume_input(
         &mut self,
         attempt: Attempt,
-        out: &mpsc::Sender<v1::HubMessage>,
         told: Option<Taken>,
     ) -> Option<v1::Input> {
+        self.stop_input();
         let sent = Arc::clone(&self.input_sent);
         if let Some(told) = told {
             let mut handed = sent.handed();
-            // What still is on its way by the old session is not counted.
-            handed.number += 1;
             match &handed.by {
                 Sender::Once => {}
                 Sender::Repeats(_) | Sender::Nobody => {
@@ -160,9 +159,22 @@ impl Operation {
             drop(handed);
             sent.takes(told);
         }
-        let so_far = self.input_so_far(attempt);
-        self.route_input(attempt, out, told.is_some());
-        so_far
+        self.input_so_far(attempt)
+    }
+
+    /// Input has no way until an attempt has started. What still comes for an earlier one is not counted.
+    pub(super) fn stop_input(&mut self) {
+        self.route = None;
+        self.input_sent.handed().number += 1;
+        if let Some(input) = &self.input {
+            input.send_replace(None);
+        }
+    }
+
+    /// Whether some of its standard input was handed on, which can't be had again.
+    pub(super) fn has_given_input(&self) -> bool {
+        let handed = self.input_sent.handed();
+        handed.bytes > 0 || handed.ended
     }
 
     /// How far standard input has come, for a worker that comes back with the attempt: it finds that the last pieces, or the

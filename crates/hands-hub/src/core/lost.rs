@@ -24,34 +24,35 @@ impl Core {
         tracing::info!(operation = %id, attempt = attempt.0, ?reason, "an action is queued again");
         self.commit.writes.push(Write::Requeue { id });
         self.logs.lost(id, attempt);
-        let lost = started.then(|| self.lost_attempt(id, attempt, reason));
+        let gone = self.lost_attempt(id, attempt, reason);
         let Some(operation) = self.operations.get_mut(&id) else { return };
         operation.attempt = None;
         operation.second = None;
-        if let Some(input) = &operation.input {
-            input.send_replace(None);
-        }
+        operation.stop_input();
         operation.lost += u32::from(started);
         self.ledger.requeued(started);
         let options = &operation.record.options;
-        let forbidden = if !started {
-            None
-        } else if options.terminal.is_none() && operation.input_sent.any.load(Ordering::SeqCst) {
-            // At a terminal people see where they are.
+        // At a terminal people see where they are. Where an attempt that never started was sent any, the next would wait for it.
+        let was_sent = options.terminal.is_none()
+            && (operation.has_given_input()
+                || (started && operation.input_sent.any.load(Ordering::SeqCst)));
+        let forbidden = if was_sent {
             Some("it had been sent standard input, which can't be sent a second time")
+        } else if !started {
+            None
         } else {
             why_not_again(options.retry, operation.effects, operation.lost)
         };
-        if let (Some(why), Some(lost)) = (forbidden, &lost) {
-            let reason = if lost.given_up { format!(" ({})", lost.reason) } else { String::new() };
-            let text = format!("{}{reason}, and is not run again: {why}", sentence(lost));
+        if let Some(why) = forbidden {
+            let reason = if gone.given_up { format!(" ({})", gone.reason) } else { String::new() };
+            let text = format!("{}{reason}, and is not run again: {why}", sentence(&gone));
             return self.cancel(id, Status::failed_precondition(text));
         }
         self.publish(id, |state| {
             state.stage = Stage::Queued;
             state.worker = None;
             state.started = None;
-            state.lost = with(&state.lost, lost);
+            state.lost = with(&state.lost, started.then_some(gone));
         });
     }
 

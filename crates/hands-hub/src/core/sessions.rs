@@ -195,17 +195,17 @@ impl Core {
         self.commit.writes.push(Write::Lease { id, attempt, worker: known.worker });
         let name = Arc::clone(&known.name);
         if operation.attempt.is_some_and(|current| current != attempt) {
-            // Whether it has started is not said again; most have.
-            operation.second = Some(Second { attempt, worker: name, started: Some(unix_millis()) });
+            // The worker says once more if it has started.
+            let known = operation.second.take().filter(|second| second.attempt == attempt);
+            let started = known.and_then(|second| second.started);
+            operation.second = Some(Second { attempt, worker: name, started });
             return;
         }
         operation.attempt = Some(attempt);
         let told = known.inputs.as_ref();
         let told = told.map(|inputs| inputs.get(&(id, attempt)).copied().unwrap_or_default());
-        self.adopted_inputs.extend(operation.resume_input(attempt, &known.out.input, told));
+        self.adopted_inputs.extend(operation.resume_input(attempt, told));
         self.publish(id, |state| {
-            // Whether it has started is not said again; most have.
-            state.stage = Stage::Executing;
             state.worker = Some(name);
             state.attempt = attempt.0;
         });

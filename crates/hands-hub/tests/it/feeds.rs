@@ -1,5 +1,7 @@
 //! Numbered standard input: what a client repeats is handed on once, also to a worker that comes back, and after a restart.
 
+use std::time::Duration;
+
 use hands_proto::v1::hub_message::Kind as FromHub;
 use hands_proto::v1::input::Kind as Input;
 use hands_proto::v1::worker_message::Kind as ToHub;
@@ -150,6 +152,7 @@ async fn a_worker_that_comes_back_says_where_to_go_on() {
     assert_eq!(input(&mut worker).await, (0, data("abcdef")));
     drop(worker);
     let mut worker = Worker::with(&world.pipe, holding(&lease, 2, false)).await.unwrap();
+    worker.started(&lease).await;
     // It has what it says, and is told nothing else.
     assert_eq!(input(&mut worker).await, (2, Input::Data(Default::default())));
     let again = loop {
@@ -190,6 +193,7 @@ async fn a_hub_that_was_killed_learns_from_the_worker_where_to_go_on() {
     // Before its worker is back nobody knows.
     let mut feed = Feed::open(&client, &id, "me").await.unwrap();
     let mut worker = Worker::with(&world.pipe, holding(&lease, 3, false)).await.unwrap();
+    worker.started(&lease).await;
     assert_eq!(feed.hear().await.unwrap(), FeedReply { taken: 3, ..Default::default() });
     feed.say(0, "abcd", true).await;
     let mut seen = Vec::new();
@@ -219,9 +223,76 @@ async fn what_a_worker_of_an_older_version_has_after_a_restart_nobody_knows() {
     drop(following);
     let client = world.client();
     let old = v1::Hello { tells_input: false, inputs: Vec::new(), ..holding(&lease, 3, false) };
-    let _worker = Worker::with(&world.pipe, old).await.unwrap();
+    let worker = Worker::with(&world.pipe, old).await.unwrap();
+    worker.started(&lease).await;
     let mut feed = Feed::open(&client, &id, "me").await.unwrap();
     let refused = feed.hear().await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("older version"), "{refused:?}");
+}
+
+/// The same of an action that may run again.
+async fn retried(client: &Client, world: &World) -> Following {
+    let options = v1::ExecuteOptions { stdin: true, retry: Some(3), ..ours() };
+    client.execute_with(world.salted("x"), |_| {}, Some(options)).await.unwrap()
+}
+
+/// Which attempt a lease is.
+fn of(lease: &v1::Lease) -> (String, u32) {
+    let id = lease.id.clone().unwrap();
+    (id.operation, id.attempt)
+}
+
+#[tokio::test]
+async fn a_lease_that_came_back_unstarted_takes_no_input_along() {
+    let world = World::new();
+    let client = world.client();
+    let one_slot = || v1::Hello { slots: 1, ahead: Some(1), ..telling() };
+    let mut busy = Worker::with(&world.pipe, one_slot()).await.unwrap();
+    let _runs = client.execute(world.salted("runs")).await.unwrap();
+    let first = busy.lease().await;
+    busy.started(&first).await;
+    let following = retried(&client, &world).await;
+    let ahead = busy.lease().await;
+    let mut feed = Feed::open(&client, &following.id(), "me").await.unwrap();
+    feed.say(0, "abc", true).await;
+    // Its link is cut, and it comes back with both.
+    drop(busy);
+    let attempts = [&first, &ahead].into_iter().filter_map(|lease| lease.id.clone()).collect();
+    let back = v1::Hello { attempts, resumes: true, ..one_slot() };
+    let mut busy = Worker::with(&world.pipe, back).await.unwrap();
+    busy.started(&first).await;
+    let idle = v1::Hello { tells_input: true, slots: 1, ..hello("idle") };
+    let mut idle = Worker::with(&world.pipe, idle).await.unwrap();
+    busy.recalled(&ahead).await;
+    busy.hand_back(&ahead, v1::HandBackCause::LeaseRecalled).await;
+    let moved = idle.lease().await;
+    assert_eq!(of(&moved), (of(&ahead).0, 2));
+    idle.started(&moved).await;
+    assert_eq!(input(&mut idle).await, (0, data("abc")));
+    assert_eq!(input(&mut idle).await, (3, Input::Eof(true)));
+    assert_eq!(feed.hear().await.unwrap(), FeedReply::default());
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_handed_back_is_fed_no_more() {
+    let world = World::with(|config| config.scheduler.pause = Duration::from_millis(1));
+    let client = world.client();
+    let following = retried(&client, &world).await;
+    let mut worker = Worker::with(&world.pipe, telling()).await.unwrap();
+    let lease = worker.lease().await;
+    worker.started(&lease).await;
+    let mut feed = Feed::open(&client, &following.id(), "me").await.unwrap();
+    feed.hear().await.unwrap();
+    // Nothing was sent yet, so it may run again; its session goes on.
+    worker.hand_back(&lease, v1::HandBackCause::Unable).await;
+    assert_eq!(feed.hear().await.unwrap_err().code(), Code::Unavailable);
+    let mut feed = Feed::open(&client, &following.id(), "me").await.unwrap();
+    feed.say(0, "abc", true).await;
+    let again = worker.lease().await;
+    assert_eq!(of(&again), (of(&lease).0, 2));
+    worker.started(&again).await;
+    assert_eq!(input(&mut worker).await, (0, data("abc")));
+    assert_eq!(input(&mut worker).await, (3, Input::Eof(true)));
+    feed.hear().await.unwrap();
 }
