@@ -407,7 +407,7 @@ impl ClientError {
         if std::error::Error::source(status).is_some() {
             return Self::Connect { peer: peer.to_owned(), why: message, retry: may_pass(status) };
         }
-        if status.code() == Code::Unavailable {
+        if status.code() == Code::Unavailable || is_short_of_room(status) {
             return Self::NotNow { peer: peer.to_owned(), message };
         }
         Self::Rpc { what, peer: peer.to_owned(), code: status.code(), message }
@@ -423,6 +423,12 @@ impl ClientError {
             other => other,
         }
     }
+}
+
+/// Whether it had no room for the call and says when to make it again. The same code without that stands for what stays, such
+/// as a full disk.
+fn is_short_of_room(status: &tonic::Status) -> bool {
+    status.code() == Code::ResourceExhausted && hands_reapi::passes(status)
 }
 
 /// Whether the message of such an answer needs nothing around it.

@@ -146,6 +146,11 @@ async fn who_says_not_now_is_not_a_lost_connection() {
     let status = tonic::Status::unavailable("no workers yet");
     let error = crate::ClientError::rpc("Execute", "the engine", &status);
     assert!(error.is_lost_connection(), "it is asked again");
+    // Nor is one that has no memory now. Where it does not say that this passes, it may be a full disk.
+    let crowded = crate::ClientError::rpc("Execute", "it", &hands_proto::Charge::crowded());
+    assert!(crowded.is_lost_connection(), "{crowded:?}");
+    let full = tonic::Status::resource_exhausted("the disk is full");
+    assert!(!crate::ClientError::rpc("Execute", "it", &full).is_lost_connection());
     let contact = crate::retry::Contact::new();
     let trouble = contact.trouble();
     let began = tokio::time::Instant::now();

@@ -80,18 +80,17 @@ impl Execution for ExecutionService {
             return once(hub, record, done, inline, memory).await.map(Response::new);
         }
         let Some(read) = read else { return Err(action::missing_blobs(&[digest])) };
-        let Looked { found: loaded, mut look } =
-            if action::is_long(&hub.trees, &read.message, &digest) {
-                let (hub, metadata) = (Arc::clone(hub), caller.metadata.clone());
-                let load = move |room: &mut Room| load(&hub, &metadata, &digest, &read, room);
-                hands_reapi::looking(charge.as_ref(), 0, ROOM_WITHIN, load).await?
-            } else {
-                // Nothing of it is too much for any room.
-                let loaded =
-                    load(hub, &caller.metadata, &digest, &read, &mut Room::new(usize::MAX));
-                let too_large = |tight: Tight| Status::invalid_argument(tight.to_string());
-                Looked { found: loaded.map_err(too_large)?, look: None }
-            };
+        let Looked { found: loaded, look } = if action::is_long(&hub.trees, &read.message, &digest)
+        {
+            let (hub, metadata) = (Arc::clone(hub), caller.metadata.clone());
+            let load = move |room: &mut Room| load(&hub, &metadata, &digest, &read, room);
+            hands_reapi::looking(charge.as_ref(), 0, ROOM_WITHIN, load).await?
+        } else {
+            // Nothing of it is too much for any room.
+            let loaded = load(hub, &caller.metadata, &digest, &read, &mut Room::new(usize::MAX));
+            let too_large = |tight: Tight| Status::invalid_argument(tight.to_string());
+            Looked { found: loaded.map_err(too_large)?, look: None }
+        };
         let loaded = match loaded {
             Ok(loaded) => loaded,
             // All that is missing is named, for which a header has no room.
@@ -100,11 +99,15 @@ impl Execution for ExecutionService {
             }
             Err(status) => return Err(status),
         };
-        // Until it is queued, where what is kept of it counts for its client.
-        if let Some(look) = &mut look {
-            look.shrink(action::memory_of_command(loaded.0.command_digest.size));
-        }
-        let _look = look;
+        // Until it is queued, where what is kept of it counts for its client. Not within the look: what waits for another one
+        // must not keep it from others.
+        let _kept = match (&charge, look) {
+            (Some(charge), Some(_)) => {
+                let bytes = action::memory_of_command(loaded.0.command_digest.size);
+                Some(charge.spare(bytes).ok_or_else(Charge::crowded)?)
+            }
+            _ => None,
+        };
         self.submit(&request, digest, caller, loaded, asker, inline).await
     }
 

@@ -12,6 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub const FIRST_LOOK: usize = 4 << 20;
 /// The largest of the small looks: some 300,000 files.
 pub const SMALL_LOOK: usize = 32 << 20;
+/// What a look takes that is too large for that, before it takes all: several of this size go on at once.
+const MIDDLE_LOOK: usize = 96 << 20;
 /// The largest look: a directory of 64 MiB, and what it becomes.
 pub const LARGEST_LOOK: usize = 384 << 20;
 
@@ -112,6 +114,7 @@ impl Look {
 /// How much room a look has, from the first time on, that expects to take so many bytes.
 pub fn rooms(expected: usize) -> impl Iterator<Item = usize> {
     let first = expected.clamp(FIRST_LOOK, LARGEST_LOOK);
-    let later = [SMALL_LOOK, LARGEST_LOOK].into_iter().filter(move |room| *room > first);
+    let later =
+        [SMALL_LOOK, MIDDLE_LOOK, LARGEST_LOOK].into_iter().filter(move |room| *room > first);
     std::iter::once(first).chain(later)
 }

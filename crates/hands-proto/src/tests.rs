@@ -253,8 +253,11 @@ async fn looks_wait_in_lines_and_give_back_what_they_had() {
 fn a_look_begins_with_what_is_expected_of_it() {
     use super::{FIRST_LOOK, LARGEST_LOOK, SMALL_LOOK, rooms};
     let of = |expected| rooms(expected).collect::<Vec<_>>();
-    assert_eq!(of(0), [FIRST_LOOK, SMALL_LOOK, LARGEST_LOOK]);
-    assert_eq!(of(SMALL_LOOK), [SMALL_LOOK, LARGEST_LOOK]);
-    assert_eq!(of(SMALL_LOOK + 1), [SMALL_LOOK + 1, LARGEST_LOOK]);
+    // Four of the middle ones go on at once.
+    let middle = LARGEST_LOOK / 4;
+    assert_eq!(of(0), [FIRST_LOOK, SMALL_LOOK, middle, LARGEST_LOOK]);
+    assert_eq!(of(SMALL_LOOK), [SMALL_LOOK, middle, LARGEST_LOOK]);
+    assert_eq!(of(SMALL_LOOK + 1), [SMALL_LOOK + 1, middle, LARGEST_LOOK]);
+    assert_eq!(of(middle), [middle, LARGEST_LOOK]);
     assert_eq!(of(usize::MAX), [LARGEST_LOOK]);
 }
