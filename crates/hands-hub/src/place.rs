@@ -23,8 +23,7 @@ impl Place {
 
     /// Whether it is there, and no other.
     pub(crate) fn is_there(&self) -> bool {
-        std::fs::metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.file)
+        hands_store::still_leads_to(&self.path, self.file)
     }
 
     /// The same, and says so where it is not: the hub ends then.

@@ -24,6 +24,7 @@ use crate::looks::Damage;
 use crate::maintain::{self, Request};
 use crate::pack::Packs;
 use crate::pins::{Pin, Pins};
+use crate::place::still_leads_to;
 use crate::recover;
 use crate::room::Disk;
 use crate::trees::Trees;
@@ -258,13 +259,17 @@ impl Inner {
 
     /// Whether the directory is still the one that was opened. Asked before anything is acknowledged.
     pub(crate) fn ensure_here(&self) -> Result<(), StoreError> {
-        let held = self.lock.metadata();
-        let there = std::fs::metadata(self.layout.root.join("lock"));
-        match (held, there) {
-            (Ok(held), Ok(there)) if (held.dev(), held.ino()) == (there.dev(), there.ino()) => {
-                Ok(())
+        let held = match self.lock.metadata() {
+            Ok(held) => (held.dev(), held.ino()),
+            Err(error) => {
+                tracing::warn!(%error, "can't look at the store's lock");
+                return Ok(());
             }
-            _ => Err(StoreError::Vanished { dir: self.layout.root.clone() }),
+        };
+        if still_leads_to(&self.layout.root.join("lock"), held) {
+            Ok(())
+        } else {
+            Err(StoreError::Vanished { dir: self.layout.root.clone() })
         }
     }
 

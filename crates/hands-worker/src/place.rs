@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use hands_store::Store;
+use hands_store::{Store, still_leads_to};
 
 use crate::error::WorkerError;
 
@@ -31,7 +31,7 @@ impl Place {
     /// An error where it is not there any more, or another.
     pub(crate) fn ensure_here(&self) -> Result<(), WorkerError> {
         let vanished = |path: &Path| WorkerError::Vanished { path: path.to_owned() };
-        if inode(&self.directory).ok() != Some(self.inode) {
+        if !still_leads_to(&self.directory, self.inode) {
             return Err(vanished(&self.directory));
         }
         self.store.ensure_here().map_err(|_| vanished(self.store.dir()))

@@ -194,3 +194,20 @@ fn nothing_is_acknowledged_where_the_directory_is_gone() {
         assert!(matches!(refused, Err(StoreError::Vanished { .. })), "{refused:?}");
     }
 }
+
+/// Too few descriptors, or too little memory, for a moment is nobody's `rm -rf`.
+#[test]
+fn what_can_not_be_seen_is_not_taken_for_deleted() {
+    use std::os::unix::fs::MetadataExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    std::fs::write(&path, "").unwrap();
+    let metadata = path.metadata().unwrap();
+    let file = (metadata.dev(), metadata.ino());
+    assert!(hands_store::still_leads_to(&path, file));
+    for gone in [dir.path().to_owned(), dir.path().join("none"), path.join("below")] {
+        assert!(!hands_store::still_leads_to(&gone, file), "{gone:?}");
+    }
+    // No file system has such a name, so nothing is known of it.
+    assert!(hands_store::still_leads_to(&dir.path().join("x".repeat(300)), file));
+}
