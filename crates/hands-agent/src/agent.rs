@@ -155,7 +155,13 @@ impl Running {
             return;
         };
         let mut chores = tokio::time::interval(CHORES);
+        let mut drained = false;
         loop {
+            if drained && !self.runs() {
+                // What is queued is durable: the next command, or whoever waits for it, starts an agent that can work.
+                tracing::info!("leaving: its worker was drained");
+                return;
+            }
             let busy = self.is_busy();
             if busy {
                 self.last_active = Instant::now();
@@ -185,10 +191,16 @@ impl Running {
                         return;
                     }
                 }
-                why = self.embedded.worker_ended() => {
-                    tracing::error!("the embedded worker has ended: {why}");
-                    return;
-                }
+                failure = self.embedded.worker_ended(), if !drained => match failure {
+                    Some(why) => {
+                        tracing::error!("the embedded worker has ended: {why}");
+                        return;
+                    }
+                    None => {
+                        tracing::info!("the embedded worker was drained; leaving when nothing runs");
+                        drained = true;
+                    }
+                },
                 _ = self.snapshots.changed() => self.last_active = Instant::now(),
                 () = sleep_until(self.last_active + self.config.idle), if !busy && !self.for_others.serves() => {
                     if self.last_active.elapsed() >= self.config.idle && self.nobody_is_coming() {
@@ -212,6 +224,12 @@ impl Running {
 
     fn is_busy(&self) -> bool {
         !self.activity.borrow().is_idle() || *self.snapshots.borrow() > 0
+    }
+
+    /// Whether anything goes on that would be disturbed.
+    fn runs(&self) -> bool {
+        let running = self.activity.borrow().running > 0;
+        running || *self.snapshots.borrow() > 0 || self.for_others.leases() > 0
     }
 
     /// Queued, running or detached: what a stop without force must not end.

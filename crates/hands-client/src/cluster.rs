@@ -102,6 +102,7 @@ impl Cluster {
                 let contact = Contact::new();
                 let trouble = contact.trouble();
                 let mut told = false;
+                let mut asked_for_tls = false;
                 let (kind, info) = loop {
                     let greeted = match is_engine {
                         true => Ok(None),
@@ -119,9 +120,15 @@ impl Cluster {
                         Ok(None) => break (ClusterKind::Engine, None),
                         Err(error) if error.is_lost_connection() => {
                             if let Address::Tcp(at) = address
-                                && Box::pin(hands_link::speaks_tls(*at)).await
+                                && matches!(error, ClientError::Connect { .. })
+                                && !asked_for_tls
                             {
-                                return Err(ClientError::WantsTls { peer });
+                                // Asked once of whoever is there: one that is silent costs time.
+                                match Box::pin(hands_link::speaks_tls(*at)).await {
+                                    Some(true) => return Err(ClientError::WantsTls { peer }),
+                                    Some(false) => asked_for_tls = true,
+                                    None => {}
+                                }
                             }
                             let why = match &error {
                                 ClientError::Connect { why, .. } => why.clone(),

@@ -78,7 +78,7 @@ async fn renew_member(dir: &Path) -> Result<Identity, IdentityError> {
     let by_key = sign_renewal(&binding, &member_id, &own.key).ok_or(IdentityError::NoRandomness)?;
     let request = v1::RenewRequest { member_id, by_key: by_key.into() };
     let answer = EnrolmentClient::new(channel).renew(request).await;
-    let membership = answer.map_err(|status| refused(&status))?.into_inner();
+    let membership = answer.map_err(|status| not_renewed(&status))?.into_inner();
     let path = dir.to_owned();
     blocking(dir, move || {
         Identity::store(&path, own.pin, &own.key, &own.token, &membership)?;
@@ -122,6 +122,18 @@ fn refused(status: &Status) -> IdentityError {
         | Code::FailedPrecondition
         | Code::Unimplemented => IdentityError::Refused { message },
         _ => IdentityError::Unanswered { message },
+    }
+}
+
+/// Only what is said of the member itself is a refusal: a hub of another version, or one that is not ready, is asked again.
+fn not_renewed(status: &Status) -> IdentityError {
+    match refused(status) {
+        IdentityError::Refused { message }
+            if !matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated) =>
+        {
+            IdentityError::Unanswered { message }
+        }
+        error => error,
     }
 }
 

@@ -83,8 +83,8 @@ impl Embedded {
         }
     }
 
-    /// Waits until the worker can't go on, and says why.
-    pub(super) async fn worker_ended(&self) -> String {
+    /// Waits until the worker has ended, and says why where it can't go on; none where it was drained.
+    pub(super) async fn worker_ended(&self) -> Option<String> {
         self.worker.ended().await
     }
 

@@ -8,7 +8,7 @@ use hands_exec::{ExposedPath, Isolation};
 use hands_link::{Address, Identity};
 use hands_store::Store;
 use hands_types::{MemberId, Role, WorkerId};
-use hands_worker::{IsolationChoice, Worker, WorkerConfig};
+use hands_worker::{IsolationChoice, Worker, WorkerConfig, WorkerError};
 
 use crate::error::sentence;
 use crate::{AgentConfig, Login};
@@ -30,6 +30,8 @@ struct Serving {
 struct Refused {
     as_whom: AsWhom,
     why: String,
+    /// The hub has said so, and will as long as this machine is who it is.
+    for_good: bool,
 }
 
 /// A cluster, and the member of it that this machine is: whoever logs in again is another.
@@ -41,7 +43,7 @@ struct AsWhom {
 
 impl ForOthers {
     /// Makes it so that this machine works for the cluster that is the default one now. `again` also tries what failed
-    /// before.
+    /// before, unless the hub has refused this machine for good.
     pub(super) async fn look(&mut self, config: &AgentConfig, store: &Store, again: bool) {
         let Some(find) = config.works_for else { return };
         let found = find(&config.logins).map(|login| {
@@ -55,7 +57,8 @@ impl ForOthers {
         {
             let why = sentence(error);
             tracing::warn!(cluster = serving.as_whom.login.name, "works for it no more: {why}");
-            self.refused = Some(Refused { as_whom: serving.as_whom, why });
+            let for_good = matches!(error, WorkerError::Refused { .. });
+            self.refused = Some(Refused { as_whom: serving.as_whom, why, for_good });
         }
         if self.serving.as_ref().map(|serving| &serving.as_whom) == as_whom && as_whom.is_some() {
             return;
@@ -70,7 +73,8 @@ impl ForOthers {
             self.refused = None;
             return;
         };
-        if !again && self.refused.as_ref().is_some_and(|refused| refused.as_whom == as_whom) {
+        let refused = self.refused.as_ref().filter(|refused| refused.as_whom == as_whom);
+        if refused.is_some_and(|refused| refused.for_good || !again) {
             return;
         }
         let started = match identity {
@@ -87,7 +91,7 @@ impl ForOthers {
                 if self.refused.as_ref().is_none_or(|refused| refused.why != why) {
                     tracing::warn!(cluster = as_whom.login.name, "does not work for it: {why}");
                 }
-                self.refused = Some(Refused { as_whom, why });
+                self.refused = Some(Refused { as_whom, why, for_good: false });
             }
         }
     }

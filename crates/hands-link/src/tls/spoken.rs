@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustls::{ClientConnection, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
 use super::client::engine_config;
 
@@ -16,18 +17,24 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const RECORDS: [u8; 2] = [0x15, 0x16];
 const VERSION: u8 = 3;
 
-/// Whether somebody at this address answers the first words of TLS with words of TLS. Nobody, and any other answer, is a no.
-pub async fn speaks_tls(address: SocketAddr) -> bool {
-    matches!(tokio::time::timeout(PATIENCE, ask(address)).await, Ok(Ok(true)))
+/// Whether somebody at this address answers the first words of TLS with words of TLS; any other answer, and none, is a no.
+/// None where nobody can be asked.
+pub async fn speaks_tls(address: SocketAddr) -> Option<bool> {
+    let until = Instant::now() + PATIENCE;
+    let stream = match timeout_at(until, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(_)) => return None,
+        Err(_) => return Some(false),
+    };
+    Some(matches!(timeout_at(until, ask(stream, address)).await, Ok(Ok(true))))
 }
 
-async fn ask(address: SocketAddr) -> io::Result<bool> {
+async fn ask(mut stream: TcpStream, address: SocketAddr) -> io::Result<bool> {
     let config = engine_config(RootCertStore::empty(), None).map_err(io::Error::other)?;
     let mut greeting = Vec::new();
     ClientConnection::new(config, address.ip().into())
         .map_err(io::Error::other)?
         .write_tls(&mut greeting)?;
-    let mut stream = TcpStream::connect(address).await?;
     stream.write_all(&greeting).await?;
     let mut answer = [0; 2];
     stream.read_exact(&mut answer).await?;

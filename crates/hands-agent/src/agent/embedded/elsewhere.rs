@@ -27,7 +27,7 @@ impl EmbeddedWorker {
             .to_owned()
     }
 
-    pub(super) async fn ended(&self) -> String {
+    pub(super) async fn ended(&self) -> Option<String> {
         std::future::pending().await
     }
 

@@ -34,10 +34,10 @@ impl EmbeddedWorker {
         level.note.iter().chain(&level.warnings).map(String::as_str).collect::<Vec<_>>().join("; ")
     }
 
-    /// Waits until it can't go on, and says why.
-    pub(super) async fn ended(&self) -> String {
+    /// Waits until it has ended, and says why where it can't go on; none where it was drained.
+    pub(super) async fn ended(&self) -> Option<String> {
         self.0.ended().await;
-        self.0.failure().map(|error| sentence(error)).unwrap_or_default()
+        self.0.failure().map(|error| sentence(error))
     }
 
     pub(super) async fn stop(&self) {
