@@ -90,7 +90,6 @@ fn flawed(content: Digest) -> Vec<(&'static str, Vec<u8>)> {
     let digestless = reapi::FileNode { name: "f".into(), ..Default::default() };
     let directory = reapi::Directory { files: vec![digestless], ..Default::default() };
     all.push(("no digest", tree(directory, Vec::new())));
-    all.push(("root", reapi::Tree { root: None, children: Vec::new() }.encode_to_vec()));
     all.push(("root", [of_files(&["a"], content), of_files(&["a"], content)].concat()));
     all.push(("no protobuf message", b"\xff\xff\xff".to_vec()));
     // A list of files that is a number: other readers take it for no message at all.
@@ -144,6 +143,21 @@ async fn a_tree_that_can_t_be_put_in_place_is_no_result_of_a_worker() {
         assert_eq!(code(&following.response().await), Code::Ok);
         assert_eq!(cached(&client, action).await.unwrap().output_directories.len(), 1);
     }
+}
+
+/// Writers may leave out a message with nothing in it.
+#[tokio::test]
+async fn a_tree_without_a_root_is_an_empty_directory() {
+    let world = World::new();
+    let client = world.client();
+    let mut worker = world.worker("w").await;
+    let action = world.action(|_, command| command.output_paths = vec!["out".into()]);
+    let following = client.execute(action).await.unwrap();
+    let tree = reapi::Tree { root: None, children: Vec::new() };
+    let lease = brings(&mut worker, world.blob(&tree.encode_to_vec())).await;
+    worker.acknowledged(&lease).await;
+    assert_eq!(code(&following.response().await), Code::Ok);
+    assert_eq!(cached(&client, action).await.unwrap().output_directories.len(), 1);
 }
 
 #[tokio::test]

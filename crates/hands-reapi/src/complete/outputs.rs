@@ -244,7 +244,14 @@ impl Look<'_> {
         if let Some((child, _)) = self.held.values().flat_map(|held| &held.below).find(absent) {
             return Err(Flaw::No(format!("it names the directory {child} and does not bring it")));
         }
-        root.map(Some).ok_or_else(|| Flaw::No("it has no root".to_owned()))
+        let Some(root) = root else {
+            // A message with nothing in it is left out by writers: the directory is empty.
+            let empty = hands_tree::empty(self.function);
+            self.count(1)?;
+            self.directory(empty, &[])?;
+            return Ok(Some(empty));
+        };
+        Ok(Some(root))
     }
 
     /// A root, and the directories below it as blobs of their own. What stands below a missing one is not known.
