@@ -40,7 +40,7 @@ pub use crate::config::{
 };
 pub use crate::error::SandboxError;
 pub use crate::launcher::{LAUNCHER_WORD, Launcher, launcher_main};
-pub use crate::memory::give_back_memory;
+pub use crate::memory::{give_back_memory, keep_little_memory};
 pub use crate::outcome::{Marks, Outcome, StartError, Status, Step};
 pub use crate::probe::{LevelReport, Probe, probe};
 pub use crate::request::{InputRoot, Layer, Limits, Request, Scratch, Stdio};
