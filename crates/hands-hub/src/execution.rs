@@ -59,9 +59,9 @@ impl Execution for ExecutionService {
         let asker = Asker::of(&request, Some(&caller.metadata));
         let invocation = Invocation::named(&caller.metadata.tool_invocation_id);
         let charge = Charge::of(&request);
-        let request = request.into_inner();
+        let mut request = hands_reapi::Apart::of(charge.as_ref(), request.into_inner());
         let digest = digest_of(&request)?;
-        let inline = Inline::of(&request);
+        let inline = Inline::of(charge.as_ref(), &mut request);
         let hub = &self.0;
         let read = if digest.size > action::QUICK {
             let store = hub.store.clone();

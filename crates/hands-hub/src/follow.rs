@@ -6,7 +6,7 @@ use futures_util::stream;
 use hands_link::{ConnectionId, ConnectionInfo, Peer};
 use hands_proto::longrunning::{Operation, operation};
 use hands_proto::{Charge, pack, reapi, v1};
-use hands_reapi::{LogName, ROOM_WITHIN, reserve_later};
+use hands_reapi::{Apart, LogName, ROOM_WITHIN, reserve_later};
 use hands_types::limits::MAX_BATCH;
 use tokio::sync::watch;
 use tonic::Status;
@@ -28,15 +28,15 @@ const COPY: usize = 5;
 pub(crate) struct Inline {
     stdout: bool,
     stderr: bool,
-    files: Vec<String>,
+    files: Arc<Apart<Vec<String>>>,
 }
 
 impl Inline {
-    pub(crate) fn of(request: &reapi::ExecuteRequest) -> Self {
+    pub(crate) fn of(charge: Option<&Arc<Charge>>, request: &mut reapi::ExecuteRequest) -> Self {
         Self {
             stdout: request.inline_stdout,
             stderr: request.inline_stderr,
-            files: request.inline_output_files.clone(),
+            files: Arc::new(Apart::of(charge, std::mem::take(&mut request.inline_output_files))),
         }
     }
 

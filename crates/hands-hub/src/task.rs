@@ -18,6 +18,15 @@ pub(crate) async fn blocking<T: Send + 'static>(
         .map_err(|e| tonic::Status::internal(format!("a task of the hub failed: {e}")))
 }
 
+/// As [`blocking`], for what computes for long: it lets what answers others go first.
+pub(crate) async fn long<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tonic::Status> {
+    hands_reapi::bulk(work)
+        .await
+        .map_err(|e| tonic::Status::internal(format!("a task of the hub failed: {e}")))
+}
+
 /// Lists that are read from a table at once: one reads, one is ready. They wait for one connection anyway, and many of them
 /// would do so on all the threads that others need.
 static LISTS: Semaphore = Semaphore::const_new(2);
@@ -27,7 +36,7 @@ pub(crate) async fn listing<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, tonic::Status> {
     let place = LISTS.acquire().await.map_err(|_| crate::shared::ended())?;
-    blocking(move || {
+    long(move || {
         let _place = place;
         work()
     })

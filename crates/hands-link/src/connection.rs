@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
@@ -17,6 +17,7 @@ use tonic::transport::server::Connected;
 use crate::TlsPeer;
 use crate::bounds::{Opening, Place};
 use crate::frames::Frames;
+use crate::turn::Turn;
 
 /// How long the end of a connection may trail the end of its streams: only where we close it ourselves, because
 /// keepalive went unanswered.
@@ -30,6 +31,7 @@ pub struct Connection {
     // Declared after `io`: the socket is closed before anybody hears that the connection is gone.
     alive: Alive,
     frames: Frames,
+    turn: Turn,
     info: ConnectionInfo,
     // Of what was accepted from elsewhere.
     opening: Option<Opening>,
@@ -184,7 +186,7 @@ impl Connection {
         // Who drops an end of a pipe is in this process, and has other words for what it wants.
         let frames = if matches!(io, Io::Pipe(_)) { Frames::Done } else { Frames::new() };
         let alive = Alive(Arc::new(sender));
-        Self { io, alive, frames, info, opening: None, place: None }
+        Self { io, alive, frames, turn: Turn::default(), info, opening: None, place: None }
     }
 
     /// Holds a peer to what any peer is held to.
@@ -203,6 +205,11 @@ impl Connection {
     /// Which connection this is, whose, and whether it has ended.
     pub fn info(&self) -> &ConnectionInfo {
         &self.info
+    }
+
+    fn note_written(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.turn.moved(if let Poll::Ready(Ok(bytes)) = &result { *bytes } else { 0 });
+        self.note(result)
     }
 
     fn note<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -255,10 +262,12 @@ impl AsyncRead for Connection {
         {
             return self.note(Poll::Ready(Err(error)));
         }
+        ready!(self.turn.poll(cx));
         let room = buf.remaining();
         let before = buf.filled().len();
         let result = each!(self, io => Pin::new(io).poll_read(cx, buf));
         let came = &buf.filled()[before..];
+        self.turn.moved(came.len());
         if self.frames.pass(came) {
             self.info.goodbye.send_replace(true);
         }
@@ -279,8 +288,9 @@ impl AsyncWrite for Connection {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check_cut()?;
+        ready!(self.turn.poll(cx));
         let result = each!(self, io => Pin::new(io).poll_write(cx, buf));
-        self.note(result)
+        self.note_written(result)
     }
 
     fn poll_write_vectored(
@@ -289,8 +299,9 @@ impl AsyncWrite for Connection {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check_cut()?;
+        ready!(self.turn.poll(cx));
         let result = each!(self, io => Pin::new(io).poll_write_vectored(cx, bufs));
-        self.note(result)
+        self.note_written(result)
     }
 
     fn is_write_vectored(&self) -> bool {

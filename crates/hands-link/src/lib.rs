@@ -27,6 +27,7 @@ mod private;
 mod socket_file;
 mod tls;
 pub mod trust;
+mod turn;
 
 pub use address::{Address, DEFAULT_PORT, ParseAddressError};
 pub use bounds::{MAX_CONNECTIONS, MAX_CONNECTIONS_OF_ONE, MAX_HEADERS, MAX_STREAMS, OPENING};
@@ -44,6 +45,7 @@ pub use private::{PrivateError, private_directory, private_place};
 pub use socket_file::{SocketFile, connect_unix, is_served, listen_unix};
 pub use tls::{PeerCertificate, ServerTls, TlsError, TlsKeys, TlsPeer, speaks_tls};
 pub use trust::Pin;
+pub use turn::Turn;
 
 #[cfg(test)]
 mod tests;

@@ -30,8 +30,8 @@ pub struct MessageBound {
     pub streams: bool,
 }
 
-/// Runs work that is too long for a task, so that other tasks go on in the meantime.
-pub type Aside = fn(&mut dyn FnMut());
+/// Runs work on so many bytes, too long for a task, so that other tasks go on in the meantime.
+pub type Aside = fn(usize, &mut (dyn FnMut() + Send));
 
 /// What the messages of a server take together.
 #[derive(Debug)]
@@ -241,6 +241,11 @@ impl Charge {
         }
     }
 
+    /// What the message takes that came last, bytes.
+    pub fn message(&self) -> usize {
+        self.lock().message
+    }
+
     /// Whether its client sends several messages.
     pub fn streams(&self) -> bool {
         self.bound.streams
@@ -314,12 +319,12 @@ impl Charge {
     }
 
     /// Does something to a message of so many bytes: at once if it is small.
-    pub(crate) fn work<T>(&self, bytes: usize, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn work<T: Send>(&self, bytes: usize, work: impl FnOnce() -> T + Send) -> T {
         if bytes <= QUICK {
             return work();
         }
         let (mut work, mut done) = (Some(work), None);
-        (self.account.budget.aside)(&mut || done = work.take().map(|work| work()));
+        (self.account.budget.aside)(bytes, &mut || done = work.take().map(|work| work()));
         done.expect("it runs what it is given")
     }
 

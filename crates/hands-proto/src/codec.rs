@@ -19,7 +19,7 @@ pub const MAX_DECODED: usize = 64 << 20;
 #[derive(Debug)]
 pub struct BoundedCodec<T, U> {
     charge: Option<Arc<Charge>>,
-    types: PhantomData<(T, U)>,
+    types: PhantomData<fn() -> (T, U)>,
 }
 
 impl<T, U> Default for BoundedCodec<T, U> {
@@ -51,10 +51,10 @@ where
 #[derive(Debug)]
 pub struct Bounded<T> {
     charge: Option<Arc<Charge>>,
-    message: PhantomData<T>,
+    message: PhantomData<fn() -> T>,
 }
 
-impl<T: Message> Encoder for Bounded<T> {
+impl<T: Message + Send> Encoder for Bounded<T> {
     type Item = T;
     type Error = Status;
 
@@ -63,11 +63,12 @@ impl<T: Message> Encoder for Bounded<T> {
         let Some(charge) = &self.charge else { return item.encode(buf).map_err(failed) };
         let length = item.encoded_len();
         charge.encoded(length)?;
-        charge.work(length, || item.encode(buf).map_err(failed))
+        // With it goes the message: to free a hundred thousand of its parts takes as long as to write them.
+        charge.work(length, move || item.encode(buf).map_err(failed))
     }
 }
 
-impl<T: Message + Shaped + Default> Decoder for Bounded<T> {
+impl<T: Message + Shaped + Default + Send> Decoder for Bounded<T> {
     type Item = T;
     type Error = Status;
 

@@ -167,7 +167,7 @@ mod budget {
 
     #[test]
     fn whoever_comes_next_finds_room_beside_greedy_ones() {
-        let budget = MessageBudget::new(ALL, |work| work());
+        let budget = MessageBudget::new(ALL, |_, work| work());
         let mut calls = Vec::new();
         let mut free = ALL;
         for greedy in 1..=10 {
@@ -184,7 +184,7 @@ mod budget {
 
     #[test]
     fn messages_of_a_stream_cost_what_the_last_one_does() {
-        let budget = MessageBudget::new(ALL, |work| work());
+        let budget = MessageBudget::new(ALL, |_, work| work());
         let charge = call(&budget);
         let mut prefixes = Prefixes::default();
         for length in (0..100_000_u32).map(|n| n % 40) {
@@ -204,7 +204,7 @@ mod budget {
 
     #[tokio::test]
     async fn who_waits_for_room_gets_it_when_another_call_ends() {
-        let budget = MessageBudget::new(ALL, |work| work());
+        let budget = MessageBudget::new(ALL, |_, work| work());
         let account = budget.account();
         let bound = MessageBound { request: ALL, memory: ALL, answer: ALL, streams: false };
         let [first, second] = [(); 2].map(|()| Charge::new(Arc::clone(&account), bound));
@@ -225,7 +225,7 @@ async fn looks_wait_in_lines_and_give_back_what_they_had() {
 
     use super::{Charge, LARGEST_LOOK, MessageBound, MessageBudget, SMALL_LOOK};
 
-    let budget = MessageBudget::new(1 << 20, |work| work());
+    let budget = MessageBudget::new(1 << 20, |_, work| work());
     let bound = MessageBound { request: 1, memory: 1, answer: 1, streams: false };
     let (one, other) = (budget.account(), budget.account());
     let charge = |account| Charge::new(Arc::clone(account), bound);

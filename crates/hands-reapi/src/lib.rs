@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 
 mod backend;
+mod bulk;
 mod channel;
 mod client;
 mod codec;
@@ -23,6 +24,7 @@ pub mod services;
 mod status;
 
 pub use backend::{Backend, LogName, LogSource, LogStream};
+pub use bulk::{Apart, bulk, stand_back};
 pub use channel::{BadHeader, Channel};
 pub use client::{Answer, Blob, BlobClient, BlobError, Fetched, Source, Uploaded, passes};
 pub use complete::{

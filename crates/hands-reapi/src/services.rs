@@ -177,7 +177,7 @@ fn reserve(charge: Option<&Arc<Charge>>, bytes: usize) -> Result<(), Status> {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Status> {
-    match tokio::task::spawn_blocking(work).await {
+    match crate::bulk(work).await {
         Ok(value) => Ok(value),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(Status::unavailable("the hub is shutting down")),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hands_link::{ConnectionId, ConnectionInfo, Peer};
+use hands_link::{ConnectionId, ConnectionInfo, Peer, Turn};
 use hands_proto::{Account, Charge, MessageBudget, Prefixes};
 use hands_types::MemberId;
 use http::{Request, Response};
@@ -26,6 +26,9 @@ const STRANGERS: usize = 16 << 20;
 
 /// What a call takes without a message: 35 KB each were seen of 20,000 downloads that nobody read.
 const CALL: usize = 16 << 10;
+
+/// A message of so many bytes is worth a thread of its own.
+const LONG: usize = 256 << 10;
 
 /// How often it is looked at what messages take.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(5);
@@ -172,8 +175,13 @@ where
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(Arc::clone(&charge));
         let prefixes = Prefixes::default();
-        let counting =
-            Counting { inner: body, prefixes, charge: Arc::clone(&charge), refused: None };
+        let counting = Counting {
+            inner: body,
+            prefixes,
+            charge: Arc::clone(&charge),
+            turn: Turn::default(),
+            refused: None,
+        };
         let body = Body::new(counting);
         let call = Box::pin(self.inner.call(Request::from_parts(parts, body)));
         let call = Arc::clone(&charge).scope(call);
@@ -184,11 +192,35 @@ where
     }
 }
 
-/// On this thread, whose other tasks another one takes over. A runtime of one thread has none.
-fn aside(work: &mut dyn FnMut()) {
+/// On this thread, whose other tasks another one takes over; what is long, on one that stands back. A runtime of one thread
+/// has none.
+fn aside(bytes: usize, work: &mut (dyn FnMut() + Send)) {
     match tokio::runtime::Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) if bytes < LONG => {
+            tokio::task::block_in_place(work);
+        }
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => {
+            tokio::task::block_in_place(|| standing_back(work));
+        }
         _ => work(),
+    }
+}
+
+fn standing_back(work: &mut (dyn FnMut() + Send)) {
+    let mut is_done = false;
+    std::thread::scope(|scope| {
+        let started = std::thread::Builder::new().spawn_scoped(scope, || {
+            hands_reapi::stand_back();
+            work();
+            is_done = true;
+        });
+        if let Ok(Err(panic)) = started.map(std::thread::ScopedJoinHandle::join) {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    // No thread was to be had.
+    if !is_done {
+        work();
     }
 }
 
@@ -233,6 +265,8 @@ struct Counting {
     inner: Body,
     prefixes: Prefixes,
     charge: Arc<Charge>,
+    /// Whoever reads it copies what has come into one piece, megabytes without a pause.
+    turn: Turn,
     /// Why its message is not taken. What is still to come of it is thrown away: a client whose call ends while it sends may
     /// miss the answer.
     refused: Option<Status>,
@@ -246,11 +280,13 @@ impl http_body::Body for Counting {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Self { inner, prefixes, charge, refused } = &mut *self;
+        let Self { inner, prefixes, charge, turn, refused } = &mut *self;
         charge.waits();
         loop {
+            ready!(turn.poll(cx));
             let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            turn.moved(data.map_or(0, Bytes::len));
             if refused.is_some() {
                 if data.is_some() {
                     continue;

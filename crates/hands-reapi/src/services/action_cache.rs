@@ -15,7 +15,7 @@ use tonic::{Code, Request, Response, Status};
 use super::{ROOM_WITHIN, blocking, digest, function, reserve, reserve_later};
 use crate::complete::{CachedResult, LookError, expected, fill_inline, missing_of, normalize};
 use crate::status::bad_result;
-use crate::{Backend, Invocation, check_instance, looking, missing_blobs, store_status};
+use crate::{Apart, Backend, Invocation, check_instance, looking, missing_blobs, store_status};
 
 /// Serves the results that are whole.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl ActionCache for ActionCacheService {
     ) -> Result<Response<ActionResult>, Status> {
         let invocation = Invocation::of(&request);
         let charge = Charge::of(&request);
-        let request = request.into_inner();
+        let request = Apart::of(charge.as_ref(), request.into_inner());
         let function = function(request.digest_function)?;
         let action = digest(request.action_digest.as_ref(), "action_digest", function)?;
         let store = self.backend.store.clone();
@@ -89,13 +89,15 @@ impl ActionCache for ActionCacheService {
         }
         let invocation = Invocation::of(&request);
         let charge = Charge::of(&request);
-        let request = request.into_inner();
+        let mut request = Apart::of(charge.as_ref(), request.into_inner());
         check_instance(&request.instance_name)?;
         let function = function(request.digest_function)?;
         let action = digest(request.action_digest.as_ref(), "action_digest", function)?;
-        let mut result = request
+        let result = request
             .action_result
+            .take()
             .ok_or_else(|| Status::invalid_argument("the field action_result is not set"))?;
+        let mut result = Apart::of(charge.as_ref(), result);
         let store = self.backend.store.clone();
         let normal = blocking(move || normalize(&store, &mut result, function).map(|()| result));
         let result = Arc::new(normal.await?.map_err(|e| store_status(&e))?);
@@ -130,6 +132,8 @@ impl ActionCache for ActionCacheService {
             .await
             .map_err(|_| Status::unavailable("the hub is shutting down"))?
             .map_err(|e| store_status(&e))?;
-        Ok(Response::new(Arc::unwrap_or_clone(result)))
+        let result =
+            Arc::try_unwrap(result).map_or_else(|shared| (**shared).clone(), Apart::into_inner);
+        Ok(Response::new(result))
     }
 }

@@ -23,7 +23,7 @@ use super::{
     reserve, reserve_later, tree,
 };
 use crate::status::to_rpc;
-use crate::{Backend, INLINE, Invocation, bad_digest, codec, store_status};
+use crate::{Apart, Backend, INLINE, Invocation, bad_digest, codec, store_status};
 
 /// Digests that FindMissing looks up on the reactor at once: about a millisecond.
 const INLINE_LOOKUPS: usize = 1000;
@@ -59,7 +59,7 @@ impl ContentAddressableStorage for CasService {
     ) -> Result<Response<FindMissingBlobsResponse>, Status> {
         let invocation = Invocation::of(&request);
         let charge = Charge::of(&request);
-        let request = request.into_inner();
+        let request = Apart::of(charge.as_ref(), request.into_inner());
         let function = function(request.digest_function)?;
         let store = self.backend.store.clone();
         let few = request.blob_digests.len() <= INLINE_LOOKUPS;
@@ -86,7 +86,7 @@ impl ContentAddressableStorage for CasService {
     ) -> Result<Response<BatchUpdateBlobsResponse>, Status> {
         let invocation = Invocation::of(&request);
         let charge = Charge::of(&request);
-        let request = request.into_inner();
+        let mut request = Apart::of(charge.as_ref(), request.into_inner());
         let function = function(request.digest_function)?;
         let n = request.requests.len();
         // The sum of what was announced bounds what decompression may allocate.
@@ -99,7 +99,8 @@ impl ContentAddressableStorage for CasService {
         reserve(charge.as_ref(), n * ANSWER + usize::try_from(unpacked).unwrap_or(expanded))?;
         let store = self.backend.store.clone();
         let is_quick = n <= INLINE_BLOBS && expanded <= INLINE;
-        let update = move || update(&store, request.requests, function, &invocation);
+        let mut update =
+            move || update(&store, std::mem::take(&mut request.requests), function, &invocation);
         let responses = if is_quick { update() } else { blocking(update).await? };
         Ok(Response::new(BatchUpdateBlobsResponse { responses }))
     }
@@ -109,7 +110,7 @@ impl ContentAddressableStorage for CasService {
         request: Request<BatchReadBlobsRequest>,
     ) -> Result<Response<BatchReadBlobsResponse>, Status> {
         let charge = Charge::of(&request);
-        let request = request.into_inner();
+        let mut request = Apart::of(charge.as_ref(), request.into_inner());
         let function = function(request.digest_function)?;
         let n = request.digests.len();
         let announced = check_batch(n, sum(request.digests.iter().map(Some)))?;
@@ -118,9 +119,9 @@ impl ContentAddressableStorage for CasService {
         let zstd = request.acceptable_compressors.contains(&compressor::Value::Zstd.into());
         let store = self.backend.store.clone();
         let is_quick = n <= INLINE_BLOBS && announced <= INLINE && !zstd;
-        let read = move |wanted: &Wanted| -> Result<Vec<_>, Status> {
+        let mut read = move |wanted: &Wanted| -> Result<Vec<_>, Status> {
             let mut responses = Vec::with_capacity(n);
-            for digest in request.digests {
+            for digest in std::mem::take(&mut request.digests) {
                 wanted.check()?;
                 responses.push(read_one(&store, digest, function, zstd));
             }
@@ -178,14 +179,15 @@ impl ContentAddressableStorage for CasService {
     ) -> Result<Response<SpliceBlobResponse>, Status> {
         let invocation = Invocation::of(&request);
         let charge = Charge::of(&request);
-        let request = request.into_inner();
+        let request = Apart::of(charge.as_ref(), request.into_inner());
         let function = function(request.digest_function)?;
         let blob = digest(request.blob_digest.as_ref(), "blob_digest", function)?;
         reserve(charge.as_ref(), request.chunk_digests.len() * LOOKUP)?;
         let store = self.backend.store.clone();
-        let chunks = request.chunk_digests;
+        let answer = request.blob_digest.clone();
         blocking_in(&WHOLE_BLOBS, move |wanted| {
-            let pieces = chunks
+            let pieces = request
+                .chunk_digests
                 .iter()
                 .map(|piece| piece.to_digest(function))
                 .collect::<Result<Vec<Digest>, _>>()
@@ -193,7 +195,7 @@ impl ContentAddressableStorage for CasService {
             chunks::splice(&store, blob, &pieces, &invocation, wanted)
         })
         .await??;
-        Ok(Response::new(SpliceBlobResponse { blob_digest: request.blob_digest }))
+        Ok(Response::new(SpliceBlobResponse { blob_digest: answer }))
     }
 }
 

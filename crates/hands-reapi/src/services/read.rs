@@ -226,7 +226,7 @@ fn pump(pump: Pump, held: Option<Reserved>) -> ReadStream {
         job: Option<JoinHandle<Step>>,
         _held: Option<Reserved>,
     }
-    let start = |pump: Pump| tokio::task::spawn_blocking(move || pump.step());
+    let start = |pump: Pump| crate::bulk(move || pump.step());
     let state = State { ready: VecDeque::new(), job: Some(start(pump)), _held: held };
     Box::pin(stream::unfold(state, move |mut state| async move {
         loop {

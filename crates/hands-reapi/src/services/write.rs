@@ -193,7 +193,7 @@ impl Sink {
         let pieces = std::mem::take(&mut self.gathered);
         self.bytes = 0;
         self.has_begun = true;
-        self.job = Some(tokio::task::spawn_blocking(move || work.take(&pieces)));
+        self.job = Some(crate::bulk(move || work.take(&pieces)));
         if !may_wait {
             self.idle = Some(self.idle().await?);
         }

@@ -9,7 +9,7 @@ use super::{PATIENCE, patiently};
 /// What a server without room says, as it says it.
 fn no_room() -> Status {
     let bound = MessageBound { request: 1, memory: 1, answer: 1, streams: false };
-    Charge::new(MessageBudget::new(8, |work| work()).account(), bound).reserve(8).unwrap_err()
+    Charge::new(MessageBudget::new(8, |_, work| work()).account(), bound).reserve(8).unwrap_err()
 }
 
 async fn after(refusals: usize, refusal: impl Fn() -> Status) -> (Result<usize, Code>, Duration) {
