@@ -34,6 +34,8 @@ pub struct FrontEnd {
     pub out: Out,
     /// When this program began.
     pub began: SystemTime,
+    /// What is said where nothing is found: that its caller may have meant another place.
+    pub elsewhere: Option<String>,
 }
 
 impl FrontEnd {
@@ -64,6 +66,13 @@ impl FrontEnd {
             ));
         }
         Ok(cluster)
+    }
+
+    /// Nothing was found: its caller may have looked in the wrong place.
+    pub fn nothing_here(&self) {
+        if let Some(hint) = &self.elsewhere {
+            self.out.hint(hint);
+        }
     }
 
     /// Does something, and says meanwhile what the cluster keeps it waiting for.
@@ -200,7 +209,8 @@ impl FrontEnd {
             self.out.warning(&format!("left out, gone while the inputs were read: {paths}"));
         }
         if let Some(paths) = some_of(&snapshot.unfit, snapshot.unfit_count, FEW) {
-            self.out.warning(&format!("left out, neither file, directory nor link: {paths}"));
+            // Of a shell's lines each would say it.
+            self.out.warning_once(&format!("left out, neither file, directory nor link: {paths}"));
         }
         if self.out.is_verbose() {
             let took = eye::time(began.elapsed().unwrap_or_default());

@@ -4,7 +4,8 @@
 //! read about: it comes back as [`StdoutError::Closed`], and the program ends in silence. A closed stderr is ignored,
 //! since nobody is left to be told.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
 
 use crate::args::{ColorWhen, GlobalArgs};
@@ -44,6 +45,8 @@ pub struct Out {
     raw: Cell<bool>,
     /// Lines at stderr's end that show how far something is: they are wiped before anything else is printed.
     drawn: Cell<usize>,
+    /// Warnings that are said once.
+    said: RefCell<BTreeSet<String>>,
 }
 
 impl Out {
@@ -63,6 +66,7 @@ impl Out {
             err_is_terminal,
             raw: Cell::new(false),
             drawn: Cell::new(0),
+            said: RefCell::default(),
         }
     }
 
@@ -106,6 +110,13 @@ impl Out {
     pub fn waiting(&self, reason: &str) {
         if !self.quiet {
             self.line("33", "waiting", reason.strip_prefix("waiting: ").unwrap_or(reason));
+        }
+    }
+
+    /// Prints a warning that this program has not printed yet.
+    pub(crate) fn warning_once(&self, text: &str) {
+        if self.said.borrow_mut().insert(text.to_owned()) {
+            self.warning(text);
         }
     }
 

@@ -98,14 +98,14 @@ pub(crate) fn wrong_clock(args: &ActionArgs, result: &JobResult) -> Option<Strin
 }
 
 /// That output directories which are here were not sent, although inputs hold them: a build that goes on where it was left
-/// would begin anew without a word.
+/// would begin anew. An action whose result is cached is to begin anew.
 pub(crate) fn ignored_outputs(
     args: &ActionArgs,
     outputs: &[String],
     snapshot: &Snapshot,
     caller: &Caller,
 ) -> Result<Option<String>, RunError> {
-    if snapshot.ignored_directories.is_empty() {
+    if args.cache || snapshot.ignored_directories.is_empty() {
         return Ok(None);
     }
     let layout = spec::layout(&args.input, caller)?;
@@ -118,7 +118,12 @@ pub(crate) fn ignored_outputs(
         let mut ignored = snapshot.ignored_directories.iter().filter(|i| path.starts_with(i));
         ignored.any(|i| !is_named(i))
     };
-    let mut lacking = outputs.iter().filter(|o| caller.directory.join(o).is_dir() && is_ignored(o));
+    // One that can't be listed has nothing to go on from either.
+    let is_kept = |output: &String| {
+        let listed = caller.directory.join(output).read_dir();
+        listed.is_ok_and(|mut listed| listed.next().is_some()) && is_ignored(output)
+    };
+    let mut lacking = outputs.iter().filter(|output| is_kept(output));
     let Some(first) = lacking.next() else { return Ok(None) };
     let flags =
         lacking.take(MOST - 1).fold(format!("--input {}", shell_quoted(first)), |all, o| {

@@ -93,7 +93,9 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
                 trace.span("reading the image", reading).await?;
             }
             let snapshot = trace.span("sending inputs", snapshot).await?;
-            if let Some(snapshot) = snapshot.as_ref().filter(|_| !sent_again)
+            // Not for each run of what is meant to begin anew.
+            let is_told = front.out.is_verbose() && !sent_again;
+            if let Some(snapshot) = snapshot.as_ref().filter(|_| is_told)
                 && let Some(hint) =
                     hints::ignored_outputs(&args.action, &outputs, snapshot, &front.caller)?
             {

@@ -25,8 +25,8 @@ pub(crate) fn run(
         Ok(prepared) => prepared,
         Err(problem) => return Err((problem, out)),
     };
-    let (command, target, caller) = prepared;
-    let front = FrontEnd { target, caller, out, began };
+    let (command, target, caller, elsewhere) = prepared;
+    let front = FrontEnd { target, caller, out, began, elsewhere };
     let ended = runtime::for_a_person(async {
         match command {
             Command::Run(Late(args)) => hands_run::run(*args, &front).await,
@@ -60,12 +60,15 @@ pub(crate) fn run(
     ended.map_err(|problem| (problem, front.out))
 }
 
+/// A command, where it goes, who called it, and where else its caller may have meant.
+type Prepared = (Command, hands_client::Target, Caller, Option<String>);
+
 fn prepare(
     mut command: Command,
     global: &GlobalArgs,
     environment: &Environment,
     out: &Out,
-) -> Result<(Command, hands_client::Target, Caller), Problem> {
+) -> Result<Prepared, Problem> {
     if environment.is_inside_action() {
         return Err(Problem::new(
             ErrorClass::Environment,
@@ -88,11 +91,12 @@ fn prepare(
         _ => {}
     }
     let target = settings.target(&places, this_program()?);
+    let mut elsewhere = None;
     if let (hands_client::Target::Agent(_), false) = (&target, global.local)
         && is_about_a_cluster(&command)
         && let Some(own) = places.hub_sockets().into_iter().find(|own| hands_link::is_served(own))
     {
-        out.hint(&format!(
+        elsewhere = Some(format!(
             "this is about this user's agent; a hub of theirs runs here, too: --cluster unix:{}",
             own.display()
         ));
@@ -107,12 +111,12 @@ fn prepare(
         environment: environment.variables.clone().into_iter().collect(),
         history: Some(places.shell_history()),
     };
-    Ok((command, target, caller))
+    Ok((command, target, caller, elsewhere))
 }
 
 /// Whether a command tells of workers and queues: somebody who has started a hub here may mean that one's.
 const fn is_about_a_cluster(command: &Command) -> bool {
-    matches!(command, Command::Ps(_) | Command::Top(_) | Command::Workers(_) | Command::Worker(_))
+    matches!(command, Command::Ps(_) | Command::Workers(_) | Command::Worker(_))
 }
 
 /// Where commands run on this machine they find the toolchains of their caller's own `PATH`.

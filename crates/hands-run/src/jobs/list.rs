@@ -45,6 +45,9 @@ async fn try_ps(args: &PsArgs, front: &FrontEnd) -> Result<u8, RunError> {
     let request =
         ListRequest { active_only: !args.all, limit: args.limit, ..ListRequest::default() };
     let jobs = cluster.list(request).await?;
+    if jobs.is_empty() {
+        front.nothing_here();
+    }
     if args.json {
         for job in &jobs {
             front.out.data_line(&job_json(job).to_string())?;
@@ -74,6 +77,9 @@ async fn try_ps(args: &PsArgs, front: &FrontEnd) -> Result<u8, RunError> {
 async fn try_workers(args: &WorkersArgs, front: &FrontEnd) -> Result<u8, RunError> {
     let cluster = front.connect("workers").await?;
     let workers = cluster.workers().await?;
+    if workers.is_empty() {
+        front.nothing_here();
+    }
     if args.json {
         for worker in &workers {
             front.out.data_line(&worker_json(worker).to_string())?;
@@ -111,7 +117,7 @@ async fn try_workers(args: &WorkersArgs, front: &FrontEnd) -> Result<u8, RunErro
 
 async fn try_drain(args: &DrainArgs, front: &FrontEnd) -> Result<u8, RunError> {
     let cluster = front.connect("drain").await?;
-    cluster.drain_worker(&args.worker).await?;
+    cluster.drain_worker(&args.worker).await.inspect_err(|_| front.nothing_here())?;
     if front.out.watched() || front.out.is_verbose() {
         front.out.note(&format!("{} takes nothing new and leaves when it is done", args.worker));
     }

@@ -17,6 +17,8 @@ const GENERAL: &[Code] = &[
 const USAGE: Code = ("2", "wrong arguments or settings, or there is no such action or name");
 const CLUSTER: Code = ("3", "the cluster or this machine could not do it");
 const BUG: Code = ("70", "a bug of hands");
+const CTRL_C: Code = ("130", "Ctrl-C");
+const KILLED: Code = ("143", "SIGTERM; 129: its terminal has gone");
 const READER: Code = ("141", "the reader of what it prints has gone");
 
 /// The commands with a meaning of their own. Each line stands before those that all have.
@@ -25,7 +27,7 @@ const OWN: &[(&[&str], &[Code])] = &[
         &["run"],
         &[
             ("N", "the command's own"),
-            ("128+N", "signal N ended it"),
+            ("128+N", "signal N ended it, or hands: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP"),
             ("127", "it does not exist"),
             ("126", "it can't be executed"),
             ("125", "hands could not run it"),
@@ -42,13 +44,22 @@ const OWN: &[(&[&str], &[Code])] = &[
             ("0", "all commands succeeded"),
             ("1", "any failed"),
             ("125", "any was not run"),
+            ("130", "Ctrl-C, which ends them all"),
+            KILLED,
             BUG,
             ("141", "the reader of what they print left before the end"),
         ],
     ),
     (
         &["shell"],
-        &[("N", "the last line's, as of `hands run`, or that of `exit N`"), NOT_BEGUN, BUG, READER],
+        &[
+            ("N", "the last line's, as of `hands run`, or that of `exit N`"),
+            NOT_BEGUN,
+            CTRL_C,
+            KILLED,
+            BUG,
+            READER,
+        ],
     ),
     (
         &["wait"],
@@ -57,6 +68,7 @@ const OWN: &[(&[&str], &[Code])] = &[
             ("N", "the first that is not 0, as of `hands run`"),
             ("125", "an action was not run, or could not be waited for"),
             ("130", "Ctrl-C; the actions go on"),
+            KILLED,
             BUG,
             READER,
         ],
@@ -66,7 +78,8 @@ const OWN: &[(&[&str], &[Code])] = &[
         &[
             ("N", "the command's own, as of `hands run`"),
             ("125", "it was not run, or could not be followed"),
-            ("130", "Ctrl-C"),
+            CTRL_C,
+            KILLED,
             BUG,
             READER,
         ],
@@ -79,6 +92,8 @@ const OWN: &[(&[&str], &[Code])] = &[
             ("1", "a declared output is missing, or could not be brought whole"),
             ("2", "no such action, it is not done, or there is no place for an output"),
             CLUSTER,
+            CTRL_C,
+            KILLED,
             BUG,
             READER,
         ],

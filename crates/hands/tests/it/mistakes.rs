@@ -313,6 +313,11 @@ fn codes_are_in_the_help_of_each_command_that_has_its_own() {
     for command in ["run", "batch", "shell", "wait", "attach"] {
         assert!(codes(command).contains(&"125".to_owned()), "{command}");
     }
+    // Of those that end in order on a signal: run says 128+N.
+    for command in ["batch", "shell", "wait", "attach", "fetch"] {
+        let codes = codes(command);
+        assert!(["130", "143"].iter().all(|code| codes.iter().any(|c| c == code)), "{command}");
+    }
     let asking = ["ps", "logs", "fetch", "cancel", "doctor", "store verify", "agent stop"];
     for command in asking.into_iter().chain(["agent status", "logout"]) {
         assert!(codes(command).contains(&"3".to_owned()), "{command}");
