@@ -43,6 +43,7 @@ const CHORES: Duration = Duration::from_secs(60);
 
 /// Runs an agent on a runtime of its own until it leaves. Says on `readiness` when it listens, or why it does not.
 pub fn run(config: AgentConfig, readiness: Readiness) -> Result<(), AgentError> {
+    #[cfg(target_os = "linux")]
     hands_sandbox::keep_little_memory();
     // One thread: what takes long runs on blocking threads, and an action costs no wake-ups between workers.
     let runtime = tokio::runtime::Builder::new_current_thread()

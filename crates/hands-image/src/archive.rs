@@ -8,7 +8,7 @@ use crate::checked::{Checked, Sha256};
 use crate::documents::{ArchiveManifest, parse};
 use crate::entries::{Entries, Kind};
 use crate::error::{ImageError, shown};
-use crate::image::{Found, ImageLimits, LayerFile, Wanted};
+use crate::image::{Found, ImageLimits, LayerFile, Wanted, few_enough};
 use crate::layout::too_large;
 
 const WHAT: &str = "the archive";
@@ -60,6 +60,7 @@ pub(crate) fn find(
     let last = image.config.rsplit('/').next().unwrap_or_default();
     let hash = Sha256::from_hex(last.strip_suffix(".json").unwrap_or(last));
     let config = archive.document(&image.config, hash, limits)?;
+    few_enough(image.layers.len(), limits)?;
     let layers = image.layers.iter().enumerate().map(|(n, path)| {
         let part = format!("layer {} ({})", n + 1, shown(path));
         let (offset, size) = archive.find(&part, path)?;

@@ -42,11 +42,12 @@ pub(crate) type Directories = BTreeMap<Digest, (Arc<Directory>, Bytes)>;
 impl Draft {
     /// The layer's directory in which an entry of this path stands, made where it is not there, and the entry's name.
     /// Links on the way are followed as a kernel would that unpacks onto the layers below: `lib/x` lands in `usr/lib` where
-    /// `lib` leads there. The root has no name.
+    /// `lib` leads there. The root has no name. Directories that the path alone asks for are counted.
     pub(crate) fn place(
         &mut self,
         below: &[Self],
         path: &str,
+        made: &mut u64,
     ) -> Result<(&mut Self, String), String> {
         if path.len() > MAX_PATH {
             return Err(format!("its path is longer than {MAX_PATH} bytes"));
@@ -62,9 +63,6 @@ impl Draft {
             names.push(name.to_owned());
         }
         let Some(last) = names.pop() else { return Ok((self, String::new())) };
-        if names.len() > MAX_TREE_DEPTH {
-            return Err(format!("it lies deeper than {MAX_TREE_DEPTH} directories"));
-        }
         if !self.has(&names) {
             let mut look = |path: &str| Ok::<_, ()>(there(self, below, path));
             let real = follow(&RelPath::default(), &names.join("/"), Some("/"), &mut look);
@@ -72,9 +70,16 @@ impl Draft {
             let real = real.map_err(|astray| format!("its path leads nowhere: {astray}"))?;
             names = real.path.names().map(str::to_owned).collect();
         }
+        // Where links have led: each of them may lead deeper, and a tree is walked by calls within calls.
+        if names.len() > MAX_TREE_DEPTH {
+            return Err(format!("it lies deeper than {MAX_TREE_DEPTH} directories"));
+        }
         let mut here = self;
         for name in names {
-            let node = here.nodes.entry(name).or_insert_with(|| Node::Directory(Self::default()));
+            let node = here.nodes.entry(name).or_insert_with(|| {
+                *made += 1;
+                Node::Directory(Self::default())
+            });
             let Node::Directory(directory) = node else {
                 return Err("something on its path is no directory".to_owned());
             };
@@ -110,6 +115,12 @@ impl Draft {
             Some(Node::Directory(there)) => there.mtime = mtime,
             _ => drop(self.nodes.insert(name, Node::Directory(Self { mtime, ..Self::default() }))),
         }
+    }
+
+    /// Leaves nothing at a name, whatever this layer or those below have there.
+    pub(crate) fn clear(&mut self, name: &str) {
+        self.nodes.remove(name);
+        self.take_away(name);
     }
 
     /// Takes a name of the layers below away.

@@ -58,6 +58,14 @@ pub struct ImageLimits {
     pub document: u64,
 }
 
+/// Each layer is a descriptor, open until its turn comes.
+pub(crate) fn few_enough(layers: usize, limits: &ImageLimits) -> Result<(), ImageError> {
+    if layers > limits.layers {
+        return Err(ImageError::TooLarge(format!("it has more than {} layers", limits.layers)));
+    }
+    Ok(())
+}
+
 impl ImageLimits {
     /// Those that users meet.
     pub const fn standard() -> Self {
@@ -139,9 +147,6 @@ pub fn read(
         let why = format!("names {} layers, and there are {}", diff_ids.len(), found.layers.len());
         return Err(ImageError::damaged(part, why));
     }
-    if diff_ids.len() > limits.layers {
-        return Err(ImageError::TooLarge(format!("it has more than {} layers", limits.layers)));
-    }
     let mut unpacking = Unpacking {
         budget: Budget { most: limits.expanded, left: Cell::new(limits.expanded) },
         limits,
@@ -149,6 +154,7 @@ pub fn read(
         lost: Lost::default(),
         entries: 0,
         bytes: 0,
+        names: 0,
     };
     let mut drafts: Vec<Draft> = Vec::new();
     for (layer, diff_id) in found.layers.into_iter().zip(diff_ids) {

@@ -10,8 +10,12 @@ use rustix::io::Errno;
 use crate::checked::{Checked, Sha256};
 use crate::documents::{Descriptor, Index, Manifest, parse};
 use crate::error::ImageError;
-use crate::image::{Found, ImageLimits, LayerFile, Wanted};
+use crate::image::{Found, ImageLimits, LayerFile, Wanted, few_enough};
 
+/// Indexes that are read for one image: the same one may be named many times.
+const MAX_INDEXES: usize = 64;
+/// Platforms that an error names.
+const SHOWN: usize = 32;
 /// Indexes within indexes that are followed.
 const DEEPEST: usize = 4;
 
@@ -45,13 +49,16 @@ pub(crate) fn find(
         }
     };
     let mut there = Vec::new();
-    let Some(manifest) = choose(directory, named, wanted, limits, DEEPEST, &mut there)? else {
+    let mut indexes = MAX_INDEXES;
+    let search = (DEEPEST, &mut indexes);
+    let Some(manifest) = choose(directory, named, wanted, limits, search, &mut there)? else {
         return Err(ImageError::NoPlatform { wanted: wanted.platform(), there });
     };
     let part = name("the manifest", &manifest);
     let manifest: Manifest = parse(&part, &document(directory, &part, &manifest, limits)?)?;
     let part = name("the configuration", &manifest.config);
     let config = document(directory, &part, &manifest.config, limits)?;
+    few_enough(manifest.layers.len(), limits)?;
     let layers = manifest.layers.iter().enumerate().map(|(n, layer)| {
         let part = name(&format!("layer {}", n + 1), layer);
         if layer.media_type.contains("encrypted") {
@@ -94,7 +101,7 @@ fn choose(
     among: Vec<Descriptor>,
     wanted: &Wanted,
     limits: &ImageLimits,
-    depth: usize,
+    (depth, left): (usize, &mut usize),
     there: &mut Vec<String>,
 ) -> Result<Option<Descriptor>, ImageError> {
     for one in among {
@@ -102,8 +109,9 @@ fn choose(
             && !platform.is(&wanted.os, &wanted.architecture)
         {
             // `unknown` is what builders call their notes on an image.
-            if platform.os != "unknown" {
-                there.push(platform.name());
+            let name = platform.name();
+            if platform.os != "unknown" && there.len() < SHOWN && !there.contains(&name) {
+                there.push(name);
             }
             continue;
         }
@@ -114,8 +122,14 @@ fn choose(
         let Some(depth) = depth.checked_sub(1) else {
             return Err(ImageError::unsupported(&part, "lies too deep in others"));
         };
+        let Some(fewer) = left.checked_sub(1) else {
+            return Err(ImageError::TooLarge(format!("it has more than {MAX_INDEXES} indexes")));
+        };
+        *left = fewer;
         let index: Index = parse(&part, &document(directory, &part, &one, limits)?)?;
-        if let Some(found) = choose(directory, index.manifests, wanted, limits, depth, there)? {
+        if let Some(found) =
+            choose(directory, index.manifests, wanted, limits, (depth, &mut *left), there)?
+        {
             return Ok(Some(found));
         }
     }

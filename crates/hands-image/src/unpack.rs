@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
+use hands_types::limits::MAX_PATH;
+
 use crate::checked::{Budget, Checked, Expanded, Sha256};
 use crate::draft::{Draft, Node};
 use crate::entries::{Entries, Entry, Kind};
@@ -17,6 +19,8 @@ const THEIRS: &str = ".wh..wh.";
 /// Window of zstd that is decompressed, as a power of two: what `zstd` itself takes without being asked.
 const MAX_WINDOW: u32 = 27;
 const BUFFER: usize = 128 << 10;
+/// What the paths and targets of all layers may take together, bytes: they are held until the tree is done.
+const MAX_NAMES: usize = 512 << 20;
 
 /// What unpacking shares between layers.
 pub(crate) struct Unpacking<'a> {
@@ -26,6 +30,7 @@ pub(crate) struct Unpacking<'a> {
     pub(crate) lost: Lost,
     pub(crate) entries: u64,
     pub(crate) bytes: u64,
+    pub(crate) names: usize,
 }
 
 impl Unpacking<'_> {
@@ -76,6 +81,10 @@ impl Unpacking<'_> {
                 return Err(ImageError::TooLarge(format!("it has more than {most} entries")));
             }
             self.take(part, &entry, entries, &mut draft, below)?;
+            if self.names > MAX_NAMES {
+                let why = format!("its names take more than {MAX_NAMES} bytes");
+                return Err(ImageError::TooLarge(why));
+            }
         }
         Ok(draft)
     }
@@ -100,19 +109,25 @@ impl Unpacking<'_> {
         }
         self.lost.modes += u64::from(entry.mode & 0o7000 != 0 && entry.kind == Kind::File);
         self.lost.attributes += u64::from(entry.has_attributes);
-        if entry.kind == Kind::HardLink {
+        self.names += path.len();
+        let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        // Marks first: some programs made the second and later of them hard links to the first.
+        if entry.kind == Kind::HardLink && !last.starts_with(MARK) {
             let target = text(part, &entry.link)?;
             let node = draft.file(below, target);
             let node = node.ok_or_else(|| {
                 bad(format!("a hard link to {}, which is no file", shown(target)))
             })?;
-            let (directory, name) = draft.place(below, path).map_err(bad)?;
+            if let Node::Symlink { target, .. } = &node {
+                self.names += target.len();
+            }
+            let (directory, name) = draft.place(below, path, &mut self.entries).map_err(bad)?;
             if !name.is_empty() {
                 directory.put(name, node);
             }
             return Ok(());
         }
-        let (directory, name) = draft.place(below, path).map_err(bad)?;
+        let (directory, name) = draft.place(below, path, &mut self.entries).map_err(bad)?;
         if name == ALL_GONE {
             directory.take_all_away();
             return Ok(());
@@ -137,6 +152,11 @@ impl Unpacking<'_> {
                 if target.is_empty() || target.contains('\0') {
                     return Err(bad("a symbolic link without a target".to_owned()));
                 }
+                // Linux follows none that is longer.
+                if target.len() > MAX_PATH {
+                    return Err(bad(format!("a symbolic link's target of {} bytes", target.len())));
+                }
+                self.names += target.len();
                 let target = target.to_owned();
                 directory.put(name, Node::Symlink { target, mtime: entry.mtime });
             }
@@ -147,7 +167,10 @@ impl Unpacking<'_> {
                 let executable = entry.mode & 0o111 != 0;
                 directory.put(name, Node::File { digest, executable, mtime: entry.mtime });
             }
-            Kind::Special => self.lost.special += 1,
+            Kind::Special => {
+                directory.clear(&name);
+                self.lost.special += 1;
+            }
             Kind::HardLink => {}
         }
         Ok(())

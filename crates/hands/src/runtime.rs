@@ -61,6 +61,7 @@ impl Drop for Leaving {
 /// Runs a program that stays. Its bounds for others follow the descriptors that it may open, so that it takes all it can.
 pub(crate) fn for_a_server<T>(future: impl Future<Output = T>) -> Result<T, Problem> {
     raise_descriptors();
+    #[cfg(target_os = "linux")]
     hands_sandbox::keep_little_memory();
     let runtime = made(Builder::new_multi_thread().enable_all().build())?;
     Ok(runtime.block_on(future))

@@ -40,7 +40,10 @@ impl Embedded {
             .map_err(|e| AgentError::Store { message: sentence(&e), class: e.class() })?;
         let mut hub_config = HubConfig::new(config.state_dir.join("hub"), store.clone());
         hub_config.build_id = hands_client::build_id().to_owned();
-        hub_config.give_back = Some(hands_sandbox::give_back_memory);
+        #[cfg(target_os = "linux")]
+        {
+            hub_config.give_back = Some(hands_sandbox::give_back_memory);
+        }
         let hub = Hub::open(hub_config)
             .map_err(|e| AgentError::Hub { message: sentence(&e), class: e.class() })?;
         let channel = hub.pipe().connect();

@@ -27,8 +27,8 @@ const STRANGERS: usize = 16 << 20;
 /// What a call takes without a message: 35 KB each were seen of 20,000 downloads that nobody read.
 const CALL: usize = 16 << 10;
 
-/// A message of so many bytes is worth a thread of its own.
-const LONG: usize = 256 << 10;
+/// A message of so many bytes is worth a thread of its own. Pieces of a blob are smaller: of those there are thousands.
+const LONG: usize = 1 << 20;
 
 /// How often it is looked at what messages take.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(5);

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::submit::Claim;
-use super::{Core, Outbox};
+use super::{Core, Outbox, Ticket};
 use crate::db::{Done, Record, Then};
 
 /// The sessions that wait for one operation.
@@ -65,6 +65,26 @@ pub(crate) struct Resumed {
     pub(crate) reply: oneshot::Sender<Vec<(OperationId, u64, bool)>>,
 }
 
+/// Tells a session of an end. One that is not durable yet, or whose result is still being put into the action cache, is not told
+/// to anybody so far; then this one waits, too.
+pub(super) fn tell_end(outbox: Arc<Outbox>, number: u64, mut ticket: Ticket) {
+    let id = ticket.record.id;
+    if let Some(done) = &ticket.state.borrow().done {
+        return outbox.had_ended(number, id, done);
+    }
+    crate::task::spawn("late-end", async move {
+        match ticket.state.wait_for(|state| state.done.is_some()).await {
+            Ok(state) => {
+                if let Some(done) = &state.done {
+                    outbox.had_ended(number, id, done);
+                }
+            }
+            // The hub is shutting down.
+            Err(_) => outbox.refused(number, &crate::shared::ended()),
+        }
+    });
+}
+
 impl Core {
     /// Counts a session among those who wait.
     pub(super) fn follow(
@@ -95,14 +115,8 @@ impl Core {
         for (id, number, follow) in of {
             if self.operations.contains_key(&id) {
                 self.follow(id, connection, Arc::clone(&outbox), number, follow);
-            } else if let Some(ticket) = self.recent.get(&id).map(super::Ticket::ended) {
-                let outbox = Arc::clone(&outbox);
-                // Behind its end, which may not be durable yet.
-                self.commit.then.push(Box::new(move || {
-                    if let Some(done) = &ticket.state.borrow().done {
-                        outbox.had_ended(number, id, done);
-                    }
-                }));
+            } else if let Some(ticket) = self.recent.get(&id).map(Ticket::ended) {
+                tell_end(Arc::clone(&outbox), number, ticket);
             } else {
                 unknown.push((id, number, follow));
             }

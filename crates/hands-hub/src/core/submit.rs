@@ -323,11 +323,7 @@ fn answer(reply: Reply, answer: Result<Ticket, SubmitError>) {
             let _gone = reply.send(answer);
         }
         Reply::Session { outbox, id, .. } => match answer {
-            Ok(ticket) => {
-                if let Some(done) = &ticket.state.borrow().done {
-                    outbox.had_ended(id, ticket.record.id, done);
-                }
-            }
+            Ok(ticket) => super::followers::tell_end(outbox, id, ticket),
             // Its client sends it once more.
             Err(SubmitError::Again) => {
                 outbox.refused(

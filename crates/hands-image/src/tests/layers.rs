@@ -130,3 +130,24 @@ fn devices_are_left_out_and_counted() {
 fn an_image_without_layers_is_empty() {
     shows(&Made::of(&[]).place(), "");
 }
+
+#[test]
+fn depth_counts_where_links_have_led() {
+    let deep = ["a"; 150].join("/");
+    let error = Made::of_tars(&[&format!("{deep}/ l->{deep} l/{deep}/x=1")]).read("").unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("it lies deeper than 200 directories"), "{error}");
+}
+
+#[test]
+fn directories_that_paths_ask_for_count_as_entries() {
+    let made = Made::of_tars(&["a/b/c/x=1 a/b/d/y=2"]);
+    let image = shows(&made.place(), "a/ a/b/ a/b/c/ a/b/c/x=1 a/b/d/ a/b/d/y=2");
+    assert_eq!(image.entries, 6);
+}
+
+#[test]
+fn a_mark_may_be_a_hard_link_to_another() {
+    let made = Made::of_tars(&["a=1 b=1 c=1", ".wh.a= .wh.b=>.wh.a"]);
+    shows(&made.place(), "c=1");
+}

@@ -103,6 +103,7 @@ fn hub_and_worker_tell_prometheus_and_a_load_balancer_how_they_are() {
     worker.says("connected to the hub");
     let batch = ["batch", "--cluster", &socket, "--", "exit {}", ":::", "0", "0", "7"];
     assert_eq!(home.run(&batch).code, 1);
+    assert_eq!(home.run(&["run", "--cluster", &socket, "--", "true"]).code, 0);
     for address in [&of_hub, &of_worker] {
         assert_eq!(get(&home, address, "/healthz"), ("200".to_owned(), "ok\n".to_owned()));
     }
@@ -112,12 +113,13 @@ fn hub_and_worker_tell_prometheus_and_a_load_balancer_how_they_are() {
         ("hands_slots", 2.0),
         ("hands_slots_busy", 0.0),
         ("hands_actions_queued", 0.0),
-        ("hands_actions_ended_total{outcome=succeeded}", 2.0),
+        ("hands_actions_ended_total{outcome=succeeded}", 3.0),
         ("hands_actions_ended_total{outcome=failed}", 1.0),
         ("hands_attempts_lost_total", 0.0),
+        // The batch went over a session.
         (
             "hands_rpc_total{code=Ok,method=Execute,service=build.bazel.remote.execution.v2.Execution}",
-            3.0,
+            1.0,
         ),
     ] {
         assert_eq!(told[name], value, "{name}: {told:#}");
@@ -128,7 +130,7 @@ fn hub_and_worker_tell_prometheus_and_a_load_balancer_how_they_are() {
         ("hands_worker_sessions_total", 1.0),
         ("hands_worker_slots", 2.0),
         ("hands_worker_slots_busy", 0.0),
-        ("hands_worker_attempts_ended_total{outcome=succeeded}", 2.0),
+        ("hands_worker_attempts_ended_total{outcome=succeeded}", 3.0),
         ("hands_worker_attempts_ended_total{outcome=failed}", 1.0),
     ] {
         assert_eq!(told[name], value, "{name}: {told:#}");
