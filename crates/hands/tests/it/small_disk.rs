@@ -78,9 +78,10 @@ fn an_agent_whose_disk_fills_up_stays_and_serves_again() {
         used=$(df -k "$HANDS_HOME" | tail -1 | awk '{ print $3 }')
         mount -o remount,size=$((used + 64))k "$HANDS_HOME"
         dd if=/dev/zero of="$HANDS_HOME/filler" bs=4k 2>/dev/null
-        echo go >&3
         for i in 1 2 3; do "$HANDS" run -- true; echo code $?; done
         rm "$HANDS_HOME/filler"; mount -o remount,size=3g "$HANDS_HOME"
+        # Not before: an end that finds no room for its output is an error, once the store has looked at its disk anew.
+        echo go >&3
         wait $running; echo code $?
         "$HANDS" run -- echo again; echo code $?
         test "$pid" = "$("$HANDS" agent status | sed -n 1p)" && echo same
