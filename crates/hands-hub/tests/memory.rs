@@ -15,10 +15,11 @@ use tonic::{Code, Status};
 
 const MIB: u64 = 1 << 20;
 /// Bytes of each tree, and calls of each kind at once.
-const TREE: u64 = 32 * MIB;
-const CALLS: usize = 5;
-/// What `docs/limits.md` promises of all large looks, and what this program takes besides.
-const LOOKS: u64 = 384 * MIB;
+const TREE: u64 = 40 * MIB;
+const CALLS: usize = 8;
+/// What `docs/limits.md` promises of all looks, small and large, and what this program takes besides. Without the lines these
+/// calls took 1,024 MiB.
+const LOOKS: u64 = (128 + 384) * MIB;
 const BESIDES: u64 = 96 * MIB;
 
 /// A field of this process's status, bytes.

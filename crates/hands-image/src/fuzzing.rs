@@ -49,6 +49,7 @@ pub fn layers(data: &[u8]) {
         entries: 0,
         bytes: 0,
         names: 0,
+        implied: 0,
     };
     let middle = data.len() / 1024 * 512;
     let mut drafts = Vec::new();

@@ -155,6 +155,7 @@ pub fn read(
         entries: 0,
         bytes: 0,
         names: 0,
+        implied: 0,
     };
     let mut drafts: Vec<Draft> = Vec::new();
     for (layer, diff_id) in found.layers.into_iter().zip(diff_ids) {

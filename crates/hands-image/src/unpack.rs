@@ -31,6 +31,8 @@ pub(crate) struct Unpacking<'a> {
     pub(crate) entries: u64,
     pub(crate) bytes: u64,
     pub(crate) names: usize,
+    /// Directories that paths ask for and no entry names.
+    pub(crate) implied: u64,
 }
 
 impl Unpacking<'_> {
@@ -76,7 +78,7 @@ impl Unpacking<'_> {
         let mut draft = Draft::default();
         while let Some(entry) = entries.next(part)? {
             self.entries += 1;
-            if self.entries > self.limits.entries {
+            if self.entries + self.implied > self.limits.entries {
                 let most = self.limits.entries;
                 return Err(ImageError::TooLarge(format!("it has more than {most} entries")));
             }
@@ -121,13 +123,13 @@ impl Unpacking<'_> {
             if let Node::Symlink { target, .. } = &node {
                 self.names += target.len();
             }
-            let (directory, name) = draft.place(below, path, &mut self.entries).map_err(bad)?;
+            let (directory, name) = draft.place(below, path, &mut self.implied).map_err(bad)?;
             if !name.is_empty() {
                 directory.put(name, node);
             }
             return Ok(());
         }
-        let (directory, name) = draft.place(below, path, &mut self.entries).map_err(bad)?;
+        let (directory, name) = draft.place(below, path, &mut self.implied).map_err(bad)?;
         if name == ALL_GONE {
             directory.take_all_away();
             return Ok(());
