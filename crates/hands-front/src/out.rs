@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
+use std::time::Duration;
 
 use crate::args::{ColorWhen, GlobalArgs};
 use crate::stdio::{Target, write_all};
@@ -101,6 +102,20 @@ impl Out {
         }
     }
 
+    /// As [`Out::note`], where the terminal may take nothing any more: whoever leaves does not wait longer than this for it.
+    pub async fn note_within(&self, text: &str, patience: Duration) {
+        if self.quiet {
+            return;
+        }
+        self.wipe_bar();
+        let line = self.lined("", "hands", text);
+        let writing =
+            tokio::task::spawn_blocking(move || write_all(Target::Stderr, line.as_bytes()));
+        if !matches!(tokio::time::timeout(patience, writing).await, Ok(Ok(Ok(())))) {
+            // Nobody is there to be told.
+        }
+    }
+
     /// One line that is said even when quiet: what was done may have been done twice.
     pub fn always(&self, text: &str) {
         self.line("33", "again", text);
@@ -140,6 +155,10 @@ impl Out {
     }
 
     fn line(&self, color: &str, label: &str, text: &str) {
+        self.to_stderr(self.lined(color, label, text).as_bytes());
+    }
+
+    fn lined(&self, color: &str, label: &str, text: &str) -> String {
         // Lines stay lines: some sentences have several.
         let text = text.lines().map(printable).collect::<Vec<_>>().join("\n");
         let end = if self.raw.get() { "\r\n" } else { "\n" };
@@ -149,7 +168,7 @@ impl Out {
         } else {
             format!("{label}:")
         };
-        self.to_stderr(format!("{label} {text}{end}").as_bytes());
+        format!("{label} {text}{end}")
     }
 
     /// Bytes of an action's stderr, or a line of ours that is whole already.

@@ -103,13 +103,15 @@ pub(crate) async fn run(
     out.set_raw(false);
     drop(raw);
     if matches!(ended, Ok(Ended::Left(_) | Ended::Closed)) && whose == Whose::Ours {
-        if !streams.is_busy() {
-            out.note("session ended");
-        }
+        let is_busy = streams.is_busy();
         if tokio::time::timeout(FAREWELL, job.cancel()).await.is_err() {
             out.warning(
                 "the cluster does not answer; the action ends when it misses this connection",
             );
+        }
+        // Last, and not for long: between two writes nobody knows whether the terminal still takes any.
+        if !is_busy {
+            out.note_within("session ended", FAREWELL).await;
         }
     }
     ended
