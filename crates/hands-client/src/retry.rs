@@ -63,11 +63,22 @@ pub(crate) struct Backoff {
     since: Instant,
     patience: Option<Duration>,
     next: Duration,
+    /// It answers, and what it answers ends at once: that somebody has an answer is no sign.
+    in_vain: bool,
 }
 
 impl Backoff {
     pub(crate) fn new(patience: Option<Duration>) -> Self {
-        Self { since: Instant::now(), patience, next: FIRST }
+        Self { since: Instant::now(), patience, next: FIRST, in_vain: false }
+    }
+
+    /// What was asked for came, and has ended after so long. Only what was of use, or held for a while, begins the pauses anew.
+    pub(crate) fn ended(&mut self, has_served: bool, lasted: Duration) {
+        if has_served || lasted >= LAST {
+            *self = Self::new(self.patience);
+        } else {
+            self.in_vain = true;
+        }
     }
 
     /// Pauses before the next try, or gives up with an error that says how long nobody had an answer. What is not there for
@@ -82,6 +93,7 @@ impl Backoff {
         let waited = match error {
             // It is there. That it answers others says nothing of this request.
             ClientError::NotNow { .. } => self.since.elapsed(),
+            _ if self.in_vain => self.since.elapsed(),
             _ => self.since.elapsed().min(answers.borrow().elapsed()),
         };
         if self.patience.is_some_and(|patience| waited >= patience) {
@@ -100,7 +112,7 @@ impl Backoff {
         tokio::select! {
             () = tokio::time::sleep(self.next) => self.next = (self.next * 2).min(LAST),
             // Its error means that nobody is left to answer to.
-            _ = answers.changed() => self.next = FIRST,
+            _ = answers.changed(), if !self.in_vain => self.next = FIRST,
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 //! detached.
 
 mod each;
+mod patience;
 mod state;
 mod stream;
 #[cfg(test)]

@@ -198,3 +198,36 @@ async fn what_one_request_finds_out_of_a_lost_hub_all_know() {
     while backoff.pause(&contact, "the hub", &error).await.is_ok() {}
     assert!(silent.elapsed() <= minute && silent.elapsed() > minute / 10, "{silent:?}");
 }
+
+/// What opens and ends at once is no answer, whatever others hear meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_ends_as_soon_as_it_is_there_is_asked_for_less_and_less_often_and_given_up() {
+    let contact = crate::retry::Contact::new();
+    let error = ClientError::NotNow { peer: "hub".to_owned(), message: "ended".to_owned() };
+    let lost =
+        ClientError::Connect { peer: "hub".to_owned(), why: "ended".to_owned(), retry: true };
+    let minute = Duration::from_secs(60);
+    for (has_served, of) in [(false, &lost), (false, &error)] {
+        let mut backoff = crate::retry::Backoff::new(Some(minute));
+        let start = tokio::time::Instant::now();
+        let mut tries = 0;
+        let given_up = loop {
+            // It was there.
+            contact.made();
+            backoff.ended(has_served, Duration::from_millis(3));
+            tries += 1;
+            match backoff.pause(&contact, "hub", of).await {
+                Ok(()) => assert!(tries < 100, "for ever"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(given_up, ClientError::Lost { .. } | ClientError::Never { .. }));
+        assert!(start.elapsed() >= minute);
+    }
+    let mut backoff = crate::retry::Backoff::new(Some(minute));
+    for _ in 0..100 {
+        contact.made();
+        backoff.ended(true, Duration::from_millis(3));
+        assert!(backoff.pause(&contact, "hub", &lost).await.is_ok(), "it is of use");
+    }
+}

@@ -8,6 +8,7 @@
 //! It keeps nothing over a lost stream. A client names its actions by numbers, by which the hub makes the names of its
 //! operations; so whatever is sent a second time is found where it is.
 
+mod clock;
 mod line;
 mod outbox;
 mod take;
@@ -26,11 +27,12 @@ use prost::Message as _;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::core::{Event, Resumed, Submission, unix_millis};
+use crate::core::{Event, Resumed, Submission};
 use crate::db::Trouble;
 use crate::execution::{Caller, LOST_WITHIN};
 use crate::follow::Asker;
 use crate::shared::{Shared, ended, table_status};
+use clock::Clock;
 use line::{Line, Waiting};
 pub(crate) use outbox::Outbox;
 use outbox::Words;
@@ -53,14 +55,12 @@ const NAME: usize = 16;
 const GROUP: usize = 16;
 /// Actions that one message gives up.
 const CANCELS: usize = 4096;
-/// Milliseconds by which a client's clock, counted from the epoch, may run ahead of the hub's.
-const AHEAD: u64 = 60_000;
 
 /// What holds for all actions of a session.
 #[derive(Debug)]
 pub(crate) struct Head {
     name: Vec<u8>,
-    epoch: u64,
+    clock: Clock,
     instance: String,
     function: DigestFunction,
     caller: Caller,
@@ -92,18 +92,15 @@ impl Actions for ActionsService {
         }
         let function = function_from_proto(open.digest_function)
             .map_err(|e| Status::invalid_argument(e.to_string()))?;
-        let epoch = match open.epoch {
-            0 => u64::try_from(unix_millis()).unwrap_or_default(),
-            epoch => epoch,
-        };
-        check_time(epoch)?;
+        let clock = Clock::of(open.epoch);
+        let epoch = clock.epoch;
         let outbox = Outbox::new(charge.clone(), open.credit)?;
         let connection = asker.connection.clone();
         let answers =
             outgoing(Arc::clone(hub), Arc::clone(&outbox), epoch, function, connection, charge);
         let head = Head {
             name: open.session.to_vec(),
-            epoch,
+            clock,
             instance: open.instance_name,
             function,
             caller,
@@ -179,7 +176,7 @@ impl Session {
             }
             Kind::Cancel(v1::CancelActions { ids, all: false }) => self.cancel(ids, line).await,
             Kind::Cancel(v1::CancelActions { all: true, .. }) => {
-                line.clear();
+                self.take_up(line.take_all()).await?;
                 // The core takes what was sent before this first, so that all of it is known by now.
                 self.hub.ask(|_| ()).await?;
                 self.cancel_all().await;
@@ -201,11 +198,36 @@ impl Session {
         ids.sort_unstable();
         ids.dedup();
         for id in line.take_out(&ids) {
-            self.outbox.refused(id, &Status::cancelled("the client cancelled the action"));
+            self.outbox.refused(id, &was_cancelled());
         }
         self.hub.ask(|_| ()).await?;
         give_up(&self.hub, self.outbox.waiters_of(&ids)).await;
         Ok(())
+    }
+
+    /// Takes up what waits in line and may have been begun over an earlier stream, for it to be given up with all.
+    async fn take_up(&self, waiting: impl IntoIterator<Item = Waiting>) -> Result<(), Status> {
+        for Waiting { mut message, .. } in waiting {
+            let known = self.known(&mut message)?;
+            self.outbox.make_room(known.len()).map_err(|status| later(&status))?;
+            self.resume(known, &mut message).await?;
+        }
+        Ok(())
+    }
+
+    /// What was given up while it waited to be taken up. What is not known was never begun.
+    async fn give_up_known(&self, cancelled: &[u64], message: &mut v1::Submissions) {
+        if cancelled.is_empty() {
+            return;
+        }
+        message.actions.retain(|action| {
+            let is_meant = cancelled.contains(&action.id);
+            if is_meant {
+                self.outbox.refused(action.id, &was_cancelled());
+            }
+            !is_meant
+        });
+        give_up(&self.hub, self.outbox.waiters_of(cancelled)).await;
     }
 
     async fn cancel_all(&self) {
@@ -233,6 +255,7 @@ impl Session {
             return Ok(None);
         }
         self.resume(resume, &mut message).await?;
+        self.give_up_known(&std::mem::take(&mut waiting.cancelled), &mut message).await;
         if message.actions.is_empty() && message.blobs.is_empty() {
             return Ok(None);
         }
@@ -301,6 +324,10 @@ impl Session {
             }
             // It is not asked for a second time.
             Ok(Taken::Large(_)) => {}
+            // It waits for memory that others have, and is sent once more.
+            Err(status) if hands_reapi::passes(&status) => {
+                self.outbox.refused(id, &later(&status));
+            }
             Err(status) => self.outbox.refused(id, &status),
         }
         None
@@ -378,20 +405,13 @@ impl Session {
     }
 }
 
+fn was_cancelled() -> Status {
+    Status::cancelled("the client cancelled the action")
+}
+
 /// The same as a refusal that passes.
 fn later(status: &Status) -> Status {
     Status::unavailable(status.message())
-}
-
-/// No id says that its action was sent in the future.
-fn check_time(millis: u64) -> Result<(), Status> {
-    let now = u64::try_from(unix_millis()).unwrap_or_default();
-    if millis > now + AHEAD {
-        return Err(Status::invalid_argument(format!(
-            "it says to be sent at {millis}, and the hub's clock is at {now}"
-        )));
-    }
-    Ok(())
 }
 
 async fn give_up(hub: &Shared, of: Vec<(OperationId, u64)>) {

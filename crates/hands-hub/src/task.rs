@@ -18,6 +18,19 @@ pub(crate) async fn blocking<T: Send + 'static>(
         .map_err(|e| tonic::Status::internal(format!("a task of the hub failed: {e}")))
 }
 
+/// So many things take long to drop.
+const MANY: usize = 1000;
+
+/// Drops something of so many parts where nobody waits for that.
+pub(crate) fn drop_aside<T: Send + 'static>(parts: usize, dropped: T) {
+    if parts > MANY
+        && let Ok(runtime) = tokio::runtime::Handle::try_current()
+    {
+        // Its end says nothing.
+        drop(runtime.spawn_blocking(move || drop(dropped)));
+    }
+}
+
 /// As [`blocking`], for what computes for long: it lets what answers others go first.
 pub(crate) async fn long<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,

@@ -8,6 +8,7 @@ use hands_proto::v1;
 use hands_types::OperationId;
 use tokio::sync::Notify;
 
+use super::patience::Refused;
 use super::told;
 use crate::{Caching, ClientError, EncodedJob, Event, JobSpec};
 
@@ -221,26 +222,14 @@ impl Shared {
     }
 
     pub(super) async fn cancel_all(&self, peer: &str) -> Result<(), ClientError> {
-        {
-            let mut state = self.lock();
-            let was_sent = state.actions.values().any(Action::was_sent);
-            let unread = state.events.drain(..).map(|told| told.grant).sum::<u64>();
-            state.grant += unread;
-            state.actions.clear();
-            state.unsent.clear();
-            state.cancels.clear();
-            state.under_way = 0;
-            if state.failure.is_some() || !was_sent {
-                return Ok(());
-            }
-            if !state.is_up {
-                // The hub does not hear it, and would not know what is meant when it does.
-                return Err(given_up_alone(peer));
-            }
-            state.all = All::Wanted;
+        let (ended, given_up) = self.lock().give_up_all(peer);
+        // There is room, and whoever waits for it may not hear of it otherwise.
+        self.room.notify_one();
+        drop_aside(given_up);
+        if let Some(ended) = ended {
+            return ended;
         }
         self.to_send.notify_one();
-        self.room.notify_one();
         loop {
             let all = self.lock().all;
             match all {
@@ -379,11 +368,16 @@ impl Shared {
         self.given_up.notify_one();
     }
 
-    /// Takes what the hub says. `bytes`: what it cost the hub's credit. True if something was refused for now.
-    pub(super) fn hear(&self, events: v1::ActionEvents, bytes: u64, peer: &told::Peer<'_>) -> bool {
+    /// Takes what the hub says. `bytes`: what it cost the hub's credit. Gives what it refused for now.
+    pub(super) fn hear(
+        &self,
+        events: v1::ActionEvents,
+        bytes: u64,
+        peer: &told::Peer<'_>,
+    ) -> Option<Refused> {
         let mut state = self.lock();
         let before = state.events.len();
-        let mut is_busy = false;
+        let mut refused = None;
         for v1::ActionAccepted { id, operation } in events.accepted {
             state.accepted(id, &operation);
         }
@@ -391,7 +385,7 @@ impl Shared {
             state.changed(told);
         }
         for ended in events.ended {
-            is_busy |= state.ended(ended, peer);
+            refused = state.ended(ended, peer).or(refused);
         }
         for id in events.unknown {
             if state.actions.contains_key(&id) {
@@ -414,7 +408,7 @@ impl Shared {
             self.to_read.notify_one();
         }
         self.room.notify_one();
-        is_busy
+        refused
     }
 }
 
@@ -516,28 +510,69 @@ impl State {
         self.events.extend(events);
     }
 
-    /// True if it was refused for now, and is to be sent once more.
-    fn ended(&mut self, ended: v1::ActionEnded, peer: &told::Peer<'_>) -> bool {
+    /// Gives what it says where it was refused for now, and is to be sent once more.
+    fn ended(&mut self, ended: v1::ActionEnded, peer: &told::Peer<'_>) -> Option<Refused> {
         let id = ended.id;
-        let Some(action) = self.actions.get_mut(&id) else { return false };
-        if told::is_for_now(&ended)
-            && let Some(pending) = &mut action.pending
-        {
+        let has_accepted = || self.actions.values().any(|action| action.pending.is_none());
+        let refused = told::for_now(&ended, has_accepted);
+        let action = self.actions.get_mut(&id)?;
+        if let (Some(refused), Some(pending)) = (refused, &mut action.pending) {
             if action.is_cancelled {
                 let asked = self.remove(id);
                 let event = Ok(told::cancelled(asked));
                 self.events.push_back(Told { id, event, grant: 0 });
-                return false;
+                return None;
             }
             pending.is_sent = false;
             pending.message.sent_before = true;
             self.unsent.push_back(id);
-            return true;
+            return Some(refused);
         }
         let events = action.told.ended(ended, action.asked, peer);
         self.remove(id);
         self.events.extend(events.into_iter().map(|event| Told { id, event, grant: 0 }));
-        false
+        None
+    }
+
+    /// Forgets all. Gives what is known of their end, unless the hub is to say, and what is to be dropped.
+    fn give_up_all(&mut self, peer: &str) -> (Option<Result<(), ClientError>>, GivenUp) {
+        let was_sent = self.actions.values().any(Action::was_sent);
+        let given_up = GivenUp {
+            _actions: std::mem::take(&mut self.actions),
+            events: std::mem::take(&mut self.events),
+        };
+        self.grant += given_up.events.iter().map(|told| told.grant).sum::<u64>();
+        self.unsent = VecDeque::new();
+        self.cancels = Vec::new();
+        self.under_way = 0;
+        if self.failure.is_some() || !was_sent {
+            return (Some(Ok(())), given_up);
+        }
+        if !self.is_up {
+            // The hub does not hear it, and would not know what is meant when it does.
+            return (Some(Err(given_up_alone(peer))), given_up);
+        }
+        self.all = All::Wanted;
+        (None, given_up)
+    }
+}
+
+/// What is forgotten at once.
+struct GivenUp {
+    _actions: HashMap<u64, Action>,
+    events: VecDeque<Told>,
+}
+
+/// So many of them take long to drop.
+const LONG: usize = 1000;
+
+/// Drops it where nobody waits for that.
+fn drop_aside(given_up: GivenUp) {
+    let n = given_up._actions.len() + given_up.events.len();
+    if n > LONG
+        && let Ok(runtime) = tokio::runtime::Handle::try_current()
+    {
+        runtime.spawn_blocking(move || drop(given_up));
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
+use super::patience::{Patience, Refused};
 use super::state::{CREDIT, Next, Shared};
 use super::told::Peer;
 use crate::retry::Backoff;
@@ -23,8 +24,6 @@ use crate::{ClientError, Cluster, agent, random_u128};
 const QUEUE: usize = 4;
 /// What was accepted is named in messages of so many.
 const RESUMED: usize = 1000;
-/// How long nothing is submitted to a hub that said that it can't take it now.
-const PAUSE: Duration = Duration::from_millis(250);
 const WHAT: &str = "Execute";
 
 /// A session as its hub knows it.
@@ -60,7 +59,7 @@ pub(super) async fn open(
         match keeper.open().await {
             Ok(stream) => break stream,
             Err(status) if status.code() == Code::Unimplemented => return Ok(None),
-            Err(status) => keeper.pause(&mut backoff, keeper.failed(&status)).await?,
+            Err(status) => keeper.pause(&mut backoff, &status).await?,
         }
     };
     Ok(Some(keeper.keep(stream)))
@@ -110,9 +109,10 @@ impl Keeper {
         loop {
             let lost = match open.take() {
                 Some(stream) => {
-                    backoff = Backoff::new(Some(limits::ORPHAN));
-                    let status = self.serve(stream).await;
+                    let opened = Instant::now();
+                    let (status, has_served) = self.serve(stream).await;
                     self.shared.lost();
+                    backoff.ended(has_served, opened.elapsed());
                     status
                 }
                 None => match self.open().await {
@@ -126,26 +126,17 @@ impl Keeper {
             // Nobody needs it now; a hub that is away for a while does no harm.
             while self.shared.is_idle() {
                 self.shared.stirred().await;
+                backoff = Backoff::new(Some(limits::ORPHAN));
             }
-            let error = self.failed(&lost);
-            if let Err(error) = self.pause(&mut backoff, error).await {
+            if let Err(error) = self.pause(&mut backoff, &lost).await {
                 return self.shared.fail(error);
             }
         }
     }
 
-    /// Why a stream has ended. What says when it passes is no end.
-    fn failed(&self, status: &Status) -> ClientError {
-        match self.cluster.failed(WHAT, status) {
-            ClientError::Rpc { peer, message, .. } if hands_reapi::passes(status) => {
-                ClientError::NotNow { peer, message }
-            }
-            error => error,
-        }
-    }
-
     /// Waits before the next try, or gives up.
-    async fn pause(&self, backoff: &mut Backoff, error: ClientError) -> Result<(), ClientError> {
+    async fn pause(&self, backoff: &mut Backoff, lost: &Status) -> Result<(), ClientError> {
+        let error = self.cluster.failed(WHAT, lost);
         if !error.is_lost_connection() {
             return Err(error);
         }
@@ -156,25 +147,24 @@ impl Keeper {
         Ok(())
     }
 
-    /// Sends and hears until the stream ends.
-    async fn serve(&self, stream: Stream) -> Status {
+    /// Sends and hears until the stream ends. Tells whether it brought any answer.
+    async fn serve(&self, stream: Stream) -> (Status, bool) {
         let Stream { requests, mut replies } = stream;
-        let mut paused_until: Option<Instant> = None;
-        let mut busy_since: Option<Instant> = None;
-        let mut trouble = false;
+        let mut patience = Patience::default();
+        let mut has_served = false;
         loop {
             // Sent as long as the connection takes it; what gathers meanwhile goes together.
             while let Ok(permit) = requests.try_reserve() {
                 let at = u32::try_from(self.began.elapsed().as_millis()).unwrap_or(u32::MAX);
-                match self.shared.next(at, paused_until.is_some()) {
+                match self.shared.next(at, patience.is_paused()) {
                     Next::Message(kind) => permit.send(v1::ActionsRequest { kind: Some(kind) }),
                     Next::Nothing => break,
                 }
             }
             let is_full = requests.capacity() == 0;
-            let pause = async {
-                match paused_until {
-                    Some(until) => tokio::time::sleep_until(until).await,
+            let due = async {
+                match patience.due() {
+                    Some(due) => tokio::time::sleep_until(due).await,
                     None => std::future::pending().await,
                 }
             };
@@ -183,45 +173,43 @@ impl Keeper {
                     Ok(Some(reply)) => match reply.kind {
                         Some(Said::Events(events)) => {
                             if let Some(sentence) = &events.trouble {
-                                trouble = !sentence.is_empty();
+                                patience.trouble(Instant::now(), sentence);
                                 self.tell(sentence);
                             }
-                            if self.hear(events) {
-                                let now = Instant::now();
-                                paused_until = Some(now + PAUSE);
-                                let waited = now - *busy_since.get_or_insert(now);
-                                if waited >= limits::ORPHAN {
-                                    busy_since = None;
-                                    self.never(waited);
-                                }
-                            } else if !trouble {
-                                busy_since = None;
+                            has_served |= !events.accepted.is_empty() || !events.ended.is_empty();
+                            let refused = self.hear(events);
+                            if patience.heard(Instant::now(), refused) {
                                 self.cluster.contact().made();
                             }
                         }
                         // A later version says more.
                         Some(Said::Welcome(_)) | None => {}
                     },
-                    Ok(None) => return Status::unavailable("the session's stream has ended"),
-                    Err(status) => return status,
+                    Ok(None) => {
+                        let status = Status::unavailable("the session's stream has ended");
+                        return (status, has_served);
+                    }
+                    Err(status) => return (status, has_served),
                 },
                 () = self.shared.stirred(), if !is_full => {}
                 Ok(_room) = requests.reserve(), if is_full => {}
-                () = pause => paused_until = None,
+                () = due => if let Some((waited, message)) = patience.passed(Instant::now()) {
+                    self.never(waited, &message);
+                },
             }
         }
     }
 
-    fn hear(&self, events: v1::ActionEvents) -> bool {
+    fn hear(&self, events: v1::ActionEvents) -> Option<Refused> {
         let costs = !events.ended.is_empty() || !events.states.is_empty();
         let bytes = if costs { events.encoded_len() as u64 } else { 0 };
         self.shared.hear(events, bytes, &Peer { name: self.cluster.peer() })
     }
 
     /// It went on saying that it can't take anything: what it has not accepted ends here.
-    fn never(&self, waited: Duration) {
+    fn never(&self, waited: Duration, message: &str) {
         let peer = self.cluster.peer().to_owned();
-        let message = "it takes no new actions now".to_owned();
+        let message = crate::printable(message).into_owned();
         self.shared.fail_unaccepted(&ClientError::Never { peer, waited, message });
     }
 

@@ -1,5 +1,6 @@
 use futures_util::FutureExt as _;
 use hands_proto::{reapi, rpc, v1};
+use prost::Message as _;
 
 use super::state::{CREDIT, Next, Shared};
 use super::told::Peer;
@@ -45,7 +46,7 @@ async fn what_has_no_answer_is_sent_again_as_the_same_and_what_was_accepted_is_t
     let shared = Shared::default();
     let (first, second) = (submit(&shared).await, submit(&shared).await);
     assert_eq!(sent(&shared, 5), [(first, 5, false), (second, 5, false)]);
-    assert!(!shared.hear(accepted(first), 0, &PEER));
+    assert!(shared.hear(accepted(first), 0, &PEER).is_none());
     shared.lost();
     let resumed = shared.welcome(1 << 20);
     assert_eq!(resumed.iter().map(|r| r.id).collect::<Vec<_>>(), [first]);
@@ -67,9 +68,10 @@ async fn a_hub_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
     let shared = Shared::default();
     let id = submit(&shared).await;
     assert_eq!(sent(&shared, 1).len(), 1);
-    assert!(shared.hear(ended(id, false, tonic::Code::Unavailable.into()), 0, &PEER));
+    assert!(shared.hear(ended(id, false, tonic::Code::Unavailable.into()), 0, &PEER).is_some());
     assert_eq!(sent(&shared, 2), [(id, 1, true)]);
-    assert!(!shared.hear(ended(id, false, tonic::Code::InvalidArgument.into()), 0, &PEER));
+    let refused = shared.hear(ended(id, false, tonic::Code::InvalidArgument.into()), 0, &PEER);
+    assert!(refused.is_none());
     assert!(shared.next_event().await.1.is_err());
     assert_eq!(shared.live(), 0);
     // One that stays busy is given up for what it has not taken, and for that only.
@@ -174,5 +176,54 @@ async fn all_who_wait_to_submit_hear_that_it_is_over() {
     for waits in waiting {
         let ended = tokio::time::timeout(std::time::Duration::from_secs(20), waits).await;
         assert!(ended.expect("it waits for ever").is_err());
+    }
+}
+
+/// A refusal of the hub's for want of memory, which says when to ask again.
+fn crowded(id: u64) -> v1::ActionEvents {
+    let status = hands_proto::Charge::crowded();
+    let status = rpc::Status::decode(status.details()).unwrap();
+    let response = Some(reapi::ExecuteResponse { status: Some(status), ..Default::default() });
+    let ended = vec![v1::ActionEnded { id, response, ..Default::default() }];
+    v1::ActionEvents { ended, ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_refusal_that_says_when_it_passes_is_no_end() {
+    let shared = Shared::default();
+    let (last, other) = (submit(&shared).await, submit(&shared).await);
+    assert_eq!(sent(&shared, 1).len(), 2);
+    let refused = shared.hear(crowded(last), 0, &PEER).unwrap();
+    assert!(!refused.for_own && refused.message.contains("try again"), "{refused:?}");
+    shared.hear(accepted(other), 0, &PEER);
+    assert_eq!(sent(&shared, 2), [(last, 1, true)]);
+    assert!(shared.hear(crowded(last), 0, &PEER).unwrap().for_own, "it waits for the other");
+    assert!(shared.next_event().now_or_never().is_none());
+    // The same code without that is one, such as the limit of one member.
+    assert_eq!(sent(&shared, 3).len(), 1);
+    let full = ended(last, false, tonic::Code::ResourceExhausted.into());
+    assert!(shared.hear(full, 0, &PEER).is_none());
+    let (id, event) = shared.next_event().await;
+    assert!(id == last && event.is_err_and(|error| error.is_for_want_of_room()));
+}
+
+#[tokio::test]
+async fn whoever_waits_for_room_has_it_once_all_was_given_up() {
+    let large = JobSpec { argv: vec!["x".repeat(100 << 10); 2], ..spec() };
+    let encode = || large.encode(hands_types::DigestFunction::Sha256).unwrap();
+    let is_sent = [false, true];
+    for is_sent in is_sent {
+        let shared = Shared::default();
+        let _first = shared.submit(&large, encode()).await.unwrap();
+        if is_sent {
+            assert_eq!(sent(&shared, 1).len(), 1);
+            shared.lost();
+        }
+        let waits = std::pin::pin!(shared.submit(&large, encode()));
+        let mut waits = waits;
+        assert!(waits.as_mut().now_or_never().is_none());
+        assert_eq!(shared.cancel_all("hub").await.is_ok(), !is_sent);
+        let submitted = tokio::time::timeout(std::time::Duration::from_secs(20), waits).await;
+        assert!(submitted.expect("it waits for ever").is_ok());
     }
 }

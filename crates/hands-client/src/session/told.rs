@@ -3,8 +3,10 @@
 use std::time::SystemTime;
 
 use hands_proto::{reapi, rpc, v1};
+use prost::Message as _;
 use tonic::{Code, Status};
 
+use super::patience::Refused;
 use crate::job::LostAttempt;
 use crate::result::missing_blobs;
 use crate::{ClientError, Event, JobResult, printable};
@@ -85,15 +87,31 @@ fn refusal(response: &reapi::ExecuteResponse, peer: &Peer<'_>) -> Option<ClientE
     if !missing_blobs(&status.details).is_empty() {
         return None;
     }
-    let status = Status::new(Code::from(status.code), status.message.clone());
-    Some(ClientError::rpc("Execute", peer.name, &status))
+    Some(ClientError::rpc("Execute", peer.name, &with_details(status)))
 }
 
-/// Whether the hub means that the same is to be sent again a little later.
-pub(super) fn is_for_now(ended: &v1::ActionEnded) -> bool {
-    let status = ended.response.as_ref().and_then(|response| response.status.as_ref());
-    ended.operation.is_empty()
-        && status.is_some_and(|status| status.code == Code::Unavailable as i32)
+/// A status that keeps its details: by these a refusal says that it passes.
+fn with_details(status: &rpc::Status) -> Status {
+    let details = status.encode_to_vec().into();
+    Status::with_details(Code::from(status.code), status.message.clone(), details)
+}
+
+/// What the hub says where the same is to be sent again a little later. `has_accepted`: the session has actions that it took.
+pub(super) fn for_now(
+    ended: &v1::ActionEnded,
+    has_accepted: impl FnOnce() -> bool,
+) -> Option<Refused> {
+    let status = ended.response.as_ref()?.status.as_ref()?;
+    if !ended.operation.is_empty() {
+        return None;
+    }
+    let for_own = match Code::from(status.code) {
+        Code::Unavailable => false,
+        // So much memory, of which each of its actions takes some.
+        Code::ResourceExhausted if hands_reapi::passes(&with_details(status)) => has_accepted(),
+        _ => return None,
+    };
+    Some(Refused { message: status.message.clone(), for_own })
 }
 
 /// The end of an action that was never sent.

@@ -25,6 +25,8 @@ pub(super) struct Line {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) message: v1::Submissions,
+    /// Of what may have been begun over an earlier stream, that which was given up since.
+    pub(super) cancelled: Vec<u64>,
     bytes: u64,
     _memory: Option<Reserved>,
 }
@@ -53,7 +55,8 @@ impl Line {
                 "more was submitted than the window of {WINDOW} bytes"
             )));
         }
-        self.put(Waiting { message, bytes, _memory: memory }, VecDeque::push_back);
+        let waiting = Waiting { message, cancelled: Vec::new(), bytes, _memory: memory };
+        self.put(waiting, VecDeque::push_back);
         Ok(())
     }
 
@@ -78,24 +81,28 @@ impl Line {
         self.waiting.is_empty()
     }
 
-    /// Takes actions out, sorted by number, that are not to be begun any more. Gives the numbers of those that were here.
+    /// Takes actions out, sorted by number, that are not to be begun any more. Gives the numbers of those that were here. What
+    /// may have been begun before stays, to be taken up first and then given up.
     pub(super) fn take_out(&mut self, ids: &[u64]) -> Vec<u64> {
+        let is_meant = |id: &u64| ids.binary_search(id).is_ok();
         let mut found = Vec::new();
-        for waiting in &mut self.waiting {
-            waiting.message.actions.retain(|action| {
-                let is_meant = ids.binary_search(&action.id).is_ok();
-                if is_meant {
-                    found.push(action.id);
+        for Waiting { message, cancelled, .. } in &mut self.waiting {
+            cancelled.extend(message.resume.iter().map(|it| it.id).filter(is_meant));
+            message.actions.retain(|action| {
+                if !is_meant(&action.id) {
+                    return true;
                 }
-                !is_meant
+                let known = if action.sent_before { &mut *cancelled } else { &mut found };
+                known.push(action.id);
+                action.sent_before
             });
         }
         found
     }
 
-    /// Forgets all.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
+    /// Takes all out.
+    pub(super) fn take_all(&mut self) -> VecDeque<Waiting> {
+        std::mem::take(self).waiting
     }
 }
 

@@ -302,10 +302,10 @@ impl Outbox {
         state.coming = HashSet::new();
         let live = std::mem::take(&mut state.live);
         drop(state);
-        // Many of them are not dropped while others wait for the lock.
-        drop((accepted, said));
         self.taken.notify_one();
-        live.into_values().map(|live| (live.operation, live.waiter)).collect()
+        let all = live.values().map(|live| (live.operation, live.waiter)).collect();
+        crate::task::drop_aside(live.len() + said.len(), (accepted, said, live));
+        all
     }
 
     /// All that [`Outbox::take_all`] gave have ended.

@@ -13,7 +13,7 @@ use prost::Message as _;
 use tonic::Status;
 
 use super::outbox::{Ended, HELD, Outbox, refusal};
-use super::{Head, check_time, later};
+use super::{Head, later};
 use crate::action::{self, Loaded, Read};
 use crate::core::{Reply, Submission, unix_millis};
 use crate::db::Done;
@@ -56,10 +56,7 @@ impl Head {
         let name = hands_tree::hash(self.function, &self.name).hash;
         let part = name.iter().take(6).fold(0_u128, |part, byte| part << 8 | u128::from(*byte));
         let low = u128::from(action.id) << (80 - NUMBER) | part & ((1 << (80 - NUMBER)) - 1);
-        let sent = self.epoch.saturating_add(action.at_ms.into());
-        // Not brought down to the hub's clock: it would have another name when it is sent again.
-        check_time(sent)?;
-        Ok(OperationId::from_parts(sent, low))
+        Ok(OperationId::from_parts(self.clock.sent(action.at_ms)?, low))
     }
 
     fn caller(&self, action: &v1::SubmitAction, digest: &Digest) -> Caller {
@@ -180,7 +177,10 @@ fn keep(hub: &Shared, invocation: &Invocation, blobs: Vec<(Digest, Bytes)>) -> R
         .put_many(blobs)
         .into_iter()
         .find_map(Result::err)
-        .map_or(Ok(()), |e| Err(store_status(e)))
+        // A disk that is full now may have room a little later, as for rows.
+        .map_or(Ok(()), |e| {
+            Err(if e.is_full() { later(&store_status(e)) } else { store_status(e) })
+        })
 }
 
 fn whole(action: v1::SubmitAction, inline: Bytes, command: Bytes) -> v1::SubmitAction {
