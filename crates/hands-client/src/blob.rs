@@ -1,122 +1,13 @@
-//! One blob or log stream, read from the cluster.
+//! Blobs of the cluster's: what an action declares, and what it wrote.
 
 use bytes::Bytes;
-use hands_proto::bytestream::ReadRequest;
-use hands_proto::bytestream::byte_stream_client::ByteStreamClient;
 use hands_proto::{Shaped, decode_blob, reapi};
-use hands_types::{Digest, limits};
+use hands_reapi::BlobError;
+use hands_types::Digest;
 use prost::Message;
-use tonic::{Code, Streaming};
 
 use crate::job::JobStream;
-use crate::{ClientError, Cluster, JobResult};
-
-/// Reads one blob, checking it against its digest.
-pub(crate) struct BlobReader {
-    stream: Option<Streaming<hands_proto::bytestream::ReadResponse>>,
-    hasher: Option<hands_tree::Hasher>,
-    digest: Digest,
-    peer: String,
-    what: String,
-}
-
-impl BlobReader {
-    pub(crate) async fn open(
-        cluster: &Cluster,
-        digest: Digest,
-        what: String,
-    ) -> Result<Self, ClientError> {
-        let stream = if digest.is_empty() {
-            None
-        } else {
-            let name = blob_name(cluster.instance(), &digest);
-            Some(read_stream(cluster, name, 0).await.map_err(|status| match status.code() {
-                Code::NotFound => ClientError::MissingBlob {
-                    peer: cluster.peer().to_owned(),
-                    what: what.clone(),
-                    digest,
-                },
-                _ => ClientError::rpc("a read", cluster.peer(), &status),
-            })?)
-        };
-        let hasher = Some(hands_tree::Hasher::new(digest.function));
-        Ok(Self { stream, hasher, digest, peer: cluster.peer().to_owned(), what })
-    }
-
-    /// The next piece; none after the last, when the whole was what the digest says.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
-        let Some(stream) = &mut self.stream else { return Ok(None) };
-        let piece = stream.message().await.map_err(|status| match status.code() {
-            Code::NotFound => ClientError::MissingBlob {
-                peer: self.peer.clone(),
-                what: self.what.clone(),
-                digest: self.digest,
-            },
-            _ => ClientError::rpc("a read", &self.peer, &status),
-        })?;
-        match (piece, &mut self.hasher) {
-            (Some(piece), Some(hasher)) => {
-                hasher.update(&piece.data);
-                // Before a disk is full of it.
-                if hasher.size() > self.digest.size {
-                    return Err(ClientError::Protocol {
-                        peer: self.peer.clone(),
-                        why: format!(
-                            "{} is longer than its digest {} says",
-                            self.what, self.digest
-                        ),
-                    });
-                }
-                Ok(Some(piece.data))
-            }
-            (Some(_), None) | (None, None) => Ok(None),
-            (None, Some(_)) => {
-                let hasher = self.hasher.take().expect("matched above");
-                if hasher.finish() == self.digest {
-                    return Ok(None);
-                }
-                Err(ClientError::Protocol {
-                    peer: self.peer.clone(),
-                    why: format!("{} is not what its digest {} says", self.what, self.digest),
-                })
-            }
-        }
-    }
-
-    pub(crate) async fn read_all(mut self) -> Result<Bytes, ClientError> {
-        let mut all = Vec::new();
-        while let Some(piece) = self.next().await? {
-            if all.is_empty() && u64::try_from(piece.len()) == Ok(self.digest.size) {
-                // The usual case is one piece: kept as it is, when nothing follows.
-                return self.next().await.map(|_| piece);
-            }
-            all.extend_from_slice(&piece);
-        }
-        Ok(all.into())
-    }
-}
-
-/// Opens a read of a blob or a log stream.
-pub(crate) async fn read_stream(
-    cluster: &Cluster,
-    resource_name: String,
-    offset: u64,
-) -> Result<Streaming<hands_proto::bytestream::ReadResponse>, tonic::Status> {
-    let mut client =
-        ByteStreamClient::new(cluster.channel()).max_decoding_message_size(limits::MAX_MESSAGE);
-    let read_offset = i64::try_from(offset).map_err(|_| tonic::Status::out_of_range("offset"))?;
-    let request = ReadRequest { resource_name, read_offset, read_limit: 0 };
-    Ok(client.read(cluster.request(request)).await?.into_inner())
-}
-
-/// REAPI's resource name of a blob. `Digest` prints itself as these names want it.
-pub(crate) fn blob_name(instance: &str, digest: &Digest) -> String {
-    if instance.is_empty() {
-        format!("blobs/{digest}")
-    } else {
-        format!("{instance}/blobs/{digest}")
-    }
-}
+use crate::{ClientError, Cluster, JobResult, printable};
 
 impl Cluster {
     /// The outputs that an action declares, as it names them. None where its messages are not in the store any more.
@@ -145,9 +36,7 @@ impl Cluster {
         digest: Digest,
         what: &str,
     ) -> Result<Option<M>, ClientError> {
-        let read =
-            async { BlobReader::open(self, digest, what.to_owned()).await?.read_all().await };
-        match read.await {
+        match self.read_blob(digest, what).await {
             Ok(bytes) => decode_blob(bytes).map(Some).map_err(|e| ClientError::Protocol {
                 peer: self.peer().to_owned(),
                 why: format!("{what} can't be read: {e}"),
@@ -176,6 +65,43 @@ impl Cluster {
         if u64::try_from(raw.len()) == Ok(digest.size) {
             return Ok(raw.clone());
         }
-        BlobReader::open(self, digest, what.to_owned()).await?.read_all().await
+        self.read_blob(digest, what).await
+    }
+
+    /// A whole blob in memory.
+    pub(crate) async fn read_blob(&self, digest: Digest, what: &str) -> Result<Bytes, ClientError> {
+        let read = self.blobs().download(&digest).await;
+        read.map_err(|error| self.blob_failed(what, digest, error))
+    }
+
+    /// Why a blob could not be read.
+    pub(crate) fn blob_failed(&self, what: &str, digest: Digest, error: BlobError) -> ClientError {
+        let peer = self.peer().to_owned();
+        match error {
+            BlobError::Missing(_) => {
+                ClientError::MissingBlob { peer, what: what.to_owned(), digest }
+            }
+            BlobError::Corrupt { .. } => {
+                let why = format!("{what} is not what its digest {digest} says");
+                ClientError::Protocol { peer, why }
+            }
+            BlobError::Rpc { source, .. } => self.failed("a read", source.status()),
+            BlobError::File { path, source, .. } => {
+                ClientError::Write { path: printable(&path.to_string_lossy()).into_owned(), source }
+            }
+            BlobError::Unsupported(_) | BlobError::Protocol(_) | BlobError::Directory { .. } => {
+                let why = format!("{what} can't be read: {error}");
+                ClientError::Protocol { peer, why }
+            }
+            BlobError::Changed { .. }
+            | BlobError::TooLarge { .. }
+            | BlobError::Store(_)
+            | BlobError::Interrupted => ClientError::Transfer {
+                what: what.to_owned(),
+                peer,
+                class: error.class(),
+                message: error.to_string(),
+            },
+        }
     }
 }

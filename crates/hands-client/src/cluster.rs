@@ -11,14 +11,14 @@ use hands_proto::MTIME;
 use hands_proto::longrunning::CancelOperationRequest;
 use hands_proto::longrunning::operations_client::OperationsClient;
 use hands_proto::reapi::capabilities_client::CapabilitiesClient;
-use hands_proto::reapi::{GetCapabilitiesRequest, ServerCapabilities};
+use hands_proto::reapi::{CacheCapabilities, GetCapabilitiesRequest, ServerCapabilities};
 use hands_proto::v1::jobs_client::JobsClient;
 use hands_proto::v1::{
     CloseOutputRequest, DrainWorkerRequest, GetRequest, HelloReply, InfoReply, InfoRequest,
     Job as JobInfo, JobState, ListRequest, ListWorkersRequest, OverviewReply, OverviewRequest,
     Property, SnapshotProgress, WorkerInfo,
 };
-use hands_reapi::Channel;
+use hands_reapi::{BlobClient, Channel};
 use hands_types::{DigestFunction, Platform, RelPath};
 use prost::Message;
 use tokio::sync::watch;
@@ -49,6 +49,7 @@ struct Inner {
     invocation: Invocation,
     metadata: Bytes,
     uploader: Arc<Uploader>,
+    blobs: BlobClient,
     contact: Contact,
     hello: Option<HelloReply>,
     info: Option<InfoReply>,
@@ -79,6 +80,7 @@ impl Cluster {
     ) -> Result<Self, ClientError> {
         let encoded = Bytes::from(invocation.request_metadata(None, "", "").encode_to_vec());
         let mut keeps_times = true;
+        let mut cache = None;
         let (channel, peer, kind, instance, hello, info) = match &target {
             Target::Agent(spec) => {
                 let (channel, hello) = agent::ensure(spec, &mut waiting).await?;
@@ -109,8 +111,9 @@ impl Cluster {
                         false => greet(&channel, &peer, &encoded).await,
                     };
                     let checked = match greeted {
-                        Ok(None) => check_engine(&channel, &peer, instance).await.map(|keeps| {
-                            keeps_times = keeps;
+                        Ok(None) => check_engine(&channel, &peer, instance).await.map(|engine| {
+                            keeps_times = engine.keeps_times;
+                            cache = Some(engine.cache);
                             None
                         }),
                         greeted => greeted,
@@ -151,17 +154,35 @@ impl Cluster {
                 (channel, peer, kind, instance.clone(), None, info)
             }
         };
-        let uploader = Arc::new(Uploader::new(channel.clone(), instance.clone()));
+        let is_local = match &target {
+            Target::Agent(_) => true,
+            Target::Hub { address, .. } => address.is_local(),
+        };
+        let mut with_metadata = MetadataMap::new();
+        metadata::insert_metadata(&mut with_metadata, &encoded);
+        let for_blobs = channel.clone().adding(with_metadata);
+        let function = DigestFunction::Sha256;
+        // A Unix socket or the loopback moves bytes faster than any compressor.
+        let blobs = BlobClient::new(for_blobs, &instance, function).with_compression(!is_local);
+        let blobs = match &cache {
+            None => blobs.of_hub(),
+            Some(cache) => blobs.announced(cache).map_err(|error| ClientError::Protocol {
+                peer: peer.clone(),
+                why: error.to_string(),
+            })?,
+        };
+        let uploader = Arc::new(Uploader::new(blobs.clone()));
         let inner = Inner {
             channel,
             peer,
             kind,
             target,
             instance,
-            function: DigestFunction::Sha256,
+            function,
             invocation,
             metadata: encoded,
             uploader,
+            blobs,
             contact: Contact::new(),
             hello,
             info,
@@ -237,6 +258,11 @@ impl Cluster {
         match &self.inner.target {
             Target::Agent(spec) | Target::Hub { agent: spec, .. } => spec,
         }
+    }
+
+    /// What moves blobs to and from the cluster's store.
+    pub(crate) fn blobs(&self) -> &BlobClient {
+        &self.inner.blobs
     }
 
     pub(crate) fn uploader(&self) -> &Arc<Uploader> {
@@ -505,8 +531,18 @@ async fn greet(
     }
 }
 
-/// Makes sure that an engine executes; answers whether it keeps modification times.
-async fn check_engine(channel: &Channel, peer: &str, instance: &str) -> Result<bool, ClientError> {
+/// What another engine announces.
+struct Announced {
+    keeps_times: bool,
+    cache: CacheCapabilities,
+}
+
+/// Makes sure that an engine executes.
+async fn check_engine(
+    channel: &Channel,
+    peer: &str,
+    instance: &str,
+) -> Result<Announced, ClientError> {
     let request = GetCapabilitiesRequest { instance_name: instance.to_owned() };
     let reply: ServerCapabilities = CapabilitiesClient::new(channel.clone())
         .get_capabilities(request)
@@ -514,7 +550,8 @@ async fn check_engine(channel: &Channel, peer: &str, instance: &str) -> Result<b
         .map_err(|status| ClientError::foreign("its capabilities", peer, &status))?
         .into_inner();
     if let Some(execution) = reply.execution_capabilities.filter(|e| e.exec_enabled) {
-        return Ok(execution.supported_node_properties.iter().any(|name| name == MTIME));
+        let keeps_times = execution.supported_node_properties.iter().any(|name| name == MTIME);
+        return Ok(Announced { keeps_times, cache: reply.cache_capabilities.unwrap_or_default() });
     }
     Err(ClientError::Rpc {
         what: "its capabilities",

@@ -1,6 +1,5 @@
 //! Putting outputs in place.
 
-mod batch;
 mod before;
 mod place;
 mod plan;
@@ -8,13 +7,14 @@ mod room;
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use hands_proto::decode_blob;
 use hands_proto::reapi::{OutputDirectory, Tree};
+use hands_reapi::BlobError;
 use hands_types::limits;
 
-use crate::blob::BlobReader;
 use crate::{ClientError, Cluster, JobResult, printable};
 pub use before::check_place;
 pub use place::is_temporary_name;
@@ -114,40 +114,50 @@ async fn write_group(
     group: Vec<(&str, &File)>,
 ) -> Result<(), ClientError> {
     let [(path, file)] = group.as_slice() else {
-        let contents = batch::read(cluster, &group).await?;
+        let digests = group.iter().map(|(_, file)| file.digest);
+        let contents = cluster.blobs().download_many(digests).await;
+        let contents = contents.map_err(|error| group_failed(cluster, &group, error))?;
         return group.iter().try_for_each(|(path, file)| match contents.get(&file.digest) {
-            Some(bytes) => write_contents(cluster, place, path, file, bytes),
-            None => Err(ClientError::MissingBlob {
-                peer: cluster.peer().to_owned(),
-                what: described(path),
-                digest: file.digest,
-            }),
+            Some(bytes) => write_contents(place, path, file, bytes),
+            None => {
+                let missing = BlobError::Missing(vec![file.digest]);
+                Err(cluster.blob_failed(&described(path), file.digest, missing))
+            }
         });
     };
     if file.has_contents() {
-        return write_contents(cluster, place, path, file, &file.contents);
+        if hands_tree::hash(file.digest.function, &file.contents) != file.digest {
+            return Err(ClientError::Protocol {
+                peer: cluster.peer().to_owned(),
+                why: format!("the content of {} is not what its digest says", described(path)),
+            });
+        }
+        return write_contents(place, path, file, &file.contents);
     }
-    let mut draft = place.draft(path, file.executable, file.mtime)?;
-    let mut blob = BlobReader::open(cluster, file.digest, described(path)).await?;
-    while let Some(piece) = blob.next().await? {
-        draft.write(&piece)?;
-    }
+    let draft = place.draft(path, file.executable, file.mtime)?;
+    let got = cluster.blobs().download_to(&file.digest, draft.file(), Path::new(path)).await;
+    got.map_err(|error| cluster.blob_failed(&described(path), file.digest, error))?;
     draft.commit()
 }
 
+/// Why several files could not be had; of one that came and is another, which.
+fn group_failed(cluster: &Cluster, group: &[(&str, &File)], error: BlobError) -> ClientError {
+    let digest = match &error {
+        BlobError::Corrupt { expected, .. } => Some(*expected),
+        _ => None,
+    };
+    match group.iter().find(|(_, file)| digest.is_none_or(|digest| digest == file.digest)) {
+        Some((path, file)) => cluster.blob_failed(&described(path), file.digest, error),
+        None => cluster.blob_failed("an output", hands_tree::empty(cluster.function()), error),
+    }
+}
+
 fn write_contents(
-    cluster: &Cluster,
     place: &Place<'_>,
     path: &str,
     file: &File,
     contents: &[u8],
 ) -> Result<(), ClientError> {
-    if hands_tree::hash(file.digest.function, contents) != file.digest {
-        return Err(ClientError::Protocol {
-            peer: cluster.peer().to_owned(),
-            why: format!("the content of {} is not what its digest says", described(path)),
-        });
-    }
     let mut draft = place.draft(path, file.executable, file.mtime)?;
     draft.write(contents)?;
     draft.commit()
@@ -169,7 +179,7 @@ async fn read_tree(cluster: &Cluster, directory: &OutputDirectory) -> Result<Tre
         return Err(broken(format!("is larger than {} bytes", limits::MAX_PROTO_BLOB)));
     }
     let what = format!("the tree of the output `{}`", printable(&directory.path));
-    let bytes = BlobReader::open(cluster, digest, what).await?.read_all().await?;
+    let bytes = cluster.read_blob(digest, &what).await?;
     decode_blob::<Tree>(bytes).map_err(|e| broken(format!("can't be read: {e}")))
 }
 

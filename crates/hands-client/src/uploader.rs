@@ -6,20 +6,17 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use hands_proto::reapi::content_addressable_storage_client::ContentAddressableStorageClient;
-use hands_proto::reapi::{BatchUpdateBlobsRequest, batch_update_blobs_request};
-use hands_reapi::Channel;
+use hands_reapi::{Blob, BlobClient, BlobError, Source};
 use hands_types::{Digest, limits};
 use tokio::sync::oneshot;
-use tonic::{Code, Status};
+use tonic::Status;
 
 /// Digests that this connection is known to have uploaded; forgotten as a whole when there are too many.
 const KNOWN: usize = 4096;
 
 #[derive(Debug)]
 pub(crate) struct Uploader {
-    channel: Channel,
-    instance: String,
+    client: BlobClient,
     state: Mutex<State>,
 }
 
@@ -37,8 +34,8 @@ struct Wanted {
 }
 
 impl Uploader {
-    pub(crate) fn new(channel: Channel, instance: String) -> Self {
-        Self { channel, instance, state: Mutex::default() }
+    pub(crate) fn new(client: BlobClient) -> Self {
+        Self { client, state: Mutex::default() }
     }
 
     /// Returns when all of these are in the store. One that was uploaded over this connection before is not sent again
@@ -108,28 +105,21 @@ impl Uploader {
     }
 
     async fn send(&self, blobs: &[(Digest, Bytes)]) -> Result<(), Status> {
-        let Some((first, _)) = blobs.first() else { return Ok(()) };
-        let request = BatchUpdateBlobsRequest {
-            instance_name: self.instance.clone(),
-            requests: blobs
-                .iter()
-                .map(|(digest, data)| batch_update_blobs_request::Request {
-                    digest: Some(digest.into()),
-                    data: data.clone(),
-                    compressor: 0,
-                })
-                .collect(),
-            digest_function: hands_proto::reapi::digest_function::Value::from(first.function)
-                .into(),
-        };
-        let mut client = ContentAddressableStorageClient::new(self.channel.clone())
-            .max_encoding_message_size(limits::MAX_MESSAGE)
-            .max_decoding_message_size(limits::MAX_MESSAGE);
-        let reply = client.batch_update_blobs(request).await?.into_inner();
-        match reply.responses.into_iter().filter_map(|r| r.status).find(|s| s.code != 0) {
-            Some(status) => Err(Status::new(Code::from(status.code), status.message)),
-            None => Ok(()),
-        }
+        let blobs = blobs.iter().map(|(digest, bytes)| {
+            let source = Source::Bytes(bytes.clone());
+            Blob { digest: *digest, source }
+        });
+        self.client.upload(blobs.collect()).await.map(drop).map_err(|error| status_of(&error))
+    }
+}
+
+/// What each of those hears who wait for an upload.
+fn status_of(error: &BlobError) -> Status {
+    match error {
+        BlobError::Rpc { source, .. } => source.status().clone(),
+        BlobError::TooLarge { .. } => Status::invalid_argument(error.to_string()),
+        BlobError::Interrupted => Status::unavailable(error.to_string()),
+        _ => Status::failed_precondition(error.to_string()),
     }
 }
 

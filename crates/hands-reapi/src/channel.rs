@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tonic::body::Body;
+use tonic::metadata::MetadataMap;
 use tower::Service;
 
 /// A channel to a hub or an engine. Engines of others know us by headers that we were told, a bearer token as a rule;
@@ -42,6 +43,14 @@ impl Channel {
             map.append(key, value);
         }
         Ok(Self { inner, headers: Some(Arc::new(map)) })
+    }
+
+    /// The same channel, whose requests carry this metadata as well.
+    #[must_use]
+    pub fn adding(self, metadata: MetadataMap) -> Self {
+        let mut headers = self.headers.map_or_else(HeaderMap::new, |all| HeaderMap::clone(&all));
+        headers.extend(metadata.into_headers());
+        Self { headers: Some(Arc::new(headers)), ..self }
     }
 }
 

@@ -139,6 +139,7 @@ impl Fetcher {
     pub(crate) fn blobs(&self, plan: &Plan) -> BlobClient {
         BlobClient::new(self.hub.clone(), &plan.instance, plan.function)
             .with_compression(self.compress)
+            .of_hub()
     }
 
     /// What to do, by a lease that does not carry its Command: it is fetched from the hub, as inputs are, waiting out a hub that
@@ -176,7 +177,8 @@ impl Fetcher {
     /// A blob of the hub's; none if it lacks it.
     async fn download(&self, instance: &str, digest: &Digest) -> Result<Option<Bytes>, Conclusion> {
         let client = BlobClient::new(self.hub.clone(), instance, digest.function)
-            .with_compression(self.compress);
+            .with_compression(self.compress)
+            .of_hub();
         let mut wait = FIRST_WAIT;
         loop {
             match client.download(digest).await {

@@ -150,6 +150,11 @@ impl<'a> Place<'a> {
 }
 
 impl Draft {
+    /// What it is written to.
+    pub(super) fn file(&self) -> &File {
+        self.file.as_ref().expect("a draft holds its file until it is committed")
+    }
+
     /// When it was begun, by the clock of its file system.
     fn begun(&self) -> Option<Mtime> {
         mtime_of(self.file.as_ref()?)

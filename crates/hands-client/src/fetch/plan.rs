@@ -8,9 +8,15 @@ use hands_proto::reapi::{self, NodeProperties, OutputFile, Tree};
 use hands_types::{Digest, DigestFunction, Mtime, RelPath};
 use prost::Message;
 
-use super::batch;
 use crate::result::Skew;
 use crate::{ClientError, printable};
+
+/// A larger file comes as a stream of its own.
+const LARGEST: u64 = 64 << 10;
+/// Bytes that are asked for at once.
+const BYTES: u64 = 1 << 20;
+/// Files that are asked for at once.
+const FILES: usize = 500;
 
 /// Everything of one result, by path. Links are made last, so that none of them can lead another output elsewhere.
 pub(super) struct Plan {
@@ -60,11 +66,11 @@ impl Plan {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for (path, file) in &self.files {
             let one = (path.as_str(), file);
-            if file.has_contents() || file.digest.size > batch::LARGEST {
+            if file.has_contents() || file.digest.size > LARGEST {
                 groups.push(vec![one]);
                 continue;
             }
-            if bytes + file.digest.size > batch::BYTES || batch.len() == batch::FILES {
+            if bytes + file.digest.size > BYTES || batch.len() == FILES {
                 groups.push(mem::take(&mut batch));
                 bytes = 0;
             }

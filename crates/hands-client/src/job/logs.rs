@@ -8,14 +8,15 @@ use std::fmt;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use hands_proto::bytestream::ReadResponse;
+use hands_proto::bytestream::byte_stream_client::ByteStreamClient;
+use hands_proto::bytestream::{ReadRequest, ReadResponse};
 use hands_proto::reapi;
+use hands_reapi::BlobName;
 use hands_tree::Hasher;
-use hands_types::{Digest, DigestFunction};
+use hands_types::{Digest, DigestFunction, limits};
 use tonic::{Code, Status, Streaming};
 
 use super::JobStream;
-use crate::blob::{blob_name, read_stream};
 use crate::{ClientError, Cluster};
 
 pub(super) struct Log {
@@ -259,7 +260,9 @@ impl Log {
                     })?;
                 match digest {
                     Some(digest) => {
-                        self.read(cluster, blob_name(cluster.instance(), &digest), Source::Blob);
+                        let instance = cluster.instance().to_owned();
+                        let name = BlobName { instance, digest, zstd: false }.to_name();
+                        self.read(cluster, name, Source::Blob);
                     }
                     None => self.state = State::Settled,
                 }
@@ -275,6 +278,19 @@ impl Log {
         }
         None
     }
+}
+
+/// Opens a stream from some byte on.
+async fn read_stream(
+    cluster: &Cluster,
+    resource_name: String,
+    offset: u64,
+) -> Result<Streaming<ReadResponse>, Status> {
+    let mut client =
+        ByteStreamClient::new(cluster.channel()).max_decoding_message_size(limits::MAX_MESSAGE);
+    let read_offset = i64::try_from(offset).map_err(|_| Status::out_of_range("offset"))?;
+    let request = ReadRequest { resource_name, read_offset, read_limit: 0 };
+    Ok(client.read(cluster.request(request)).await?.into_inner())
 }
 
 impl fmt::Debug for Log {

@@ -7,12 +7,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hands_proto::longrunning::Operation;
 use hands_proto::longrunning::operation::Result as OperationResult;
-use hands_proto::reapi::action_cache_client::ActionCacheClient;
 use hands_proto::reapi::digest_function::Value as FunctionValue;
 use hands_proto::reapi::execution_client::ExecutionClient;
-use hands_proto::reapi::{
-    ExecuteRequest, ExecuteResponse, ExecutionPolicy, GetActionResultRequest, WaitExecutionRequest,
-};
+use hands_proto::reapi::{ExecuteRequest, ExecuteResponse, ExecutionPolicy, WaitExecutionRequest};
+use hands_reapi::BlobError;
 use hands_types::{Digest, limits};
 use prost::Message;
 use tonic::{Code, Streaming};
@@ -95,35 +93,27 @@ pub(super) async fn cached(
     cluster: &Cluster,
     action: &Digest,
 ) -> Result<Option<Operation>, ClientError> {
-    let request = GetActionResultRequest {
-        instance_name: cluster.instance().to_owned(),
-        action_digest: Some(action.into()),
-        inline_stdout: true,
-        inline_stderr: true,
-        digest_function: FunctionValue::from(action.function).into(),
-        ..GetActionResultRequest::default()
-    };
-    let mut client =
-        ActionCacheClient::new(cluster.channel()).max_decoding_message_size(limits::MAX_MESSAGE);
-    match client.get_action_result(cluster.request(request)).await {
-        Ok(reply) => {
-            let response = ExecuteResponse {
-                result: Some(reply.into_inner()),
-                cached_result: true,
-                ..ExecuteResponse::default()
-            };
-            Ok(Some(Operation {
-                done: true,
-                result: Some(OperationResult::Response(hands_proto::pack(&response))),
-                ..Operation::default()
-            }))
-        }
+    let result = match cluster.blobs().action_result(action).await {
+        Ok(result) => result,
         // An engine may have no action cache, or none for us: then it executes.
-        Err(status) => match status.code() {
-            Code::NotFound | Code::Unimplemented | Code::PermissionDenied => Ok(None),
-            _ => Err(cluster.failed("the question for a cached result", &status)),
+        Err(BlobError::Rpc { source, .. }) => match source.status().code() {
+            Code::Unimplemented | Code::PermissionDenied => None,
+            _ => return Err(cluster.failed("the question for a cached result", source.status())),
         },
-    }
+        Err(error) => return Err(cluster.blob_failed("a cached result", *action, error)),
+    };
+    Ok(result.map(|result| {
+        let response = ExecuteResponse {
+            result: Some(result),
+            cached_result: true,
+            ..ExecuteResponse::default()
+        };
+        Operation {
+            done: true,
+            result: Some(OperationResult::Response(hands_proto::pack(&response))),
+            ..Operation::default()
+        }
+    }))
 }
 
 /// Opens the stream of a submission: of a known operation by WaitExecution, else by Execute. Waits for a hub that is

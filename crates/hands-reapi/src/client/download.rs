@@ -1,5 +1,6 @@
 //! Blobs on their way from the engine. Whatever arrives is hashed before anybody sees it.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,6 @@ use hands_types::Digest;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status, Streaming};
 
-use super::limits::Limits;
 use super::patience::patiently;
 use super::{BlobClient, BlobError, blocking};
 use crate::codec::{CodecError, Inflate};
@@ -30,15 +30,42 @@ impl BlobClient {
             return Ok(Bytes::new());
         }
         let limits = self.limits().await?;
-        if Limits::cost(digest.size) <= limits.batch {
+        if !limits.is_large(digest.size) {
             let mut got = self.download_batch(&[*digest]).await?;
             return match got.pop() {
                 Some((_, Some(bytes))) => Ok(bytes),
                 Some((_, None)) | None => Err(BlobError::Missing(vec![*digest])),
             };
         }
-        self.pump(digest, Gather { hasher: SideHasher::new(digest.function), out: BytesMut::new() })
-            .await
+        self.gather(digest).await
+    }
+
+    /// Blobs in memory, each once; those that the engine does not have are left out. For those that are known to be small.
+    pub async fn download_many(
+        &self,
+        digests: impl IntoIterator<Item = Digest>,
+    ) -> Result<HashMap<Digest, Bytes>, BlobError> {
+        let limits = self.limits().await?;
+        let digests: HashSet<Digest> = digests.into_iter().collect();
+        let mut all = HashMap::with_capacity(digests.len());
+        let (batches, large) = limits.split(digests, |digest| digest.size);
+        for batch in batches {
+            let got = self.download_batch(&batch).await?;
+            all.extend(got.into_iter().filter_map(|(digest, bytes)| Some((digest, bytes?))));
+        }
+        for digest in large {
+            match self.gather(&digest).await {
+                Ok(bytes) => drop(all.insert(digest, bytes)),
+                Err(BlobError::Missing(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    async fn gather(&self, digest: &Digest) -> Result<Bytes, BlobError> {
+        let hasher = SideHasher::new(digest.function);
+        self.pump(digest, Gather { hasher, out: BytesMut::new() }).await
     }
 
     /// A whole blob into a file, from the file's beginning; its position is not moved. On an error the file holds

@@ -87,6 +87,13 @@ pub enum BlobError {
 #[derive(Debug)]
 pub struct Answer(Box<Status>);
 
+impl Answer {
+    /// As gRPC has it.
+    pub fn status(&self) -> &Status {
+        &self.0
+    }
+}
+
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:?})", self.0.message(), self.0.code())

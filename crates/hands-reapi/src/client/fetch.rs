@@ -10,15 +10,12 @@ use hands_types::Digest;
 use hands_types::limits::MAX_PROTO_BLOB;
 
 use super::download::Sink;
-use super::limits::Limits;
 use super::{BlobClient, BlobError, blocking};
 
 /// Batches under way at once.
 const CALLS: usize = 8;
 /// Large blobs under way at once.
 const STREAMS: usize = 4;
-/// Blobs in one batch, whatever their size.
-const BATCH_BLOBS: usize = 1000;
 
 /// What a fetch moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,24 +98,7 @@ impl BlobClient {
             return Ok(total);
         }
         let limits = self.limits().await?;
-        let (mut batches, mut streams) = (Vec::new(), Vec::new());
-        let (mut batch, mut cost) = (Vec::new(), 0);
-        for digest in digests {
-            let own = Limits::cost(digest.size);
-            if own > limits.batch {
-                streams.push(*digest);
-                continue;
-            }
-            if cost + own > limits.batch || batch.len() == BATCH_BLOBS {
-                batches.push(std::mem::take(&mut batch));
-                cost = 0;
-            }
-            cost += own;
-            batch.push(*digest);
-        }
-        if !batch.is_empty() {
-            batches.push(batch);
-        }
+        let (batches, streams) = limits.split(digests.iter().copied(), |digest| digest.size);
         let batches = stream::iter(batches)
             .map(|batch| self.fetch_batch(batch, into))
             .buffer_unordered(CALLS)

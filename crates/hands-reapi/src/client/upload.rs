@@ -30,8 +30,6 @@ const WAVE: usize = 2000;
 const CALLS: usize = 8;
 /// Large blobs under way at once.
 const STREAMS: usize = 4;
-/// Blobs in one batch, whatever their size.
-const BATCH_BLOBS: usize = 1000;
 
 /// A blob and where its content is.
 #[derive(Clone, Debug)]
@@ -125,29 +123,14 @@ impl BlobClient {
         }
         let limits = self.limits().await?;
         let mut total = Uploaded::default();
-        let (mut batches, mut streams) = (Vec::new(), Vec::new());
-        let (mut batch, mut cost) = (Vec::new(), 0);
-        for blob in blobs {
-            let size = blob.digest.size;
-            if let Some(limit) = limits.blob.filter(|limit| size > *limit) {
-                return Err(BlobError::TooLarge { digest: blob.digest, limit });
+        for Blob { digest, .. } in &blobs {
+            if let Some(limit) = limits.blob.filter(|limit| digest.size > *limit) {
+                return Err(BlobError::TooLarge { digest: *digest, limit });
             }
             total.blobs += 1;
-            total.bytes += size;
-            if Limits::cost(size) > limits.batch {
-                streams.push(blob);
-                continue;
-            }
-            if cost + Limits::cost(size) > limits.batch || batch.len() == BATCH_BLOBS {
-                batches.push(std::mem::take(&mut batch));
-                cost = 0;
-            }
-            cost += Limits::cost(size);
-            batch.push(blob);
+            total.bytes += digest.size;
         }
-        if !batch.is_empty() {
-            batches.push(batch);
-        }
+        let (batches, streams) = limits.split(blobs, |blob| blob.digest.size);
         let batches = stream::iter(batches)
             .map(|batch| self.send_batch(batch, limits))
             .buffer_unordered(CALLS)
