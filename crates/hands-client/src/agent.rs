@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use hands_proto::v1::agent_client::AgentClient;
 use hands_proto::v1::{HelloReply, HelloRequest, Protocol};
-use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::{AgentSpec, ClientError, build_id, protocol};
+use crate::{AgentSpec, AgentStatus, ClientError, Code, build_id, protocol};
 pub(crate) use find::snapshot_socket;
 pub use holder::{Holder, agent_holder, sign_agent_lock};
 use start::start;
@@ -27,15 +26,13 @@ pub const REFUSED: &str = "refused";
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// When somebody who waits for that is told.
 const UNTIL_TOLD: Duration = Duration::from_secs(2);
-/// What `hands agent status` shows.
-pub type AgentStatus = HelloReply;
 
 /// Asks a running agent for its state, without starting one. None when there is none; one that lives and can't be reached
 /// is an error.
 pub async fn agent_status(spec: &AgentSpec) -> Result<Option<AgentStatus>, ClientError> {
     let Some(place) = find::place_of_living(spec).await? else { return Ok(None) };
     match hello(place.peer(), &place.channel(), &mut |_| {}).await {
-        Ok(reply) => Ok(Some(reply)),
+        Ok(reply) => Ok(Some(reply.into())),
         Err(error) if error.is_lost_connection() => Ok(None),
         Err(error) => Err(error),
     }
@@ -43,7 +40,7 @@ pub async fn agent_status(spec: &AgentSpec) -> Result<Option<AgentStatus>, Clien
 
 /// The state of the agent, which is started where it does not run.
 pub async fn greet_agent(spec: &AgentSpec) -> Result<AgentStatus, ClientError> {
-    ensure(spec, &mut |_| {}).await.map(|(_, reply)| reply)
+    ensure(spec, &mut |_| {}).await.map(|(_, reply)| reply.into())
 }
 
 /// A connection to the agent, started first where needed, and what it said. `waiting` is told if that takes long.

@@ -2,12 +2,12 @@
 
 use hands_proto::v1::authority_client::AuthorityClient;
 use hands_proto::v1::{
-    CreateTokenReply, CreateTokenRequest, ListMembersRequest, ListTokensRequest, Member,
-    RemoveMemberReply, RemoveMemberRequest, RevokeTokenReply, RevokeTokenRequest, Token,
+    CreateTokenRequest, ListMembersRequest, ListTokensRequest, RemoveMemberRequest,
+    RevokeTokenRequest,
 };
 use hands_reapi::Channel;
 
-use crate::{ClientError, Cluster};
+use crate::{ClientError, Cluster, MadeToken, Member, NewToken, Removed, Token};
 
 impl Cluster {
     fn authority(&self) -> AuthorityClient<Channel> {
@@ -15,12 +15,10 @@ impl Cluster {
     }
 
     /// Makes a token. Its secret is said this once.
-    pub async fn create_token(
-        &self,
-        request: CreateTokenRequest,
-    ) -> Result<CreateTokenReply, ClientError> {
-        let answer = self.authority().create_token(self.request(request)).await;
-        self.answer("the request for a token", answer)
+    pub async fn create_token(&self, token: NewToken) -> Result<MadeToken, ClientError> {
+        let request = self.request(CreateTokenRequest::from(token));
+        let answer = self.authority().create_token(request).await;
+        self.answer("the request for a token", answer).map(MadeToken::from)
     }
 
     /// All tokens, newest first.
@@ -30,7 +28,7 @@ impl Cluster {
         loop {
             let answer = self.authority().list_tokens(self.request(page.clone())).await;
             let reply = self.answer("the list of tokens", answer)?;
-            tokens.extend(reply.tokens);
+            tokens.extend(reply.tokens.into_iter().map(Token::from));
             if reply.next_page_token.is_empty() || reply.next_page_token == page.page_token {
                 return Ok(tokens);
             }
@@ -38,15 +36,16 @@ impl Cluster {
         }
     }
 
-    /// Ends a token, by its id or a prefix of it; with `members` also the membership of all who came by it.
+    /// Ends a token, by its id or a prefix of it; with `members` also the membership of all who came by it. Gives its whole id.
     pub async fn revoke_token(
         &self,
         id: &str,
         members: bool,
-    ) -> Result<RevokeTokenReply, ClientError> {
+    ) -> Result<(String, Removed), ClientError> {
         let request = RevokeTokenRequest { id: id.to_owned(), members };
         let answer = self.authority().revoke_token(self.request(request)).await;
-        self.answer("the revocation of a token", answer)
+        let reply = self.answer("the revocation of a token", answer)?;
+        Ok((reply.id, Removed::of(reply.removed, reply.more)))
     }
 
     /// All members, also those that were removed lately.
@@ -56,7 +55,7 @@ impl Cluster {
         loop {
             let answer = self.authority().list_members(self.request(page.clone())).await;
             let reply = self.answer("the list of members", answer)?;
-            members.extend(reply.members);
+            members.extend(reply.members.into_iter().map(Member::from));
             if reply.next_page_token.is_empty() || reply.next_page_token == page.page_token {
                 return Ok(members);
             }
@@ -65,13 +64,10 @@ impl Cluster {
     }
 
     /// Ends memberships, by name or id; with `all` every one that fits, and else it must be one.
-    pub async fn remove_member(
-        &self,
-        member: &str,
-        all: bool,
-    ) -> Result<RemoveMemberReply, ClientError> {
+    pub async fn remove_member(&self, member: &str, all: bool) -> Result<Removed, ClientError> {
         let request = RemoveMemberRequest { member: member.to_owned(), all };
         let answer = self.authority().remove_member(self.request(request)).await;
-        self.answer("the removal of a member", answer)
+        let reply = self.answer("the removal of a member", answer)?;
+        Ok(Removed::of(reply.removed, reply.more))
     }
 }

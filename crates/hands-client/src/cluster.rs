@@ -14,9 +14,8 @@ use hands_proto::reapi::capabilities_client::CapabilitiesClient;
 use hands_proto::reapi::{CacheCapabilities, GetCapabilitiesRequest, ServerCapabilities};
 use hands_proto::v1::jobs_client::JobsClient;
 use hands_proto::v1::{
-    CloseOutputRequest, DrainWorkerRequest, GetRequest, HelloReply, InfoReply, InfoRequest,
-    Job as JobInfo, JobState, ListRequest, ListWorkersRequest, OverviewReply, OverviewRequest,
-    Property, SnapshotProgress, WorkerInfo,
+    self, CloseOutputRequest, DrainWorkerRequest, GetRequest, InfoReply, InfoRequest,
+    ListWorkersRequest, OverviewRequest, Property,
 };
 use hands_reapi::{BlobClient, Channel};
 use hands_types::{DigestFunction, Platform, RelPath};
@@ -29,8 +28,9 @@ use crate::retry::{Backoff, Contact};
 use crate::snapshot::SnapshotSocket;
 use crate::uploader::Uploader;
 use crate::{
-    AgentSpec, ClientError, Fetched, Input, Invocation, JobResult, JobStream, Session, Snapshot,
-    Target, agent, fetch, metadata,
+    AgentSpec, AgentStatus, ClientError, Fetched, HubInfo, Input, Invocation, JobInfo, JobResult,
+    JobState, JobStream, ListRequest, Overview, Session, Snapshot, SnapshotProgress, Target,
+    WorkerInfo, agent, fetch, metadata,
 };
 
 /// A connection over which actions are submitted and asked about. Cheap to clone; all clones share it.
@@ -51,8 +51,8 @@ struct Inner {
     uploader: Arc<Uploader>,
     blobs: BlobClient,
     contact: Contact,
-    hello: Option<HelloReply>,
-    info: Option<InfoReply>,
+    hello: Option<AgentStatus>,
+    info: Option<HubInfo>,
     keeps_times: bool,
 }
 
@@ -89,7 +89,7 @@ impl Cluster {
                     "the agent".to_owned(),
                     ClusterKind::Agent,
                     String::new(),
-                    Some(hello),
+                    Some(AgentStatus::from(hello)),
                     None,
                 )
             }
@@ -151,7 +151,7 @@ impl Cluster {
                         Err(error) => return Err(error),
                     }
                 };
-                (channel, peer, kind, instance.clone(), None, info)
+                (channel, peer, kind, instance.clone(), None, info.map(HubInfo::from))
             }
         };
         let is_local = match &target {
@@ -223,7 +223,7 @@ impl Cluster {
     }
 
     /// The agent's greeting: its isolation level, log, state directory. None where the target is a hub.
-    pub fn agent_hello(&self) -> Option<&HelloReply> {
+    pub fn agent_hello(&self) -> Option<&AgentStatus> {
         self.inner.hello.as_ref()
     }
 
@@ -334,12 +334,13 @@ impl Cluster {
     }
 
     /// Versions, workers and host roots of a hub; asked for anew unless connecting has just told.
-    pub async fn info(&self) -> Result<InfoReply, ClientError> {
+    pub async fn info(&self) -> Result<HubInfo, ClientError> {
         if let Some(info) = &self.inner.info {
             return Ok(info.clone());
         }
         let mut client = JobsClient::new(self.channel());
-        self.answer("its state", client.info(self.request(InfoRequest::default())).await)
+        let reply = client.info(self.request(InfoRequest::default())).await;
+        self.answer("its state", reply).map(HubInfo::from)
     }
 
     /// The host roots of workers that could take an action with this platform, the most offered first. Where there are none
@@ -366,12 +367,13 @@ impl Cluster {
         let mut client = JobsClient::new(self.channel());
         let wanted = if request.limit == 0 { USUAL_LIST } else { request.limit as usize };
         let mut jobs = Vec::new();
-        let mut page = request;
+        let ListRequest { active_only, invocation, .. } = request;
+        let mut page = v1::ListRequest { active_only, invocation, ..Default::default() };
         loop {
             page.limit = u32::try_from(wanted - jobs.len()).unwrap_or(u32::MAX);
             let answer = client.list(self.request(page.clone())).await;
             let reply = self.answer("the list of actions", answer)?;
-            jobs.extend(reply.jobs);
+            jobs.extend(reply.jobs.into_iter().map(JobInfo::from));
             let is_last =
                 reply.next_page_token.is_empty() || reply.next_page_token == page.page_token;
             if is_last || jobs.len() >= wanted {
@@ -384,10 +386,8 @@ impl Cluster {
     /// One action, by its id or a unique prefix of it.
     pub async fn get(&self, id: &str) -> Result<JobInfo, ClientError> {
         let mut client = JobsClient::new(self.channel());
-        self.answer(
-            "the question for an action",
-            client.get(self.request(GetRequest { id: id.to_owned() })).await,
-        )
+        let reply = client.get(self.request(GetRequest { id: id.to_owned() })).await;
+        self.answer("the question for an action", reply).map(JobInfo::from)
     }
 
     /// Ends an action at once, whoever waits for it. Takes an id or a unique prefix; returns the whole id, and whether
@@ -397,7 +397,7 @@ impl Cluster {
             ClusterKind::Engine => id.to_owned(),
             ClusterKind::Agent | ClusterKind::Hub => {
                 let job = self.get(id).await?;
-                if job.state() == JobState::Done {
+                if job.state == JobState::Done {
                     return Ok((job.id, false));
                 }
                 job.id
@@ -437,7 +437,7 @@ impl Cluster {
         loop {
             let answer = client.list_workers(self.request(page.clone())).await;
             let reply = self.answer("the list of workers", answer)?;
-            workers.extend(reply.workers);
+            workers.extend(reply.workers.into_iter().map(WorkerInfo::from));
             if reply.next_page_token.is_empty() || reply.next_page_token == page.page_token {
                 return Ok(workers);
             }
@@ -446,10 +446,10 @@ impl Cluster {
     }
 
     /// What goes on, in at most `rows` rows of each list. Cheap for the hub: to be asked each second.
-    pub async fn overview(&self, rows: u32) -> Result<OverviewReply, ClientError> {
+    pub async fn overview(&self, rows: u32) -> Result<Overview, ClientError> {
         let mut client = JobsClient::new(self.channel());
         let request = self.request(OverviewRequest { rows });
-        self.answer("what goes on", client.overview(request).await)
+        self.answer("what goes on", client.overview(request).await).map(Overview::from)
     }
 
     /// Lets a worker end its actions and leave.
@@ -556,7 +556,7 @@ async fn check_engine(
     Err(ClientError::Rpc {
         what: "its capabilities",
         peer: peer.to_owned(),
-        code: Code::Unimplemented,
+        code: crate::Code::Unimplemented,
         message: "it does not execute actions".to_owned(),
     })
 }

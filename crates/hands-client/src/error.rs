@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hands_types::{Digest, ErrorClass};
-use tonic::Code;
 
-use crate::JobStream;
+use crate::{Code, JobStream};
 
 /// An error of this crate. `Display` says what failed and where; [`ClientError::hint`] says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -407,10 +406,10 @@ impl ClientError {
         if std::error::Error::source(status).is_some() {
             return Self::Connect { peer: peer.to_owned(), why: message, retry: may_pass(status) };
         }
-        if status.code() == Code::Unavailable || is_short_of_room(status) {
+        if status.code() == tonic::Code::Unavailable || is_short_of_room(status) {
             return Self::NotNow { peer: peer.to_owned(), message };
         }
-        Self::Rpc { what, peer: peer.to_owned(), code: status.code(), message }
+        Self::Rpc { what, peer: peer.to_owned(), code: status.code().into(), message }
     }
 
     /// The same of another engine. What a hub of ours refuses it explains; the words of others do not even say whose they are.
@@ -428,7 +427,7 @@ impl ClientError {
 /// Whether it had no room for the call and says when to make it again. The same code without that stands for what stays, such
 /// as a full disk.
 fn is_short_of_room(status: &tonic::Status) -> bool {
-    status.code() == Code::ResourceExhausted && hands_reapi::passes(status)
+    status.code() == tonic::Code::ResourceExhausted && hands_reapi::passes(status)
 }
 
 /// Whether the message of such an answer needs nothing around it.

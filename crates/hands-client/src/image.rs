@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use hands_link::Address;
-use hands_proto::v1::{ImageRequest, SnapshotProgress, SnapshotRequest};
+use hands_proto::v1::{ImageRequest, SnapshotRequest};
 use rustix::fs::{Mode, OFlags};
 
 use crate::snapshot::{SnapshotSocket, bad};
-use crate::{ClientError, Cluster, Snapshot, Target, agent, printable};
+use crate::{ClientError, Cluster, Snapshot, SnapshotProgress, Target, agent, printable};
 
 /// A container image of this machine, opened.
 #[derive(Debug)]

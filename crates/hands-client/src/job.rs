@@ -96,18 +96,6 @@ pub struct LostAttempt {
     pub overtaken: bool,
 }
 
-impl From<v1::LostAttempt> for LostAttempt {
-    fn from(lost: v1::LostAttempt) -> Self {
-        Self {
-            attempt: lost.attempt,
-            worker: printable(&lost.worker).into_owned(),
-            reason: printable(&lost.reason).into_owned(),
-            given_up: lost.given_up,
-            overtaken: false,
-        }
-    }
-}
-
 /// One submitted action.
 #[derive(Debug)]
 pub struct Job {

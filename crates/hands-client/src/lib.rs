@@ -10,11 +10,13 @@
 #![warn(missing_docs)]
 
 mod agent;
+mod answers;
 mod attach;
 mod authority;
 mod blob;
 mod build_id;
 mod cluster;
+mod code;
 mod error;
 mod feed;
 mod fetch;
@@ -35,12 +37,17 @@ mod target;
 mod uploader;
 
 pub use agent::{
-    AgentStatus, Holder, READY, REFUSED, agent_holder, agent_status, greet_agent, sign_agent_lock,
-    stop_agent,
+    Holder, READY, REFUSED, agent_holder, agent_status, greet_agent, sign_agent_lock, stop_agent,
+};
+pub use answers::{
+    AgentStatus, HubInfo, InvocationInfo, JobFailure, JobInfo, JobState, LeftOut, LeftOutEntry,
+    ListRequest, MadeToken, Member, NewToken, Overview, Removed, SnapshotProgress, StoreUsage,
+    Terminal, Token, Usage, VerifyProgress, WorkerInfo,
 };
 pub use attach::{Attachment, AttachmentInput};
 pub use build_id::{PROTOCOL, build_id, protocol};
 pub use cluster::{Cluster, ClusterKind};
+pub use code::Code;
 pub use error::ClientError;
 pub use feed::Feed;
 pub use fetch::{Fetched, WrittenOutput, check_place, is_temporary_name};
@@ -54,18 +61,6 @@ pub use session::{ActionId, Session, Submitted};
 pub use snapshot::{Input, Snapshot, SnapshotSocket};
 pub use spec::{Caching, EncodedJob, JobSpec, Logs};
 pub use target::{AgentSockets, AgentSpec, Target};
-
-/// The messages that appear in this crate's answers.
-pub mod proto {
-    pub use prost_types::Timestamp;
-
-    pub use hands_proto::reapi::{ActionResult, ExecutedActionMetadata};
-    pub use hands_proto::v1::{
-        CreateTokenReply, CreateTokenRequest, ExecuteOptions, HelloReply, InfoReply,
-        Invocation as InvocationInfo, Job, JobState, ListRequest, LostAttempt, Member,
-        OverviewReply, SnapshotProgress, StoreUsage, Terminal, Token, Usage, WorkerInfo,
-    };
-}
 
 #[cfg(test)]
 mod tests;

@@ -5,17 +5,17 @@ mod timeline;
 
 use std::time::{Duration, SystemTime};
 
-use hands_proto::reapi::{ActionResult, ExecuteResponse, ExecutedActionMetadata};
-use hands_proto::rpc::{PreconditionFailure, Status};
-use hands_proto::v1::{Job, LeftOut, LostAttempts, Usage};
+use hands_proto::reapi::{ActionResult, ExecuteResponse, ExecutedActionMetadata, OutputFile};
+use hands_proto::rpc::PreconditionFailure;
+use hands_proto::v1;
 use hands_tree::Pattern;
 use hands_types::text::NOT_ALL_OUTPUTS;
 use hands_types::{Digest, ErrorClass, is_output_pattern};
 use prost_types::Timestamp;
-use tonic::Code;
 
+use crate::answers::moment;
 use crate::error::class_of_code;
-use crate::{LostAttempt, printable};
+use crate::{Code, JobInfo, LeftOut, LostAttempt, Usage, printable};
 pub(crate) use skew::Skew;
 pub use timeline::StageSpan;
 
@@ -27,7 +27,7 @@ pub struct JobResult {
     /// Digest of the action.
     pub action: Option<Digest>,
     /// What the action made; also there when it ran into its deadline.
-    pub result: Option<ActionResult>,
+    pub(crate) result: Option<ActionResult>,
     /// Why there is no result, or not a whole one.
     pub failure: Option<Failure>,
     /// Whether the result was recorded before.
@@ -60,11 +60,11 @@ pub struct Stages {
 }
 
 /// Whether an action that is over, as lists have it, ran and not all of its outputs could be brought.
-pub fn lacks_outputs(job: &Job) -> bool {
-    let said = |status: &Status| {
-        status.code == Code::InvalidArgument as i32 && status.message.starts_with(NOT_ALL_OUTPUTS)
-    };
-    job.usage.is_some() && job.status.as_ref().is_some_and(said)
+pub fn lacks_outputs(job: &JobInfo) -> bool {
+    job.usage.is_some()
+        && job.failure.as_ref().is_some_and(|failure| {
+            failure.code == Code::InvalidArgument && failure.message.starts_with(NOT_ALL_OUTPUTS)
+        })
 }
 
 /// Why an action has no whole result.
@@ -99,7 +99,7 @@ impl JobResult {
         timeout: Option<Duration>,
     ) -> Self {
         let failure = response.status.filter(|s| s.code != 0).map(|status| Failure {
-            code: Code::from(status.code),
+            code: Code::of(status.code),
             message: printable(&status.message).into_owned(),
             missing: missing_blobs(&status.details),
         });
@@ -129,20 +129,7 @@ impl JobResult {
 
     /// Where a worker tells what it left out, its status says the same in words, for clients that know only those.
     fn take_left_out(&mut self) {
-        const SHOWN: usize = 100;
-        let Some(metadata) = self.metadata() else { return };
-        let told = metadata.auxiliary_metadata.iter();
-        let Some(mut left_out) =
-            told.filter_map(|any| hands_proto::unpack::<LeftOut>(any).ok()).next()
-        else {
-            return;
-        };
-        left_out.entries.truncate(SHOWN);
-        for entry in &mut left_out.entries {
-            entry.path = printable(&entry.path).into_owned();
-            entry.why = printable(&entry.why).into_owned();
-        }
-        left_out.total = left_out.total.max(left_out.entries.len() as u64);
+        let Some(left_out) = self.told::<v1::LeftOut>() else { return };
         if self.failure.as_ref().is_some_and(|f| f.code == Code::InvalidArgument) {
             self.failure = None;
         }
@@ -151,7 +138,32 @@ impl JobResult {
             self.message.truncate(at);
             self.message.truncate(self.message.trim_end_matches(['\n', ';', ' ']).len());
         }
-        self.left_out = left_out;
+        self.left_out = left_out.into();
+    }
+
+    /// What hub and worker add to a result, by its kind.
+    fn told<M: prost::Name + hands_proto::Shaped + Default>(&self) -> Option<M> {
+        self.metadata()?.auxiliary_metadata.iter().find_map(|any| hands_proto::unpack(any).ok())
+    }
+
+    /// One of a command that ended so and brought nothing, for whoever judges results.
+    pub fn of_command(exit_code: i32) -> Self {
+        let result = ActionResult { exit_code, ..ActionResult::default() };
+        let response = ExecuteResponse { result: Some(result), ..ExecuteResponse::default() };
+        Self { answered: None, ..Self::new(String::new(), None, response, false, None) }
+    }
+
+    /// The same without a command, and without a reason.
+    pub fn of_nothing() -> Self {
+        Self { result: None, ..Self::of_command(0) }
+    }
+
+    /// The same with a file among its outputs.
+    #[must_use]
+    pub fn with_output(mut self, path: &str) -> Self {
+        let file = OutputFile { path: path.to_owned(), ..OutputFile::default() };
+        self.result.get_or_insert_default().output_files.push(file);
+        self
     }
 
     /// Tells an action's own deadline in our words. An engine's may be no more than how a connection within it ended. And where
@@ -193,8 +205,18 @@ impl JobResult {
             && self.failure.as_ref().is_some_and(|f| f.code == Code::DeadlineExceeded)
     }
 
+    /// What its process ended with, whatever else is the matter: also where its time was up.
+    pub fn process_code(&self) -> Option<i32> {
+        self.result.as_ref().map(|result| result.exit_code)
+    }
+
+    /// When its command began, by the worker's clock.
+    pub fn started(&self) -> Option<SystemTime> {
+        moment(self.metadata()?.execution_start_timestamp)
+    }
+
     /// Times and the worker, where the engine tells them.
-    pub fn metadata(&self) -> Option<&ExecutedActionMetadata> {
+    pub(crate) fn metadata(&self) -> Option<&ExecutedActionMetadata> {
         self.result.as_ref()?.execution_metadata.as_ref()
     }
 
@@ -205,17 +227,13 @@ impl JobResult {
 
     /// What the attempt used, from our own workers.
     pub fn usage(&self) -> Option<Usage> {
-        self.metadata()?.auxiliary_metadata.iter().find_map(|any| hands_proto::unpack(any).ok())
+        self.told::<v1::Usage>().map(Usage::from)
     }
 
     /// The attempts that were lost before this one, oldest first. None for a result that was recorded before: what happened
     /// then is no concern of this job's.
     pub fn lost(&self) -> Vec<LostAttempt> {
-        let metadata = self.metadata().filter(|_| !self.cached);
-        let lost = metadata
-            .into_iter()
-            .flat_map(|metadata| &metadata.auxiliary_metadata)
-            .find_map(|any| hands_proto::unpack::<LostAttempts>(any).ok());
+        let lost = if self.cached { None } else { self.told::<v1::LostAttempts>() };
         lost.into_iter().flat_map(|all| all.lost).map(LostAttempt::from).collect()
     }
 

@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 use hands_link::Address;
 use hands_proto::function_from_proto;
 use hands_proto::v1::snapshot_reply::Kind;
-use hands_proto::v1::{
-    SnapshotDone, SnapshotInput, SnapshotProgress, SnapshotReply, SnapshotRequest,
-};
+use hands_proto::v1::{SnapshotDone, SnapshotInput, SnapshotReply, SnapshotRequest};
 use hands_types::{Digest, DigestFunction, RelPath};
 use prost::Message;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -20,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 use crate::error::class_by_name;
-use crate::{ClientError, printable};
+use crate::{ClientError, SnapshotProgress, printable};
 
 /// Handles that go with one message; the kernel takes at most 253.
 const HANDLES_PER_MESSAGE: usize = 200;
@@ -201,7 +199,7 @@ impl SnapshotSocket {
                 retry: true,
             })?;
             match reply.kind {
-                Some(Kind::Progress(now)) => progress(&now),
+                Some(Kind::Progress(now)) => progress(&now.into()),
                 Some(Kind::Error(error)) => {
                     return Err(ClientError::Snapshot {
                         class: class_by_name(&error.class),

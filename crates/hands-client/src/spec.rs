@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hands_proto::MTIME;
 use hands_proto::reapi::{self, command::EnvironmentVariable};
-use hands_proto::v1::{ExecuteOptions, Terminal};
+use hands_proto::v1::ExecuteOptions;
 use hands_types::platform::property;
 use hands_types::retry::why_not_again;
 use hands_types::text::cut;
@@ -13,7 +13,7 @@ use hands_types::{Digest, DigestFunction, Network, Platform, RelPath, limits};
 use prost::Message;
 
 use crate::metadata::bounded;
-use crate::{ClientError, random_u128};
+use crate::{ClientError, Terminal, random_u128};
 
 /// Bytes of an argument or a name that a message shows.
 const SHOWN: usize = 200;
@@ -132,7 +132,7 @@ impl JobSpec {
             terminal: self
                 .terminal
                 .as_ref()
-                .map(|terminal| Terminal { term: bounded(&terminal.term), ..terminal.clone() }),
+                .map(|terminal| Terminal { term: bounded(&terminal.term), ..*terminal }.into()),
             retry: self.retry,
             queue_timeout_ms: self
                 .queue_timeout

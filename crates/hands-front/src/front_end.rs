@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use hands_client::proto::ListRequest;
-use hands_client::{Cluster, ClusterKind, Input, Invocation, Session, Snapshot, Target};
+use hands_client::{
+    Cluster, ClusterKind, Input, Invocation, ListRequest, Session, Snapshot, Target,
+};
 use hands_types::RelPath;
 use tokio::time::timeout;
 
@@ -45,7 +46,7 @@ impl FrontEnd {
         let cluster =
             Cluster::connect(self.target.clone(), Invocation::new(name)?, waiting).await?;
         if let Some(hello) = cluster.agent_hello()
-            && hello.started.is_some_and(|t| self.is_since_begin(t.seconds, t.nanos))
+            && hello.started.is_some_and(|started| started >= self.began)
         {
             // It has just begun to be idle: what is left is what it was given, to the second.
             let stays = match hello.idle_left_s.div_ceil(60) {
@@ -129,12 +130,7 @@ impl FrontEnd {
                 return Ok(());
             }
             let invocation = cluster.invocation().id.to_string();
-            let request = ListRequest {
-                active_only: true,
-                limit: u32::MAX,
-                invocation,
-                ..ListRequest::default()
-            };
+            let request = ListRequest { active_only: true, limit: u32::MAX, invocation };
             for job in cluster.list(request).await? {
                 cluster.cancel(&job.id).await?;
             }
@@ -151,13 +147,6 @@ impl FrontEnd {
                 "the cluster does not answer; what runs ends when it misses this connection",
             ),
         }
-    }
-
-    fn is_since_begin(&self, seconds: i64, nanos: i32) -> bool {
-        let (Ok(seconds), Ok(nanos)) = (u64::try_from(seconds), u32::try_from(nanos)) else {
-            return false;
-        };
-        SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos) >= self.began
     }
 
     /// Puts inputs into the cluster's store; without any there is no snapshot to take. With `times` they carry the times that

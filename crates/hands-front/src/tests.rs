@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use hands_client::JobResult;
-use hands_client::proto::ActionResult;
 
 use crate::args::ActionArgs;
 use crate::args::value::{self, Cpus, MemorySize};
@@ -29,18 +28,7 @@ fn caller(directory: &str) -> Caller {
 }
 
 fn result(exit_code: i32) -> JobResult {
-    JobResult {
-        id: "id".to_owned(),
-        action: None,
-        result: Some(ActionResult { exit_code, ..ActionResult::default() }),
-        failure: None,
-        cached: false,
-        message: String::new(),
-        remark: String::new(),
-        left_out: Default::default(),
-        asked: None,
-        answered: None,
-    }
+    JobResult::of_command(exit_code)
 }
 
 #[test]
@@ -163,10 +151,7 @@ fn verdicts_follow_the_shells_codes() {
         nothing_matches.sentence.as_deref(),
         Some("the command succeeded, but nothing matches its output b*")
     );
-    let mut some = result(0);
-    let some_result = some.result.as_mut().unwrap();
-    some_result.output_files.push(Default::default());
-    some_result.output_files[0].path = "d/bc".to_owned();
+    let mut some = result(0).with_output("d/bc");
     some.left_out.entries.push(Default::default());
     some.left_out.entries[0].path = "e/x/fifo".to_owned();
     some.left_out.total = 1;
@@ -175,11 +160,13 @@ fn verdicts_follow_the_shells_codes() {
     // A command that failed owes no outputs.
     assert_eq!(verdict::of(&result(2), &["a".to_owned()]).code, 2);
     // There are engines that give -1 for a death by signal. What they say besides is not why.
-    let odd = verdict::of(&JobResult { remark: "see there".to_owned(), ..result(-1) }, &[]);
+    let mut odd = result(-1);
+    odd.remark = "see there".to_owned();
+    let odd = verdict::of(&odd, &[]);
     assert_eq!((odd.code, odd.end), (255, End::Failed));
     let sentence = odd.sentence.unwrap();
     assert!(sentence.contains("exit code -1") && !sentence.contains("see there"), "{sentence}");
-    let nothing = JobResult { result: None, ..result(0) };
+    let nothing = JobResult::of_nothing();
     assert_eq!(
         (verdict::of(&nothing, &[]).code, verdict::of(&nothing, &[]).end),
         (125, End::NotRun)

@@ -1,11 +1,8 @@
 //! What a job's end means to the person: one exit code, and a sentence where the code alone would puzzle.
 
-use hands_client::{JobResult, printable};
+use hands_client::{Code, JobResult, printable};
 use hands_types::error::exit;
 use hands_types::is_output_pattern;
-
-/// `google.rpc.Code.CANCELLED`.
-const CANCELLED: i32 = 1;
 
 /// Entries that were left out which are named on a terminal.
 const LEFT_OUT_SHOWN: usize = 20;
@@ -140,7 +137,7 @@ pub fn of(result: &JobResult, declared: &[String]) -> Verdict {
     let failure = result.failure.as_ref();
     let said = failure.map(|f| f.message.clone()).filter(|m| !m.is_empty()).or(message);
     if result.timed_out() {
-        let killed = result.result.as_ref().map_or(0, |r| r.exit_code);
+        let killed = result.process_code().unwrap_or_default();
         return Verdict {
             code: u8::try_from(killed).ok().filter(|c| *c != 0).unwrap_or(128 + 9),
             end: End::Failed,
@@ -148,7 +145,7 @@ pub fn of(result: &JobResult, declared: &[String]) -> Verdict {
             missing: Vec::new(),
         };
     }
-    let cancelled = failure.is_some_and(|f| i32::from(f.code) == CANCELLED);
+    let cancelled = failure.is_some_and(|f| f.code == Code::Cancelled);
     Verdict {
         code: exit::NOT_RUN,
         end: if cancelled { End::Cancelled } else { End::NotRun },

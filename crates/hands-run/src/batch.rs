@@ -13,7 +13,7 @@ mod template;
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -483,14 +483,4 @@ impl Run<'_> {
             out.note(&self.progress.summary(self.began.elapsed()));
         }
     }
-}
-
-/// When a result's command began, by the worker's clock, or else now.
-fn start_of(result: &hands_client::JobResult) -> SystemTime {
-    let time = result.metadata().and_then(|m| m.execution_start_timestamp.as_ref());
-    time.and_then(|t| {
-        let nanos = u32::try_from(t.nanos).ok()?;
-        Some(SystemTime::UNIX_EPOCH + Duration::new(u64::try_from(t.seconds).ok()?, nanos))
-    })
-    .unwrap_or_else(SystemTime::now)
 }

@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use clap::Parser;
-use hands_client::proto::ActionResult;
 use hands_client::{ClusterKind, JobResult};
 use hands_front::Caller;
 use hands_front::args::ActionArgs;
@@ -33,18 +32,7 @@ fn caller(directory: &str) -> Caller {
 }
 
 fn result(exit_code: i32) -> JobResult {
-    JobResult {
-        id: "id".to_owned(),
-        action: None,
-        result: Some(ActionResult { exit_code, ..ActionResult::default() }),
-        failure: None,
-        cached: false,
-        message: String::new(),
-        remark: String::new(),
-        left_out: Default::default(),
-        asked: None,
-        answered: None,
-    }
+    JobResult::of_command(exit_code)
 }
 
 #[test]
@@ -122,11 +110,7 @@ fn a_failure_hints_at_what_was_not_sent() {
     assert!(outside[0].ends_with("add --input ../hands-types/Cargo.toml"), "{outside:?}");
     assert_eq!(hint(&["src", "/etc/passwd", "-x", "nothing"], &[]), Vec::<String>::new());
     // What the action itself brought was not here before, and a command that succeeded lacked nothing.
-    let mut brought = result(1);
-    let directories = &mut brought.result.as_mut().unwrap().output_directories;
-    directories.push(Default::default());
-    directories[0].path = "src".to_owned();
-    for result in [brought, result(0)] {
+    for result in [result(1).with_output("src"), result(0)] {
         let argv = ["cat".to_owned(), "src/lib.rs".to_owned()];
         let hints = hints::for_failure(&argv, &ActionArgs::default(), &result, &here);
         assert_eq!(hints, Vec::<String>::new());

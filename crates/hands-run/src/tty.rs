@@ -5,8 +5,7 @@ pub(crate) mod escapes;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use hands_client::proto::Terminal;
-use hands_client::{Attachment, AttachmentInput, Cluster, Event, Job, JobStream};
+use hands_client::{Attachment, AttachmentInput, Cluster, Event, Job, JobStream, Terminal};
 use hands_front::stdio::read_stdin;
 use hands_front::terminal::{RawMode, size};
 use hands_front::{Caller, Caught, Out, RunError, Signals};

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use hands_client::proto::OverviewReply;
-use hands_client::{ClientError, Cluster};
+use hands_client::{ClientError, Cluster, Overview};
 use hands_front::{Signals, chain};
 use hands_types::error::exit;
 use tokio::io::AsyncReadExt as _;
@@ -57,10 +56,10 @@ pub async fn live(cluster: &Cluster, color: bool) -> Result<u8, TopError> {
     }
 }
 
-type Asking = std::pin::Pin<Box<dyn Future<Output = Result<OverviewReply, ClientError>>>>;
+type Asking = std::pin::Pin<Box<dyn Future<Output = Result<Overview, ClientError>>>>;
 
 /// The answer that is being waited for; waits for ever where none is.
-async fn answered(asking: &mut Option<Asking>) -> Result<OverviewReply, ClientError> {
+async fn answered(asking: &mut Option<Asking>) -> Result<Overview, ClientError> {
     match asking {
         Some(asking) => asking.await,
         None => std::future::pending().await,

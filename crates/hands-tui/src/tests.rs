@@ -1,17 +1,17 @@
-use hands_client::proto::{
-    InfoReply, InvocationInfo, Job, JobState, OverviewReply, Timestamp, WorkerInfo,
-};
+use std::time::{Duration, SystemTime};
+
+use hands_client::{HubInfo, InvocationInfo, JobInfo, JobState, Overview, WorkerInfo};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::keys::wants_to_leave;
 use crate::view::{View, share};
 
-fn at(seconds: i64) -> Option<Timestamp> {
-    Some(Timestamp { seconds, nanos: 0 })
+fn at(seconds: u64) -> Option<SystemTime> {
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-fn overview(n_workers: u32, n_jobs: u32) -> OverviewReply {
+fn overview(n_workers: u32, n_jobs: u32) -> Overview {
     let worker = |n| WorkerInfo {
         name: format!("worker-{n}"),
         slots: 4,
@@ -21,21 +21,16 @@ fn overview(n_workers: u32, n_jobs: u32) -> OverviewReply {
         last_seen: at(1000),
         ..WorkerInfo::default()
     };
-    let job = |n| Job {
+    let job = |n| JobInfo {
         id: format!("06ab{n:022}"),
-        state: JobState::Running.into(),
+        state: JobState::Running,
         title: format!("make target-{n}\x1b[2J"),
         worker: "worker-0".into(),
         started: at(990),
-        ..Job::default()
+        ..JobInfo::default()
     };
-    OverviewReply {
-        info: Some(InfoReply {
-            started: at(0),
-            queued: 7,
-            running: n_jobs,
-            ..InfoReply::default()
-        }),
+    Overview {
+        hub: HubInfo { started: at(0), queued: 7, running: n_jobs, ..HubInfo::default() },
         workers: (0..n_workers).map(worker).collect(),
         invocations: vec![InvocationInfo {
             id: "i".into(),
@@ -49,19 +44,19 @@ fn overview(n_workers: u32, n_jobs: u32) -> OverviewReply {
         }],
         running: (0..n_jobs).map(job).collect(),
         queued: Vec::new(),
-        failures: vec![Job {
+        failures: vec![JobInfo {
             id: "06zz0000000000000000000000".into(),
             exit_code: 2,
             title: "false".into(),
             finished: at(935),
-            ..Job::default()
+            ..JobInfo::default()
         }],
         now: at(1001),
-        ..OverviewReply::default()
+        ..Overview::default()
     }
 }
 
-fn rows(overview: &OverviewReply, width: u16, height: u16) -> Vec<String> {
+fn rows(overview: &Overview, width: u16, height: u16) -> Vec<String> {
     let area = Rect::new(0, 0, width, height);
     let mut buffer = Buffer::empty(area);
     View { overview, peer: "the agent", trouble: None }.paint(area, &mut buffer);
@@ -111,7 +106,7 @@ fn text_leaves_nothing_out() {
     let text = View { overview: &overview, peer: "the agent", trouble: None }.text(120);
     assert!(text.contains("worker-39") && text.contains("target-99"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 120 && !line.ends_with(' ')));
-    let empty = OverviewReply::default();
+    let empty = Overview::default();
     let text = View { overview: &empty, peer: "the agent", trouble: None }.text(80);
     assert!(text.contains("no worker is connected\n"), "{text}");
     assert!(text.contains("nothing is queued or running\n"), "{text}");

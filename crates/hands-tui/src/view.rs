@@ -2,8 +2,7 @@
 
 mod tables;
 
-use hands_client::printable;
-use hands_client::proto::OverviewReply;
+use hands_client::{Overview, printable};
 use hands_front::eye::{bar, bytes};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -16,7 +15,7 @@ use tables::Section;
 /// Everything that is shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'a> {
-    pub(crate) overview: &'a OverviewReply,
+    pub(crate) overview: &'a Overview,
     /// Whom we ask.
     pub(crate) peer: &'a str,
     /// Why what is shown is old.
@@ -70,8 +69,8 @@ impl View<'_> {
 
     fn head(&self) -> [Line<'static>; 2] {
         let overview = self.overview;
-        let info = overview.info.clone().unwrap_or_default();
-        let up = short(between(info.started.as_ref(), overview.now.as_ref()));
+        let hub = &overview.hub;
+        let up = short(between(hub.started, overview.now));
         let (slots, busy) = match overview.slots {
             // An earlier hub, which names all of its workers.
             0 => overview.workers.iter().fold((0, 0), |(slots, busy), worker| {
@@ -79,16 +78,15 @@ impl View<'_> {
             }),
             slots => (slots, overview.busy),
         };
-        let version = info.protocol.map(|p| p.version).unwrap_or_default();
-        let title = format!("{}, version {version}, up {up}", self.peer);
+        let title = format!("{}, version {}, up {up}", self.peer, hub.version);
         let bold = Style::new().add_modifier(Modifier::BOLD);
         let sums = format!(
             "slots {} {busy}/{slots}  queued {}  running {}  store {} of {}",
             bar(busy, slots, 10),
-            info.queued,
-            info.running,
-            bytes(info.store_bytes),
-            bytes(info.store_quota),
+            hub.queued,
+            hub.running,
+            bytes(hub.store_bytes),
+            bytes(hub.store_quota),
         );
         [Line::styled(printable(&title).into_owned(), bold), Line::from(sums)]
     }

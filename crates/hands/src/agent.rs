@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use hands_agent::{AgentConfig, AgentWorker, FindLogin, Login, Readiness};
 use hands_client::{AgentSpec, AgentStatus};
@@ -114,13 +115,13 @@ pub(crate) fn status(as_json: bool, environment: &Environment, out: &Out) -> Res
 }
 
 fn in_json(status: &AgentStatus) -> String {
-    let protocol = status.protocol.clone().unwrap_or_default();
+    let since = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
     let object = json!({
         "pid": status.pid,
-        "version": protocol.version,
-        "build": protocol.build_id,
-        "protocol": [protocol.low, protocol.high],
-        "started": status.started.as_ref().map(|t| t.seconds),
+        "version": status.version,
+        "build": status.build_id,
+        "protocol": [status.protocol.0, status.protocol.1],
+        "started": status.started.and_then(since).map(|since| since.as_secs()),
         "busy": status.busy,
         "idle_left_s": status.idle_left_s,
         "isolation": status.isolation,
@@ -135,7 +136,6 @@ fn in_json(status: &AgentStatus) -> String {
 }
 
 fn in_words(status: &AgentStatus) -> Facts {
-    let protocol = status.protocol.clone().unwrap_or_default();
     let leaves = match (status.busy, &*status.works_for) {
         (true, _) => "when it has been idle; it is busy".to_owned(),
         (false, "") => format!(
@@ -152,7 +152,7 @@ fn in_words(status: &AgentStatus) -> Facts {
     };
     let mut lines = vec![
         ("pid", status.pid.to_string()),
-        ("version", protocol.version),
+        ("version", status.version.clone()),
         ("leaves", leaves),
         ("isolation", status.isolation.clone()),
         ("note", status.isolation_note.clone()),

@@ -3,8 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use hands_client::proto::StoreUsage;
-use hands_client::{ClientError, Cluster, ClusterKind, Invocation, Target};
+use hands_client::{ClientError, Cluster, ClusterKind, Invocation, StoreUsage, Target};
 use hands_config::{Environment, Flags, Places, Settings};
 use hands_front::args::GlobalArgs;
 use hands_front::eye::bytes;
@@ -59,7 +58,7 @@ pub(crate) fn run(
             StoreCommand::Status { json } => {
                 let usage = match &asked {
                     Asked::Cluster(cluster) => cluster.store_usage().await?,
-                    Asked::Here(store) => hands_hub::store_usage(store),
+                    Asked::Here(store) => hands_hub::store_usage(store).into(),
                 };
                 answer(&usage, json, out).map_or_else(unprinted, |()| Ok(exit::OK))
             }
@@ -69,9 +68,9 @@ pub(crate) fn run(
                         (cluster.store_usage().await?, cluster.collect_store().await?)
                     }
                     Asked::Here(store) => {
-                        let before = hands_hub::store_usage(store);
+                        let before = hands_hub::store_usage(store).into();
                         let _after = store.gc()?;
-                        (before, hands_hub::store_usage(store))
+                        (before, hands_hub::store_usage(store).into())
                     }
                 };
                 let freed = total(&before).saturating_sub(total(&after));

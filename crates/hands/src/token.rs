@@ -2,8 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use hands_client::proto::{CreateTokenRequest, Member, Token};
-use hands_client::{Cluster, Invocation, Target};
+use hands_client::{Cluster, Invocation, Member, NewToken, Removed, Target, Token};
 use hands_config::{Environment, Places, Settings};
 use hands_front::args::GlobalArgs;
 use hands_front::{Out, Table};
@@ -35,9 +34,9 @@ pub(crate) fn run(
             TokenCommand::Create(args) => create(&cluster, &args, out).await,
             TokenCommand::List { json } => list(&cluster, json, out).await,
             TokenCommand::Revoke(args) => {
-                let reply = cluster.revoke_token(&args.id, args.members).await?;
-                out.note(&format!("token {} is revoked", reply.id));
-                removed(&reply.removed, reply.more, out);
+                let (id, members) = cluster.revoke_token(&args.id, args.members).await?;
+                out.note(&format!("token {id} is revoked"));
+                removed(&members, out);
                 Ok(exit::OK)
             }
         }
@@ -57,8 +56,7 @@ pub(crate) fn workers(
             Cluster::connect(target, Invocation::new("workers")?, |why| out.waiting(&why)).await?;
         match command {
             WorkersCommand::Remove { name, all } => {
-                let reply = cluster.remove_member(name, *all).await?;
-                removed(&reply.removed, reply.more, out);
+                removed(&cluster.remove_member(name, *all).await?, out);
                 Ok(exit::OK)
             }
             WorkersCommand::Members { json } => members(&cluster, *json, out).await,
@@ -92,20 +90,20 @@ pub(crate) fn hub(global: &GlobalArgs, environment: &Environment) -> Result<Targ
 }
 
 async fn create(cluster: &Cluster, args: &TokenCreateArgs, out: &Out) -> Result<u8, Problem> {
-    let request = CreateTokenRequest {
+    let request = NewToken {
         roles: args.role.iter().map(|role| role.name().to_owned()).collect(),
         uses: args.uses.unwrap_or(0),
         ttl_s: args.ttl.map_or(0, |ttl| ttl.as_secs().max(1)),
         bearer: args.bearer,
     };
-    let reply = cluster.create_token(request).await?;
-    let token = reply.token.unwrap_or_default();
+    let made = cluster.create_token(request).await?;
+    let token = made.token;
     let line = if args.json {
         let mut object = token_json(&token);
-        object["secret"] = json!(reply.secret);
+        object["secret"] = json!(made.secret);
         object.to_string()
     } else {
-        reply.secret
+        made.secret
     };
     if let Err(error) = out.data_line(&line) {
         return problem::unprinted(error);
@@ -168,12 +166,12 @@ async fn members(cluster: &Cluster, as_json: bool, out: &Out) -> Result<u8, Prob
     table.print(out).map_or_else(problem::unprinted, |()| Ok(exit::OK))
 }
 
-fn removed(members: &[Member], more: u32, out: &Out) {
-    for member in members {
+fn removed(removed: &Removed, out: &Out) {
+    for member in &removed.members {
         out.note(&format!("removed {} ({})", hands_front::printable(&member.name), member.id));
     }
-    if more > 0 {
-        out.note(&format!("and {more} more"));
+    if removed.more > 0 {
+        out.note(&format!("and {} more", removed.more));
     }
 }
 
@@ -191,10 +189,13 @@ fn state(token: &Token) -> String {
 }
 
 fn seconds_left(token: &Token) -> u64 {
-    let now =
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let expires = token.expires.as_ref().and_then(|t| u64::try_from(t.seconds).ok()).unwrap_or(0);
-    expires.saturating_sub(now)
+    let now = seconds(Some(SystemTime::now())).unwrap_or(0);
+    seconds(token.expires).unwrap_or(0).saturating_sub(now)
+}
+
+/// Since 1970.
+fn seconds(time: Option<SystemTime>) -> Option<u64> {
+    time?.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
 /// In the largest unit that leaves more than one.
@@ -218,8 +219,8 @@ fn token_json(token: &Token) -> Value {
         "roles": token.roles,
         "uses": token.uses,
         "used": token.used,
-        "created": token.created.as_ref().map(|t| t.seconds),
-        "expires": token.expires.as_ref().map(|t| t.seconds),
+        "created": seconds(token.created),
+        "expires": seconds(token.expires),
         "revoked": token.revoked,
     })
 }
@@ -230,8 +231,8 @@ fn member_json(member: &Member) -> Value {
         "name": member.name,
         "roles": member.roles,
         "token": member.token_id,
-        "joined": member.joined.as_ref().map(|t| t.seconds),
-        "renewed": member.renewed.as_ref().map(|t| t.seconds),
+        "joined": seconds(member.joined),
+        "renewed": seconds(member.renewed),
         "removed": member.removed,
     })
 }

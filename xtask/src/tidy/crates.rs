@@ -89,6 +89,9 @@ const ONLY: &[(&str, &[&str])] = &[
     ("zstd", &["hands-reapi", "hands-store", "hands-image"]),
 ];
 
+/// What stays below front-ends, by the beginning of its name: what they get from the client is plain data.
+const MESSAGES: &[&str] = &["hands-proto", "prost", "tonic"];
+
 /// What a pure core may name beside crates of its own workspace.
 const CORE_DEPENDENCIES: &[&str] = &["sha2", "blake3"];
 
@@ -142,6 +145,9 @@ fn edge(from: &str, to: &str) -> Option<String> {
     {
         return Some(format!("{from} may not depend on {to}"));
     }
+    if own >= FRONT && own != DEV && MESSAGES.iter().any(|messages| to.starts_with(messages)) {
+        return Some(format!("{from} -> {to}: messages stay behind hands-client"));
+    }
     let Some(below) = layer(to) else {
         let pure = own != CORES || CORE_DEPENDENCIES.contains(&to);
         return (!pure).then(|| format!("{from} is a pure core and may not depend on {to}"));
@@ -194,6 +200,10 @@ fn the_rules_for_edges_catch_what_they_should() {
         ("hands-front", "hands-config"),
         ("hands-front", "hands-run"),
         ("hands-hub", "clap"),
+        ("hands-front", "prost-types"),
+        ("hands-tui", "hands-proto"),
+        ("hands", "hands-proto"),
+        ("hands", "tonic"),
         ("hands-worker", "hands-sim"),
     ] {
         assert!(edge(from, to).is_some(), "{from} -> {to} passes");

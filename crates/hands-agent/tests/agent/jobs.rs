@@ -1,6 +1,6 @@
 //! Actions, from the client's side of the sockets.
 
-use hands_client::proto::JobState;
+use hands_client::JobState;
 use hands_client::{Event, Job, JobResult, JobStream, Logs};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -111,11 +111,11 @@ pub(crate) fn cancelled_and_detached_jobs() {
         // Asked for and not followed: whoever follows it would be another one who waits for it.
         let ended = loop {
             let job = cluster.get(&id).await.unwrap();
-            if job.state() == JobState::Done {
+            if job.state == JobState::Done {
                 break job;
             }
         };
-        assert_eq!(ended.status.unwrap().code, i32::from(tonic::Code::Cancelled));
+        assert_eq!(ended.failure.unwrap().code, hands_client::Code::Cancelled);
 
         // Detached, it does not.
         let mut spec = shell("sleep 1; echo done; exit 6");
@@ -125,7 +125,7 @@ pub(crate) fn cancelled_and_detached_jobs() {
         drop(job);
         let (out, _, result) = collect(&mut cluster.follow(&id, Logs::Live).await.unwrap()).await;
         assert_eq!((out.as_slice(), result.exit_code()), (&b"done\n"[..], Some(6)));
-        let listed = cluster.list(hands_client::proto::ListRequest::default()).await.unwrap();
+        let listed = cluster.list(hands_client::ListRequest::default()).await.unwrap();
         assert!(listed.iter().any(|job| job.id == id && job.exit_code == 6), "{listed:?}");
         assert_eq!(cluster.get(&id[..18]).await.unwrap().id, id);
         assert!(cluster.get("0000").await.is_err());

@@ -6,10 +6,11 @@ use std::process::Command;
 use std::sync::Barrier;
 use std::time::Duration;
 
-use hands_client::{AgentSockets, AgentSpec, ClientError, Cluster, Event, Invocation, Target};
+use hands_client::{
+    AgentSockets, AgentSpec, ClientError, Cluster, Code, Event, Invocation, Target,
+};
 use hands_types::ErrorClass;
 use rustix::process::{Pid, Signal, kill_process};
-use tonic::Code;
 
 use crate::home::{Home, run, shell};
 

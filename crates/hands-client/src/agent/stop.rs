@@ -8,12 +8,11 @@ use hands_proto::v1::agent_client::AgentClient;
 #[cfg(not(target_os = "linux"))]
 use rustix::process::kill_process;
 use rustix::process::{Pid, Signal};
-use tonic::Code;
 
 use super::find::{self, Place};
 use super::holder::Holder;
 use super::{ANSWER_PATIENCE, silent};
-use crate::{AgentSpec, ClientError};
+use crate::{AgentSpec, ClientError, Code};
 
 /// How long an agent that was told to stop may take to leave.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);

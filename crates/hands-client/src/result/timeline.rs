@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use prost_types::Timestamp;
 
 use crate::JobResult;
+use crate::answers::moment;
 
 /// One stage of an execution, by the clocks of hub and worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ impl JobResult {
     /// no times. Of a cached result these are the times of the execution that made it.
     pub fn timeline(&self) -> Vec<StageSpan> {
         let Some(metadata) = self.metadata() else { return Vec::new() };
-        let at = |time: &Option<Timestamp>| time.as_ref().and_then(moment);
+        let at = |time: &Option<Timestamp>| moment(*time);
         let started = at(&metadata.execution_start_timestamp);
         let staged = self.usage().map(|usage| Duration::from_micros(usage.staging_us));
         let staging = started.zip(staged).and_then(|(at, took)| at.checked_sub(took));
@@ -54,10 +55,4 @@ impl JobResult {
         }
         spans
     }
-}
-
-fn moment(time: &Timestamp) -> Option<SystemTime> {
-    let nanos = u32::try_from(time.nanos).ok()?;
-    let since = Duration::new(u64::try_from(time.seconds).ok()?, nanos);
-    SystemTime::UNIX_EPOCH.checked_add(since)
 }

@@ -2,55 +2,40 @@
 
 use std::time::{Duration, SystemTime};
 
-use hands_client::lacks_outputs;
-use hands_client::proto::{Job, JobState, LostAttempt, WorkerInfo};
+use hands_client::{Code, JobInfo, JobState, LostAttempt, WorkerInfo, lacks_outputs};
 use hands_front::{End, eye};
 use hands_types::error::exit;
 use serde_json::{Map, Value, json};
 
-/// Seconds and nanoseconds since 1970, as the protocol has them.
-pub(crate) type Timestamp = (i64, i32);
-
-/// Reads an optional timestamp of the protocol.
-macro_rules! at {
-    ($time:expr) => {
-        $time.as_ref().map(|t| (t.seconds, t.nanos))
-    };
-}
-pub(crate) use at;
-
 /// One word for what an action is doing.
-pub(crate) fn state(job: &Job) -> String {
-    match job.state() {
+pub(crate) fn state(job: &JobInfo) -> String {
+    match job.state {
         JobState::Queued => "queued".to_owned(),
         JobState::Running => "running".to_owned(),
         JobState::Done => match end(job) {
             (End::Succeeded, _) => "done".to_owned(),
-            (End::Failed, _) if job.status.as_ref().is_some_and(|s| s.code == DEADLINE) => {
-                "timeout".to_owned()
-            }
+            (End::Failed, _) if code(job) == Code::DeadlineExceeded => "timeout".to_owned(),
             (End::Failed, _) if lacks_outputs(job) => "incomplete".to_owned(),
             (End::Failed, code) => format!("exit {}", code.unwrap_or_default()),
             (End::Cancelled, _) => "cancelled".to_owned(),
             (End::NotRun, _) => "error".to_owned(),
         },
-        JobState::Unspecified => "unknown".to_owned(),
+        JobState::Unknown => "unknown".to_owned(),
     }
 }
 
-/// `google.rpc.Code.CANCELLED`.
-const CANCELLED: i32 = 1;
-/// `google.rpc.Code.DEADLINE_EXCEEDED`.
-const DEADLINE: i32 = 4;
+fn code(job: &JobInfo) -> Code {
+    job.failure.as_ref().map_or(Code::Ok, |failure| failure.code)
+}
 
 /// How an action that is over ended: in the words of `hands run --json`, and with the exit code where a command ran.
-fn end(job: &Job) -> (End, Option<i32>) {
-    match job.status.as_ref().map_or(0, |status| status.code) {
-        0 if job.exit_code == 0 => (End::Succeeded, Some(0)),
-        0 => (End::Failed, Some(job.exit_code)),
-        CANCELLED => (End::Cancelled, None),
+fn end(job: &JobInfo) -> (End, Option<i32>) {
+    match code(job) {
+        Code::Ok if job.exit_code == 0 => (End::Succeeded, Some(0)),
+        Code::Ok => (End::Failed, Some(job.exit_code)),
+        Code::Cancelled => (End::Cancelled, None),
         // Its own time limit ended it: what it used is known of a command that ran.
-        DEADLINE if job.usage.is_some() => {
+        Code::DeadlineExceeded if job.usage.is_some() => {
             (End::Failed, Some(if job.exit_code == 0 { 128 + 9 } else { job.exit_code }))
         }
         // As `run` has it: the command succeeded, and what it made is not all there.
@@ -60,7 +45,7 @@ fn end(job: &Job) -> (End, Option<i32>) {
 }
 
 /// What an action is for, as its client's user knows it: a build's rule and target say more than the command behind.
-pub(crate) fn what(job: &Job) -> String {
+pub(crate) fn what(job: &JobInfo) -> String {
     match (job.mnemonic.as_str(), job.target.as_str()) {
         (_, "") => job.title.clone(),
         (mnemonic, target) => format!("{mnemonic} {target}").trim().to_owned(),
@@ -68,12 +53,12 @@ pub(crate) fn what(job: &Job) -> String {
 }
 
 /// How long an action has been queued, runs, or ran.
-pub(crate) fn time(job: &Job) -> String {
-    let now = || Some(since_1970(SystemTime::now()));
-    let (from, to) = match job.state() {
-        JobState::Queued => (at!(job.created), now()),
-        JobState::Running => (at!(job.started).or(at!(job.created)), now()),
-        JobState::Done | JobState::Unspecified => (at!(job.started), at!(job.finished)),
+pub(crate) fn time(job: &JobInfo) -> String {
+    let now = || Some(SystemTime::now());
+    let (from, to) = match job.state {
+        JobState::Queued => (job.created, now()),
+        JobState::Running => (job.started.or(job.created), now()),
+        JobState::Done | JobState::Unknown => (job.started, job.finished),
     };
     match (from, to) {
         (Some(from), Some(to)) => eye::time(between(from, to)),
@@ -82,16 +67,16 @@ pub(crate) fn time(job: &Job) -> String {
 }
 
 /// An action, all of it.
-pub(crate) fn job_json(job: &Job) -> Value {
+pub(crate) fn job_json(job: &JobInfo) -> Value {
     let mut map = Map::new();
     map.insert("id".into(), json!(job.id));
     map.insert(
         "state".into(),
-        json!(match job.state() {
+        json!(match job.state {
             JobState::Queued => "queued",
             JobState::Running => "running",
             JobState::Done => "done",
-            JobState::Unspecified => "unknown",
+            JobState::Unknown => "unknown",
         }),
     );
     map.insert("command".into(), json!(job.title));
@@ -111,32 +96,29 @@ pub(crate) fn job_json(job: &Job) -> Value {
         ("mnemonic", &job.mnemonic),
         ("target", &job.target),
         ("message", &job.message),
-        ("instance", &job.instance_name),
+        ("instance", &job.instance),
     ];
     for (name, text) in texts {
         if !text.is_empty() {
             map.insert(name.into(), json!(text));
         }
     }
-    let times = [
-        ("created", at!(job.created)),
-        ("started", at!(job.started)),
-        ("finished", at!(job.finished)),
-    ];
+    let times = [("created", job.created), ("started", job.started), ("finished", job.finished)];
     for (name, time) in times {
         if let Some(time) = time {
             map.insert(name.into(), json!(rfc3339(time)));
         }
     }
-    if job.state() == JobState::Done {
+    if job.state == JobState::Done {
         let (end, exit_code) = end(job);
         map.insert("end".into(), json!(end.name()));
         if let Some(code) = exit_code {
             map.insert("exit_code".into(), json!(code));
         }
         map.insert("cached".into(), json!(job.cached));
-        if let Some(status) = job.status.as_ref().filter(|s| s.code != 0) {
-            map.insert("error".into(), json!({ "code": status.code, "message": status.message }));
+        if let Some(failure) = &job.failure {
+            let (code, message) = (failure.code.number(), &failure.message);
+            map.insert("error".into(), json!({ "code": code, "message": message }));
         }
     }
     if let Some(usage) = &job.usage {
@@ -155,12 +137,13 @@ pub(crate) fn job_json(job: &Job) -> Value {
 
 /// A worker, all of it.
 pub(crate) fn worker_json(worker: &WorkerInfo) -> Value {
+    let properties = worker.properties.iter();
     let properties: Vec<Value> =
-        worker.properties.iter().map(|p| json!({ "name": p.name, "value": p.value })).collect();
+        properties.map(|(name, value)| json!({ "name": name, "value": value })).collect();
     let custom: Map<String, Value> =
-        worker.custom.iter().map(|c| (c.name.clone(), json!(c.count))).collect();
+        worker.custom.iter().map(|(name, count)| (name.clone(), json!(count))).collect();
     json!({
-        "id": worker.worker_id,
+        "id": worker.id,
         "name": worker.name,
         "slots": worker.slots,
         "busy": worker.busy,
@@ -168,9 +151,9 @@ pub(crate) fn worker_json(worker: &WorkerInfo) -> Value {
         "memory": worker.memory,
         "custom": custom,
         "draining": worker.draining,
-        "connected": at!(worker.connected).map(rfc3339),
-        "last_seen": at!(worker.last_seen).map(rfc3339),
-        "version": worker.protocol.as_ref().map(|p| p.version.as_str()),
+        "connected": worker.connected.map(rfc3339),
+        "last_seen": worker.last_seen.map(rfc3339),
+        "version": worker.version,
         "properties": properties,
     })
 }
@@ -180,8 +163,8 @@ pub(crate) fn property(worker: &WorkerInfo, name: &str) -> String {
     worker
         .properties
         .iter()
-        .filter(|p| p.name == name)
-        .map(|p| p.value.as_str())
+        .filter(|(known, _)| known == name)
+        .map(|(_, value)| value.as_str())
         .collect::<Vec<_>>()
         .join(",")
 }
@@ -198,7 +181,8 @@ pub(crate) fn prefix_length<'a>(ids: impl Iterator<Item = &'a str>) -> usize {
 }
 
 /// `2026-11-21T10:58:45.123Z`.
-pub(crate) fn rfc3339((seconds, nanos): Timestamp) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
+    let (seconds, nanos) = since_1970(time);
     let days = seconds.div_euclid(86_400);
     let second = seconds.rem_euclid(86_400);
     let (year, month, day) = civil(days);
@@ -224,21 +208,17 @@ const fn civil(days: i64) -> (i64, i64, i64) {
     (year + era * 400 + if month <= 2 { 1 } else { 0 }, month, day)
 }
 
-fn since_1970(time: SystemTime) -> Timestamp {
+/// Seconds and nanoseconds. Nothing here is older.
+fn since_1970(time: SystemTime) -> (i64, u32) {
     let time = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    (
-        i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-        i32::try_from(time.subsec_nanos()).unwrap_or(0),
-    )
+    (i64::try_from(time.as_secs()).unwrap_or(i64::MAX), time.subsec_nanos())
 }
 
 /// How long ago something was, for the eye.
-pub(crate) fn ago(time: Option<Timestamp>) -> String {
-    time.map_or_else(String::new, |time| eye::time(between(time, since_1970(SystemTime::now()))))
+pub(crate) fn ago(time: Option<SystemTime>) -> String {
+    time.map_or_else(String::new, |time| eye::time(between(time, SystemTime::now())))
 }
 
-fn between(from: Timestamp, to: Timestamp) -> Duration {
-    let nanos =
-        |(seconds, nanos): Timestamp| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-    u64::try_from(nanos(to) - nanos(from)).map_or(Duration::ZERO, Duration::from_nanos)
+fn between(from: SystemTime, to: SystemTime) -> Duration {
+    to.duration_since(from).unwrap_or_default()
 }

@@ -1,7 +1,6 @@
 //! `hands ps`, `hands workers`, `hands cancel`.
 
-use hands_client::Cluster;
-use hands_client::proto::ListRequest;
+use hands_client::{Cluster, ListRequest};
 use hands_front::eye::bytes;
 use hands_front::{FrontEnd, RunError, Table};
 use hands_types::error::exit;
@@ -9,7 +8,7 @@ use serde_json::json;
 
 use crate::args::{CancelArgs, DrainArgs, PsArgs, WorkersArgs};
 use crate::jobs::describe::{
-    ago, at, job_json, prefix_length, property, state, time, what, worker_json,
+    ago, job_json, prefix_length, property, state, time, what, worker_json,
 };
 
 /// Lists actions.
@@ -104,7 +103,7 @@ async fn try_workers(args: &WorkersArgs, front: &FrontEnd) -> Result<u8, RunErro
             property(worker, "OSFamily"),
             property(worker, "ISA"),
             property(worker, "isolation"),
-            ago(at!(worker.connected)),
+            ago(worker.connected),
             property(worker, "tag"),
         ]);
     }

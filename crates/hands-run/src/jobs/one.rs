@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 
-use hands_client::proto::{self, JobState};
-use hands_client::{Cluster, Event, Job, JobResult, JobStream, Logs, TOOL};
+use hands_client::{Cluster, Event, Job, JobInfo, JobResult, JobState, JobStream, Logs, TOOL};
 use hands_front::eye::bytes;
 use hands_front::{Facts, FrontEnd, Out, RunError, Signals, Trace, traced, verdict};
 use hands_types::error::exit;
@@ -13,7 +12,7 @@ use tokio::time::{Duration, timeout};
 
 use crate::args::{AttachArgs, FetchArgs, JobArgs, LogsArgs, WaitArgs};
 use crate::follow::{Ended, Manner, Whose, follow};
-use crate::jobs::describe::{at, job_json, rfc3339, state, time};
+use crate::jobs::describe::{job_json, rfc3339, state, time};
 use crate::jobs::list::ended;
 use crate::streams::Streams;
 use crate::tty;
@@ -81,15 +80,15 @@ async fn try_status(args: &JobArgs, front: &FrontEnd) -> Result<u8, RunError> {
         ("time", time(&job)),
         ("waiting", job.waiting.clone()),
         ("worker", job.worker.clone()),
-        ("created", at!(job.created).map_or_else(String::new, rfc3339)),
-        ("started", at!(job.started).map_or_else(String::new, rfc3339)),
-        ("finished", at!(job.finished).map_or_else(String::new, rfc3339)),
+        ("created", job.created.map_or_else(String::new, rfc3339)),
+        ("started", job.started.map_or_else(String::new, rfc3339)),
+        ("finished", job.finished.map_or_else(String::new, rfc3339)),
         ("message", job.message.clone()),
         ("action", job.action_digest.clone()),
         ("invocation", job.invocation.clone()),
     ];
-    if let Some(status) = job.status.as_ref().filter(|s| s.code != 0) {
-        lines.push(("error", status.message.clone()));
+    if let Some(failure) = &job.failure {
+        lines.push(("error", failure.message.clone()));
     }
     if job.attempt > 1 {
         lines.push(("attempt", job.attempt.to_string()));
@@ -127,10 +126,10 @@ async fn try_why(args: &JobArgs, front: &FrontEnd) -> Result<u8, RunError> {
     Ok(exit::OK)
 }
 
-fn why_sentence(job: &hands_client::proto::Job) -> String {
+fn why_sentence(job: &JobInfo) -> String {
     let attempt =
         if job.attempt > 1 { format!(", attempt {}", job.attempt) } else { String::new() };
-    match job.state() {
+    match job.state {
         // Running as far as anybody knows, but its worker is away.
         JobState::Queued | JobState::Running if !job.waiting.is_empty() => {
             format!("{}{attempt}", job.waiting)
@@ -139,13 +138,13 @@ fn why_sentence(job: &hands_client::proto::Job) -> String {
         JobState::Running => {
             format!("nothing: it has been running for {} on {}{attempt}", time(job), job.worker)
         }
-        JobState::Unspecified => {
+        JobState::Unknown => {
             "unknown: the cluster has a word for it that this version of hands has not; update it"
                 .to_owned()
         }
         JobState::Done => {
-            let how = match job.status.as_ref().filter(|s| s.code != 0) {
-                Some(status) => status.message.clone(),
+            let how = match &job.failure {
+                Some(failure) => failure.message.clone(),
                 None => state(job),
             };
             format!("nothing: it has ended ({how})")
@@ -169,7 +168,7 @@ async fn try_logs(args: &LogsArgs, front: &FrontEnd) -> Result<u8, RunError> {
     } else {
         Streams::restart_on_terminals(&mut job);
     }
-    let so_far = known.state() != JobState::Done && !args.follow;
+    let so_far = known.state != JobState::Done && !args.follow;
     loop {
         let event = if so_far {
             // A stream of a running action has no end to read to, and does not say where it is now: what it has comes
@@ -283,7 +282,7 @@ async fn try_attach(args: &AttachArgs, front: &FrontEnd, trace: &Trace) -> Resul
         Err(caught) => return Ok(caught.exit_code()),
     };
     let mut flight = trace.watched(&known.title);
-    let is_done = known.state() == JobState::Done;
+    let is_done = known.state == JobState::Done;
     let ended = if known.has_terminal && !is_done {
         // A session that somebody else began: it needs a terminal here, too.
         tty::terminal(&front.caller)?;
@@ -318,7 +317,7 @@ async fn try_attach(args: &AttachArgs, front: &FrontEnd, trace: &Trace) -> Resul
 }
 
 /// What is said to somebody who has watched an action and leaves it.
-fn left(known: &proto::Job) -> String {
+fn left(known: &JobInfo) -> String {
     let id = &known.id;
     if known.detached {
         format!(
@@ -343,7 +342,7 @@ async fn try_fetch(args: &FetchArgs, front: &FrontEnd) -> Result<u8, RunError> {
 async fn fetch_all(args: &FetchArgs, front: &FrontEnd) -> Result<u8, RunError> {
     let cluster = front.connect("fetch").await?;
     let known = cluster.get(&args.id).await?;
-    if known.state() != JobState::Done {
+    if known.state != JobState::Done {
         return Err(RunError::Usage(format!(
             "action {} is not done; `hands wait {}` waits for it",
             known.id, known.id
@@ -380,7 +379,7 @@ async fn fetch_all(args: &FetchArgs, front: &FrontEnd) -> Result<u8, RunError> {
 /// What the action of a `hands run` promised to make, where that has to be there: other tools may declare what need not be.
 async fn declared(
     cluster: &Cluster,
-    known: &proto::Job,
+    known: &JobInfo,
     result: &JobResult,
 ) -> Result<Vec<String>, RunError> {
     match result.action {

@@ -1,7 +1,8 @@
 //! The four lists: workers, invocations, actions, failures.
 
-use hands_client::proto::{InvocationInfo, Job, JobState, OverviewReply, WorkerInfo};
-use hands_client::{lacks_outputs, printable};
+use hands_client::{
+    Code, InvocationInfo, JobInfo, JobState, Overview, WorkerInfo, lacks_outputs, printable,
+};
 use hands_front::eye::{bar, bytes};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Rect};
@@ -10,8 +11,6 @@ use ratatui::widgets::{Cell, Row, Table, Widget as _};
 
 use crate::times::{between, short};
 
-/// `google.rpc.Code.DEADLINE_EXCEEDED`.
-const DEADLINE: i32 = 4;
 /// Characters of an id that tell it from others, almost surely: the time, and some chance. `hands status` takes them.
 const ID: usize = 13;
 /// The column in which it stands has room for a count in its heading.
@@ -70,15 +69,15 @@ impl Section {
 }
 
 /// All lists, in the order in which they stand.
-pub(super) fn sections(overview: &OverviewReply) -> [Section; 4] {
+pub(super) fn sections(overview: &Overview) -> [Section; 4] {
     [workers(overview), invocations(overview), actions(overview), failures(overview)]
 }
 
-fn workers(overview: &OverviewReply) -> Section {
+fn workers(overview: &Overview) -> Section {
     use Constraint::{Fill, Length};
     let row = |worker: &WorkerInfo| {
         let (busy, slots) = (u64::from(worker.busy), u64::from(worker.slots));
-        let silent = between(worker.last_seen.as_ref(), overview.now.as_ref());
+        let silent = between(worker.last_seen, overview.now);
         let style = if worker.draining { Style::new().fg(Color::Yellow) } else { Style::new() };
         let mut about = Vec::new();
         if worker.draining {
@@ -88,14 +87,14 @@ fn workers(overview: &OverviewReply) -> Section {
             worker
                 .properties
                 .iter()
-                .filter(|p| p.name == "tag")
-                .map(|p| format!("tag {}", p.value)),
+                .filter(|(name, _)| name == "tag")
+                .map(|(_, value)| format!("tag {value}")),
         );
         let cells = vec![
             worker.name.clone(),
             format!("{} {busy}/{slots}", bar(busy, slots, BAR)),
             bytes(worker.memory),
-            short(between(worker.connected.as_ref(), overview.now.as_ref())),
+            short(between(worker.connected, overview.now)),
             short(silent),
             about.join(", "),
         ];
@@ -109,7 +108,7 @@ fn workers(overview: &OverviewReply) -> Section {
     }
 }
 
-fn invocations(overview: &OverviewReply) -> Section {
+fn invocations(overview: &Overview) -> Section {
     use Constraint::{Length, Min};
     let row = |invocation: &InvocationInfo| {
         let ended = invocation.succeeded + invocation.failed;
@@ -131,7 +130,7 @@ fn invocations(overview: &OverviewReply) -> Section {
             invocation.running.to_string(),
             invocation.failed.to_string(),
             invocation.cached.to_string(),
-            short(between(invocation.created.as_ref(), overview.now.as_ref())),
+            short(between(invocation.created, overview.now)),
         ];
         (cells, style)
     };
@@ -143,15 +142,13 @@ fn invocations(overview: &OverviewReply) -> Section {
     }
 }
 
-fn actions(overview: &OverviewReply) -> Section {
+fn actions(overview: &Overview) -> Section {
     use Constraint::{Fill, Length};
-    let now = overview.now.as_ref();
-    let row = |job: &Job| {
-        let (state, since) = match job.state() {
-            JobState::Running => ("running", job.started.as_ref().or(job.created.as_ref())),
-            JobState::Queued | JobState::Done | JobState::Unspecified => {
-                ("queued", job.created.as_ref())
-            }
+    let now = overview.now;
+    let row = |job: &JobInfo| {
+        let (state, since) = match job.state {
+            JobState::Running => ("running", job.started.or(job.created)),
+            JobState::Queued | JobState::Done | JobState::Unknown => ("queued", job.created),
         };
         // Only what can't run by and by has a reason worth its room.
         let reason = job.waiting.strip_prefix("waiting: ").filter(|why| why.starts_with("no "));
@@ -180,16 +177,16 @@ fn actions(overview: &OverviewReply) -> Section {
     }
 }
 
-fn failures(overview: &OverviewReply) -> Section {
+fn failures(overview: &Overview) -> Section {
     use Constraint::{Fill, Length};
-    let row = |job: &Job| {
-        let why = match &job.status {
-            Some(status) if status.code == DEADLINE => "timeout".to_owned(),
+    let row = |job: &JobInfo| {
+        let why = match &job.failure {
+            Some(failure) if failure.code == Code::DeadlineExceeded => "timeout".to_owned(),
             Some(_) if lacks_outputs(job) => "incomplete".to_owned(),
-            Some(status) if status.code != 0 => "error".to_owned(),
-            _ => format!("exit {}", job.exit_code),
+            Some(_) => "error".to_owned(),
+            None => format!("exit {}", job.exit_code),
         };
-        let ago = short(between(job.finished.as_ref(), overview.now.as_ref()));
+        let ago = short(between(job.finished, overview.now));
         let cells = vec![id_of(job), why, ago, job.worker.clone(), job.title.clone()];
         (cells, Style::new().fg(Color::Red))
     };
@@ -201,6 +198,6 @@ fn failures(overview: &OverviewReply) -> Section {
     }
 }
 
-fn id_of(job: &Job) -> String {
+fn id_of(job: &JobInfo) -> String {
     job.id.chars().take(ID).collect()
 }
