@@ -10,7 +10,7 @@ mod table;
 use std::sync::Arc;
 
 use hands_link::trust::{Named, read_uri};
-use hands_link::{ConnectionInfo, Peer, TokenSecret};
+use hands_link::{ConnectionInfo, Standing, TokenId, TokenSecret};
 use hands_types::{MemberId, Role, Roles};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -20,6 +20,9 @@ use crate::trust::{Subject, Trust};
 pub(crate) use layer::AccessLayer;
 pub use meter::MeterLayer;
 pub(crate) use table::{Method, method};
+
+/// A certificate's key, which stays the same when it is renewed with it.
+pub(crate) type KeyId = [u8; 32];
 
 /// How the paths of our own services begin.
 const OURS: &str = "/hands.v1.";
@@ -34,9 +37,9 @@ pub(crate) enum Principal {
     /// A member of the cluster.
     Member(MemberId, Roles),
     /// Somebody with a certificate of the operator's own authority.
-    Certificate(Roles),
+    Certificate(KeyId, Roles),
     /// Somebody with a bearer token.
-    Bearer(Roles),
+    Bearer(TokenId, Roles),
 }
 
 impl Principal {
@@ -44,9 +47,9 @@ impl Principal {
         match self {
             Self::Local => Roles::all(),
             Self::Loopback => Roles::all().without(Role::Admin),
-            Self::Member(_, roles) | Self::Certificate(roles) => *roles,
+            Self::Member(_, roles) | Self::Certificate(_, roles) => *roles,
             // A session is a member's: its worker id is in its certificate.
-            Self::Bearer(roles) => roles.without(Role::Worker),
+            Self::Bearer(_, roles) => roles.without(Role::Worker),
         }
     }
 }
@@ -64,12 +67,12 @@ pub(crate) fn identify(
         )
     };
     let connection = connection.ok_or_else(nobody)?;
-    let (Peer::Tcp(_), Some(tls)) = (connection.peer, &connection.tls) else {
-        return Ok(match connection.peer {
-            Peer::Unix { .. } | Peer::Pipe => Principal::Local,
-            // Not encrypted: the listener was opened so on purpose, on the loopback.
-            Peer::Tcp(_) => Principal::Loopback,
-        });
+    let tls = match (connection.peer.standing, &connection.tls) {
+        (Standing::Own, _) => return Ok(Principal::Local),
+        (Standing::Machine | Standing::Stranger, Some(tls)) => tls,
+        // Not encrypted: the listener was opened so on purpose, on the loopback.
+        (Standing::Machine, None) => return Ok(Principal::Loopback),
+        (Standing::Stranger, None) => return Err(nobody()),
     };
     let trust = trust.ok_or_else(nobody)?;
     if let Some(certificate) = &tls.certificate {
@@ -95,7 +98,7 @@ pub(crate) fn identify(
                 if let Some(expires) = certificate.not_after {
                     trust.ends_at(expires.saturating_mul(1000), connection);
                 }
-                Ok(Principal::Certificate(trust.client_roles()))
+                Ok(Principal::Certificate(certificate.key, trust.client_roles()))
             }
         };
     }
@@ -103,8 +106,9 @@ pub(crate) fn identify(
     let Some(header) = headers.get(AUTHORIZATION) else {
         // Whoever showed a token on this connection has it still.
         let shown = trust.shown(connection).filter(|_| method.is_some_and(|m| m.may_be_bare));
-        let roles = trust.registry().bearer_by_id(shown.ok_or_else(nobody)?);
-        return roles.map(Principal::Bearer).ok_or_else(refuse);
+        let id = shown.ok_or_else(nobody)?;
+        let roles = trust.registry().bearer_by_id(id);
+        return roles.map(|roles| Principal::Bearer(id, roles)).ok_or_else(refuse);
     };
     let text = header.to_str().ok().and_then(|text| text.split_once(' '));
     let token = match text {
@@ -123,7 +127,7 @@ pub(crate) fn identify(
     trust.ends_at(expires, connection);
     trust.registry().bearer_by_id(secret.id).ok_or_else(refuse)?;
     trust.has_shown(secret.id, connection);
-    Ok(Principal::Bearer(roles))
+    Ok(Principal::Bearer(secret.id, roles))
 }
 
 /// What our own programs say to each other goes over TLS 1.3, where it goes over TLS: only engines' clients bring an older one.

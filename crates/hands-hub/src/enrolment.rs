@@ -1,12 +1,11 @@
 //! `hands.v1.Enrolment`: becoming a member, and staying one. Answers those who have no identity, so it believes nothing
 //! that is not signed over the connection that it came by.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use hands_link::trust::{Binding, EnrolTranscript, verify_renewal};
-use hands_link::{ConnectionInfo, Peer, TokenId};
+use hands_link::{ConnectionInfo, Source, TokenId};
 use hands_proto::v1;
 use hands_proto::v1::enrolment_server::Enrolment;
 use hands_types::{MemberId, Roles};
@@ -81,7 +80,7 @@ impl Enrolment for EnrolmentService {
 struct Call {
     trust: Arc<Trust>,
     binding: Binding,
-    from: IpAddr,
+    from: Source,
 }
 
 impl Call {
@@ -89,8 +88,7 @@ impl Call {
         let trust = hub.trust.as_ref().ok_or_else(no_authority)?;
         let connection = ConnectionInfo::of(request);
         let over_tls = connection.and_then(|connection| {
-            let Peer::Tcp(from) = connection.peer else { return None };
-            Some((connection.tls.as_ref()?.binding?, from.ip()))
+            Some((connection.tls.as_ref()?.binding?, connection.peer.source))
         });
         let (binding, from) = over_tls
             .ok_or_else(|| Status::failed_precondition("joining takes a connection of TLS 1.3"))?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::stream;
-use hands_link::{ConnectionId, ConnectionInfo, Peer};
+use hands_link::{ConnectionId, ConnectionInfo};
 use hands_proto::longrunning::{Operation, operation};
 use hands_proto::{Charge, pack, reapi, v1};
 use hands_reapi::{Apart, LogName, ROOM_WITHIN, reserve_later};
@@ -118,12 +118,14 @@ impl Asker {
 
     /// Whose place in the queue it takes.
     pub(crate) fn owner(&self) -> Owner {
-        let peer = self.connection.as_ref().map(|connection| connection.peer);
-        match (self.principal, peer) {
+        match (self.principal, &self.connection) {
             (Some(Principal::Member(id, _)), _) => Owner::Member(id),
-            // A token may be that of many.
-            (_, Some(Peer::Tcp(address))) => Owner::Address(address.ip()),
-            (_, Some(Peer::Unix { .. } | Peer::Pipe) | None) => Owner::Local,
+            (Some(Principal::Bearer(id, _)), _) => Owner::Token(id),
+            (Some(Principal::Certificate(key, _)), _) => Owner::Certificate(key),
+            (Some(Principal::Loopback) | None, Some(connection)) if !connection.is_own() => {
+                Owner::Source(connection.peer.source)
+            }
+            (Some(Principal::Local | Principal::Loopback) | None, _) => Owner::Local,
         }
     }
 

@@ -228,7 +228,7 @@ impl Trust {
             secret.bearer()
         } else {
             JoinString {
-                addresses: self.config.addresses.clone(),
+                routes: self.config.addresses.iter().cloned().map(Into::into).collect(),
                 pin: *self.authority.pin(),
                 token: secret,
                 is_one_use: uses == 1,
@@ -334,6 +334,7 @@ impl Trust {
                 .to_vec(),
             cluster: self.config.cluster.clone(),
             addresses: self.config.addresses.iter().map(ToString::to_string).collect(),
+            routes: Vec::new(),
             now: Some(timestamp(now)),
             not_after: Some(timestamp(now.saturating_add(ttl))),
         })

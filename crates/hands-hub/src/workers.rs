@@ -184,7 +184,7 @@ async fn hello(
                 "this certificate is {member}'s, not {id}'s"
             )));
         }
-        Some(Principal::Certificate(_) | Principal::Bearer(_)) => {
+        Some(Principal::Certificate(..) | Principal::Bearer(..)) => {
             return Err(Status::permission_denied("a worker joins with `hands worker JOIN`"));
         }
         // None: a server that has no access layer serves its own process or user.

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -12,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Sleep;
 
-use crate::Peer;
+use crate::peer::{Peer, Source, Standing};
 use crate::tls::PeerCertificate;
 
 /// Calls under way at once on one connection. Clients hold further ones back, as HTTP/2 tells them to.
@@ -84,7 +83,7 @@ struct Taken {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Owner {
     /// All strangers of an address. Members behind it, whom it tells nothing about, are not among them.
-    Address(IpAddr),
+    Strangers(Source),
     /// Who shows a certificate of this name.
     Member(String),
 }
@@ -103,18 +102,17 @@ impl Places {
 
     /// A place for a peer, if there is one. `shown` is the certificate that it has shown, of those that this listener
     /// takes.
-    pub(crate) fn take(&self, peer: Peer, shown: Option<&PeerCertificate>) -> Option<Place> {
-        let of = match (peer, shown) {
+    pub(crate) fn take(&self, peer: &Peer, shown: Option<&PeerCertificate>) -> Option<Place> {
+        let of = match (peer.standing, shown) {
+            (Standing::Own, _) => None,
             // One without a name is of a foreign authority, and counts among all only.
-            (Peer::Tcp(_), Some(certificate)) => {
+            (Standing::Machine | Standing::Stranger, Some(certificate)) => {
                 certificate.uris.first().map(|name| Owner::Member(name.clone()))
             }
-            (Peer::Tcp(address), None) => Some(Owner::Address(address.ip())),
-            // This user's own processes.
-            (Peer::Unix { .. } | Peer::Pipe, _) => None,
+            (Standing::Machine | Standing::Stranger, None) => Some(Owner::Strangers(peer.source)),
         };
         let mut taken = self.lock();
-        let is_stranger = matches!(of, Some(Owner::Address(_)));
+        let is_stranger = matches!(of, Some(Owner::Strangers(_)));
         let most = if is_stranger { self.shares.strangers } else { self.shares.all };
         if taken.all >= most {
             return None;

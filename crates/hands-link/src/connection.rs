@@ -9,15 +9,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tonic::transport::server::Connected;
 
-use crate::TlsPeer;
 use crate::bounds::{Opening, Place};
 use crate::frames::Frames;
+use crate::stream::BoxStream;
 use crate::turn::Turn;
+use crate::{Peer, Standing, TlsPeer};
 
 /// How long the end of a connection may trail the end of its streams: only where we close it ourselves, because
 /// keepalive went unanswered.
@@ -25,9 +25,9 @@ const TRAIL: Duration = Duration::from_millis(50);
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-/// A stream of bytes from an accepted peer, to be given to a tonic server.
+/// A stream of bytes to a peer: accepted, to be given to a tonic server, or dialed.
 pub struct Connection {
-    io: Io,
+    io: BoxStream,
     // Declared after `io`: the socket is closed before anybody hears that the connection is gone.
     alive: Alive,
     frames: Frames,
@@ -38,13 +38,6 @@ pub struct Connection {
     place: Option<Place>,
 }
 
-pub(crate) enum Io {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-    Tls(Box<tokio_rustls::TlsStream<TcpStream>>),
-    Pipe(DuplexStream),
-}
-
 /// Distinguishes a connection from every other one of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
@@ -53,20 +46,6 @@ impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "connection {}", self.0)
     }
-}
-
-/// Who is at the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// A process of this user.
-    Unix {
-        /// Its id, where the kernel tells it.
-        pid: Option<i32>,
-    },
-    /// A TCP peer.
-    Tcp(std::net::SocketAddr),
-    /// This process.
-    Pipe,
 }
 
 /// What a handler may know about the connection that its request came by: in the request's extensions.
@@ -103,6 +82,16 @@ impl ConnectionInfo {
     /// The connection that a request came by; none if its server does not use this crate's listeners.
     pub fn of<T>(request: &tonic::Request<T>) -> Option<&Self> {
         request.extensions().get()
+    }
+
+    /// Whether the other end is this user's: nobody else has come by the way that it came.
+    pub fn is_own(&self) -> bool {
+        self.peer.standing == Standing::Own
+    }
+
+    /// Whether it stays within this machine, where bytes move faster than any compressor.
+    pub fn is_here(&self) -> bool {
+        self.peer.is_here
     }
 
     /// Ends the connection at once, for both ends.
@@ -171,22 +160,20 @@ impl Drop for Alive {
 }
 
 impl Connection {
-    pub(crate) fn new(io: Io, peer: Peer) -> Self {
+    /// `tls` is what TLS says of the peer where the stream is encrypted.
+    pub(crate) fn new(io: BoxStream, peer: Peer, tls: Option<TlsPeer>) -> Self {
         let (sender, gone) = watch::channel(false);
         let id = ConnectionId(NEXT_ID.fetch_add(1, Ordering::Relaxed));
-        let tls = match &io {
-            Io::Unix(_) | Io::Tcp(_) | Io::Pipe(_) => None,
-            Io::Tls(stream) => Some(Arc::new(match &**stream {
-                tokio_rustls::TlsStream::Client(stream) => TlsPeer::of_server(stream.get_ref().1),
-                tokio_rustls::TlsStream::Server(stream) => TlsPeer::of_client(stream.get_ref().1),
-            })),
-        };
-        let goodbye = Arc::default();
+        let (tls, goodbye) = (tls.map(Arc::new), Arc::default());
         let info = ConnectionInfo { id, peer, tls, gone, goodbye, cut: Arc::default() };
-        // Who drops an end of a pipe is in this process, and has other words for what it wants.
-        let frames = if matches!(io, Io::Pipe(_)) { Frames::Done } else { Frames::new() };
         let alive = Alive(Arc::new(sender));
-        Self { io, alive, frames, turn: Turn::default(), info, opening: None, place: None }
+        let (frames, turn) = (Frames::new(), Turn::default());
+        Self { io, alive, frames, turn, info, opening: None, place: None }
+    }
+
+    /// Between the ends of one process: who drops one has other words for what it wants.
+    pub(crate) fn within_this_process(io: BoxStream) -> Self {
+        Self { frames: Frames::Done, ..Self::new(io, Peer::this_process(), None) }
     }
 
     /// Holds a peer to what any peer is held to.
@@ -237,17 +224,6 @@ impl Connected for Connection {
     }
 }
 
-macro_rules! each {
-    ($self:expr, $io:ident => $call:expr) => {
-        match &mut $self.io {
-            Io::Unix($io) => $call,
-            Io::Tcp($io) => $call,
-            Io::Tls($io) => $call,
-            Io::Pipe($io) => $call,
-        }
-    };
-}
-
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -265,7 +241,7 @@ impl AsyncRead for Connection {
         ready!(self.turn.poll(cx));
         let room = buf.remaining();
         let before = buf.filled().len();
-        let result = each!(self, io => Pin::new(io).poll_read(cx, buf));
+        let result = Pin::new(&mut self.io).poll_read(cx, buf);
         let came = &buf.filled()[before..];
         self.turn.moved(came.len());
         if self.frames.pass(came) {
@@ -289,7 +265,7 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         self.check_cut()?;
         ready!(self.turn.poll(cx));
-        let result = each!(self, io => Pin::new(io).poll_write(cx, buf));
+        let result = Pin::new(&mut self.io).poll_write(cx, buf);
         self.note_written(result)
     }
 
@@ -300,25 +276,20 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         self.check_cut()?;
         ready!(self.turn.poll(cx));
-        let result = each!(self, io => Pin::new(io).poll_write_vectored(cx, bufs));
+        let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.note_written(result)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.io {
-            Io::Unix(io) => io.is_write_vectored(),
-            Io::Tcp(io) => io.is_write_vectored(),
-            Io::Tls(io) => io.is_write_vectored(),
-            Io::Pipe(io) => io.is_write_vectored(),
-        }
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = each!(self, io => Pin::new(io).poll_flush(cx));
+        let result = Pin::new(&mut self.io).poll_flush(cx);
         self.note(result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, io => Pin::new(io).poll_shutdown(cx))
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

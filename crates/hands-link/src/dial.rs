@@ -1,19 +1,20 @@
 //! Dialing: channels that connect when first used.
 
 use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
-use crate::connection::{Io, Peer};
+use crate::peer::{self, Peer, Standing};
 use crate::socket_file::connect_unix;
-use crate::{Address, Connection, Engine, LinkError, engine, member, peer};
+use crate::stream::ByteStream;
+use crate::{Address, Connection, Engine, LinkError, engine, member};
 
 // One blob in flight must be able to fill a fast link with a long round trip.
 pub(crate) const STREAM_WINDOW: u32 = 4 << 20;
@@ -22,10 +23,6 @@ pub(crate) const CONNECTION_WINDOW: u32 = 16 << 20;
 pub(crate) const FRAME: u32 = 256 << 10;
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(20);
 pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Connections of a pipe that may wait to be accepted.
-pub(crate) const PIPE_BACKLOG: usize = 16;
-/// Bytes that may be under way in each direction of a pipe.
-const PIPE_BUFFER: usize = 1 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A channel to an address. Returns at once: it dials when it is first used and again after its connection was lost;
@@ -44,6 +41,30 @@ pub fn connect(address: &Address) -> Channel {
     endpoint.connect_with_connector_lazy(service_fn(move |_: Uri| {
         let address = address.clone();
         async move { Ok::<_, LinkError>(TokioIo::new(dial(&address).await?)) }
+    }))
+}
+
+/// A channel over a stream that is there already, and over no other: when it has ended, requests fail with
+/// [`LinkError::Ended`]. Whoever is at the other end must be the hub of the membership in `identity`; where there is none, the
+/// stream is trusted as it is.
+pub async fn connect_over(
+    stream: impl ByteStream + 'static,
+    identity: Option<&Path>,
+) -> Result<Channel, LinkError> {
+    let peer = Peer::by_way("stream", "the hub at the other end", Standing::Stranger);
+    let connection = match identity {
+        Some(dir) => member::greet(Box::new(stream), peer, dir).await?,
+        None => Connection::new(Box::new(stream), peer, None),
+    };
+    Ok(over(connection))
+}
+
+/// A channel over one connection.
+pub(crate) fn over(connection: Connection) -> Channel {
+    let once = Arc::new(Mutex::new(Some(connection)));
+    endpoint(true).connect_with_connector_lazy(service_fn(move |_: Uri| {
+        let connection = once.lock().unwrap_or_else(PoisonError::into_inner).take();
+        async move { connection.map(TokioIo::new).ok_or(LinkError::Ended) }
     }))
 }
 
@@ -69,12 +90,13 @@ async fn dial_once(address: &Address) -> Result<Connection, LinkError> {
             if uid != peer::own_uid() && uid != 0 {
                 return Err(LinkError::ForeignServer { address: address.clone(), uid });
             }
-            Ok(Connection::new(Io::Unix(stream), Peer::Unix { pid }))
+            Ok(Connection::new(Box::new(stream), Peer::process(pid), None))
         }
         Address::Tcp(to) => {
             let stream = TcpStream::connect(to).await.map_err(unreachable)?;
             stream.set_nodelay(true).map_err(unreachable)?;
-            Ok(Connection::new(Io::Tcp(stream), Peer::Tcp(*to)))
+            let peer = Peer::of_tcp(&stream, Standing::Machine).map_err(unreachable)?;
+            Ok(Connection::new(Box::new(stream), peer, None))
         }
         Address::Member(dir) => member::dial(dir).await,
         Address::Engine(at) => engine::dial(at).await,
@@ -83,33 +105,6 @@ async fn dial_once(address: &Address) -> Result<Connection, LinkError> {
 
 fn http_url(engine: &Engine) -> String {
     format!("{}://{}", if engine.tls { "https" } else { "http" }, engine.at)
-}
-
-/// The dialing end of a listener inside this process.
-#[derive(Clone, Debug)]
-pub struct Pipe {
-    connections: mpsc::Sender<DuplexStream>,
-}
-
-impl Pipe {
-    pub(crate) fn new(connections: mpsc::Sender<DuplexStream>) -> Self {
-        Self { connections }
-    }
-
-    /// A channel through the pipe; connects when it is first used. Must be called within a tokio runtime.
-    pub fn connect(&self) -> Channel {
-        let connections = self.connections.clone();
-        endpoint(false).connect_with_connector_lazy(service_fn(move |_: Uri| {
-            let connections = connections.clone();
-            async move {
-                let (ours, theirs) = tokio::io::duplex(PIPE_BUFFER);
-                connections.send(theirs).await.map_err(|_| {
-                    io::Error::new(io::ErrorKind::ConnectionRefused, "the hub has ended")
-                })?;
-                Ok::<_, io::Error>(TokioIo::new(ours))
-            }
-        }))
-    }
 }
 
 pub(crate) fn endpoint(keepalive: bool) -> Endpoint {

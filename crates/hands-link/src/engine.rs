@@ -12,8 +12,8 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::connection::{Io, Peer};
-use crate::{Address, Connection, HostPort, LinkError, ParseAddressError, pem, tls};
+use crate::peer::{Peer, Standing};
+use crate::{Address, Connection, HostPort, LinkError, ParseAddressError, TlsPeer, pem, tls};
 
 /// The port of `grpcs://` where none is given: that of HTTPS, as the hosted engines have it and Bazel assumes.
 const TLS_PORT: u16 = 443;
@@ -112,9 +112,9 @@ pub(crate) async fn dial(engine: &Arc<Engine>) -> Result<Connection, LinkError> 
     let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
     keep_alive(&stream).map_err(unreachable)?;
-    let peer = Peer::Tcp(stream.peer_addr().map_err(unreachable)?);
+    let peer = Peer::of_tcp(&stream, Standing::Stranger).map_err(unreachable)?;
     if !engine.tls {
-        return Ok(Connection::new(Io::Tcp(stream), peer));
+        return Ok(Connection::new(Box::new(stream), peer, None));
     }
     let wrong = |why: String| LinkError::WrongEngine { address: address(), why };
     let name = ServerName::try_from(host.clone()).map_err(|error| wrong(error.to_string()))?;
@@ -123,7 +123,10 @@ pub(crate) async fn dial(engine: &Arc<Engine>) -> Result<Connection, LinkError> 
         .await
         .map_err(|error| unreachable(io::Error::other(error)))??;
     match TlsConnector::from(config).connect(name, stream).await {
-        Ok(stream) => Ok(Connection::new(Io::Tls(Box::new(stream.into())), peer)),
+        Ok(stream) => {
+            let tls = TlsPeer::of_server(stream.get_ref().1);
+            Ok(Connection::new(Box::new(stream), peer, Some(tls)))
+        }
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(wrong(error.to_string())),
         Err(error) => Err(unreachable(error)),
     }

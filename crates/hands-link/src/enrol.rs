@@ -1,24 +1,20 @@
 //! Becoming a member, and staying one.
 
-use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use hands_proto::v1;
 use hands_proto::v1::enrolment_client::EnrolmentClient;
 use hands_types::Roles;
-use http::Uri;
-use hyper_util::rt::TokioIo;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
-use tower::service_fn;
 
 use crate::error::IdentityError;
-use crate::member::{STAGGER, blocking, dial_any, load};
+use crate::member::{blocking, load};
+use crate::race::{STAGGER, race};
 use crate::tls::{ClientTls, client_config};
 use crate::trust::{Binding, EnrolTranscript, sign_renewal};
-use crate::{Connection, HostPort, Identity, JoinString, LinkError, Pin, dial, identity};
+use crate::{Identity, JoinString, LinkError, Pin, Route, dial, identity};
 
 /// Enrols with a hub, and keeps the membership in `dir`, which is made. `name` is for people; of `roles` the hub grants
 /// those that the token carries. Tries once.
@@ -30,7 +26,7 @@ pub async fn enrol(
 ) -> Result<Identity, IdentityError> {
     let path = dir.to_owned();
     let key = blocking(dir, move || identity::prepare(&path)).await?;
-    let (channel, binding) = connect(&join.addresses, join.pin, "this join string").await?;
+    let (channel, binding) = connect(&join.routes, join.pin, "this join string").await?;
     let public_key = key.public_key();
     let roles = roles.names();
     let transcript = EnrolTranscript {
@@ -73,7 +69,7 @@ async fn renew_member(dir: &Path) -> Result<Identity, IdentityError> {
     if !own.is_due() {
         return Ok(own);
     }
-    let (channel, binding) = connect(&own.addresses, own.pin, &own.cluster).await?;
+    let (channel, binding) = connect(&own.routes, own.pin, &own.cluster).await?;
     let member_id = own.member.to_string();
     let by_key = sign_renewal(&binding, &member_id, &own.key).ok_or(IdentityError::NoRandomness)?;
     let request = v1::RenewRequest { member_id, by_key: by_key.into() };
@@ -90,27 +86,18 @@ async fn renew_member(dir: &Path) -> Result<Identity, IdentityError> {
 
 /// One connection without a certificate of ours, and what binds signatures to it.
 async fn connect(
-    addresses: &[HostPort],
+    routes: &[Route],
     pin: Pin,
     cluster: &str,
 ) -> Result<(Channel, Binding), IdentityError> {
     let config = client_config(pin, None)
         .map_err(|source| IdentityError::Tls { path: std::path::PathBuf::new(), source })?;
     let tls = ClientTls::new(config, &pin);
-    let (_, connection) = dial_any(addresses, STAGGER, &tls, cluster).await?;
+    let (_, connection) = race(routes, STAGGER, &tls, cluster).await?;
     let binding = connection.info().tls.as_ref().and_then(|tls| tls.binding);
     let binding = binding.ok_or(IdentityError::Strange { what: "no TLS 1.3" })?;
     // The signatures hold over this connection only, so there is no second one.
-    let once: Arc<Mutex<Option<Connection>>> = Arc::new(Mutex::new(Some(connection)));
-    let connector = service_fn(move |_: Uri| {
-        let connection = once.lock().unwrap_or_else(PoisonError::into_inner).take();
-        async move {
-            let lost = || io::Error::new(io::ErrorKind::ConnectionReset, "the connection is lost");
-            connection.map(TokioIo::new).ok_or_else(lost)
-        }
-    });
-    let channel = dial::endpoint(true).connect_with_connector_lazy(connector);
-    Ok((channel, binding))
+    Ok((dial::over(connection), binding))
 }
 
 fn refused(status: &Status) -> IdentityError {

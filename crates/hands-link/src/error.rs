@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use hands_types::ErrorClass;
 
-use crate::{Address, HostPort};
+use crate::Address;
+use crate::race::Mute;
 
 /// A listener that could not be opened, or an address that could not be dialed.
 #[derive(Debug, thiserror::Error)]
@@ -50,10 +51,10 @@ pub enum LinkError {
         source: io::Error,
     },
     /// Somebody listens there who is not the hub that we look for.
-    #[error("{address} is not the cluster's hub: {why}")]
+    #[error("{at} is not the cluster's hub: {why}")]
     WrongHub {
-        /// The address that was dialed.
-        address: HostPort,
+        /// Where that is.
+        at: String,
         /// How it was told.
         why: String,
     },
@@ -65,17 +66,28 @@ pub enum LinkError {
         /// What TLS found.
         why: String,
     },
-    /// None of a hub's addresses can be reached.
-    #[error("can't reach the hub of {cluster} at {address}")]
+    /// The one route to a hub leads nowhere.
+    #[error("can't reach the hub of {cluster} at {at}")]
     HubUnreachable {
         /// The cluster, as people name it.
         cluster: String,
-        /// The address that failed last.
-        address: HostPort,
+        /// Where it was looked for.
+        at: String,
         /// Why.
         #[source]
         source: io::Error,
     },
+    /// None of several routes to a hub leads there.
+    #[error("can't reach the hub of {cluster}: {}", each(failures))]
+    NoRoute {
+        /// The cluster, as people name it.
+        cluster: String,
+        /// What became of each route; first that of the one that answered last time.
+        failures: Vec<Self>,
+    },
+    /// There was one stream to the hub, which somebody else had made, and it has ended.
+    #[error("the stream to the hub has ended, and there is no other")]
+    Ended,
     /// Our own membership can't be used.
     #[error("the membership can't be used")]
     Identity(#[source] Box<IdentityError>),
@@ -112,13 +124,51 @@ impl LinkError {
             Self::ForeignServer { .. } | Self::Io { .. } | Self::Listen { .. } => {
                 ErrorClass::Environment
             }
-            Self::Unreachable { .. } | Self::HubUnreachable { .. } => {
+            Self::Unreachable { .. } | Self::HubUnreachable { .. } | Self::Ended => {
                 ErrorClass::Infra { retry: true }
             }
             Self::WrongHub { .. } | Self::WrongEngine { .. } => ErrorClass::Infra { retry: false },
+            Self::NoRoute { .. } => ErrorClass::Infra { retry: !self.is_wrong_hub() },
             Self::Identity(error) => error.class(),
         }
     }
+
+    /// Whether somebody else answers where the hub should be.
+    pub fn is_wrong_hub(&self) -> bool {
+        match self {
+            Self::WrongHub { .. } => true,
+            // That a stranger answers says more than that somebody else does not.
+            Self::NoRoute { failures, .. } => failures.iter().any(Self::is_wrong_hub),
+            _ => false,
+        }
+    }
+
+    /// Whether no hub runs, rather than no way leading to it: its machine has refused the connection, or has taken it for a
+    /// process that stands still. Of several routes the one that answered last time is asked: the others may never have led
+    /// there.
+    pub fn is_hub_absent(&self) -> bool {
+        match self {
+            Self::HubUnreachable { source, .. } | Self::Unreachable { source, .. } => {
+                use io::ErrorKind::{ConnectionRefused, NotFound};
+                let is_mute = source.get_ref().is_some_and(|inner| inner.is::<Mute>());
+                is_mute || matches!(source.kind(), ConnectionRefused | NotFound)
+            }
+            Self::NoRoute { failures, .. } => failures.first().is_some_and(Self::is_hub_absent),
+            _ => false,
+        }
+    }
+}
+
+/// What became of each route, in one line.
+fn each(failures: &[LinkError]) -> String {
+    let words: Vec<String> = failures
+        .iter()
+        .map(|failure| match failure {
+            LinkError::HubUnreachable { at, source, .. } => format!("{at}: {source}"),
+            other => other.to_string(),
+        })
+        .collect();
+    words.join("; ")
 }
 
 /// What can go wrong with a node's membership.

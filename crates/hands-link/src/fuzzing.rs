@@ -4,9 +4,9 @@
 mod tests;
 
 use crate::join::{BEARER, JOIN, seal};
-use crate::{HostPort, JoinString, Pin, TokenSecret};
+use crate::{JoinString, Pin, Route, TokenSecret};
 
-/// Reads bytes as a join string, as the two parts of one that is sealed rightly, and as addresses of one.
+/// Reads bytes as a join string, as the two parts of one that is sealed rightly, and as the routes of one.
 pub fn join_strings(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     read(&text);
@@ -15,20 +15,19 @@ pub fn join_strings(data: &[u8]) {
     bytes.iter_mut().zip(body.as_bytes()).for_each(|(to, from)| *to = *from);
     let sealed = seal(&[JOIN.as_bytes(), list.as_bytes()], &[&bytes]);
     read(&format!("{JOIN}{list}/{sealed}"));
-    let Ok(addresses) = list.split(',').map(str::parse).collect::<Result<Vec<HostPort>, _>>()
-    else {
+    let Ok(routes) = list.split(',').map(str::parse).collect::<Result<Vec<Route>, _>>() else {
         return;
     };
     let token = TokenSecret::new([1; 8], [2; 32]);
-    let join = JoinString { addresses, pin: Pin([3; 32]), token, is_one_use: true };
-    if join.addresses.len() <= 32 {
+    let join = JoinString { routes, pin: Pin([3; 32]), token, is_one_use: true };
+    if join.routes.len() <= 32 {
         assert_eq!(join.to_string().parse(), Ok(join), "what is written is read");
     }
 }
 
 fn read(text: &str) {
     if let Ok(join) = text.parse::<JoinString>() {
-        assert!(!join.addresses.is_empty(), "a hub is somewhere");
+        assert!(!join.routes.is_empty(), "a hub is somewhere");
         assert_eq!(join.to_string().parse(), Ok(join), "what was read is written and read again");
     }
 }

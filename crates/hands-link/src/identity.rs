@@ -13,7 +13,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::IdentityError;
 use crate::trust::NodeKey;
-use crate::{HostPort, Pin, pem};
+use crate::{HostPort, Pin, Route, pem};
 
 const FORMAT: &str = "1";
 const MEMBER: &str = "member";
@@ -22,7 +22,7 @@ const KEY: &str = "key.pem";
 const FRESH_KEY: &str = "key.next.pem";
 const CERTIFICATE: &str = "cert.pem";
 const AUTHORITY: &str = "ca.pem";
-/// The address that answered last. Only a hint: a hub has addresses that not everybody reaches, those of its container
+/// The route that answered last. Only a hint: a hub has addresses that not everybody reaches, those of its container
 /// bridges among them.
 const ANSWERED: &str = "answered";
 
@@ -33,8 +33,8 @@ pub struct Identity {
     pub dir: PathBuf,
     /// The cluster's name, for people.
     pub cluster: String,
-    /// Where the hub is reached, first where it answered last.
-    pub addresses: Vec<HostPort>,
+    /// Where the hub is reached, first where it answered last. The file may name kinds that this version does not know.
+    pub routes: Vec<Route>,
     /// The key of the hub's authority.
     pub pin: Pin,
     /// Who we are.
@@ -76,19 +76,20 @@ impl Identity {
             return Err(broken("format"));
         }
         let number = |name| field(name)?.parse::<i64>().map_err(|_| broken(name));
-        let mut addresses = field("addresses")?
-            .split(',')
-            .map(str::parse::<HostPort>)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| broken("addresses"))?;
+        let listed = |name| Route::read_all(field(name)?.split(',')).map_err(|_| broken(name));
+        let mut routes = listed("addresses")?;
+        // Not in the files of versions that knew TCP only, nor where there is no other.
+        if field("routes").is_ok() {
+            routes.extend(listed("routes")?);
+        }
         let answered = fs::read_to_string(dir.join(ANSWERED)).unwrap_or_default();
-        addresses.sort_by_key(|address| address.to_string() != answered);
+        routes.sort_by_key(|route| route.to_string() != answered);
         let broken_file = |file, what| IdentityError::Broken { path: dir.join(file), what };
         let key = read_key(&read(dir, KEY)?);
         Ok(Self {
             dir: dir.to_owned(),
             cluster: field("cluster")?.to_owned(),
-            addresses,
+            routes,
             pin: field("pin")?.parse().map_err(|_| broken("pin"))?,
             member: field("member")?.parse().map_err(|_| broken("member"))?,
             name: field("name")?.to_owned(),
@@ -122,6 +123,13 @@ impl Identity {
             .map(|a| a.parse::<HostPort>().map(|a| a.to_string()))
             .collect::<Result<_, _>>()
             .map_err(|_| strange("an address that is none"))?;
+        // Kept as they are: the version that comes after this one may know them.
+        Route::read_all(membership.routes.iter().map(String::as_str))
+            .map_err(|_| strange("a route that is none"))?;
+        let others = match &membership.routes[..] {
+            [] => String::new(),
+            routes => format!("routes = {}\n", routes.join(",")),
+        };
         if membership.member_id.parse::<MemberId>().is_err()
             || membership.roles.join(",").parse::<Roles>().is_err()
             || !clean(&membership.cluster)
@@ -135,7 +143,7 @@ impl Identity {
         let authority = chain.last().filter(|authority| Pin::of(authority) == Some(pin));
         let authority = authority.ok_or(strange("certificates of another authority"))?;
         let text = format!(
-            "format = {FORMAT}\ncluster = {}\naddresses = {}\npin = {pin}\nmember = {}\nname = {}\nroles = {}\ntoken = {token}\nrenew-at = {}\nexpires = {}\n",
+            "format = {FORMAT}\ncluster = {}\naddresses = {}\n{others}pin = {pin}\nmember = {}\nname = {}\nroles = {}\ntoken = {token}\nrenew-at = {}\nexpires = {}\n",
             membership.cluster,
             addresses.join(","),
             membership.member_id,
@@ -159,8 +167,8 @@ impl Identity {
         }
     }
 
-    /// Has an address of the hub tried first from now on, by all that use this membership.
-    pub(crate) fn prefer(&self, answered: &HostPort) -> Result<(), IdentityError> {
+    /// Has a route to the hub tried first from now on, by all that use this membership.
+    pub(crate) fn prefer(&self, answered: &Route) -> Result<(), IdentityError> {
         write(&self.dir, ANSWERED, &answered.to_string())
     }
 

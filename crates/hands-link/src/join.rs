@@ -8,14 +8,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
-use crate::{HostPort, Pin};
+use crate::{Pin, Route};
 
 pub(crate) const JOIN: &str = "hands1:";
 pub(crate) const BEARER: &str = "handst1_";
 const ONE_USE: u8 = 1;
 const CHECK: usize = 4;
-/// Addresses that one join string names at most.
-const MAX_ADDRESSES: usize = 32;
+/// Routes that one join string names at most.
+const MAX_ROUTES: usize = 32;
 /// Longest join string that is looked at.
 const MAX_LENGTH: usize = 16 << 10;
 
@@ -82,8 +82,8 @@ impl fmt::Debug for TokenSecret {
 /// Everything that it takes to join: where the hub is, how it is recognized, and the right to come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinString {
-    /// Where the hub may be reached; at least one.
-    pub addresses: Vec<HostPort>,
+    /// Where the hub may be reached; at least one. Those of kinds that this version does not know are left out.
+    pub routes: Vec<Route>,
     /// The key of its authority.
     pub pin: Pin,
     /// The right to come in.
@@ -101,14 +101,14 @@ impl JoinString {
 
 impl fmt::Display for JoinString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
-        let addresses = addresses.join(",");
+        let routes: Vec<String> = self.routes.iter().map(ToString::to_string).collect();
+        let routes = routes.join(",");
         let flags = if self.is_one_use { ONE_USE } else { 0 };
         let data = seal(
-            &[JOIN.as_bytes(), addresses.as_bytes()],
+            &[JOIN.as_bytes(), routes.as_bytes()],
             &[&[flags], &self.pin.0, &self.token.id, &self.token.seed],
         );
-        write!(f, "{JOIN}{addresses}/{data}")
+        write!(f, "{JOIN}{routes}/{data}")
     }
 }
 
@@ -121,18 +121,18 @@ impl FromStr for JoinString {
         if text.len() > MAX_LENGTH {
             return Err(ParseJoinError::Damaged);
         }
-        let (list, data) = rest.split_once('/').ok_or(ParseJoinError::Damaged)?;
+        // What comes last has no slash in it; a route may.
+        let (list, data) = rest.rsplit_once('/').ok_or(ParseJoinError::Damaged)?;
         let bytes: [u8; 73] = open(&[JOIN.as_bytes(), list.as_bytes()], data)?;
-        let addresses = list
-            .split(',')
-            .map(HostPort::from_str)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| ParseJoinError::Damaged)?;
-        if addresses.len() > MAX_ADDRESSES {
+        if list.split(',').count() > MAX_ROUTES {
             return Err(ParseJoinError::Damaged);
         }
+        let routes = Route::read_all(list.split(',')).map_err(|_| ParseJoinError::Damaged)?;
+        if routes.is_empty() {
+            return Err(ParseJoinError::NoRoute);
+        }
         Ok(Self {
-            addresses,
+            routes,
             pin: Pin(slice(&bytes[1..33])),
             token: TokenSecret { id: slice(&bytes[33..41]), seed: slice(&bytes[41..]) },
             is_one_use: bytes[0] & ONE_USE != 0,
@@ -152,6 +152,11 @@ pub enum ParseJoinError {
     /// Something of it is missing or changed.
     #[error("damaged: a part of it is missing or was changed; copy the whole line")]
     Damaged,
+    /// It is whole, and of a later version.
+    #[error(
+        "of a hub that can be reached only in ways that this version of hands does not know: update it"
+    )]
+    NoRoute,
 }
 
 pub(crate) fn seal(context: &[&[u8]], parts: &[&[u8]]) -> String {

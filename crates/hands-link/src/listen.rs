@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::DuplexStream;
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
@@ -17,31 +16,32 @@ use tokio_stream::Stream;
 use tonic::transport::Server;
 
 use crate::bounds::{MAX_HEADERS, MAX_STREAMS, Places, Shares};
-use crate::connection::Io;
-use crate::dial::{
-    CONNECTION_WINDOW, FRAME, KEEPALIVE, KEEPALIVE_TIMEOUT, PIPE_BACKLOG, Pipe, STREAM_WINDOW,
-};
+use crate::dial::{CONNECTION_WINDOW, FRAME, KEEPALIVE, KEEPALIVE_TIMEOUT, STREAM_WINDOW};
+use crate::door::{Came, Door, Pipe};
+use crate::peer::{self, Peer, Source, Standing};
 use crate::socket_file::{self, SocketFile};
-use crate::{Address, Connection, LinkError, Peer, ServerTls, peer};
+use crate::stream::BoxStream;
+use crate::{Address, Connection, LinkError, ServerTls, TlsPeer};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(10);
 const BACKOFF_LAST: Duration = Duration::from_secs(1);
 /// How long a peer may take to agree on keys.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// A bound address. Nothing is accepted before [`Listener::incoming`] is polled, but peers may connect already.
+/// Where streams come from. Nothing is accepted before [`Listener::incoming`] is polled, but peers may connect already.
 #[derive(Debug)]
 pub struct Listener {
-    source: Source,
+    mouth: Mouth,
+    tls: Option<ServerTls>,
     address: Option<Address>,
 }
 
 #[derive(Debug)]
-enum Source {
+enum Mouth {
     Unix(UnixListener, #[expect(dead_code, reason = "held for its drop")] Option<SocketFile>),
     Tcp(TcpListener),
-    Tls(TlsSource),
-    Pipe(mpsc::Receiver<DuplexStream>),
+    /// Streams that others have accepted or made.
+    Door(mpsc::Receiver<Came>),
 }
 
 impl Listener {
@@ -52,7 +52,8 @@ impl Listener {
             Address::Unix(path) => {
                 let (listener, file) = socket_file::listen_unix(path)?;
                 Ok(Self {
-                    source: Source::Unix(listener, Some(file)),
+                    mouth: Mouth::Unix(listener, Some(file)),
+                    tls: None,
                     address: Some(address.clone()),
                 })
             }
@@ -67,49 +68,51 @@ impl Listener {
                 };
                 let listener = bind_tcp(*wanted).map_err(fail)?;
                 let actual = listener.local_addr().map_err(fail)?;
-                Ok(Self { source: Source::Tcp(listener), address: Some(Address::Tcp(actual)) })
+                Ok(Self {
+                    mouth: Mouth::Tcp(listener),
+                    tls: None,
+                    address: Some(Address::Tcp(actual)),
+                })
             }
         }
     }
 
     /// From a Unix socket that [`crate::listen_unix`] has bound. Whoever keeps its file sees whether it is still there.
     pub fn from_unix(listener: UnixListener) -> Self {
-        Self { source: Source::Unix(listener, None), address: None }
+        Self { mouth: Mouth::Unix(listener, None), tls: None, address: None }
     }
 
-    /// Takes TLS where it is TCP. Handshakes run side by side; what comes out of [`Listener::incoming`] has finished one.
+    /// Asks everybody for TLS for whom the way by which they came does not vouch: all who come over TCP, and whoever else
+    /// is a stranger. Handshakes run side by side; what comes out of [`Listener::incoming`] has finished one.
     #[must_use]
     pub fn over_tls(self, tls: &ServerTls) -> Self {
-        let source = match self.source {
-            Source::Tcp(listener) => Source::Tls(TlsSource {
-                listener,
-                tls: tls.clone(),
-                shares: Shares::own(),
-                handshakes: JoinSet::new(),
-                of_one: BTreeMap::new(),
-            }),
-            other => other,
-        };
-        Self { source, address: self.address }
+        Self { tls: Some(tls.clone()), ..self }
+    }
+
+    /// A listener that takes the streams that it is handed, and where they are handed in.
+    pub fn door() -> (Self, Door) {
+        let (door, streams) = Door::new();
+        (Self { mouth: Mouth::Door(streams), tls: None, address: None }, door)
     }
 
     /// A listener inside this process and the end to dial it by.
     pub fn pipe() -> (Self, Pipe) {
-        let (sender, receiver) = mpsc::channel(PIPE_BACKLOG);
-        (Self { source: Source::Pipe(receiver), address: None }, Pipe::new(sender))
+        let (listener, door) = Self::door();
+        (listener, Pipe::new(door))
     }
 
-    /// Where it listens, with the real port where 0 was asked for; none for a pipe.
+    /// Where it listens, with the real port where 0 was asked for; none for what has no address.
     pub fn address(&self) -> Option<&Address> {
         self.address.as_ref()
     }
 
     /// The accepted connections, for `serve_with_incoming`. Never ends on an error: one that passes, such as a lack
-    /// of descriptors, is logged and waited out. A pipe's ends when its last dialing end is dropped.
+    /// of descriptors, is logged and waited out. A door's ends when its last handle is dropped.
     pub fn incoming(self) -> Incoming {
         let shares = Shares::own();
         Incoming {
-            source: self.source,
+            mouth: self.mouth,
+            handshakes: self.tls.map(|tls| Handshakes::new(tls, shares)),
             backoff: BACKOFF_FIRST,
             waiting: None,
             shares,
@@ -141,7 +144,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepted connections.
 #[derive(Debug)]
 pub struct Incoming {
-    source: Source,
+    mouth: Mouth,
+    handshakes: Option<Handshakes>,
     backoff: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
     shares: Shares,
@@ -156,103 +160,166 @@ impl Stream for Incoming {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         loop {
+            if let Some(connection) = this.handshakes.as_mut().and_then(|h| h.poll_done(cx)) {
+                match this.place(connection) {
+                    Some(connection) => return Poll::Ready(Some(Ok(connection))),
+                    None => continue,
+                }
+            }
             if let Some(waiting) = &mut this.waiting {
                 ready!(waiting.as_mut().poll(cx));
                 this.waiting = None;
             }
-            let accepted = match &mut this.source {
-                Source::Unix(listener, _) => {
-                    ready!(listener.poll_accept(cx)).and_then(|(stream, _)| check_unix(stream))
+            if this.handshakes.as_ref().is_some_and(Handshakes::are_full) {
+                return Poll::Pending;
+            }
+            let came = match ready!(this.mouth.poll_accept(cx, this.handshakes.is_some())) {
+                Ok(Some(came)) => came,
+                Ok(None) if this.handshakes.as_ref().is_some_and(|h| !h.is_empty()) => {
+                    return Poll::Pending;
                 }
-                Source::Tcp(listener) => {
-                    ready!(listener.poll_accept(cx)).and_then(|(stream, from)| {
-                        stream.set_nodelay(true)?;
-                        Ok(Some(Connection::new(Io::Tcp(stream), Peer::Tcp(from))))
-                    })
-                }
-                Source::Tls(source) => ready!(source.poll_accept(cx)),
-                Source::Pipe(receiver) => match ready!(receiver.poll_recv(cx)) {
-                    Some(stream) => Ok(Some(Connection::new(Io::Pipe(stream), Peer::Pipe))),
-                    None => return Poll::Ready(None),
-                },
-            };
-            match accepted {
-                Ok(Some(connection)) => {
-                    this.backoff = BACKOFF_FIRST;
-                    let info = connection.info();
-                    let shown = info.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
-                    if let Some(place) = this.places.take(info.peer, shown) {
-                        this.was_full = false;
-                        return Poll::Ready(Some(Ok(connection.bounded(place))));
-                    }
-                    // Said once for all that come while it is so.
-                    if !std::mem::replace(&mut this.was_full, true) {
-                        tracing::warn!(
-                            peer = ?connection.info().peer,
-                            most = this.shares.all,
-                            of_strangers = this.shares.strangers,
-                            of_one = this.shares.of_one,
-                            "too many connections: hung up on one"
-                        );
-                    }
-                }
-                Ok(None) => {}
+                Ok(None) => return Poll::Ready(None),
                 Err(error) if is_shortage(&error) => {
                     tracing::warn!(%error, wait = ?this.backoff, "can't accept connections for now");
                     this.waiting = Some(Box::pin(tokio::time::sleep(this.backoff)));
                     this.backoff = (this.backoff * 2).min(BACKOFF_LAST);
+                    continue;
                 }
                 // The peer was gone before we got to it.
-                Err(error) => tracing::debug!(%error, "a connection was not accepted"),
+                Err(error) => {
+                    tracing::debug!(%error, "a connection was not accepted");
+                    continue;
+                }
+            };
+            this.backoff = BACKOFF_FIRST;
+            if came.peer.standing == Standing::Stranger
+                && let Some(handshakes) = &mut this.handshakes
+            {
+                handshakes.begin(came);
+                continue;
+            }
+            if let Some(connection) = this.place(came.connection()) {
+                return Poll::Ready(Some(Ok(connection)));
             }
         }
     }
 }
 
-/// Accepts and shakes hands.
-#[derive(Debug)]
-struct TlsSource {
-    listener: TcpListener,
-    tls: ServerTls,
-    shares: Shares,
-    handshakes: JoinSet<(IpAddr, Option<Connection>)>,
-    of_one: BTreeMap<IpAddr, usize>,
+impl Incoming {
+    /// Finds a place for a connection; hangs up on it where there is none.
+    fn place(&mut self, connection: Connection) -> Option<Connection> {
+        let info = connection.info();
+        let shown = info.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+        if let Some(place) = self.places.take(&info.peer, shown) {
+            self.was_full = false;
+            return Some(connection.bounded(place));
+        }
+        // Said once for all that come while it is so.
+        if !std::mem::replace(&mut self.was_full, true) {
+            tracing::warn!(
+                peer = %info.peer,
+                most = self.shares.all,
+                of_strangers = self.shares.strangers,
+                of_one = self.shares.of_one,
+                "too many connections: hung up on one"
+            );
+        }
+        None
+    }
 }
 
-impl TlsSource {
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Connection>>> {
-        loop {
-            match self.handshakes.poll_join_next(cx) {
-                Poll::Ready(Some(Ok((from, connection)))) => {
+impl Mouth {
+    /// None when nothing will come any more.
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+        over_tls: bool,
+    ) -> Poll<io::Result<Option<Came>>> {
+        match self {
+            Self::Unix(listener, _) => loop {
+                let (stream, _) = ready!(listener.poll_accept(cx))?;
+                if let Some(came) = check_unix(stream)? {
+                    return Poll::Ready(Ok(Some(came)));
+                }
+            },
+            Self::Tcp(listener) => {
+                let (stream, _) = ready!(listener.poll_accept(cx))?;
+                Poll::Ready(tcp(stream, over_tls).map(Some))
+            }
+            Self::Door(streams) => Poll::Ready(Ok(ready!(streams.poll_recv(cx)))),
+        }
+    }
+}
+
+fn tcp(stream: TcpStream, over_tls: bool) -> io::Result<Came> {
+    stream.set_nodelay(true)?;
+    let standing = if over_tls { Standing::Stranger } else { Standing::Machine };
+    let peer = Peer::of_tcp(&stream, standing)?;
+    Ok(Came { stream: Box::new(stream), peer })
+}
+
+fn check_unix(stream: UnixStream) -> io::Result<Option<Came>> {
+    let (uid, pid) = peer::of(&stream)?;
+    if uid != peer::own_uid() {
+        tracing::warn!(uid, "refused a connection of another user");
+        return Ok(None);
+    }
+    Ok(Some(Came { stream: Box::new(stream), peer: Peer::process(pid) }))
+}
+
+/// Handshakes under way.
+#[derive(Debug)]
+struct Handshakes {
+    tls: ServerTls,
+    shares: Shares,
+    running: JoinSet<(Source, Option<Connection>)>,
+    of_one: BTreeMap<Source, usize>,
+}
+
+impl Handshakes {
+    fn new(tls: ServerTls, shares: Shares) -> Self {
+        Self { tls, shares, running: JoinSet::new(), of_one: BTreeMap::new() }
+    }
+
+    fn are_full(&self) -> bool {
+        self.running.len() >= self.shares.handshakes
+    }
+
+    fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    fn begin(&mut self, came: Came) {
+        let of_one = self.of_one.entry(came.peer.source).or_default();
+        if *of_one >= self.shares.handshakes_of_one {
+            tracing::debug!(from = %came.peer, "too many handshakes of one address");
+            return;
+        }
+        *of_one += 1;
+        self.running.spawn(handshake(self.tls.acceptor(), came));
+    }
+
+    /// One that has finished well.
+    fn poll_done(&mut self, cx: &mut Context<'_>) -> Option<Connection> {
+        while let Poll::Ready(Some(done)) = self.running.poll_join_next(cx) {
+            match done {
+                Ok((from, connection)) => {
                     self.forget(from);
                     if connection.is_some() {
-                        return Poll::Ready(Ok(connection));
+                        return connection;
                     }
-                    continue;
                 }
-                Poll::Ready(Some(Err(error))) => {
+                Err(error) => {
                     // A panic; whose it was is not known any more.
                     tracing::error!(%error, "a TLS handshake failed");
                     self.of_one.clear();
-                    continue;
                 }
-                Poll::Ready(None) | Poll::Pending => {}
             }
-            if self.handshakes.len() >= self.shares.handshakes {
-                return Poll::Pending;
-            }
-            let (stream, from) = ready!(self.listener.poll_accept(cx))?;
-            let of_one = self.of_one.entry(from.ip()).or_default();
-            if *of_one >= self.shares.handshakes_of_one {
-                tracing::debug!(%from, "too many handshakes of one address");
-                continue;
-            }
-            *of_one += 1;
-            self.handshakes.spawn(handshake(self.tls.acceptor(), stream, from));
         }
+        None
     }
 
-    fn forget(&mut self, from: IpAddr) {
+    fn forget(&mut self, from: Source) {
         if let Entry::Occupied(mut of_one) = self.of_one.entry(from) {
             *of_one.get_mut() = of_one.get().saturating_sub(1);
             if *of_one.get() == 0 {
@@ -264,37 +331,26 @@ impl TlsSource {
 
 async fn handshake(
     acceptor: tokio_rustls::TlsAcceptor,
-    stream: TcpStream,
-    from: SocketAddr,
-) -> (IpAddr, Option<Connection>) {
-    let shake = async {
-        stream.set_nodelay(true)?;
-        acceptor.accept(stream).await
-    };
-    let connection = match tokio::time::timeout(HANDSHAKE, shake).await {
+    came: Came,
+) -> (Source, Option<Connection>) {
+    let Came { stream, peer } = came;
+    let source = peer.source;
+    let connection = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
-            let io = Io::Tls(Box::new(tokio_rustls::TlsStream::Server(stream)));
-            Some(Connection::new(io, Peer::Tcp(from)))
+            let tls = TlsPeer::of_client(stream.get_ref().1);
+            let stream: BoxStream = Box::new(stream);
+            Some(Connection::new(stream, peer, Some(tls)))
         }
         Ok(Err(error)) => {
-            tracing::debug!(%from, %error, "a TLS handshake failed");
+            tracing::debug!(from = %peer, %error, "a TLS handshake failed");
             None
         }
         Err(_) => {
-            tracing::debug!(%from, "a TLS handshake took too long");
+            tracing::debug!(from = %peer, "a TLS handshake took too long");
             None
         }
     };
-    (from.ip(), connection)
-}
-
-fn check_unix(stream: tokio::net::UnixStream) -> io::Result<Option<Connection>> {
-    let (uid, pid) = peer::of(&stream)?;
-    if uid != peer::own_uid() {
-        tracing::warn!(uid, "refused a connection of another user");
-        return Ok(None);
-    }
-    Ok(Some(Connection::new(Io::Unix(stream), Peer::Unix { pid })))
+    (source, connection)
 }
 
 /// Whether accepting fails for want of something that may come back: descriptors or memory.

@@ -14,7 +14,7 @@ pub(crate) use client::{ClientTls, WrongHub, client_config, engine_config};
 pub use server::{ServerTls, TlsError, TlsKeys};
 pub use spoken::speaks_tls;
 
-use crate::trust::{Binding, EXPORTER, p256_point};
+use crate::trust::{Binding, EXPORTER, Pin, p256_point};
 
 /// What gRPC speaks inside TLS.
 const ALPN: &[u8] = b"h2";
@@ -40,6 +40,8 @@ pub struct PeerCertificate {
     pub uris: Vec<String>,
     /// Its key, if that is P-256: the uncompressed point.
     pub p256: Option<Vec<u8>>,
+    /// SHA-256 of its key, whatever the kind (of the SubjectPublicKeyInfo).
+    pub key: [u8; 32],
     /// When it expires, seconds since 1970.
     pub not_after: Option<i64>,
 }
@@ -47,10 +49,12 @@ pub struct PeerCertificate {
 impl PeerCertificate {
     fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
         let not_after = validity::not_after(certificate);
+        let key = Pin::of(certificate)?.0;
         let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
         Some(Self {
             uris: certificate.valid_uri_names().map(str::to_owned).collect(),
             p256: p256_point(&certificate.subject_public_key_info()),
+            key,
             not_after,
         })
     }

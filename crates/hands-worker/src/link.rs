@@ -211,6 +211,9 @@ fn words(status: &Status) -> String {
 pub(crate) fn nobody_listens(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
+        if let Some(link) = error.downcast_ref::<hands_link::LinkError>() {
+            return link.is_hub_absent();
+        }
         if let Some(error) = error.downcast_ref::<std::io::Error>() {
             use std::io::ErrorKind::{ConnectionRefused, NotFound};
             let is_mute = error.get_ref().is_some_and(|inner| inner.is::<hands_link::Mute>());

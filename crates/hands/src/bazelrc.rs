@@ -32,7 +32,7 @@ pub(crate) fn run(
     runtime::for_a_person(hands_link::renew_if_due(&dir))??;
     let identity = Identity::load(&dir)?;
     let config = &args.config;
-    let hub = identity.addresses.first().map(ToString::to_string).unwrap_or_default();
+    let hub = identity.routes.first().map(ToString::to_string).unwrap_or_default();
     let mut lines = match &bearer {
         None => vec![
             format!("# Cluster {}, as {} ({}).", identity.cluster, identity.name, identity.roles),

@@ -158,11 +158,11 @@ fn explain(error: &IdentityError, join: &JoinString) -> Problem {
         IdentityError::Refused { .. } => {
             problem.hint("`hands token create` on the hub's machine makes a new join string")
         }
-        IdentityError::Link(hands_link::LinkError::WrongHub { .. }) => problem.hint(
+        IdentityError::Link(error) if error.is_wrong_hub() => problem.hint(
             "nothing was sent to it: the join string is of another hub, or somebody stands between",
         ),
         _ => {
-            let all: Vec<String> = join.addresses.iter().map(ToString::to_string).collect();
+            let all: Vec<String> = join.routes.iter().map(ToString::to_string).collect();
             problem.hint(format!(
                 "the join string names {}; `hands hub --public-name HOST` adds a way to reach it",
                 all.join(", ")

@@ -1,13 +1,12 @@
 //! The layer that counts what calls take in memory, and gives each its bounds.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hands_link::{ConnectionId, ConnectionInfo, Peer, Turn};
+use hands_link::{ConnectionId, ConnectionInfo, Peer, Source, Standing, TokenId, Turn};
 use hands_proto::{Account, Charge, MessageBudget, Prefixes};
 use hands_types::MemberId;
 use http::{Request, Response};
@@ -16,8 +15,8 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::Principal;
 use super::bounds::bound;
+use super::{KeyId, Principal};
 
 /// What the messages of all clients may take in memory, bytes.
 pub(crate) const ALL: usize = 256 << 20;
@@ -55,34 +54,40 @@ struct Accounts {
 
 /// Whose messages count together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Client {
+pub(super) enum Client {
     /// A member, from anywhere.
     Member(MemberId),
-    /// All at one address who have a token or a certificate without a name of ours.
-    Address(IpAddr),
+    /// Whoever has this token, from anywhere.
+    Token(TokenId),
+    /// Whoever has the key of a certificate without a name of ours.
+    Certificate(KeyId),
     /// A program of this machine.
     Connection(ConnectionId),
     /// All at one address who called what is open to strangers.
-    Stranger(IpAddr),
+    Stranger(Source),
 }
 
 impl Client {
     fn of<B>(request: &Request<B>) -> Option<Self> {
         let connection = request.extensions().get::<ConnectionInfo>()?;
-        let address = match connection.peer {
-            Peer::Tcp(address) => Some(address.ip()),
-            Peer::Unix { .. } | Peer::Pipe => None,
-        };
-        let own = Self::Connection(connection.id);
-        Some(match request.extensions().get::<Principal>() {
-            Some(Principal::Member(id, _)) => Self::Member(*id),
-            Some(Principal::Certificate(_) | Principal::Bearer(_)) => {
-                address.map_or(own, Self::Address)
-            }
-            Some(Principal::Local | Principal::Loopback) => own,
+        let principal = request.extensions().get::<Principal>().copied();
+        Some(Self::known_as(principal, connection.id, &connection.peer))
+    }
+
+    pub(super) fn known_as(
+        principal: Option<Principal>,
+        connection: ConnectionId,
+        peer: &Peer,
+    ) -> Self {
+        match principal {
+            Some(Principal::Member(id, _)) => Self::Member(id),
+            Some(Principal::Bearer(id, _)) => Self::Token(id),
+            Some(Principal::Certificate(key, _)) => Self::Certificate(key),
+            Some(Principal::Local | Principal::Loopback) => Self::Connection(connection),
             // The user's own agent asks nobody who they are: whoever reaches its socket is that user.
-            None => address.map_or(own, Self::Stranger),
-        })
+            None if peer.standing == Standing::Own => Self::Connection(connection),
+            None => Self::Stranger(peer.source),
+        }
     }
 }
 
@@ -131,7 +136,10 @@ impl Meter {
         }
         let account = match client {
             Client::Stranger(_) => self.strangers.account(),
-            Client::Member(_) | Client::Address(_) | Client::Connection(_) => self.budget.account(),
+            Client::Member(_)
+            | Client::Token(_)
+            | Client::Certificate(_)
+            | Client::Connection(_) => self.budget.account(),
         };
         accounts.open.insert(client, Arc::downgrade(&account));
         account

@@ -1,11 +1,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use hands_link::{ConnectionId, Peer, Standing};
 use hands_proto::MessageBound;
 use hands_types::{MemberId, Role, Roles};
 
 use super::bounds::{BOUNDS, Bound};
-use super::meter::ALL;
+use super::meter::{ALL, Client};
 use super::table::METHODS;
 use super::{Principal, check, method};
 
@@ -141,7 +142,7 @@ fn what_is_not_in_the_table_is_nobodys() {
     }
     // A bearer is nobody's worker, and a loopback port is nobody's admin.
     let session = method("/hands.v1.Workers/Session");
-    check(session, &Principal::Bearer(Roles::all())).unwrap_err();
+    check(session, &Principal::Bearer([1; 8], Roles::all())).unwrap_err();
     check(session, &Principal::Loopback).unwrap();
     check(method("/hands.v1.Authority/CreateToken"), &Principal::Loopback).unwrap_err();
 }
@@ -180,4 +181,30 @@ fn the_bounds_have_every_method_and_are_what_the_docs_say() {
     let docs = std::fs::read_to_string(docs).unwrap();
     let table = bounds_for_people();
     assert!(docs.contains(&table), "docs/limits.md must have this:\n\n{table}");
+}
+
+/// Many behind one address are as many as they are, wherever it is known who they are.
+#[test]
+fn limits_count_principals_and_addresses_of_strangers_only() {
+    let roles = Roles::all();
+    let principals = [
+        Some(Principal::Member(MemberId(1), roles)),
+        Some(Principal::Member(MemberId(2), roles)),
+        Some(Principal::Bearer([1; 8], roles)),
+        Some(Principal::Bearer([2; 8], roles)),
+        Some(Principal::Certificate([1; 32], roles)),
+        Some(Principal::Certificate([2; 32], roles)),
+        None,
+    ];
+    let of = |principal, connection, way| {
+        let peer = Peer::by_way(way, "somebody", Standing::Stranger);
+        Client::known_as(principal, ConnectionId(connection), &peer)
+    };
+    let one: BTreeSet<Client> = principals.iter().map(|who| of(*who, 1, "nat")).collect();
+    assert_eq!(one.len(), principals.len(), "each counts alone: {one:?}");
+    // And each stays one, however often and from wherever it comes; strangers are one for each source.
+    let again: BTreeSet<Client> = principals.iter().map(|who| of(*who, 2, "nat")).collect();
+    assert_eq!(one, again);
+    let elsewhere: BTreeSet<Client> = principals.iter().map(|who| of(*who, 1, "far")).collect();
+    assert_eq!(one.intersection(&elsewhere).count(), principals.len() - 1);
 }

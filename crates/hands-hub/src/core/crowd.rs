@@ -2,9 +2,9 @@
 //! without an end leaves room for others.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use bytes::Bytes;
+use hands_link::{Source, TokenId};
 use hands_types::MemberId;
 use hands_types::limits::{
     MAX_ACTION_BYTES, MAX_ACTION_BYTES_OF_ONE, MAX_ACTIONS, MAX_ACTIONS_OF_ONE,
@@ -13,14 +13,19 @@ use hands_types::limits::{
 use prost::Message as _;
 use tonic::Status;
 
+use crate::access::KeyId;
 use crate::db::Record;
 
 /// Whose an action is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Owner {
     Member(MemberId),
-    /// Somebody who is no member, by where the call came from.
-    Address(IpAddr),
+    /// Whoever has this token.
+    Token(TokenId),
+    /// Whoever has the key of a certificate of the operator's authority.
+    Certificate(KeyId),
+    /// Somebody of whom nothing is known but where the call came from.
+    Source(Source),
     /// This user, on this machine.
     Local,
 }

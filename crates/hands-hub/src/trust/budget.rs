@@ -5,11 +5,10 @@
 //! whoever knows a member's id, or shares an address with many, could keep them out.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hands_link::TokenId;
+use hands_link::{Source, TokenId};
 use hands_types::MemberId;
 
 const PER_WINDOW: u32 = 10;
@@ -25,7 +24,7 @@ pub(crate) enum Claimed {
     /// A member that there is, likewise.
     Member(MemberId),
     /// An address that named neither.
-    Nobody(IpAddr),
+    Nobody(Source),
 }
 
 #[derive(Debug, Default)]

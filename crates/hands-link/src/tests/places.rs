@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::bounds::{MAX_CONNECTIONS, MAX_CONNECTIONS_OF_ONE, OPENING, Places, Shares};
 use crate::tls::PeerCertificate;
-use crate::{Address, Listener, Peer};
+use crate::{Address, Listener, Peer, Standing};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_stream::StreamExt as _;
 
@@ -12,48 +12,49 @@ use tokio_stream::StreamExt as _;
 fn nobody_takes_all_places_and_each_is_free_again() {
     let shares = Shares::of(1 << 20);
     let places = Places::new(shares);
-    let peer = |n: u8, port| Peer::Tcp(SocketAddr::from(([10, 0, 0, n], port)));
+    let peer = |n: u8, port| Peer::at(SocketAddr::from(([10, 0, 0, n], port)), Standing::Stranger);
     let mut taken: Vec<_> = (0..MAX_CONNECTIONS_OF_ONE)
-        .map(|n| places.take(peer(1, u16::try_from(n).expect("a port")), None).expect("a place"))
+        .map(|n| places.take(&peer(1, u16::try_from(n).expect("a port")), None).expect("a place"))
         .collect();
-    assert!(places.take(peer(1, 9), None).is_none(), "one address takes more than its share");
+    assert!(places.take(&peer(1, 9), None).is_none(), "one address takes more than its share");
     let mut others = Vec::new();
     for n in (2..=200).cycle() {
-        let Some(place) = places.take(peer(n, 1), None) else { break };
+        let Some(place) = places.take(&peer(n, 1), None) else { break };
         others.push(place);
     }
     assert_eq!(taken.len() + others.len(), MAX_CONNECTIONS / 4 * 3);
     // A quarter is for those who are known, and for this user.
-    others.extend(places.take(Peer::Pipe, None));
+    others.extend(places.take(&Peer::this_process(), None));
     for n in (2..=200).cycle() {
-        let Some(place) = places.take(peer(n, 1), Some(&member(&n.to_string()))) else { break };
+        let Some(place) = places.take(&peer(n, 1), Some(&member(&n.to_string()))) else { break };
         others.push(place);
     }
     assert_eq!(taken.len() + others.len(), MAX_CONNECTIONS);
-    assert!(places.take(Peer::Pipe, None).is_none(), "more than there are");
+    assert!(places.take(&Peer::this_process(), None).is_none(), "more than there are");
     taken.pop();
-    assert!(places.take(peer(1, 9), Some(&member("1"))).is_some());
+    assert!(places.take(&peer(1, 9), Some(&member("1"))).is_some());
 }
 
 fn member(name: &str) -> PeerCertificate {
-    PeerCertificate { uris: vec![name.to_owned()], p256: None, not_after: None }
+    PeerCertificate { uris: vec![name.to_owned()], p256: None, key: [0; 32], not_after: None }
 }
 
 #[test]
 fn strangers_of_an_address_keep_no_member_there_out_and_one_member_no_other() {
     let places = Places::new(Shares::of(1 << 20));
-    let peer = |port| Peer::Tcp(SocketAddr::from(([10, 0, 0, 1], port)));
+    let peer = |port| Peer::at(SocketAddr::from(([10, 0, 0, 1], port)), Standing::Stranger);
     let mut taken = Vec::new();
     for owner in [None, Some(member("a")), Some(member("b"))] {
         for n in 0..MAX_CONNECTIONS_OF_ONE {
             let port = u16::try_from(n).expect("a port");
-            taken.push(places.take(peer(port), owner.as_ref()).expect("a place"));
+            taken.push(places.take(&peer(port), owner.as_ref()).expect("a place"));
         }
-        assert!(places.take(peer(9), owner.as_ref()).is_none(), "{owner:?}");
+        assert!(places.take(&peer(9), owner.as_ref()).is_none(), "{owner:?}");
     }
     taken.clear();
     assert!(
-        places.take(peer(9), None).is_some() && places.take(peer(9), Some(&member("a"))).is_some()
+        places.take(&peer(9), None).is_some()
+            && places.take(&peer(9), Some(&member("a"))).is_some()
     );
 }
 

@@ -2,13 +2,14 @@
 
 use hands_types::{MemberId, Role, Roles};
 
+use crate::join::{JOIN, seal};
 use crate::trust::{Named, hub_uri, member_uri, read_uri};
-use crate::{HostPort, JoinString, ParseJoinError, Pin, TokenSecret};
+use crate::{HostPort, JoinString, ParseJoinError, ParseRouteError, Pin, Route, TokenSecret};
 
 fn join() -> JoinString {
     JoinString {
-        addresses: ["10.1.2.3:8980", "[fd00::1]:99", "hub.example.org"]
-            .map(|a| a.parse::<HostPort>().unwrap())
+        routes: ["10.1.2.3:8980", "[fd00::1]:99", "hub.example.org"]
+            .map(|a| a.parse::<Route>().unwrap())
             .to_vec(),
         pin: Pin([0xa5; 32]),
         token: TokenSecret::new([1, 2, 3, 4, 5, 6, 7, 8], [0x77; 32]),
@@ -41,6 +42,25 @@ fn a_join_string_is_read_back_and_any_change_is_noticed() {
     }
     let shown = format!("{:?}", join());
     assert!(!shown.contains("119") && !shown.contains("7777"), "a secret in a log: {shown}");
+}
+
+#[test]
+fn routes_of_later_versions_are_passed_over_and_broken_ones_are_not() {
+    let of = |list: &str| {
+        let body = [&[1][..], &[0xa5; 32], &[1, 2, 3, 4, 5, 6, 7, 8], &[0x77; 32]].concat();
+        let data = seal(&[JOIN.as_bytes(), list.as_bytes()], &[&body]);
+        format!("{JOIN}{list}/{data}").parse::<JoinString>()
+    };
+    let mixed =
+        of("hub.example.org:8980,quic://10.0.0.1:8980,tcp://10.0.0.1:99,ssh://user@build/x");
+    let routes: Vec<String> = mixed.unwrap().routes.iter().map(ToString::to_string).collect();
+    assert_eq!(routes, ["hub.example.org:8980", "10.0.0.1:99"]);
+    // It is whole, so it must not be called damaged.
+    assert_eq!(of("quic://10.0.0.1:8980"), Err(ParseJoinError::NoRoute));
+    for broken in ["", "a b", "tcp://", "Quic://x", "://x", "quic://", "hub,"] {
+        assert_eq!(of(broken), Err(ParseJoinError::Damaged), "{broken}");
+    }
+    assert_eq!("quic://h".parse::<Route>(), Err(ParseRouteError::UnknownKind));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use webpki::KeyUsage;
 
 use super::{ALPN, provider};
+use crate::stream::BoxStream;
 use crate::trust::{Named, Pin, read_uri};
 
 /// How to dial one hub.
@@ -32,8 +33,8 @@ impl ClientTls {
 
     pub(crate) async fn connect(
         &self,
-        stream: tokio::net::TcpStream,
-    ) -> std::io::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
+        stream: BoxStream,
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<BoxStream>> {
         self.connector.connect(self.server_name.clone(), stream).await
     }
 }

@@ -4307,6 +4307,10 @@ pub struct Membership {
     pub now: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(message, optional, tag = "8")]
     pub not_after: ::core::option::Option<::prost_types::Timestamp>,
+    /// Where it is reached in other ways than by TCP: kind://rest, without commas. A node passes over the kinds that it does not
+    /// know.
+    #[prost(string, repeated, tag = "9")]
+    pub routes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for Membership {
     const NAME: &'static str = "Membership";

@@ -1924,6 +1924,7 @@ static HANDS_V1_MEMBERSHIP: Shape = Shape {
         (6, Cost::Texts),
         (7, Cost::Message(&GOOGLE_PROTOBUF_TIMESTAMP)),
         (8, Cost::Message(&GOOGLE_PROTOBUF_TIMESTAMP)),
+        (9, Cost::Texts),
     ],
 };
 impl Shaped for crate::generated::hands::v1::Membership {

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use hands_link::trust::{EnrolTranscript, NodeKey, sign_renewal};
-use hands_link::{Address, Connection, Identity, IdentityError, JoinString, LinkError};
+use hands_link::{
+    Address, Connection, Identity, IdentityError, JoinString, LinkError, Peer, Standing,
+};
 use hands_proto::v1;
+use hands_proto::v1::authority_client::AuthorityClient;
 use hands_proto::v1::enrolment_client::EnrolmentClient;
 use hands_proto::v1::workers_client::WorkersClient;
 use hands_types::{MemberId, Role, Roles};
@@ -68,15 +71,15 @@ async fn whoever_is_not_the_hub_gets_nothing() {
     let (hub, attacker) = (Gate::open(DAY), Gate::open(DAY));
     let join = hub.invite(WORKER);
     // The way leads to somebody with an authority of his own, who would even take the token.
-    let diverted = JoinString { addresses: vec![attacker.address.clone()], ..join.clone() };
+    let diverted = JoinString { routes: vec![attacker.address.clone().into()], ..join.clone() };
     let error = hands_link::enrol(&diverted, "w", WORKER, &hub.dir.join("w")).await.unwrap_err();
     assert!(matches!(&error, IdentityError::Link(LinkError::WrongHub { .. })), "{error:?}");
     assert!(!error.class().retry());
     let figures = attacker.hub.metrics().await.unwrap();
     assert!(!figures.contains("Enrol"), "{figures}");
     // A member's certificate is not the hub's: a member can't pose as the hub either. And the right hub, among others.
-    let both =
-        JoinString { addresses: vec![attacker.address.clone(), hub.address.clone()], ..join };
+    let routes = [&attacker.address, &hub.address].map(|at| at.clone().into()).to_vec();
+    let both = JoinString { routes, ..join };
     hands_link::enrol(&both, "w", WORKER, &hub.dir.join("w")).await.unwrap();
 }
 
@@ -287,4 +290,49 @@ async fn a_certificate_that_ran_out_is_renewed_by_proof_of_its_key() {
     std::fs::write(new.key_file(), pem).unwrap();
     let why = worker(hands_link::renew(&dir).await);
     assert!(why.contains("not a member"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_may_name_routes_that_this_version_does_not_know() {
+    let gate = Gate::open(DAY);
+    let (dir, _) = gate.join("w", Role::Worker).await;
+    let file = dir.join("member");
+    let text = std::fs::read_to_string(&file).unwrap();
+    // Where there is nothing but TCP the file is as it always was, so that a version before this one reads it.
+    assert!(!text.contains("routes = "), "{text}");
+    let known = Identity::load(&dir).unwrap().routes;
+    assert_eq!(known.len(), 1);
+    let with = |line: &str| text.replace("pin = ", &format!("{line}\npin = "));
+    std::fs::write(&file, with("routes = quic://10.0.0.1:8980,tcp://127.0.0.1:9")).unwrap();
+    let routes = Identity::load(&dir).unwrap().routes;
+    assert_eq!((&routes[0], routes[1].to_string().as_str()), (&known[0], "127.0.0.1:9"));
+    hands_link::dial(&Address::Member(dir.clone())).await.unwrap();
+    std::fs::write(&file, with("routes = a b")).unwrap();
+    assert!(matches!(Identity::load(&dir), Err(IdentityError::Broken { what: "routes", .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_takes_streams_that_it_is_handed() {
+    let gate = Gate::open(DAY);
+    let (dir, _) = gate.join("w", Role::Worker).await;
+    let (listener, door) = hands_link::Listener::door();
+    gate.hub.serve(listener.over_tls(&gate.hub.tls().unwrap()));
+    let over = async |peer: Peer, identity: Option<&std::path::Path>| {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        door.hand_in(theirs, peer).await.unwrap();
+        let channel = hands_link::connect_over(ours, identity).await?;
+        Ok::<_, LinkError>(
+            AuthorityClient::new(channel).list_members(v1::ListMembersRequest::default()).await,
+        )
+    };
+    let stranger = || Peer::by_way("test", "somebody", Standing::Stranger);
+    // As the member that it shows to be, whose role is not the operator's; and as the hub's own user where somebody vouches.
+    let status = over(stranger(), Some(&dir)).await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied, "{status}");
+    let own = Peer::by_way("test", "a process", Standing::Own);
+    let members = over(own, None).await.unwrap().unwrap().into_inner().members;
+    assert_eq!(members[0].name, "w");
+    // Nobody vouches, and no TLS is spoken.
+    let status = over(stranger(), None).await.unwrap().unwrap_err();
+    assert!(matches!(status.code(), Code::Unavailable | Code::Cancelled), "hung up on: {status}");
 }

@@ -1,0 +1,111 @@
+//! Dialing a hub by all its routes at once: the first that ends in TLS with the pinned key wins.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
+use crate::error::IdentityError;
+use crate::stream::BoxStream;
+use crate::tls::{ClientTls, WrongHub};
+use crate::{Connection, LinkError, Peer, Route, TlsPeer};
+
+/// How long one route may take, TLS included.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long after one route the next one is tried beside it (RFC 8305 recommends it for addresses).
+pub(crate) const STAGGER: Duration = Duration::from_millis(250);
+
+/// Connects by the first route that answers as it should, and says which that was; the others are dropped. The next one is
+/// begun when one fails, or beside those that have not answered for the time of `stagger`.
+pub(crate) async fn race<'a>(
+    routes: &'a [Route],
+    stagger: Duration,
+    tls: &ClientTls,
+    cluster: &str,
+) -> Result<(&'a Route, Connection), LinkError> {
+    let mut left = routes.iter();
+    let mut tries = FuturesUnordered::new();
+    let mut failed = Vec::new();
+    loop {
+        let is_last = left.next().map(|route| tries.push(dial_one(route, tls))).is_none();
+        let tried = if is_last {
+            tries.next().await
+        } else {
+            match tokio::time::timeout(stagger, tries.next()).await {
+                Ok(tried) => tried,
+                Err(_) => continue,
+            }
+        };
+        match tried {
+            Some((route, Ok(connection))) => return Ok((route, connection)),
+            Some((route, Err(source))) => failed.push((route, source)),
+            None => break,
+        }
+    }
+    // As they were tried: the first is the one that answered last time.
+    failed.sort_by_key(|(route, _)| routes.iter().position(|other| other == *route));
+    let mut failures: Vec<LinkError> =
+        failed.into_iter().map(|(at, source)| failure(&at.to_string(), cluster, source)).collect();
+    Err(match failures.len() {
+        0 => LinkError::Identity(Box::new(IdentityError::Strange { what: "no way to the hub" })),
+        1 => failures.remove(0),
+        _ => LinkError::NoRoute { cluster: cluster.to_owned(), failures },
+    })
+}
+
+async fn dial_one<'a>(route: &'a Route, tls: &ClientTls) -> (&'a Route, io::Result<Connection>) {
+    let mut is_open = false;
+    let tried = tokio::time::timeout(PATIENCE, open(route, tls, &mut is_open)).await;
+    let silent = |_| match is_open {
+        true => Err(io::Error::new(io::ErrorKind::TimedOut, Mute)),
+        false => Err(io::ErrorKind::TimedOut.into()),
+    };
+    (route, tried.unwrap_or_else(silent))
+}
+
+async fn open(route: &Route, tls: &ClientTls, is_open: &mut bool) -> io::Result<Connection> {
+    let (stream, peer) = route.open().await?;
+    *is_open = true;
+    greet(stream, peer, tls).await
+}
+
+/// Agrees on keys with the hub.
+pub(crate) async fn greet(
+    stream: BoxStream,
+    peer: Peer,
+    tls: &ClientTls,
+) -> io::Result<Connection> {
+    let stream = tls.connect(stream).await?;
+    let hub = TlsPeer::of_server(stream.get_ref().1);
+    Ok(Connection::new(Box::new(stream), peer, Some(hub)))
+}
+
+/// Its machine takes a connection to the hub, and the hub says nothing: its process stands still.
+#[derive(Debug)]
+pub struct Mute;
+
+impl fmt::Display for Mute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it takes the connection and says nothing")
+    }
+}
+
+impl std::error::Error for Mute {}
+
+pub(crate) fn failure(at: &str, cluster: &str, source: io::Error) -> LinkError {
+    use rustls::{CertificateError, Error};
+    let at = at.to_owned();
+    match source.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::InvalidCertificate(CertificateError::Other(other))) => {
+            let why =
+                other.0.downcast_ref::<WrongHub>().map_or_else(String::new, ToString::to_string);
+            LinkError::WrongHub { at, why }
+        }
+        Some(error @ (Error::InvalidMessage(_) | Error::PeerIncompatible(_))) => {
+            LinkError::WrongHub { at, why: format!("it does not speak as one ({error})") }
+        }
+        _ => LinkError::HubUnreachable { cluster: cluster.to_owned(), at, source },
+    }
+}

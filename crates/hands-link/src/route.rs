@@ -1,0 +1,97 @@
+//! Where a hub is reached. Who it is, a route does not say: that is for the pin to tell.
+
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+
+use tokio::net::TcpStream;
+
+use crate::peer::{Peer, Standing};
+use crate::stream::BoxStream;
+use crate::{HostPort, ParseHostError};
+
+/// One way to a hub. Written `host:port` for TCP, `KIND://REST` for any other; a list of them has commas between.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// A TCP port.
+    Tcp(HostPort),
+}
+
+impl Route {
+    /// Reads several and passes over those of kinds that a later version has.
+    pub fn read_all<'a>(
+        texts: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<Self>, ParseRouteError> {
+        let mut found = Vec::new();
+        for text in texts {
+            match text.parse() {
+                Ok(route) => found.push(route),
+                Err(ParseRouteError::UnknownKind) => {}
+                Err(error @ ParseRouteError::Host(_)) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Opens a stream along it. Who answers is still to be shown.
+    pub(crate) async fn open(&self) -> io::Result<(BoxStream, Peer)> {
+        match self {
+            Self::Tcp(at) => {
+                let stream = TcpStream::connect((at.host.as_str(), at.port)).await?;
+                stream.set_nodelay(true)?;
+                let peer = Peer::of_tcp(&stream, Standing::Stranger)?;
+                Ok((Box::new(stream), peer))
+            }
+        }
+    }
+}
+
+impl From<HostPort> for Route {
+    fn from(at: HostPort) -> Self {
+        Self::Tcp(at)
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(at) => at.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Route {
+    type Err = ParseRouteError;
+
+    fn from_str(text: &str) -> Result<Self, ParseRouteError> {
+        let at = match text.split_once("://") {
+            None => text,
+            Some(("tcp", at)) => at,
+            Some((kind, rest)) if is_kind(kind) && is_plain(rest) => {
+                return Err(ParseRouteError::UnknownKind);
+            }
+            Some(_) => return Err(ParseHostError.into()),
+        };
+        Ok(Self::Tcp(at.parse()?))
+    }
+}
+
+fn is_kind(kind: &str) -> bool {
+    !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
+
+/// Whether it can stand in a list and in a line of a file.
+fn is_plain(rest: &str) -> bool {
+    !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic() && b != b',')
+}
+
+/// Text that is no route, or none that this version knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseRouteError {
+    /// A kind that a later version may have.
+    #[error("a kind of route that this version does not know")]
+    UnknownKind,
+    /// Not a host and port.
+    #[error(transparent)]
+    Host(#[from] ParseHostError),
+}
