@@ -4,6 +4,7 @@
 
 mod bench;
 mod clients;
+mod dist;
 mod kernels;
 mod leftovers;
 mod macos;
@@ -22,6 +23,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   test            run every check and test, and see that nothing is left
   clients [NAME…] only the tests with programs of others as our clients
+  dist            the program to give to others: one static file, target/dist/hands
   proto           generate hands-proto's code from proto/
   bench [SET]     the figures of bench/, beside each peer that is installed: core, cluster or both;
                   bazel and reapi by name
@@ -41,6 +43,7 @@ fn main() -> Result<ExitCode> {
             std::fs::remove_dir_all(scratch)?;
             return Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Some("dist") => dist::run(root())?,
         Some("proto") => proto::generate(root(), &root().join(proto::OUTPUT))?,
         Some("soak") => return soak::run(root()),
         Some("kernels") => kernels::run(root(), &arguments.collect::<Vec<_>>())?,

@@ -22,6 +22,7 @@ mod launcher;
 mod launcher_process;
 mod memory;
 mod message;
+mod names;
 mod oom_score;
 mod outcome;
 mod probe;
@@ -41,6 +42,7 @@ pub use crate::config::{
 pub use crate::error::SandboxError;
 pub use crate::launcher::{LAUNCHER_WORD, Launcher, launcher_main};
 pub use crate::memory::{give_back_memory, keep_little_memory};
+pub use crate::names::look_names_up_without_modules;
 pub use crate::outcome::{Marks, Outcome, StartError, Status, Step};
 pub use crate::probe::{LevelReport, Probe, probe};
 pub use crate::request::{InputRoot, Layer, Limits, Request, Scratch, Stdio};

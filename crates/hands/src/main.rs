@@ -43,6 +43,8 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == hands_sandbox::LAUNCHER_WORD) {
         hands_sandbox::launcher_main()
     }
+    #[cfg(all(target_os = "linux", target_feature = "crt-static"))]
+    hands_sandbox::look_names_up_without_modules();
     bug::install_hook();
     let passes_through = || passes_through(std::env::args_os().skip(1));
     match runtime::with_room(|| std::panic::catch_unwind(dispatch)) {
