@@ -8,6 +8,7 @@ mod for_others;
 #[path = "agent/for_nobody.rs"]
 mod for_others;
 mod lock;
+mod parts;
 #[cfg(target_os = "linux")]
 mod removals;
 #[cfg(not(target_os = "linux"))]
@@ -18,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hands_client::protocol;
+use hands_client::{AgentPart, protocol};
 use hands_hub::Activity;
 use hands_proto::v1::HelloReply;
 use hands_proto::v1::agent_server::AgentServer;
@@ -35,6 +36,7 @@ use crate::{AgentConfig, AgentError, Readiness, log};
 use doors::Doors;
 use embedded::Embedded;
 use for_others::ForOthers;
+use parts::Parts;
 
 /// How long requests under way may take when the agent leaves.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -111,8 +113,7 @@ struct Running {
     cache: Arc<StatCache>,
     asks: mpsc::Receiver<Ask>,
     activity: watch::Receiver<Activity>,
-    /// Snapshots under way, and a count of those that were.
-    snapshots: watch::Receiver<usize>,
+    parts: Parts,
     doors: Doors,
     started: SystemTime,
     last_active: Instant,
@@ -130,18 +131,20 @@ impl Running {
             Arc::new(loading.await.unwrap_or_else(|_| StatCache::new()))
         };
         let (ask, asks) = mpsc::channel(16);
-        let (counter, snapshots) = watch::channel(0);
-        let server = SnapshotServer::new(embedded.store.clone(), Arc::clone(&cache), counter);
+        let snapshots = SnapshotServer::new(embedded.store.clone(), Arc::clone(&cache));
+        let mut parts: Vec<Arc<dyn AgentPart>> = vec![Arc::new(snapshots)];
+        parts.extend(config.parts.iter().cloned());
+        let parts = Parts::new(parts);
         let meter = embedded.hub.meter();
         let routes = embedded.hub.routes().add_service(AgentServer::new(AgentService { ask }));
-        let doors = Doors::open(&config.sockets, (routes, meter), server)?;
+        let doors = Doors::open(&config.sockets, (routes, meter), parts.all())?;
         Ok(Self {
             activity: embedded.hub.activity(),
             embedded,
             for_others: ForOthers::default(),
             cache,
             asks,
-            snapshots,
+            parts,
             doors,
             started: SystemTime::now(),
             last_active: Instant::now(),
@@ -203,7 +206,7 @@ impl Running {
                         drained = true;
                     }
                 },
-                _ = self.snapshots.changed() => self.last_active = Instant::now(),
+                () = self.parts.changed() => self.last_active = Instant::now(),
                 () = sleep_until(self.last_active + self.config.idle), if !busy && !self.for_others.serves() => {
                     if self.last_active.elapsed() >= self.config.idle && self.nobody_is_coming() {
                         tracing::info!("leaving: idle");
@@ -225,20 +228,20 @@ impl Running {
     }
 
     fn is_busy(&self) -> bool {
-        !self.activity.borrow().is_idle() || *self.snapshots.borrow() > 0
+        !self.activity.borrow().is_idle() || self.parts.under_way() > 0
     }
 
     /// Whether anything goes on that would be disturbed.
     fn runs(&self) -> bool {
         let running = self.activity.borrow().running > 0;
-        running || *self.snapshots.borrow() > 0 || self.for_others.leases() > 0
+        running || self.parts.under_way() > 0 || self.for_others.leases() > 0
     }
 
     /// Queued, running or detached: what a stop without force must not end.
     fn has_work(&self) -> bool {
         let now = *self.activity.borrow();
         let ours = now.queued > 0 || now.running > 0 || now.detached > 0;
-        ours || *self.snapshots.borrow() > 0 || self.for_others.leases() > 0
+        ours || self.parts.under_way() > 0 || self.for_others.leases() > 0
     }
 
     async fn may_stop(&self, force: bool) -> bool {
@@ -255,7 +258,7 @@ impl Running {
             now.queued,
             now.running,
             now.detached,
-            *self.snapshots.borrow(),
+            self.parts.under_way(),
             self.for_others.leases()
         ))
     }

@@ -1,9 +1,10 @@
 //! What an agent is told once. Filled by `hands-config`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hands_client::AgentSockets;
+use hands_client::{AgentPart, AgentSockets, WorkerPart};
 #[cfg(target_os = "linux")]
 use hands_worker::IsolationChoice;
 
@@ -38,6 +39,8 @@ pub struct AgentConfig {
     /// Where this machine is to be a worker for others too: finds the cluster below `logins` for which. None keeps it
     /// its user's alone.
     pub works_for: Option<FindLogin>,
+    /// Parts that front-ends add, beside its own.
+    pub parts: Vec<Arc<dyn AgentPart>>,
 }
 
 /// Finds the membership that is used where none is named, below the directory of all of them.
@@ -69,6 +72,8 @@ pub struct AgentWorker {
     pub toolchains: Option<PathBuf>,
     /// Tags that actions may ask for.
     pub tags: Vec<String>,
+    /// Parts that front-ends add to it.
+    pub parts: Vec<Arc<dyn WorkerPart>>,
     /// Which isolation level to take.
     #[cfg(target_os = "linux")]
     pub isolation: IsolationChoice,

@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use hands_client::{AgentPart, SNAPSHOT_PART};
 use hands_proto::function_from_proto;
 use hands_proto::v1::snapshot_reply::Kind;
 use hands_proto::v1::{
@@ -21,7 +24,7 @@ use hands_store::Store;
 use hands_types::{Digest, RelPath};
 use prost::Message;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -39,7 +42,6 @@ const THREADS: usize = 2;
 /// How often a tree is looked at again that changes while it is read.
 const ROUNDS: usize = 4;
 
-#[derive(Clone)]
 pub(crate) struct SnapshotServer {
     store: Store,
     cache: Arc<StatCache>,
@@ -63,45 +65,26 @@ impl Taken {
     }
 }
 
+impl AgentPart for SnapshotServer {
+    fn name(&self) -> &'static str {
+        SNAPSHOT_PART
+    }
+
+    fn serve(self: Arc<Self>, stream: UnixStream) -> BoxFuture<'static, io::Result<()>> {
+        self.connection(stream).boxed()
+    }
+
+    fn under_way(&self) -> watch::Receiver<usize> {
+        self.active.subscribe()
+    }
+}
+
 impl SnapshotServer {
-    pub(crate) fn new(store: Store, cache: Arc<StatCache>, active: watch::Sender<usize>) -> Self {
-        Self { store, cache, active }
+    pub(crate) fn new(store: Store, cache: Arc<StatCache>) -> Self {
+        Self { store, cache, active: watch::Sender::new(0) }
     }
 
-    /// Serves until told to stop.
-    pub(crate) async fn serve(self, listener: UnixListener, mut stop: watch::Receiver<bool>) {
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                _ = stop.wait_for(|stop| *stop) => break,
-            };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "a snapshot connection can't be accepted");
-                    // Out of descriptors, most likely: give others time to close some.
-                    tokio::time::sleep(PROGRESS).await;
-                    continue;
-                }
-            };
-            let server = self.clone();
-            drop(tokio::spawn(async move {
-                if let Err(error) = server.connection(stream).await {
-                    tracing::debug!(%error, "a snapshot connection has ended");
-                }
-            }));
-        }
-    }
-
-    async fn connection(self, mut stream: UnixStream) -> io::Result<()> {
-        let uid = stream.peer_cred()?.uid();
-        let own = rustix::process::geteuid().as_raw();
-        if uid != own && uid != 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                format!("user {uid} may not ask"),
-            ));
-        }
+    async fn connection(self: Arc<Self>, mut stream: UnixStream) -> io::Result<()> {
         while let Some((request, handles)) = receive(&stream).await? {
             self.active.send_modify(|n| *n += 1);
             let result = self.take(&mut stream, request, handles).await;
@@ -120,7 +103,7 @@ impl SnapshotServer {
     }
 
     async fn take(
-        &self,
+        self: &Arc<Self>,
         stream: &mut UnixStream,
         request: SnapshotRequest,
         mut handles: Vec<OwnedFd>,
@@ -136,7 +119,7 @@ impl SnapshotServer {
             .map_err(|_| SnapshotError::Protocol("a working directory that leaves the root"))?;
         let progress = Arc::new(Progress::default());
         let work = {
-            let (server, progress) = (self.clone(), Arc::clone(&progress));
+            let (server, progress) = (Arc::clone(self), Arc::clone(&progress));
             let runtime = tokio::runtime::Handle::current();
             tokio::task::spawn_blocking(move || {
                 server.cache.begin();

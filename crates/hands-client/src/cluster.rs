@@ -299,7 +299,7 @@ impl Cluster {
         loop {
             let result = async {
                 let mut socket =
-                    SnapshotSocket::connect(agent::snapshot_socket(spec).await?).await?;
+                    SnapshotSocket::connect(&agent::snapshot_socket(spec).await?).await?;
                 socket
                     .take(
                         target,

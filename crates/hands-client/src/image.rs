@@ -141,7 +141,7 @@ impl Cluster {
         let done = loop {
             let asked = async {
                 let mut socket =
-                    SnapshotSocket::connect(agent::snapshot_socket(spec).await?).await?;
+                    SnapshotSocket::connect(&agent::snapshot_socket(spec).await?).await?;
                 socket.ask(&request, &handles, &mut progress).await
             };
             match asked.await {

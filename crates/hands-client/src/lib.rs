@@ -27,6 +27,7 @@ mod ids;
 mod image;
 mod job;
 mod metadata;
+mod part;
 mod result;
 mod retry;
 mod session;
@@ -56,11 +57,12 @@ pub use ids::{new_invocation_id, random_u128};
 pub use image::{ImageRoot, ImageSource};
 pub use job::{Event, Job, JobStream, LostAttempt};
 pub use metadata::{Invocation, TOOL};
+pub use part::{AgentPart, BoxFuture, HttpBody, HttpPart, WorkerPart, whole_body};
 pub use result::{Failure, JobResult, StageSpan, Stages, lacks_outputs};
 pub use session::{ActionId, Session, Submitted};
 pub use snapshot::{Input, Snapshot, SnapshotSocket};
 pub use spec::{Caching, EncodedJob, JobSpec, Logs};
-pub use target::{AgentSockets, AgentSpec, Target};
+pub use target::{AgentSockets, AgentSpec, SNAPSHOT_PART, Target};
 
 #[cfg(test)]
 mod tests;

@@ -24,19 +24,25 @@ pub enum Target {
     },
 }
 
+/// The part of the agent that takes snapshots: its socket takes directory handles.
+pub const SNAPSHOT_PART: &str = "snapshot";
+
 /// One place at which an agent listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentSockets {
     /// The gRPC socket.
     pub agent: PathBuf,
-    /// The socket that takes directory handles.
-    pub snapshot: PathBuf,
 }
 
 impl AgentSockets {
     /// The sockets in a directory.
     pub fn at(directory: &Path) -> Self {
-        Self { agent: directory.join("agent.sock"), snapshot: directory.join("snapshot.sock") }
+        Self { agent: directory.join("agent.sock") }
+    }
+
+    /// The socket of a part of the agent, by the part's name.
+    pub fn of_part(&self, name: &str) -> PathBuf {
+        self.agent.with_file_name(format!("{name}.sock"))
     }
 }
 

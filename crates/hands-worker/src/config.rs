@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hands_exec::{ExposedPath, Isolation};
 use hands_proto::v1;
 use hands_store::Store;
-use hands_types::WorkerId;
+use hands_types::{WorkerId, WorkerPart};
 use tonic::transport::Channel;
 
 /// The versions of the worker session's protocol that this crate speaks.
@@ -56,6 +57,8 @@ pub struct WorkerConfig {
     pub lease: Option<Duration>,
     /// Leases that it takes beyond its slots; none takes the hub's default. More hides a longer way to the hub.
     pub ahead: Option<u32>,
+    /// Parts that front-ends add: what they offer is offered beside the rest.
+    pub parts: Vec<Arc<dyn WorkerPart>>,
     /// Whether blobs are compressed on the wire.
     pub compress: bool,
 }

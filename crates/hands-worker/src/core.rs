@@ -23,10 +23,10 @@ use crate::config::WorkerConfig;
 use crate::doubts::Doubts;
 use crate::error::WorkerError;
 use crate::fetch::{Fetcher, Prepared};
-use crate::host_root::{self, HostRoot};
 use crate::link::{Link, LinkEvent, nobody_listens, refused_for_good};
 use crate::metrics::Metrics;
 use crate::output::Outgoing;
+use crate::parts::Parts;
 use crate::place::Place;
 use crate::report::Conclusion;
 use crate::run::{RunEnd, lock};
@@ -51,7 +51,8 @@ pub(crate) enum Event {
     /// A call of a stage found nobody at the hub's address.
     HubAbsent,
     /// What actions see of this machine, computed again.
-    HostRoot(HostRoot),
+    /// What a part offers now, by its number.
+    Looked(usize, Vec<(String, String)>),
 }
 
 /// What the worker's owner wants.
@@ -74,7 +75,7 @@ enum Woken {
 pub(crate) struct Core {
     config: WorkerConfig,
     isolation: Isolation,
-    host_root: HostRoot,
+    parts: Parts,
     executor: Executor,
     fetcher: Arc<Fetcher>,
     state_dir: Arc<Path>,
@@ -107,7 +108,7 @@ impl Core {
     pub(crate) fn new(
         config: WorkerConfig,
         executor: Executor,
-        host_root: HostRoot,
+        parts: Parts,
         place: Place,
     ) -> (Self, mpsc::UnboundedReceiver<Event>) {
         // Not bounded: each lease has one task at a time, and each task says one thing.
@@ -139,7 +140,7 @@ impl Core {
             metrics: Arc::new(Metrics::new(config.store.clone(), slots)),
             slots: Slots::new(SlotsConfig { slots, resources, fetches }),
             config,
-            host_root,
+            parts,
             executor,
             attempts: BTreeMap::new(),
             session: None,
@@ -287,14 +288,7 @@ impl Core {
         }
         if now >= self.next_look {
             self.next_look = now + LOOK;
-            if self.host_root.may_have_changed(&self.config.expose) {
-                let (expose, env) = (self.config.expose.clone(), self.config.default_env.clone());
-                let tasks = self.tasks.clone();
-                drop(tokio::task::spawn_blocking(move || {
-                    // The core may have ended.
-                    let _gone = tasks.send(Event::HostRoot(host_root::compute(&expose, &env)));
-                }));
-            }
+            self.parts.look_again(&self.tasks);
         }
     }
 
@@ -362,12 +356,13 @@ impl Core {
             Event::Ran(lease, end) => self.ran(lease, end),
             Event::Uploaded(lease, result) => self.uploaded(lease, *result),
             Event::HubAbsent => self.inputs.push_back(Input::HubAbsent),
-            Event::HostRoot(host_root) => {
-                let changed = host_root.digest != self.host_root.digest;
-                self.host_root = host_root;
+            Event::Looked(part, offers) => {
+                let changed = self.parts.looked(part, offers);
                 // What it offers stands in the first message of a session.
-                if changed && self.session.is_some() {
-                    tracing::info!("what actions see of this machine has changed; telling the hub");
+                if let Some(part) = changed
+                    && self.session.is_some()
+                {
+                    tracing::info!("{part} has changed; telling the hub");
                     self.link.close();
                     self.lose_session();
                 }

@@ -1,13 +1,15 @@
-//! The digest of what actions see of this machine: the property `host-root`.
+//! The digest of what actions see of this machine: the property `host-root`, the part that every worker has.
 
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use hands_exec::ExposedPath;
 use hands_tree::Hasher;
-use hands_types::DigestFunction;
+use hands_types::platform::property;
+use hands_types::{DigestFunction, WorkerPart};
 
 /// What names the distribution and what is installed: content counts.
 const FILES: &[&str] =
@@ -29,20 +31,18 @@ const LISTS: &[&str] = &[
     "/opt",
 ];
 
-/// The digest, and by what it is seen cheaply that it may have changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What the digest is made of, and by what it is seen cheaply that it may have changed.
 pub(crate) struct HostRoot {
-    /// 64 hexadecimal characters.
-    pub(crate) digest: String,
-    stamp: Vec<Stamp>,
+    expose: Vec<ExposedPath>,
+    environment: Vec<(String, String)>,
+    stamp: Mutex<Vec<Stamp>>,
 }
 
 /// A path and what `stat` says of it; none if it is not there.
 type Stamp = (PathBuf, Option<(u64, u64, u64, i64, i64)>);
 
-/// Computes the digest: reads some megabytes at most.
-pub(crate) fn compute(expose: &[ExposedPath], environment: &[(String, String)]) -> HostRoot {
-    let stamp = stamp(expose);
+/// The digest, 64 hexadecimal characters. Reads some megabytes at most.
+fn digest(expose: &[ExposedPath], environment: &[(String, String)]) -> String {
     let mut hasher = Hasher::new(DigestFunction::Sha256);
     let mut add = |kind: &str, path: &Path, content: &[u8]| {
         // Each field with its length, so that no two views can read the same.
@@ -82,13 +82,29 @@ pub(crate) fn compute(expose: &[ExposedPath], environment: &[(String, String)]) 
     for (name, value) in environment {
         add("variable", Path::new(name), value.as_bytes());
     }
-    HostRoot { digest: hasher.finish().hex(), stamp }
+    hasher.finish().hex()
 }
 
 impl HostRoot {
-    /// Whether something moved since, so that it should be computed again. Some twenty `stat`s.
-    pub(crate) fn may_have_changed(&self, expose: &[ExposedPath]) -> bool {
-        self.stamp != stamp(expose)
+    pub(crate) fn new(expose: Vec<ExposedPath>, environment: Vec<(String, String)>) -> Self {
+        Self { expose, environment, stamp: Mutex::default() }
+    }
+}
+
+impl WorkerPart for HostRoot {
+    fn name(&self) -> &'static str {
+        "what actions see of this machine"
+    }
+
+    fn look(&self) -> Vec<(String, String)> {
+        // Before the look: what changes during it is seen by the next.
+        *self.stamp.lock().unwrap_or_else(PoisonError::into_inner) = stamp(&self.expose);
+        vec![(property::HOST_ROOT.to_owned(), digest(&self.expose, &self.environment))]
+    }
+
+    /// Some twenty `stat`s.
+    fn may_have_changed(&self) -> bool {
+        *self.stamp.lock().unwrap_or_else(PoisonError::into_inner) != stamp(&self.expose)
     }
 }
 

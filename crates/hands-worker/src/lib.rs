@@ -23,6 +23,7 @@ mod metrics;
 mod offer;
 mod output;
 mod outputs;
+mod parts;
 mod place;
 mod report;
 mod run;

@@ -5,19 +5,20 @@ use hands_proto::v1;
 use hands_types::platform::property;
 
 use crate::config::WorkerConfig;
+use crate::parts::Parts;
 
 /// The first message of a session.
 pub(crate) fn hello(
     config: &WorkerConfig,
     isolation: Isolation,
-    host_root: &str,
+    parts: &Parts,
     attempts: Vec<v1::AttemptId>,
 ) -> v1::Hello {
     v1::Hello {
         protocol: Some(config.protocol()),
         worker_id: config.id.to_string(),
         name: config.name.clone(),
-        properties: properties(config, isolation, host_root),
+        properties: properties(config, isolation, parts),
         cpu_millis: config.slots.saturating_mul(1000),
         memory: config.memory,
         custom: config
@@ -40,17 +41,17 @@ pub(crate) fn hello(
     }
 }
 
-fn properties(config: &WorkerConfig, isolation: Isolation, host_root: &str) -> Vec<v1::Property> {
+fn properties(config: &WorkerConfig, isolation: Isolation, parts: &Parts) -> Vec<v1::Property> {
     let mut properties = vec![
         (property::OS, "linux"),
         (property::ISA, isa()),
-        (property::HOST_ROOT, host_root),
         (property::ISOLATION, isolation.name()),
     ];
     if isolation == Isolation::Process {
         // Offered, so that an action that asks for more goes elsewhere.
         properties.push((property::PRIVILEGE, "none"));
     }
+    properties.extend(parts.offers());
     properties.extend(config.tags.iter().map(|tag| (property::TAG, tag.as_str())));
     properties
         .extend(config.properties.iter().map(|(name, value)| (name.as_str(), value.as_str())));

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use hands_exec::{ExecError, ExposedPath};
 use hands_store::StoreError;
-use hands_types::DigestFunction;
+use hands_types::{DigestFunction, WorkerPart as _};
 use rustix::io::Errno;
 
-use crate::report::Conclusion;
+use crate::host_root::HostRoot;
+use crate::report::{self, Conclusion};
 use crate::spool::Spool;
-use crate::{host_root, report};
 
 fn directory(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("hands-worker-{name}-{}", std::process::id()));
@@ -73,16 +73,21 @@ fn causes_are_told_once() {
 fn the_host_root_changes_with_what_is_exposed() {
     let place = directory("host-root");
     let exposed = [ExposedPath { host: place.clone(), inside: place.clone() }];
-    let bare = host_root::compute(&[], &[]);
-    let with = host_root::compute(&exposed, &[]);
-    assert_ne!(bare.digest, with.digest);
-    assert_eq!(host_root::compute(&exposed, &[]), with);
-    assert!(!with.may_have_changed(&exposed));
+    let root = |expose: &[ExposedPath], environment: &[(String, String)]| {
+        HostRoot::new(expose.to_vec(), environment.to_vec())
+    };
+    let digest = |root: &HostRoot| root.look().pop().expect("a property").1;
+    let (bare, with) = (root(&[], &[]), root(&exposed, &[]));
+    let before = digest(&with);
+    assert_ne!(digest(&bare), before);
+    assert_eq!(digest(&root(&exposed, &[])), before);
+    assert!(!with.may_have_changed());
     let path = [("PATH".to_owned(), "/x".to_owned())];
-    assert_ne!(host_root::compute(&exposed, &path).digest, with.digest);
+    assert_ne!(digest(&root(&exposed, &path)), before);
     fs::write(place.join("tool"), "new").expect("written");
-    assert!(with.may_have_changed(&exposed));
-    assert_ne!(host_root::compute(&exposed, &[]).digest, with.digest);
+    assert!(with.may_have_changed());
+    assert_ne!(digest(&with), before);
+    assert!(!with.may_have_changed());
     fs::remove_dir_all(&place).expect("removed");
 }
 

@@ -6,15 +6,18 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use hands_exec::{ExecConfig, Executor, LauncherConfig, Network, Privilege};
+use hands_types::WorkerPart;
+use hands_types::platform::property;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::WorkerConfig;
 use crate::core::{Core, Order};
 use crate::error::WorkerError;
-use crate::host_root::{self, HostRoot};
+use crate::host_root::HostRoot;
 use crate::isolation::{self, Level};
 use crate::metrics::Metrics;
+use crate::parts::Parts;
 use crate::place::Place;
 use crate::run::lock;
 
@@ -36,14 +39,15 @@ impl Worker {
     pub async fn start(mut config: WorkerConfig) -> Result<Self, WorkerError> {
         config.slots = config.slots.max(1);
         let prepare = tokio::task::spawn_blocking(move || prepare(config));
-        let (config, level, executor, host_root) =
+        let (config, level, executor, parts) =
             prepare.await.map_err(|_| WorkerError::Panicked)??;
         let (orders, receiver) = mpsc::channel(4);
         let (said, ended) = watch::channel(false);
-        let digest = host_root.digest.clone();
+        let offered = |wanted| parts.offers().find(|(name, _)| *name == wanted);
+        let digest = offered(property::HOST_ROOT).map(|(_, value)| value.to_owned());
         let warm = executor.clone();
         let place = Place::of(&config.state_dir, &config.store)?;
-        let (core, events) = Core::new(config, executor, host_root, place);
+        let (core, events) = Core::new(config, executor, parts, place);
         let failure = Arc::new(OnceLock::new());
         let why = Arc::clone(&failure);
         let metrics = core.metrics();
@@ -65,7 +69,15 @@ impl Worker {
             said.send_replace(true);
         });
         let task = Mutex::new(Some(task));
-        Ok(Self { level, host_root: digest, orders, metrics, ended, failure, task })
+        Ok(Self {
+            level,
+            host_root: digest.unwrap_or_default(),
+            orders,
+            metrics,
+            ended,
+            failure,
+            task,
+        })
     }
 
     /// At which level actions run here, and why not at a better one.
@@ -136,7 +148,7 @@ impl Drop for Worker {
     }
 }
 
-fn prepare(config: WorkerConfig) -> Result<(WorkerConfig, Level, Executor, HostRoot), WorkerError> {
+fn prepare(config: WorkerConfig) -> Result<(WorkerConfig, Level, Executor, Parts), WorkerError> {
     make_directory(&config.state_dir)?;
     let level = isolation::choose(config.isolation, &config.program, &config.state_dir)?;
     let stager = config.store.stager();
@@ -153,8 +165,10 @@ fn prepare(config: WorkerConfig) -> Result<(WorkerConfig, Level, Executor, HostR
     for warning in executor.warnings() {
         tracing::warn!("{warning}");
     }
-    let host_root = host_root::compute(&config.expose, &config.default_env);
-    Ok((config, level, executor, host_root))
+    let host_root = HostRoot::new(config.expose.clone(), config.default_env.clone());
+    let own: Arc<dyn WorkerPart> = Arc::new(host_root);
+    let parts = Parts::look_at(std::iter::once(own).chain(config.parts.iter().cloned()));
+    Ok((config, level, executor, parts))
 }
 
 fn make_directory(path: &Path) -> Result<(), WorkerError> {

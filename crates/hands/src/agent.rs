@@ -76,6 +76,7 @@ fn configure(environment: &Environment, inherited: Vec<String>) -> Result<AgentC
         store_quota: settings.store_quota,
         durable_against_power: settings.durable_against_power,
         inherited,
+        parts: Vec::new(),
         works_for: settings.works_for_others.then_some(default_login as FindLogin),
         worker: AgentWorker {
             program: launcher_program(),
@@ -85,6 +86,7 @@ fn configure(environment: &Environment, inherited: Vec<String>) -> Result<AgentC
             expose,
             toolchains: environment.get("HOME").map(PathBuf::from),
             tags: settings.worker.tags.clone(),
+            parts: Vec::new(),
             #[cfg(target_os = "linux")]
             isolation: machine::isolation(&settings.worker, IsolationChoice::Best),
         },

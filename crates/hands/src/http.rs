@@ -1,57 +1,28 @@
-//! The read-only HTTP listener of a hub or a worker: `/metrics` and `/healthz`.
+//! The read-only HTTP listener of a hub or a worker. What it shows are parts, of which one is here: `/metrics` and `/healthz`.
 //!
 //! Whoever reaches it is a stranger, so that little is given: few connections, few of one address, and little time.
 
+mod figures;
 mod serve;
 
 use std::net::SocketAddr;
-#[cfg(target_os = "linux")]
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hands_hub::Hub;
+use hands_client::HttpPart;
 use hands_types::ErrorClass;
 use tokio::net::TcpListener;
 
 use crate::machine;
 use crate::problem::Problem;
 
-/// What Prometheus calls its text format.
-const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// Whose figures are shown.
-#[derive(Clone)]
-pub(crate) enum Source {
-    Hub(Hub),
-    #[cfg(target_os = "linux")]
-    Worker(Arc<hands_worker::Worker>),
-}
-
-impl Source {
-    /// The figures, or why there are none.
-    async fn metrics(&self) -> Result<String, &'static str> {
-        match self {
-            Self::Hub(hub) => hub.metrics().await.ok_or("the hub has ended\n"),
-            #[cfg(target_os = "linux")]
-            Self::Worker(worker) => Ok(worker.metrics()),
-        }
-    }
-
-    async fn check(&self) -> Result<(), &'static str> {
-        match self {
-            Self::Hub(_) => self.metrics().await.map(drop),
-            #[cfg(target_os = "linux")]
-            Self::Worker(worker) if worker.is_connected() => Ok(()),
-            #[cfg(target_os = "linux")]
-            Self::Worker(_) => Err("this worker has no connection to its hub\n"),
-        }
-    }
-}
+pub(crate) use figures::Source;
 
 /// A bound HTTP listener.
 pub(crate) struct Http {
@@ -74,14 +45,16 @@ impl Http {
         self.address
     }
 
-    /// Serves for as long as it is awaited. Requests that do not name one of `hosts` are refused: a page that somebody's
+    /// Serves these parts for as long as it is awaited. Requests that do not name one of `hosts` are refused: a page that somebody's
     /// browser shows could have had its name turned to this address (DNS rebinding).
-    pub(crate) async fn serve(self, source: Source, hosts: Vec<String>) {
-        let routes = Router::new()
-            .route("/metrics", get(metrics))
-            .route("/healthz", get(health))
-            .with_state(source)
-            .layer(middleware::from_fn_with_state(hosts, check_host));
+    pub(crate) async fn serve(self, parts: Vec<Arc<dyn HttpPart>>, hosts: Vec<String>) {
+        let mut routes = Router::new();
+        for part in parts {
+            for path in part.paths() {
+                routes = routes.route(path, get(answer).with_state(Arc::clone(&part)));
+            }
+        }
+        let routes = routes.layer(middleware::from_fn_with_state(hosts, check_host));
         serve::serve(self.listener, routes).await;
     }
 }
@@ -109,18 +82,8 @@ fn host_name(host: &str) -> &str {
     host.rsplit_once(':').map_or(host, |(name, _)| name)
 }
 
-async fn metrics(State(source): State<Source>) -> Response {
-    match source.metrics().await {
-        Ok(text) => ([(header::CONTENT_TYPE, METRICS)], text).into_response(),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
-    }
-}
-
-async fn health(State(source): State<Source>) -> Response {
-    match source.check().await {
-        Ok(()) => "ok\n".into_response(),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
-    }
+async fn answer(State(part): State<Arc<dyn HttpPart>>, request: Request) -> Response {
+    part.answer(request.into_parts().0).await.map(Body::from_stream)
 }
 
 /// What a request may call us.

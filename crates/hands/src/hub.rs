@@ -6,6 +6,7 @@ mod certificates;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use hands_config::{Environment, Flags, Logins, Places, Settings};
 use hands_hub::{Hub, HubConfig, LEAF_TTL, TrustConfig};
@@ -86,7 +87,7 @@ pub(crate) fn run(args: HubArgs, environment: &Environment) -> Result<u8, Proble
         for http in https {
             tracing::info!(address = %http.address(), "figures over HTTP");
             let hosts = http::hosts(http.address(), public.iter().map(|name| &name.host));
-            serving.spawn(http.serve(Source::Hub(hub.clone()), hosts));
+            serving.spawn(http.serve(vec![Arc::new(Source::Hub(hub.clone()))], hosts));
         }
         let address = main.unwrap_or_default();
         tracing::info!(%address, state = %state.display(), id = hub.id(), "the hub serves");

@@ -67,7 +67,8 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
         for http in https {
             tracing::info!(address = %http.address(), "figures over HTTP");
             let hosts = http::hosts(http.address(), &args.name);
-            serving.spawn(http.serve(Source::Worker(Arc::clone(&worker)), hosts));
+            let figures = Source::Worker(Arc::clone(&worker));
+            serving.spawn(http.serve(vec![Arc::new(figures)], hosts));
         }
         let level = worker.isolation();
         tracing::info!(isolation = %level.isolation, hub = address.describe(), "the worker has started");
@@ -188,6 +189,7 @@ fn configure(
         lease: None,
         ahead: None,
         // A Unix socket or the loopback moves bytes faster than any compressor.
+        parts: Vec::new(),
         compress: !address.is_local(),
     })
 }

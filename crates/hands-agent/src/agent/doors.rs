@@ -2,9 +2,10 @@
 //! living agent, and nobody new would find it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hands_client::AgentSockets;
+use hands_client::{AgentPart, AgentSockets};
 use hands_hub::MeterLayer;
 use hands_link::{LinkError, Listener, SocketFile};
 use tokio::sync::watch;
@@ -12,10 +13,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::service::Routes;
 
+use super::parts;
 use super::removals::Removals;
 use crate::AgentError;
 use crate::error::sentence;
-use crate::snapshot::SnapshotServer;
 
 /// How long whoever removes files is given to end: `rm -r` would fail for a socket that is there again.
 const QUIET: Duration = Duration::from_millis(200);
@@ -23,7 +24,7 @@ const QUIET: Duration = Duration::from_millis(200);
 pub(super) struct Doors {
     places: Vec<Place>,
     routes: (Routes, MeterLayer),
-    snapshots: SnapshotServer,
+    parts: Vec<Arc<dyn AgentPart>>,
     tasks: JoinSet<()>,
     removals: Removals,
     /// When to look, because something was removed.
@@ -39,7 +40,7 @@ struct Place {
 
 /// Sockets that are bound. They are removed when this is dropped.
 struct Open {
-    files: [SocketFile; 2],
+    files: Vec<SocketFile>,
     stop: watch::Sender<bool>,
 }
 
@@ -48,7 +49,7 @@ impl Doors {
     pub(super) fn open(
         sockets: &[AgentSockets],
         routes: (Routes, MeterLayer),
-        snapshots: SnapshotServer,
+        parts: &[Arc<dyn AgentPart>],
     ) -> Result<Self, AgentError> {
         let place = |sockets: &AgentSockets| Place {
             sockets: sockets.clone(),
@@ -58,7 +59,7 @@ impl Doors {
         let mut doors = Self {
             places: sockets.iter().map(place).collect(),
             routes,
-            snapshots,
+            parts: parts.to_vec(),
             tasks: JoinSet::new(),
             removals: Removals::new(),
             due: None,
@@ -85,7 +86,7 @@ impl Doors {
                 // What it has accepted is served to its end.
                 lost.stop.send_replace(true);
             }
-            match open(&place.sockets, &self.routes, &self.snapshots, &mut self.tasks) {
+            match open(&place.sockets, &self.routes, &self.parts, &mut self.tasks) {
                 Ok(open) => {
                     place.open = Some(open);
                     place.said.clear();
@@ -149,11 +150,17 @@ impl Open {
 fn open(
     sockets: &AgentSockets,
     (routes, meter): &(Routes, MeterLayer),
-    snapshots: &SnapshotServer,
+    parts: &[Arc<dyn AgentPart>],
     tasks: &mut JoinSet<()>,
 ) -> Result<Open, LinkError> {
     let (listener, file) = hands_link::listen_unix(&sockets.agent)?;
-    let (snapshot_listener, snapshot_file) = hands_link::listen_unix(&sockets.snapshot)?;
+    let mut files = vec![file];
+    let mut listeners = Vec::new();
+    for part in parts {
+        let (listener, file) = hands_link::listen_unix(&sockets.of_part(part.name()))?;
+        files.push(file);
+        listeners.push((Arc::clone(part), listener));
+    }
     let (stop, stopped) = watch::channel(false);
     let incoming = Listener::from_unix(listener).incoming();
     let mut until = stopped.clone();
@@ -169,6 +176,8 @@ fn open(
             tracing::error!(%error, "a socket serves no more");
         }
     });
-    tasks.spawn(snapshots.clone().serve(snapshot_listener, stopped));
-    Ok(Open { files: [file, snapshot_file], stop })
+    for (part, listener) in listeners {
+        tasks.spawn(parts::serve(part, listener, stopped.clone()));
+    }
+    Ok(Open { files, stop })
 }

@@ -182,6 +182,7 @@ async fn start(
         properties: Vec::new(),
         lease: None,
         ahead: None,
+        parts: wanted.parts.clone(),
         compress: !address.is_local(),
     };
     Worker::start(worker).await.map_err(|e| sentence(&e))

@@ -122,6 +122,7 @@ pub(crate) fn be_agent(args: &[String]) -> ! {
         store_quota: None,
         durable_against_power: false,
         works_for: None,
+        parts: Vec::new(),
         inherited,
         worker: AgentWorker {
             program: "/proc/self/exe".into(),
@@ -131,6 +132,7 @@ pub(crate) fn be_agent(args: &[String]) -> ! {
             expose: Vec::new(),
             toolchains: None,
             tags: Vec::new(),
+            parts: Vec::new(),
             isolation: IsolationChoice::Best,
         },
     };

@@ -7,10 +7,11 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use hands_client::{
-    AgentSockets, AgentSpec, ClientError, Cluster, Code, Event, Invocation, Target,
+    AgentSockets, AgentSpec, ClientError, Cluster, Code, Event, Invocation, SNAPSHOT_PART, Target,
 };
 use hands_types::ErrorClass;
 use rustix::process::{Pid, Signal, kill_process};
+use tonic::Code;
 
 use crate::home::{Home, run, shell};
 
@@ -69,7 +70,9 @@ pub(crate) fn an_idle_agent_leaves_and_a_busy_one_stays() {
         .await
         .unwrap()
         .unwrap();
-        let left = |sockets: &AgentSockets| sockets.agent.exists() || sockets.snapshot.exists();
+        let left = |sockets: &AgentSockets| {
+            sockets.agent.exists() || sockets.of_part(SNAPSHOT_PART).exists()
+        };
         assert!(!spec.sockets.iter().any(left));
         assert!(home.log().contains("leaving: idle"));
         // The connection that was open starts the next one.

@@ -7,7 +7,7 @@ use hands_link::Address;
 use tonic::transport::Channel;
 
 use super::holder::{Holder, agent_holder};
-use crate::{AgentSockets, AgentSpec, ClientError};
+use crate::{AgentSockets, AgentSpec, ClientError, SNAPSHOT_PART};
 
 /// How long an agent may live without a socket: it is starting, leaving, or making one that was removed.
 const APPEARS_WITHIN: Duration = Duration::from_secs(3);
@@ -74,9 +74,9 @@ fn unreachable(spec: &AgentSpec, holder: Holder) -> ClientError {
 }
 
 /// The socket for snapshots where the agent listens.
-pub(crate) async fn snapshot_socket(spec: &AgentSpec) -> Result<&std::path::Path, ClientError> {
+pub(crate) async fn snapshot_socket(spec: &AgentSpec) -> Result<std::path::PathBuf, ClientError> {
     match place(spec).await {
-        Some(Place(sockets)) => Ok(&sockets.snapshot),
+        Some(Place(sockets)) => Ok(sockets.of_part(SNAPSHOT_PART)),
         None => Err(ClientError::Connect {
             peer: "the agent".to_owned(),
             why: "it is not running".to_owned(),

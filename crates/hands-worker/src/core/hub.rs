@@ -29,8 +29,7 @@ impl Core {
             .map(|(operation, attempt)| LeaseId { operation, attempt })
             .collect();
         let attempts = held.iter().copied().map(attempt_id).collect();
-        let mut hello =
-            offer::hello(&self.config, self.isolation, &self.host_root.digest, attempts);
+        let mut hello = offer::hello(&self.config, self.isolation, &self.parts, attempts);
         hello.resumes = self.slots.resumes();
         hello.inputs = held.iter().filter_map(|lease| self.input_taken(*lease)).collect();
         let outgoing = self.link.open(hello);

@@ -178,6 +178,7 @@ impl Hub {
             properties: vec![("site".to_owned(), "here".to_owned())],
             lease: None,
             ahead: None,
+            parts: Vec::new(),
             compress: false,
         }
     }

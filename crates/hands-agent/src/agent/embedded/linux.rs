@@ -81,6 +81,7 @@ fn worker_config(
         properties: Vec::new(),
         lease: None,
         ahead: None,
+        parts: wanted.parts.clone(),
         compress: false,
     })
 }
