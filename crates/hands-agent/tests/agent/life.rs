@@ -11,7 +11,6 @@ use hands_client::{
 };
 use hands_types::ErrorClass;
 use rustix::process::{Pid, Signal, kill_process};
-use tonic::Code;
 
 use crate::home::{Home, run, shell};
 
