@@ -74,6 +74,10 @@ pub(crate) fn run(root: &Path) -> ExitCode {
                 "warnings",
             ],
         ),
+        (
+            "the program without its heavy parts",
+            &["check", "--package", "hands", "--no-default-features", "--quiet"],
+        ),
         ("tidy", &["test", "--quiet", "--package", "xtask"]),
         (
             "the program and all tests, built",

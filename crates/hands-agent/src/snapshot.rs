@@ -1,6 +1,10 @@
 //! The snapshot socket: requests with directory handles in, progress and a root digest out.
 
 mod embedded;
+#[cfg(feature = "oci")]
+mod image;
+#[cfg(not(feature = "oci"))]
+#[path = "snapshot/no_image.rs"]
 mod image;
 mod receive;
 mod remote;

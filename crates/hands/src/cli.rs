@@ -58,6 +58,7 @@ pub(crate) enum Command {
     /// List actions that are queued or running
     Ps(Late<front::PsArgs>),
     /// Watch workers, queue, invocations and failures live
+    #[cfg(feature = "tui")]
     Top(Late<TopArgs>),
     /// Show one action in full
     Status(Late<front::JobArgs>),
@@ -97,6 +98,7 @@ pub(crate) enum Command {
     Trust(Late<TrustArgs>),
 }
 
+#[cfg(feature = "tui")]
 #[derive(Args, Debug)]
 pub(crate) struct TopArgs {
     /// Print what goes on now and leave, as is done where there is no terminal

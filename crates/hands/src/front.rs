@@ -11,7 +11,9 @@ use hands_types::ErrorClass;
 
 use crate::cli::{Command, Late, WorkerArgs, WorkerCommand};
 use crate::problem::Problem;
-use crate::{runtime, top};
+use crate::runtime;
+#[cfg(feature = "tui")]
+use crate::top;
 
 /// Runs a front-end and returns its exit code. A problem comes back with what it takes to print it.
 pub(crate) fn run(
@@ -33,6 +35,7 @@ pub(crate) fn run(
             Command::Batch(Late(args)) => hands_run::batch(*args, &front).await,
             Command::Shell(Late(args)) => hands_run::shell(*args, &front).await,
             Command::Ps(Late(args)) => hands_run::ps(args, &front).await,
+            #[cfg(feature = "tui")]
             Command::Top(Late(args)) => top::run(args, &front).await,
             Command::Status(Late(args)) => hands_run::status(args, &front).await,
             Command::Logs(Late(args)) => hands_run::logs(args, &front).await,

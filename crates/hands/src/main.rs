@@ -20,6 +20,7 @@ mod problem;
 mod runtime;
 mod store;
 mod token;
+#[cfg(feature = "tui")]
 mod top;
 mod trust;
 #[cfg(target_os = "linux")]

@@ -5,6 +5,7 @@ use std::error::Error;
 use hands_client::ClientError;
 use hands_config::ConfigError;
 use hands_front::{Out, RunError, StdoutError};
+#[cfg(feature = "tui")]
 use hands_tui::TopError;
 use hands_types::ErrorClass;
 use hands_types::error::exit;
@@ -86,6 +87,7 @@ impl From<ClientError> for Problem {
     }
 }
 
+#[cfg(feature = "tui")]
 impl From<TopError> for Problem {
     fn from(error: TopError) -> Self {
         match error {
