@@ -207,7 +207,9 @@ impl Outbox {
         let Some(live) = state.live.get_mut(&id) else { return };
         let now = live.state.borrow();
         let is_told = live.follow && (now.stage != Stage::Queued || now.waiting.is_some());
-        let is_worth = is_told || now.lost.len() > live.lost;
+        // A loss is told together with what runs instead.
+        let is_lost = now.stage != Stage::Queued && now.lost.len() > live.lost;
+        let is_worth = is_told || is_lost;
         drop(now);
         if !is_worth || std::mem::replace(&mut live.is_noted, true) {
             return;
@@ -462,8 +464,10 @@ fn told_len(response: &reapi::ExecuteResponse) -> usize {
 impl Live {
     fn tell(&mut self, id: u64) -> v1::ActionState {
         let state = self.state.borrow();
-        self.lost = state.lost.len();
         let is_queued = state.stage == Stage::Queued;
+        if !is_queued {
+            self.lost = state.lost.len();
+        }
         v1::ActionState {
             id,
             state: if is_queued { v1::JobState::Queued } else { v1::JobState::Running }.into(),

@@ -83,13 +83,23 @@ fn states_are_told_to_those_who_follow_and_losses_to_all() {
     outbox.changed(1);
     let words = outbox.next().unwrap().unwrap();
     assert_eq!(words.events.states.iter().map(|s| (s.id, s.attempt)).collect::<Vec<_>>(), [(1, 1)]);
-    other.send_modify(|state| state.lost = [hands_proto::v1::LostAttempt::default()].into());
+    let lost = hands_proto::v1::LostAttempt { attempt: 1, ..Default::default() };
+    other.send_modify(|state| {
+        state.stage = Stage::Queued;
+        state.lost = [lost].into();
+    });
+    outbox.changed(2);
+    assert!(outbox.next().unwrap().is_none(), "it is told with the attempt that comes next");
+    other.send_modify(|state| {
+        state.stage = Stage::Executing;
+        state.attempt = 2;
+    });
     outbox.changed(2);
     outbox.changed(2);
     let words = outbox.next().unwrap().unwrap();
     assert_eq!(
-        words.events.states.iter().map(|s| (s.id, s.lost.len())).collect::<Vec<_>>(),
-        [(2, 1)]
+        words.events.states.iter().map(|s| (s.id, s.attempt, s.lost.len())).collect::<Vec<_>>(),
+        [(2, 2, 1)]
     );
     assert!(outbox.next().unwrap().is_none(), "it is told once");
 }
