@@ -68,6 +68,12 @@ pub enum Event {
         /// Whether something that was handed out comes anew, from its first byte ([`Job::restart`]).
         anew: bool,
     },
+    /// An attempt was lost, and the action ends without the result of another. Comes just before the end for each such attempt
+    /// that was not told.
+    Lost {
+        /// The attempt.
+        lost: LostAttempt,
+    },
     /// A piece of a stream; without [`Logs::Live`] there are none.
     Output {
         /// Which stream.
@@ -444,6 +450,10 @@ impl Job {
             self.cluster.uploader().forget(&[encoded.action, encoded.command]);
             self.operations = Operations::reopen(&self.cluster, &self.submission, None, None);
             return Ok(());
+        }
+        if result.result.is_none() {
+            let lost = result.lost().into_iter().filter(|lost| lost.attempt > self.told_lost);
+            self.queue.extend(lost.map(|lost| Event::Lost { lost }));
         }
         match (&result.result, streams) {
             (None, Some((stdout, stderr))) if !foreign => {

@@ -76,6 +76,8 @@ pub struct Failure {
     pub message: String,
     /// Blobs that the hub has not got, as `hash/size`: upload them and submit again.
     pub missing: Vec<String>,
+    /// Where there is no result: the attempts that were started and lost before.
+    lost: Vec<LostAttempt>,
 }
 
 impl Failure {
@@ -102,6 +104,7 @@ impl JobResult {
             code: Code::of(status.code),
             message: printable(&status.message).into_owned(),
             missing: missing_blobs(&status.details),
+            lost: lost_attempts(&status.details),
         });
         let said = printable(&response.message).into_owned();
         // Where a command ended by itself, the words of an engine are none about its end.
@@ -178,6 +181,7 @@ impl JobResult {
                 code: Code::DeadlineExceeded,
                 message: SENTENCE.to_owned(),
                 missing: Vec::new(),
+                lost: Vec::new(),
             });
         } else if self.timed_out()
             && let Some(failure) = &mut self.failure
@@ -230,9 +234,12 @@ impl JobResult {
         self.told::<v1::Usage>().map(Usage::from)
     }
 
-    /// The attempts that were lost before this one, oldest first. None for a result that was recorded before: what happened
-    /// then is no concern of this job's.
+    /// The attempts that were started and lost before this end, oldest first. None for a result that was recorded before:
+    /// what happened then is no concern of this job's.
     pub fn lost(&self) -> Vec<LostAttempt> {
+        if let (None, Some(failure)) = (&self.result, &self.failure) {
+            return failure.lost.clone();
+        }
         let lost = if self.cached { None } else { self.told::<v1::LostAttempts>() };
         lost.into_iter().flat_map(|all| all.lost).map(LostAttempt::from).collect()
     }
@@ -312,6 +319,11 @@ impl JobResult {
             || !(self.output_paths().any(|there| pattern.matches(there, &mut 0))
                 || left_out.any(|path| matches_above(&pattern, path)))
     }
+}
+
+fn lost_attempts(details: &[prost_types::Any]) -> Vec<LostAttempt> {
+    let lost = details.iter().find_map(|any| hands_proto::unpack::<v1::LostAttempts>(any).ok());
+    lost.into_iter().flat_map(|all| all.lost).map(LostAttempt::from).collect()
 }
 
 /// The blobs that a FAILED_PRECONDITION names (REAPI: violations of type MISSING, subject `blobs/HASH/SIZE`).

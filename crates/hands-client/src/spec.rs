@@ -118,10 +118,15 @@ impl JobSpec {
 
     /// Whether it may be run again after it was lost once.
     pub fn reruns(&self) -> bool {
+        self.reruns_after(1)
+    }
+
+    /// The same after so many attempts of it were started and lost.
+    pub fn reruns_after(&self, lost: u32) -> bool {
         let host_network =
             self.platform.all(property::NETWORK).any(|network| network == Network::Host.name());
         let effects = host_network || self.terminal.is_some() || self.stdin;
-        why_not_again(self.retry, effects, 1).is_none()
+        lost == 0 || why_not_again(self.retry, effects, lost).is_none()
     }
 
     /// What REAPI can't say about it.

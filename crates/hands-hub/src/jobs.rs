@@ -437,7 +437,9 @@ pub(crate) fn job_of(record: &Record, done: Option<&Done>) -> v1::Job {
         let beside = metadata.map_or(&[][..], |metadata| &metadata.auxiliary_metadata);
         job.usage = beside.iter().find_map(|any| unpack::<v1::Usage>(any).ok());
         if !record.cached {
-            let lost = beside.iter().find_map(|any| unpack::<v1::LostAttempts>(any).ok());
+            let said = done.response.status.as_ref().map_or(&[][..], |status| &status.details);
+            let mut told = if result.is_some() { beside } else { said }.iter();
+            let lost = told.find_map(|any| unpack::<v1::LostAttempts>(any).ok());
             job.lost = lost.unwrap_or_default().lost;
         }
     }

@@ -27,7 +27,7 @@ use crate::quote::in_a_line;
 use crate::streams::Streams;
 use crate::{again, hints, report};
 use joblog::{Entry, Finished, JobLog};
-use pool::{Flying, Landed, Outcome, Pool};
+use pool::{Before, Flying, Landed, Outcome, Pool};
 use progress::Progress;
 use source::Task;
 pub(crate) use source::shell_argv;
@@ -204,7 +204,7 @@ impl Run<'_> {
         let mut live = Live::default();
         let mut todo = tasks.iter().copied();
         // Those whose inputs had gone, or that the cluster forgot.
-        let mut again: VecDeque<(&Task, bool)> = VecDeque::new();
+        let mut again: VecDeque<(&Task, Before)> = VecDeque::new();
         let mut begins = FuturesUnordered::new();
         // Fewer than may be where the hub has no room for them.
         let mut most = jobs;
@@ -215,10 +215,10 @@ impl Run<'_> {
         loop {
             while begins.len() < BEGINNING
                 && flying.len() + landing.len() + begins.len() < most
-                && let Some((task, is_second)) =
-                    again.pop_front().or_else(|| Some((todo.next()?, false)))
+                && let Some((task, before)) =
+                    again.pop_front().or_else(|| Some((todo.next()?, Before::default())))
             {
-                begins.push(pool.begin(task, is_second));
+                begins.push(pool.begin(task, before));
             }
             self.progress.running = flying.len() + landing.len();
             if self.progress.running == 0 && begins.is_empty() && self.gathered.is_empty() {
@@ -236,8 +236,12 @@ impl Run<'_> {
                 }
                 Some((task, landed)) = landing.next(), if !landing.is_empty() => match landed {
                     Ok(Landed::Over(outcome)) => (task, Ok(outcome)),
-                    Ok(Landed::Again) => {
-                        again.push_back((task, true));
+                    Ok(Landed::Again(before)) => {
+                        again.push_back((task, before));
+                        if before.lost > 0 {
+                            let task: &Task = task;
+                            front.out.always(&format!("command {}: {}", task.number, again::SENT_AGAIN));
+                        }
                         continue;
                     }
                     Err(error) => (task, Err(error)),
@@ -249,7 +253,7 @@ impl Run<'_> {
                             live.begins(id, in_a_line(&flying.task.title).as_ref(), Instant::now());
                         },
                         // What was lost begins anew where it is started.
-                        Ok(Event::Done(_) | Event::Again { .. }) | Err(_) => live.ends(&id),
+                        Ok(Event::Done(_) | Event::Again { .. } | Event::Lost { .. }) | Err(_) => live.ends(&id),
                         Ok(_) => {}
                     }
                     match event {
@@ -267,16 +271,17 @@ impl Run<'_> {
                             continue;
                         }
                         Err(error) => {
-                            let Some(Flying { task, reruns, is_second, .. }) = flying.remove(&id) else { continue };
+                            let Some(Flying { task, reruns, mut before, .. }) = flying.remove(&id) else { continue };
                             // There is no room for so many: it is its turn again when another has ended.
                             if error.is_for_want_of_room() && !flying.is_empty() {
                                 most = flying.len();
-                                again.push_front((task, is_second));
+                                again.push_front((task, before));
                                 continue;
                             }
                             if matches!(error, ClientError::Forgotten { .. }) && reruns {
                                 front.out.always(&format!("command {}: {}", task.number, again::FORGOTTEN));
-                                again.push_back((task, false));
+                                before.lost = before.lost.saturating_add(1);
+                                again.push_back((task, before));
                                 continue;
                             }
                             (task, Err(error.into()))

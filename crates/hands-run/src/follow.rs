@@ -149,7 +149,7 @@ pub(crate) async fn follow(
                     }
                 }
             }
-            Some(event @ Event::Again { .. }) => {
+            Some(event @ (Event::Again { .. } | Event::Lost { .. })) => {
                 if let Some(streams) = &mut streams {
                     streams.end_line().await;
                 }

@@ -19,7 +19,7 @@ use crate::engine::{self, StdinFile};
 use crate::follow::{Ended, Manner, Whose, follow};
 use crate::streams::Streams;
 use crate::tty;
-use crate::{hints, image, report};
+use crate::{again, hints, image, report};
 
 /// Runs the command and returns the process's exit code.
 pub async fn run(args: RunArgs, front: &FrontEnd) -> u8 {
@@ -147,9 +147,21 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
             front.telling(&cluster, following).await?
         };
         match &ended {
-            // What was typed or piped meanwhile can't be had again.
-            Ended::Done(result, None) if !sent_again && !spec.stdin && lacks_inputs(result) => {
+            // What was typed or piped meanwhile can't be had again, nor what was shown.
+            Ended::Done(result, None)
+                if !sent_again
+                    && !spec.stdin
+                    && lacks_inputs(result)
+                    && !streams.is_spent()
+                    && spec.reruns_after(begun(result)) =>
+            {
                 sent_again = true;
+                let lost = begun(result);
+                if lost > 0 {
+                    streams.end_line().await;
+                    front.out.always(again::SENT_AGAIN);
+                    spec.retry = spec.retry.map(|most| most.saturating_sub(lost));
+                }
             }
             Ended::Done(..) | Ended::Left(_) | Ended::Closed => break (job, flight, ended),
         }
@@ -233,6 +245,11 @@ pub(crate) fn check_places(
 /// disk. Sent once more, they are there again.
 pub(crate) fn lacks_inputs(result: &JobResult) -> bool {
     result.failure.as_ref().is_some_and(|failure| !failure.missing.is_empty())
+}
+
+/// How many attempts of a command were started, of which there is no result.
+pub(crate) fn begun(result: &JobResult) -> u32 {
+    u32::try_from(result.lost().len()).unwrap_or(u32::MAX)
 }
 
 /// Puts a result's outputs in place, unless a signal comes first: then what is half written is taken away again.

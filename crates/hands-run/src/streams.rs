@@ -28,6 +28,8 @@ pub(crate) struct Streams {
     writing: Option<(JobStream, JoinHandle<io::Result<()>>)>,
     /// Whether the last that was written did not end a line.
     torn: bool,
+    /// Whether something went where it can't be taken back: into a pipe or a file.
+    is_spent: bool,
 }
 
 impl Streams {
@@ -50,6 +52,11 @@ impl Streams {
         {
             // Nobody is left to see it.
         }
+    }
+
+    /// Whether some of what an action wrote went where another run's output can't begin anew.
+    pub(crate) const fn is_spent(&self) -> bool {
+        self.is_spent
     }
 
     /// Whether a write is under way.
@@ -92,10 +99,11 @@ impl Streams {
             return;
         }
         self.torn = bytes.last().map_or(self.torn, |last| *last != b'\n');
-        let target = match stream {
-            JobStream::Stdout => Target::Stdout,
-            JobStream::Stderr => Target::Stderr,
+        let (target, is_terminal) = match stream {
+            JobStream::Stdout => (Target::Stdout, io::stdout().is_terminal()),
+            JobStream::Stderr => (Target::Stderr, io::stderr().is_terminal()),
         };
+        self.is_spent |= !is_terminal;
         self.writing = Some((stream, spawn_blocking(move || write_all(target, &bytes))));
     }
 

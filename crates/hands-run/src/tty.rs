@@ -83,7 +83,7 @@ pub(crate) async fn run(
                         last_reason = reason;
                     }
                 }
-                Ok(Some(event @ Event::Again { .. })) => {
+                Ok(Some(event @ (Event::Again { .. } | Event::Lost { .. }))) => {
                     out.always(&again::sentence(&event).unwrap_or_default());
                 }
                 Ok(Some(Event::Done(result))) => break Ok(Ended::Done(result, None)),

@@ -28,7 +28,7 @@ async fn collect(job: &mut Job) -> (Vec<u8>, Vec<u8>, JobResult) {
                 return (out, err, *result);
             }
             Event::Queued { .. } | Event::Waiting { .. } | Event::Started { .. } => {}
-            Event::Again { .. } => panic!("it was run again"),
+            Event::Again { .. } | Event::Lost { .. } => panic!("it was run again"),
         }
     }
 }
@@ -46,7 +46,7 @@ pub(crate) fn both_streams_come_live_and_whole() {
                 Event::Output { data, .. } => seen.extend(data),
                 Event::Done(result) => panic!("{result:?}"),
                 Event::Queued { .. } | Event::Waiting { .. } | Event::Started { .. } => {}
-                Event::Again { .. } => panic!("it was run again"),
+                Event::Again { .. } | Event::Lost { .. } => panic!("it was run again"),
             }
         }
         job.cancel().await.unwrap();

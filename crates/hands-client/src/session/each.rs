@@ -108,7 +108,9 @@ async fn follow(
         let Some(event) = event else { return Ok(()) };
         let is_told = match &event {
             Event::Queued { .. } | Event::Waiting { .. } | Event::Started { .. } => follow,
-            Event::Again { .. } | Event::Output { .. } | Event::Done(_) => true,
+            Event::Again { .. } | Event::Lost { .. } | Event::Output { .. } | Event::Done(_) => {
+                true
+            }
         };
         if is_told {
             shared.tell(id, Ok(event));

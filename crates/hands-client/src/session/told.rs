@@ -59,11 +59,13 @@ impl Told {
         }
         let result = JobResult::new(ended.operation, None, response, false, None);
         let result = JobResult { asked: Some(asked), ..result };
-        let worker = result.worker();
-        let mut events: Vec<Result<Event, ClientError>> =
-            self.again(result.lost(), ended.attempt, &worker).into_iter().map(Ok).collect();
-        events.push(Ok(Event::Done(Box::new(result))));
-        events
+        let told = if result.result.is_some() {
+            self.again(result.lost(), ended.attempt, &result.worker())
+        } else {
+            let lost = result.lost().into_iter().filter(|lost| lost.attempt > self.lost);
+            lost.map(|lost| Event::Lost { lost }).collect()
+        };
+        told.into_iter().chain([Event::Done(Box::new(result))]).map(Ok).collect()
     }
 
     /// Says which attempts were lost before this one, if that is new.

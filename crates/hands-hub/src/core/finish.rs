@@ -125,9 +125,10 @@ impl Core {
         }
 
         let before = operation.state.borrow().clone();
-        tell_lost(&mut response, &before.lost);
+        let retained = record.salted && is_final(&response);
+        tell_lost(&mut response, &before.lost, record.ours);
         let done = Done {
-            retained: record.salted && is_final(&response),
+            retained,
             response: Arc::new(response),
             finished: unix_millis(),
             started: before.started,
@@ -228,15 +229,20 @@ impl Core {
     }
 }
 
-/// Adds the attempts that were lost before this result came.
-fn tell_lost(response: &mut reapi::ExecuteResponse, lost: &[v1::LostAttempt]) {
-    if !lost.is_empty()
-        && let Some(result) = &mut response.result
-    {
-        let metadata = result.execution_metadata.get_or_insert_default();
-        metadata
-            .auxiliary_metadata
-            .push(hands_proto::pack(&v1::LostAttempts { lost: lost.to_vec() }));
+/// Adds the attempts that were lost before this end came. Where it brings no result, foreign clients are not told: a detail
+/// that they do not know keeps them from sending what is missing.
+fn tell_lost(response: &mut reapi::ExecuteResponse, lost: &[v1::LostAttempt], ours: bool) {
+    if lost.is_empty() {
+        return;
+    }
+    let lost = hands_proto::pack(&v1::LostAttempts { lost: lost.to_vec() });
+    match (&mut response.result, &mut response.status) {
+        (Some(result), _) => {
+            let metadata = result.execution_metadata.get_or_insert_default();
+            metadata.auxiliary_metadata.push(lost);
+        }
+        (None, Some(status)) if ours => status.details.push(lost),
+        (None, _) => {}
     }
 }
 

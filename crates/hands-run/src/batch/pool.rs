@@ -46,10 +46,20 @@ pub(crate) struct Flying<'a> {
     pub(crate) task: &'a Task,
     root: Option<Digest>,
     flight: Flight<'a>,
-    /// It was submitted before, and its inputs had gone.
-    pub(crate) is_second: bool,
+    pub(crate) before: Before,
     /// Whether it may be run again where the cluster forgot it.
     pub(crate) reruns: bool,
+    /// How often, if its user said so.
+    retry: Option<u32>,
+}
+
+/// What became of earlier submissions of a command.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Before {
+    /// Its inputs had gone.
+    pub(crate) lacked_inputs: bool,
+    /// Attempts that were started, or may have been, and came to nothing.
+    pub(crate) lost: u32,
 }
 
 /// One command that is over.
@@ -65,7 +75,7 @@ pub(crate) struct Outcome {
 pub(crate) enum Landed {
     Over(Box<Outcome>),
     /// Its inputs had gone from the store, and are to be sent once more.
-    Again,
+    Again(Before),
 }
 
 impl<'a> Pool<'a> {
@@ -96,18 +106,18 @@ impl<'a> Pool<'a> {
     pub(crate) async fn begin<'t>(
         &self,
         task: &'t Task,
-        is_second: bool,
+        before: Before,
     ) -> (&'t Task, Result<(ActionId, Flying<'t>), RunError>)
     where
         'a: 't,
     {
-        (task, self.try_begin(task, is_second).await)
+        (task, self.try_begin(task, before).await)
     }
 
     async fn try_begin<'t>(
         &self,
         task: &'t Task,
-        is_second: bool,
+        before: Before,
     ) -> Result<(ActionId, Flying<'t>), RunError>
     where
         'a: 't,
@@ -124,6 +134,7 @@ impl<'a> Pool<'a> {
         let mut job = spec::job(action, task.argv.clone(), task.title.clone(), None, caller)?;
         job.logs = Logs::No;
         job.follow = self.follows;
+        job.retry = job.retry.map(|most| most.saturating_sub(before.lost));
         let snapshot = self.root(&inputs_of(action)).await?;
         let root = snapshot.as_ref().map(|s| s.root);
         job.input_root = root;
@@ -135,13 +146,13 @@ impl<'a> Pool<'a> {
         }
         run::check_places(action, &job.outputs, self.front)?;
         let flight = self.trace.action(&task.title);
-        let reruns = job.reruns();
+        let (reruns, retry) = (job.reruns(), job.retry);
         let submitted = self.session.submit(job).await?;
         // Said once: all may have it in common.
         if let Some(note) = submitted.note.filter(|_| !self.noted.replace(true)) {
             self.front.out.warning(note);
         }
-        Ok((submitted.id, Flying { task, root, flight, is_second, reruns }))
+        Ok((submitted.id, Flying { task, root, flight, before, reruns, retry }))
     }
 
     /// Judges a result, and brings its outputs and streams.
@@ -154,11 +165,14 @@ impl<'a> Pool<'a> {
     }
 
     async fn try_land(&self, flying: Flying<'_>, result: JobResult) -> Result<Landed, RunError> {
-        let Flying { task, root, mut flight, is_second, .. } = flying;
+        let lost = run::begun(&result);
+        let may_begin_anew = flying.may_begin_anew(lost);
+        let Flying { task, root, mut flight, before, .. } = flying;
         let action = task.action.as_deref().unwrap_or(self.action);
-        if run::lacks_inputs(&result) && !is_second {
+        if run::lacks_inputs(&result) && !before.lacked_inputs && may_begin_anew {
             self.forget(&inputs_of(action), root);
-            return Ok(Landed::Again);
+            let lost = before.lost.saturating_add(lost);
+            return Ok(Landed::Again(Before { lacked_inputs: true, lost }));
         }
         flight.has_result(&result);
         let mut verdict = verdict::of(&result, &spec::outputs(action)?);
@@ -198,6 +212,13 @@ impl<'a> Pool<'a> {
             Ok::<_, RunError>(self.trace.span("sending inputs", snapshot).await?.map(Rc::new))
         });
         Ok(root.await?.clone())
+    }
+}
+
+impl Flying<'_> {
+    /// Whether it may be submitted once more after so many attempts of this submission were lost.
+    fn may_begin_anew(&self, lost: u32) -> bool {
+        lost == 0 || self.reruns && self.retry.is_none_or(|most| lost <= most)
     }
 }
 

@@ -184,7 +184,7 @@ async fn try_logs(args: &LogsArgs, front: &FrontEnd) -> Result<u8, RunError> {
             Some(Event::Output { stream, attempt, data }) if wants(stream) => {
                 printer.print(stream, attempt, &data).await?;
             }
-            Some(event @ Event::Again { .. }) => {
+            Some(event @ (Event::Again { .. } | Event::Lost { .. })) => {
                 printer.streams.end_line().await;
                 front.out.always(&again::sentence(&event).unwrap_or_default());
             }

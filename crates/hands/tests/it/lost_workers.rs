@@ -1,12 +1,14 @@
 //! Workers that die, stand still or can't be reached: their actions are run again within the lease's time, and what comes
 //! late from them counts no more.
 
+use std::io::{BufRead, BufReader, Read};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::durability::setting;
-use crate::home::{json, signal};
+use crate::home::{Ran, json, ran, signal};
 use crate::killable::Cluster;
 use crate::machines::Net;
 use crate::marks::Marks;
@@ -71,7 +73,7 @@ fn an_action_that_takes_three_workers_along_is_poisonous() {
         marks.wait_for(n);
         drop(next);
     }
-    let ended = crate::home::ran(run.wait_with_output().unwrap());
+    let ended = ran(run.wait_with_output().unwrap());
     assert_eq!(ended.code, 125, "{ended:?}");
     assert!(ended.err.contains("poisonous: 3 attempts were lost"), "{ended:?}");
     let job = json(&cluster.hands(&["ps", "-a", "--json"]).out).remove(0);
@@ -164,4 +166,89 @@ fn a_spoiled_blob_of_a_worker_is_fetched_anew() {
     assert_eq!((same.code, &same.out), (0, &good.out), "the same tree: {same:?}");
     assert_eq!(worker.stop(), Some(0));
     assert_eq!(crate::home::names(&store.join("quarantine")).len(), 1);
+}
+
+#[test]
+fn a_batch_says_a_loss_before_there_is_a_result() {
+    let Some(mut marks) = Marks::new() else { return };
+    let cluster = Cluster::start();
+    let [expose, directory] = marks.flags();
+    let flags = [&expose, &directory, "--slots", "4"];
+    let first = cluster.worker("w1", &flags);
+    let start = |flags: &[&str], word: &str| {
+        cluster.home.write(word, &format!("{}; exec sleep 1000\n", marks.say(word)));
+        let arguments = [&["--cluster", &cluster.socket, "batch"], flags, &[word]].concat();
+        cluster.home.start(&arguments)
+    };
+    let (mut again, never) = (start(&[], "again"), start(&["--retry", "0"], "never"));
+    let (to, lines) = channel();
+    let stderr = BufReader::new(again.stderr.take().unwrap());
+    std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|l| to.send(l)));
+    marks.wait_for(2);
+    drop(first);
+    let ended = ran(never.wait_with_output().unwrap());
+    assert_eq!(ended.code, 125, "{ended:?}");
+    let told = "attempt 1 was lost with its worker w1 and is not run again, as `--retry 0` says";
+    assert!(ended.err.contains(told), "{ended:?}");
+    let _second = cluster.worker("w2", &flags);
+    // The command ends by no result.
+    let line = lines.recv_timeout(Duration::from_secs(60)).expect("nothing is said of the loss");
+    assert!(line.contains("command 1: attempt 1 was lost with its worker w1"), "{line}");
+    assert!(line.contains("it is run again, attempt 2 on w2"), "{line}");
+    marks.wait_for(3);
+    signal(&again, Signal::INT);
+    assert_eq!(again.wait().unwrap().code(), Some(130));
+    assert_eq!((marks.all()["again"], marks.all()["never"]), (2, 1));
+}
+
+/// What becomes of a command that has begun, when its worker dies and its input is spoiled in the hub's store; and how often
+/// it was begun.
+fn loses_worker_and_input(flags: &[&str], is_batch: bool) -> Option<(Ran, usize)> {
+    let mut marks = Marks::new()?;
+    let cluster = Cluster::start();
+    let [expose, directory] = marks.flags();
+    let first = cluster.worker("w1", &[&expose, &directory]);
+    cluster.home.write("large", &"x".repeat(300_000));
+    let script = here_or_there(&marks, "exec sleep 1000", "echo $r");
+    let script = format!("r=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \\n'); echo $r; {script}");
+    cluster.home.write("list", &format!("{script}\n"));
+    let command = if is_batch { vec!["list"] } else { vec!["--", "sh", "-c", script.as_str()] };
+    let arguments = [&["--cluster", &cluster.socket], flags, &["--input", "large"], &command];
+    let mut child = cluster.home.start(&arguments.concat());
+    let mut text = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    marks.wait_for(1);
+    if !is_batch && !flags.contains(&"--json") {
+        out.read_line(&mut text).unwrap();
+    }
+    spoil(&large_blob(&cluster.hub_state().join("store")));
+    drop(first);
+    let _second = cluster.worker("w2", &["--expose", SECOND, &expose, &directory]);
+    out.read_to_string(&mut text).unwrap();
+    let ended = Ran { out: text, ..ran(child.wait_with_output().unwrap()) };
+    let n = marks.all()["run"];
+    Some((ended, n))
+}
+
+#[test]
+fn a_command_whose_output_was_shown_is_not_submitted_a_second_time() {
+    let Some((ended, n)) = loses_worker_and_input(&["run"], false) else { return };
+    assert_eq!((ended.code, ended.out.lines().count(), n), (125, 1, 1), "{ended:?}");
+    assert!(ended.err.contains("attempt 1 was lost with its worker w1"), "{ended:?}");
+}
+
+#[test]
+fn a_command_that_is_submitted_a_second_time_says_so() {
+    for (flags, is_batch, code) in [
+        (&["batch"][..], true, 0),
+        (&["run", "--json"], false, 0),
+        (&["batch", "--retry", "1"], true, 0),
+        (&["batch", "--retry", "0"], true, 125),
+    ] {
+        let Some((ended, n)) = loses_worker_and_input(flags, is_batch) else { return };
+        let runs = if code == 0 { 2 } else { 1 };
+        assert_eq!((ended.code, n), (code, runs), "{flags:?}: {ended:?}");
+        let told = "attempt 1 was lost with its worker w1";
+        assert_eq!(ended.err.matches(told).count(), 1, "{flags:?}: {ended:?}");
+    }
 }
