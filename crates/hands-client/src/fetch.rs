@@ -14,6 +14,7 @@ use hands_proto::decode_blob;
 use hands_proto::reapi::{OutputDirectory, Tree};
 use hands_reapi::BlobError;
 use hands_types::limits;
+use tokio::task::coop::consume_budget;
 
 use crate::{ClientError, Cluster, JobResult, printable};
 pub use before::check_place;
@@ -75,6 +76,8 @@ pub(crate) async fn fetch(
     let mut before = Vec::with_capacity(plan.directories.len());
     for directory in &plan.directories {
         before.push(place.directory(&directory.path)?);
+        // Of a hundred thousand directories, and whoever waits for this may be called away.
+        consume_budget().await;
     }
     stream::iter(plan.groups())
         .map(|group| write_group(cluster, &place, group))
@@ -84,17 +87,12 @@ pub(crate) async fn fetch(
     let mut fetched = Fetched::default();
     for (path, file) in &plan.files {
         fetched.bytes += file.digest.size;
-        for (top, bytes) in &mut tops {
-            if top == path
-                || top.is_empty()
-                || path.strip_prefix(top.as_str()).is_some_and(|rest| rest.starts_with('/'))
-            {
-                *bytes += file.digest.size;
-            }
-        }
+        count(&mut tops, path, file.digest.size);
+        consume_budget().await;
     }
     for (path, link) in &plan.links {
         place.link(path, &link.target, link.mtime)?;
+        consume_budget().await;
     }
     // At last: what was written has changed the times of all directories. One that was changed here after the action had
     // changed it keeps the later time.
@@ -102,9 +100,20 @@ pub(crate) async fn fetch(
         if let Some(mtime) = directory.mtime {
             place.touch(&directory.path, before.map_or(mtime, |before| before.max(mtime)))?;
         }
+        consume_budget().await;
     }
     fetched.written = tops.into_iter().map(|(path, bytes)| WrittenOutput { path, bytes }).collect();
     Ok(fetched)
+}
+
+/// Adds a file to the outputs that it is or stands in.
+fn count(tops: &mut BTreeMap<String, u64>, path: &str, size: u64) {
+    let ends = path.match_indices('/').map(|(at, _)| at);
+    for end in [0].into_iter().chain(ends).chain([path.len()]) {
+        if let Some(bytes) = tops.get_mut(&path[..end]) {
+            *bytes += size;
+        }
+    }
 }
 
 /// Writes files: one by itself, or several small ones that come in one answer.

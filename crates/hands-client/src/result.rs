@@ -3,6 +3,8 @@
 mod skew;
 mod timeline;
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use hands_proto::reapi::{ActionResult, ExecuteResponse, ExecutedActionMetadata, OutputFile};
@@ -305,19 +307,23 @@ impl JobResult {
     /// Those of the declared outputs that the result does not bring and does not name as left out. A pattern is missing
     /// where it matches nothing.
     pub fn missing_outputs<'a>(&self, declared: &'a [String]) -> Vec<&'a str> {
-        declared.iter().map(String::as_str).filter(|path| self.lacks(path)).collect()
+        let there: HashSet<Cow<'_, str>> =
+            self.output_paths().chain(self.left_out_paths()).map(plain).collect();
+        let declared = declared.iter().map(String::as_str);
+        declared.filter(|path| !there.contains(&plain(path)) && !self.has_match(path)).collect()
     }
 
-    fn lacks(&self, declared: &str) -> bool {
-        let mut left_out = self.left_out.entries.iter().map(|entry| entry.path.as_str());
-        if self.output_paths().chain(left_out.clone()).any(|there| same_path(there, declared)) {
-            return false;
-        }
+    fn left_out_paths(&self) -> impl Iterator<Item = &str> {
+        self.left_out.entries.iter().map(|entry| entry.path.as_str())
+    }
+
+    /// Whether what is declared is a pattern for some of the outputs.
+    fn has_match(&self, declared: &str) -> bool {
         // Nothing matches what is no pattern.
-        let Ok(pattern) = Pattern::new(declared) else { return true };
-        !is_output_pattern(declared)
-            || !(self.output_paths().any(|there| pattern.matches(there, &mut 0))
-                || left_out.any(|path| matches_above(&pattern, path)))
+        let Ok(pattern) = Pattern::new(declared) else { return false };
+        is_output_pattern(declared)
+            && (self.output_paths().any(|there| pattern.matches(there, &mut 0))
+                || self.left_out_paths().any(|path| matches_above(&pattern, path)))
     }
 }
 
@@ -343,10 +349,13 @@ fn matches_above(pattern: &Pattern, path: &str) -> bool {
     ends.into_iter().any(|end| pattern.matches(&path[..end], &mut 0))
 }
 
-fn same_path(a: &str, b: &str) -> bool {
-    a.split('/')
-        .filter(|n| !matches!(*n, "" | "."))
-        .eq(b.split('/').filter(|n| !matches!(*n, "" | ".")))
+/// The one way to write a path among many.
+fn plain(path: &str) -> Cow<'_, str> {
+    if !path.split('/').any(|name| matches!(name, "" | ".")) {
+        return Cow::Borrowed(path);
+    }
+    let names: Vec<&str> = path.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
+    Cow::Owned(names.join("/"))
 }
 
 fn between(from: &Timestamp, to: &Timestamp) -> Option<Duration> {

@@ -231,3 +231,17 @@ async fn what_ends_as_soon_as_it_is_there_is_asked_for_less_and_less_often_and_g
         assert!(backoff.pause(&contact, "hub", &lost).await.is_ok(), "it is of use");
     }
 }
+
+#[test]
+fn as_many_outputs_as_there_may_be_are_compared_in_a_moment() {
+    let declared: Vec<String> = (0..100_000).map(|n| format!("./d//{n}")).collect();
+    let file = |n| reapi::OutputFile { path: format!("d/{n}"), ..Default::default() };
+    let files = (0..99_999).map(file).collect();
+    let result = Some(reapi::ActionResult { output_files: files, ..Default::default() });
+    let response = reapi::ExecuteResponse { result, ..Default::default() };
+    let result = JobResult::new("id".to_owned(), None, response, false, None);
+    let began = std::time::Instant::now();
+    assert_eq!(result.missing_outputs(&declared), ["./d//99999"]);
+    // Each with each takes minutes.
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+}

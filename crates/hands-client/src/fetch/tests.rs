@@ -246,3 +246,21 @@ fn a_full_disk_is_one_clear_error() {
     assert_eq!(error.class(), hands_types::ErrorClass::Environment);
     assert!(error.hint().unwrap().contains("free some space"));
 }
+
+#[test]
+fn a_file_counts_for_all_outputs_that_it_stands_in() {
+    let paths = ["", "a", "a/b", "a/bc", "b"];
+    let mut tops: BTreeMap<String, u64> =
+        paths.iter().map(|path| ((*path).to_owned(), 0)).collect();
+    count(&mut tops, "a/b", 1);
+    count(&mut tops, "a/b/c", 2);
+    count(&mut tops, "a/bc", 4);
+    assert_eq!(tops.into_values().collect::<Vec<_>>(), [7, 7, 3, 4, 0]);
+    // As `-o '*'` makes it: a look at each output for each file takes minutes.
+    let names: Vec<String> = (0..200_000).map(|n| format!("d/{n}")).collect();
+    let mut tops = names.iter().map(|name| (name.clone(), 0)).collect();
+    let began = std::time::Instant::now();
+    names.iter().for_each(|name| count(&mut tops, name, 1));
+    assert!(tops.values().all(|bytes| *bytes == 1));
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+}
