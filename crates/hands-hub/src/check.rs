@@ -3,7 +3,7 @@
 //! here is done again elsewhere.
 
 mod entries;
-mod words;
+pub(crate) mod words;
 
 use std::sync::Arc;
 use std::time::Duration;

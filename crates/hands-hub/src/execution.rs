@@ -17,7 +17,7 @@ use hands_proto::{
 };
 use hands_reapi::{CachedResult, Invocation, Looked, ROOM_WITHIN};
 use hands_types::limits::MAX_NAME;
-use hands_types::text::cut;
+use hands_types::text::{check_name, cut, said};
 use hands_types::{Digest, OperationId};
 use prost::Message;
 use tokio::sync::oneshot;
@@ -251,8 +251,19 @@ impl Caller {
                 *text = short;
             }
         }
-        Ok(Self { metadata, options: header(request, EXECUTE_OPTIONS)? })
+        let options = header(request, EXECUTE_OPTIONS)?;
+        check_options(options.as_ref())?;
+        Ok(Self { metadata, options })
     }
+}
+
+/// Whether the texts of options are ones that may be kept. A title is cut where the operation gets it.
+pub(crate) fn check_options(options: Option<&v1::ExecuteOptions>) -> Result<(), Status> {
+    let Some(terminal) = options.and_then(|options| options.terminal.as_ref()) else {
+        return Ok(());
+    };
+    check_name(&terminal.term)
+        .map_err(|bad| Status::invalid_argument(format!("the kind of the terminal {bad}")))
 }
 
 /// The first of a command's arguments, more than a title has room for: there may be megabytes of them.
@@ -454,7 +465,7 @@ fn answer_from_cache(
         .map(|metadata| metadata.worker.as_str())
         .unwrap_or_default();
     let done = Done {
-        worker_name: cut(worker, MAX_NAME).into(),
+        worker_name: said(worker, MAX_NAME).into(),
         response: Arc::new(reapi::ExecuteResponse {
             result: Some(result),
             cached_result: true,

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::check::words::usage;
 use crate::core::{Core, Event, InputRoute, Jobs as FoundJobs, Sender, Summary, unix_millis};
 use crate::db::{Done, Record, Stored};
 use crate::feed;
@@ -435,7 +436,8 @@ pub(crate) fn job_of(record: &Record, done: Option<&Done>) -> v1::Job {
         job.message = cut(message.trim_end(), MAX_SAID).into_owned();
         let metadata = result.and_then(|result| result.execution_metadata.as_ref());
         let beside = metadata.map_or(&[][..], |metadata| &metadata.auxiliary_metadata);
-        job.usage = beside.iter().find_map(|any| unpack::<v1::Usage>(any).ok());
+        // A client may have recorded the result.
+        job.usage = beside.iter().find_map(usage);
         if !record.cached {
             let said = done.response.status.as_ref().map_or(&[][..], |status| &status.details);
             let mut told = if result.is_some() { beside } else { said }.iter();

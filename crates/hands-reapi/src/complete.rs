@@ -7,7 +7,8 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use hands_proto::{Room, Tight, decode_blob, reapi};
 use hands_store::{Store, StoreError};
-use hands_types::limits::{INLINE_STREAM, MAX_BATCH};
+use hands_types::limits::{INLINE_STREAM, MAX_BATCH, MAX_NAME};
+use hands_types::text::said;
 use hands_types::{Digest, DigestFunction};
 use prost::Message;
 
@@ -188,6 +189,10 @@ pub fn normalize(
             file.digest = Some(store.put_bytes(function, &contents)?.into());
         }
     }
-    result.execution_metadata.get_or_insert_default();
+    let metadata = result.execution_metadata.get_or_insert_default();
+    // It is shown in lists.
+    metadata.worker = said(&metadata.worker, MAX_NAME);
+    // What hubs and workers say of an execution nobody says in their name.
+    metadata.auxiliary_metadata.retain(|any| !any.type_url.contains("/hands.v1."));
     Ok(())
 }

@@ -17,7 +17,7 @@ use super::{Head, later};
 use crate::action::{self, Loaded, Read};
 use crate::core::{Reply, Submission, unix_millis};
 use crate::db::Done;
-use crate::execution::{About, Caller, load, record_of, store_status};
+use crate::execution::{About, Caller, check_options, load, record_of, store_status};
 use crate::shared::{Shared, table_status};
 use crate::status::to_rpc;
 
@@ -300,6 +300,9 @@ fn ready(
     room: &mut Room,
 ) -> Result<Result<Taken, Status>, Tight> {
     let Wanted { action, digest, read, .. } = wanted;
+    if let Err(status) = check_options(action.options.as_ref()) {
+        return Ok(Err(status));
+    }
     let caller = head.caller(action, digest);
     let loaded = load(hub, &caller.metadata, digest, read, room)?;
     let kept = i64::try_from(hub.salted_result.as_millis()).unwrap_or(i64::MAX);

@@ -111,7 +111,8 @@ fn keep_time(properties: &mut Option<reapi::NodeProperties>) {
     *properties = reapi::NodeProperties::of_mtime(mtime);
 }
 
-fn usage(any: &Any) -> Option<v1::Usage> {
+/// A worker's own figures, where they are ones.
+pub(crate) fn usage(any: &Any) -> Option<v1::Usage> {
     let usage: v1::Usage = (any.value.len() <= MAX_USAGE).then(|| unpack(any).ok())??;
     check_name(&usage.isolation).is_ok().then_some(usage)
 }

@@ -374,3 +374,31 @@ async fn the_platform_is_the_action_s_and_hints_are_ignored() {
         assert!(job.waiting.contains(name), "{name}: {}", job.waiting);
     }
 }
+
+#[tokio::test]
+async fn what_a_client_recorded_of_an_execution_breaks_no_list() {
+    let world = World::new();
+    let client = world.client();
+    let digest = world.action(|_, _| {});
+    let usage = v1::Usage { isolation: "\u{1b}x".repeat(1 << 20), ..Default::default() };
+    let metadata = reapi::ExecutedActionMetadata {
+        worker: "\u{1b}[2J".repeat(1000),
+        auxiliary_metadata: vec![pack(&usage)],
+        ..Default::default()
+    };
+    let result = reapi::ActionResult { execution_metadata: Some(metadata), ..Default::default() };
+    let update = reapi::UpdateActionResultRequest {
+        action_digest: Some(digest.into()),
+        action_result: Some(result),
+        ..Default::default()
+    };
+    let mut cache = ActionCacheClient::new(client.channel.clone());
+    soon("the update", cache.update_action_result(update)).await.unwrap();
+    let response = client.execute(digest).await.unwrap().response().await;
+    assert!(response.cached_result);
+    let list = client.jobs().list(v1::ListRequest { all: true, ..Default::default() });
+    let list = soon("the list", list).await.unwrap().into_inner();
+    let [job] = &list.jobs[..] else { panic!("{} jobs", list.jobs.len()) };
+    assert!(job.encoded_len() < 4096, "{} bytes", job.encoded_len());
+    assert!(job.usage.is_none() && !job.worker.contains('\u{1b}'), "{job:?}");
+}
