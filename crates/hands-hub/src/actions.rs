@@ -127,23 +127,24 @@ impl Session {
             // Answers that only memory has wait for their reader, and so does what would make more of them. What the client says
             // meanwhile, such as that it has read some, is heard.
             let is_full = self.outbox.is_full();
-            if !is_full && let Some(waiting) = line.pop() {
-                match self.submit(waiting).await {
-                    Ok(Some(rest)) => line.put_back(rest),
-                    Ok(None) => {}
-                    Err(status) => return self.outbox.fail(status),
-                }
-                continue;
-            }
             if is_over && line.is_empty() {
                 // Behind all that was sent. An error says that the hub ends, which the other half knows.
                 let _ended = self.hub.ask(|_| ()).await;
                 return self.outbox.finish();
             }
             let message = tokio::select! {
-                message = messages.message(), if !is_over => message,
-                () = self.outbox.relieved(), if is_full => continue,
+                biased;
                 () = self.outbox.closed() => return,
+                // Before the next piece of what it has sent: it may have given that up.
+                message = messages.message(), if !is_over => message,
+                () = std::future::ready(()), if !is_full && !line.is_empty() => {
+                    match self.submit_first(&mut line).await {
+                        Some(Ok(())) => continue,
+                        Some(Err(status)) => return self.outbox.fail(status),
+                        None => return,
+                    }
+                }
+                () = self.outbox.relieved(), if is_full => continue,
             };
             let done = match message {
                 Ok(Some(v1::ActionsRequest { kind: Some(kind) })) => {
@@ -165,6 +166,20 @@ impl Session {
                 return self.outbox.fail(status);
             }
         }
+    }
+
+    /// Looks at the first message in line, or a piece of it. None where nobody hears of it any more.
+    async fn submit_first(&self, line: &mut Line) -> Option<Result<(), Status>> {
+        let Some(waiting) = line.pop() else { return Some(Ok(())) };
+        let submitted = tokio::select! {
+            submitted = self.submit(waiting) => submitted,
+            () = self.outbox.closed() => return None,
+        };
+        Some(submitted.map(|rest| {
+            if let Some(rest) = rest {
+                line.put_back(rest);
+            }
+        }))
     }
 
     async fn hear(&self, kind: Kind, line: &mut Line) -> Result<(), Status> {
@@ -431,9 +446,10 @@ struct Leaving {
 impl Drop for Leaving {
     fn drop(&mut self) {
         let of = self.outbox.close();
-        if of.is_empty() || tokio::runtime::Handle::try_current().is_err() {
+        if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
+        let outbox = Arc::clone(&self.outbox);
         let (hub, connection) = (Arc::clone(&self.hub), self.connection.take());
         // What the hub ended nobody has given up: its client comes back for it.
         let is_ours = self.outbox.has_failed()
@@ -446,8 +462,11 @@ impl Drop for Leaving {
                     .await
                     .unwrap_or(StreamEnd::Cancelled),
             };
-            for group in of.chunks(GROUP) {
-                hub.core.send(Event::GoneMany { of: group.to_vec(), end }).await;
+            // What the core took meanwhile ends as the stream did.
+            for of in [of, outbox.ends_by(end)] {
+                for group in of.chunks(GROUP) {
+                    hub.core.send(Event::GoneMany { of: group.to_vec(), end }).await;
+                }
             }
         });
     }

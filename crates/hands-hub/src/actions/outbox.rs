@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hands_link::StreamEnd;
 use hands_proto::{Charge, reapi, rpc, v1};
 use hands_types::OperationId;
 use hands_types::limits::INLINE_STREAM;
@@ -60,6 +61,9 @@ struct State {
     /// It is the hub that ends the session.
     has_failed: bool,
     is_closed: bool,
+    /// Operations and waiters that came after that, before it was known how the stream ended.
+    late: Vec<(OperationId, u64)>,
+    end: Option<StreamEnd>,
 }
 
 #[derive(Debug)]
@@ -171,7 +175,8 @@ impl Outbox {
         self.lock().coming.remove(&id);
     }
 
-    /// The session waits for an operation now. False if nobody reads here any more.
+    /// The session waits for an operation now. Else nobody reads here any more: then it is told how the stream ended, or where
+    /// that is not known yet the waiter leaves with all others.
     pub(crate) fn waits_for(
         &self,
         id: u64,
@@ -179,15 +184,18 @@ impl Outbox {
         waiter: u64,
         state: watch::Receiver<OpState>,
         follow: bool,
-    ) -> bool {
+    ) -> Result<(), Option<StreamEnd>> {
         let mut all = self.lock();
         if all.is_closed {
-            return false;
+            if all.end.is_none() {
+                all.late.push((operation, waiter));
+            }
+            return Err(all.end);
         }
         all.coming.remove(&id);
         let live = Live { operation, waiter, state, follow, is_noted: false, lost: 0 };
         all.live.insert(id, live);
-        true
+        Ok(())
     }
 
     /// The row of an action is durable.
@@ -364,6 +372,13 @@ impl Outbox {
         self.closed.send_replace(true);
         self.taken.notify_one();
         self.take_all()
+    }
+
+    /// How the stream of a closed one ended. Gives operations and waiters that came before that was known.
+    pub(super) fn ends_by(&self, end: StreamEnd) -> Vec<(OperationId, u64)> {
+        let mut state = self.lock();
+        state.end = Some(end);
+        std::mem::take(&mut state.late)
     }
 
     /// Returns when nobody reads any more.

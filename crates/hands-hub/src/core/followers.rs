@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hands_link::{ConnectionId, StreamEnd};
+use hands_link::ConnectionId;
 use hands_types::OperationId;
 use tokio::sync::oneshot;
 use tonic::Status;
@@ -73,14 +73,12 @@ pub(super) fn tell_end(outbox: Arc<Outbox>, number: u64, mut ticket: Ticket) {
         return outbox.had_ended(number, id, done);
     }
     crate::task::spawn("late-end", async move {
-        match ticket.state.wait_for(|state| state.done.is_some()).await {
-            Ok(state) => {
-                if let Some(done) = &state.done {
-                    outbox.had_ended(number, id, done);
-                }
-            }
-            // The hub is shutting down.
-            Err(_) => outbox.refused(number, &crate::shared::ended()),
+        // Its error means that the hub is shutting down. That is no word about the action: the end of the stream makes its client
+        // come back.
+        if let Ok(state) = ticket.state.wait_for(|state| state.done.is_some()).await
+            && let Some(done) = &state.done
+        {
+            outbox.had_ended(number, id, done);
         }
     });
 }
@@ -97,9 +95,11 @@ impl Core {
     ) {
         let Some(ticket) = self.add_waiter(id, connection) else { return };
         let waiter = ticket.claim.map_or(0, Claim::take);
-        if !outbox.waits_for(number, id, waiter, ticket.state, follow) {
+        match outbox.waits_for(number, id, waiter, ticket.state, follow) {
+            Ok(()) => {}
             // Its stream has ended in the meantime.
-            return self.gone(id, waiter, StreamEnd::Lost);
+            Err(None) => return,
+            Err(Some(end)) => return self.gone(id, waiter, end),
         }
         let told = Arc::clone(&outbox);
         if let Some(operation) = self.operations.get_mut(&id) {

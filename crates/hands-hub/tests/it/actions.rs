@@ -505,3 +505,39 @@ async fn what_was_begun_over_an_earlier_stream_is_given_up_also_where_it_waits_i
     other.until("the answer", |heard| heard.all_cancelled).await;
     assert_eq!(activity.borrow().queued, 2, "those that the session waits for");
 }
+
+#[tokio::test]
+async fn a_cancel_is_heard_between_the_pieces_of_a_message() {
+    let world = World::new();
+    let mut session = Session::open(&world.client(), opening(0, MUCH)).await.unwrap();
+    // Each takes more memory than a first look has, so that it is a piece by itself.
+    let large = |id: u64| {
+        let digest = world.action(|action, command| {
+            action.do_not_cache = true;
+            action.salt = Bytes::from(id.to_be_bytes().to_vec());
+            command.arguments = vec!["x".repeat(100 << 10); 10];
+        });
+        v1::SubmitAction { id, action_digest: Some(digest.into()), ..Default::default() }
+    };
+    session.submit((0..50).map(large).collect()).await;
+    session.say(Kind::Cancel(v1::CancelActions { ids: vec![49], all: false })).await;
+    session.until("an end", |heard| heard.ended.iter().any(|it| it.id == 49)).await;
+    assert_eq!(session.code(49), Code::Cancelled);
+    assert_eq!(session.ended(49).operation, "", "it was not begun");
+    session.until("the others", |heard| heard.accepted.len() == 49).await;
+}
+
+#[tokio::test]
+async fn a_terminal_has_a_name() {
+    let world = World::new();
+    let mut session = Session::open(&world.client(), opening(0, MUCH)).await.unwrap();
+    for (id, term) in [(1, "x".repeat(300)), (2, "a\u{1b}[31m".to_owned()), (3, "xterm".to_owned())]
+    {
+        let terminal = Some(v1::Terminal { term, ..Default::default() });
+        let options = Some(v1::ExecuteOptions { terminal, ..Default::default() });
+        session.submit(vec![v1::SubmitAction { options, ..salted(id) }]).await;
+    }
+    session.until("answers", |heard| heard.ended.len() + heard.accepted.len() == 3).await;
+    assert_eq!((session.code(1), session.code(2)), (Code::InvalidArgument, Code::InvalidArgument));
+    assert_eq!(session.heard.accepted[0].id, 3);
+}

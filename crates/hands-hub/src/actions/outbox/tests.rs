@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use hands_link::StreamEnd;
 use hands_proto::reapi;
 use hands_types::{Attempt, OperationId};
 use tokio::sync::watch;
@@ -30,7 +31,7 @@ fn done(bytes: usize) -> Done {
 
 fn waits(outbox: &Outbox, id: u64, follow: bool) -> watch::Sender<OpState> {
     let (sender, state) = watch::channel(OpState::default());
-    assert!(outbox.waits_for(id, OPERATION, 1, state, follow));
+    assert_eq!(outbox.waits_for(id, OPERATION, 1, state, follow), Ok(()));
     sender
 }
 
@@ -119,5 +120,8 @@ fn nothing_is_said_of_what_was_given_up_with_all() {
     assert!(outbox.next().is_err_and(|status| status.is_none()), "nothing is left");
     assert!(outbox.close().is_empty());
     let (_sender, state) = watch::channel(OpState::default());
-    assert!(!outbox.waits_for(4, OPERATION, 1, state, false));
+    assert_eq!(outbox.waits_for(4, OPERATION, 1, state.clone(), false), Err(None));
+    assert_eq!(outbox.ends_by(StreamEnd::Cancelled), [(OPERATION, 1)], "it ends as the stream did");
+    let late = outbox.waits_for(5, OPERATION, 2, state, false);
+    assert_eq!(late, Err(Some(StreamEnd::Cancelled)));
 }
