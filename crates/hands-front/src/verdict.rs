@@ -62,6 +62,17 @@ impl Verdict {
         }
     }
 
+    /// Some of what the command wrote could not be brought here: no success, which has this exit code.
+    pub fn was_not_brought(&mut self, why: String, code: u8) {
+        if self.end == End::Succeeded {
+            (self.end, self.code) = (End::Failed, code);
+        }
+        self.sentence = Some(match self.sentence.take() {
+            Some(sentence) => format!("{sentence}; {why}"),
+            None => why,
+        });
+    }
+
     /// Some of what the command wrote could not be written here, which was said: no success.
     pub fn was_not_written(&mut self) {
         if self.end == End::Succeeded {

@@ -184,12 +184,27 @@ impl<'a> Pool<'a> {
                 self.front.out.warning(&sentence);
             }
         }
-        let stdout = self.cluster.stream_of(&result, JobStream::Stdout).await?;
-        let stderr = self.cluster.stream_of(&result, JobStream::Stderr).await?;
+        let stdout = self.stream(&result, JobStream::Stdout, &mut verdict).await;
+        let stderr = self.stream(&result, JobStream::Stderr, &mut verdict).await;
         flight.ends(&verdict);
         // By the worker's clock, where it tells.
         let started = result.started().unwrap_or_else(SystemTime::now);
         Ok(Landed::Over(Box::new(Outcome { result, verdict, stdout, stderr, started })))
+    }
+
+    /// What the command wrote. It has been run also where that can't be had.
+    async fn stream(&self, result: &JobResult, stream: JobStream, verdict: &mut Verdict) -> Bytes {
+        let error = match self.cluster.stream_of(result, stream).await {
+            Ok(bytes) => return bytes,
+            Err(error) => RunError::from(error),
+        };
+        let name = match stream {
+            JobStream::Stdout => "standard output",
+            JobStream::Stderr => "standard error",
+        };
+        let why = format!("its {name} can't be had: {}", hands_front::chain(&error));
+        verdict.was_not_brought(why, error.exit_code(true));
+        Bytes::new()
     }
 
     /// Has a snapshot taken again.

@@ -6,9 +6,28 @@ use std::io::{BufRead, BufReader};
 use rustix::process::Signal;
 
 use crate::home::{Home, json, ran, signal};
+use crate::operators::{large_blob, spoil};
 
 fn lines(text: &str) -> BTreeSet<&str> {
     text.lines().collect()
+}
+
+#[test]
+fn a_command_that_ran_is_no_command_that_was_not_run() {
+    let cluster = crate::killable::Cluster::start();
+    let _worker = cluster.worker("w", &[]);
+    cluster.home.write("list", "head -c 300000 /dev/zero | tr '\\0' x\n");
+    let first = cluster.hands(&["batch", "--cache", "list"]);
+    assert_eq!((first.code, first.out.len()), (0, 300_000), "{}", first.err);
+    spoil(&large_blob(&cluster.hub_state().join("store")));
+    let ended = cluster.hands(&["batch", "--cache", "--joblog", "log", "--json", "list"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let object = json(&ended.out).remove(0);
+    assert_eq!(object["end"], "failed", "{object}");
+    assert!(object["message"].as_str().unwrap().contains("standard output"), "{object}");
+    assert_eq!(cluster.home.read("log").lines().count(), 2);
+    let resumed = cluster.hands(&["batch", "--cache", "--joblog", "log", "--resume", "list"]);
+    assert!(resumed.err.contains("nothing is left to run"), "{resumed:?}");
 }
 
 #[test]
