@@ -5,6 +5,7 @@
 //! behind one of each other client, so that nobody waits for all that somebody else has sent.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -28,6 +29,8 @@ const KIB: usize = 1 << 10;
 pub struct Room {
     most: usize,
     kept: usize,
+    /// Whether nobody wants what the look finds any more.
+    is_over: Option<Arc<AtomicBool>>,
 }
 
 /// A look takes more memory than it has.
@@ -38,7 +41,12 @@ pub struct Tight(pub usize);
 impl Room {
     /// So many bytes, of which nothing is used.
     pub const fn new(most: usize) -> Self {
-        Self { most, kept: 0 }
+        Self { most, kept: 0, is_over: None }
+    }
+
+    /// The same for a call that sets this once it is given up: from then on nothing has room.
+    pub const fn of_call(most: usize, is_over: Arc<AtomicBool>) -> Self {
+        Self { most, kept: 0, is_over: Some(is_over) }
     }
 
     /// All that it may keep.
@@ -53,13 +61,18 @@ impl Room {
     }
 
     /// What is left of it, for a part of the look that gives back what it takes.
-    pub const fn rest(&self) -> Self {
-        Self::new(self.most.saturating_sub(self.kept))
+    pub fn rest(&self) -> Self {
+        let most = self.most.saturating_sub(self.kept);
+        Self { most, kept: 0, is_over: self.is_over.clone() }
     }
 
     /// Memory that is given back at once, such as that of a message which is read and thrown away.
     pub fn passes(&self, bytes: usize) -> Result<(), Tight> {
-        if self.kept.saturating_add(bytes) > self.most { Err(Tight(self.most)) } else { Ok(()) }
+        let is_over = self.is_over.as_ref().is_some_and(|it| it.load(Ordering::Relaxed));
+        if is_over || self.kept.saturating_add(bytes) > self.most {
+            return Err(Tight(self.most));
+        }
+        Ok(())
     }
 }
 

@@ -41,8 +41,10 @@ pub async fn looking<T: Send + 'static>(
     for most in rooms(expected) {
         let look = look(charge, most, within).await?;
         let work = Arc::clone(&work);
-        // The memory is taken until the work has ended, also where the call is given up.
-        let done = crate::services::blocking(move || (work(&mut Room::new(most)), look));
+        // The memory is taken until the work has ended. Where the call is given up that is soon: nothing has room then.
+        let done = crate::services::while_wanted(move |wanted| {
+            (work(&mut Room::of_call(most, wanted.is_over())), look)
+        });
         if let (Ok(found), look) = done.await? {
             return Ok(Looked { found, look });
         }
@@ -59,3 +61,6 @@ pub async fn reserve_later(charge: Option<&Arc<Charge>>, bytes: usize) -> Result
     let waiting = tokio::time::timeout(ROOM_WITHIN, charge.reserve_later(bytes));
     waiting.await.map_err(|_| refusal)
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,9 +91,14 @@ fn digest(
 
 /// Whether the call is still wanted for which a blocking thread works.
 #[derive(Clone, Debug, Default)]
-struct Wanted(Arc<AtomicBool>);
+pub(crate) struct Wanted(Arc<AtomicBool>);
 
 impl Wanted {
+    /// What is set once it is not.
+    pub(crate) fn is_over(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+
     /// CANCELLED once the client has given the call up.
     fn check(&self) -> Result<(), Status> {
         if self.0.load(Ordering::Relaxed) {
@@ -153,7 +158,7 @@ async fn blocking_while_wanted<T: Send + 'static>(
 }
 
 /// As [`blocking`], for work that asks now and then whether it is still wanted.
-async fn while_wanted<T: Send + 'static>(
+pub(crate) async fn while_wanted<T: Send + 'static>(
     work: impl FnOnce(&Wanted) -> T + Send + 'static,
 ) -> Result<T, Status> {
     /// Dropped with the call.
