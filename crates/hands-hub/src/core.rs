@@ -46,7 +46,7 @@ use followers::Followers;
 pub(crate) use followers::Resumed;
 pub(crate) use input::{Handed, InputRoute, Sender, Taken};
 pub(crate) use operation::{Messages, OpState, Operation, Second, Stage};
-pub(crate) use overview::Summary;
+pub(crate) use overview::{SUMMED, Summary};
 pub(crate) use sessions::{Opened, Session, SessionOut, ToWorker};
 pub(crate) use submit::{Claim, Reply, Submission, SubmitError, Ticket};
 pub(crate) use view::{Jobs, States};

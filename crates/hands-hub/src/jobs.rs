@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hands_proto::v1::jobs_server::Jobs;
 use hands_proto::{Charge, unpack, v1};
+use hands_reapi::ROOM_WITHIN;
 use hands_sched::Needs;
 use hands_types::id::ID_LENGTH;
 use hands_types::limits::{MAX_NAME, MAX_SAID};
@@ -16,7 +17,9 @@ use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::check::words::usage;
-use crate::core::{Core, Event, InputRoute, Jobs as FoundJobs, Sender, Summary, unix_millis};
+use crate::core::{
+    Core, Event, InputRoute, Jobs as FoundJobs, SUMMED, Sender, Summary, unix_millis,
+};
 use crate::db::{Done, Record, Stored};
 use crate::feed;
 use crate::operations::Filter;
@@ -146,6 +149,7 @@ impl Jobs for JobsService {
         request: Request<v1::OverviewRequest>,
     ) -> Result<Response<v1::OverviewReply>, Status> {
         let hub = &self.0;
+        let charge = Charge::of(&request);
         let rows = match request.into_inner().rows {
             0 => OVERVIEW,
             n => usize::try_from(n).unwrap_or(LIST_MAX).min(LIST_MAX),
@@ -156,15 +160,20 @@ impl Jobs for JobsService {
             (workers, core.slots(), facts)
         });
         let (workers, (slots, busy), facts) = asked.await?;
+        let (queued, leased, _) = facts.2;
+        let memory = (queued + leased).saturating_mul(SUMMED);
+        let _look = hands_reapi::look(charge.as_ref(), memory, ROOM_WITHIN).await?;
         let mut summary = hub.walk(u128::MAX, Summary::new(rows)).await?;
         let job = |core: &Core, id: &OperationId| core.job(*id);
         let running = hub.ask_each(summary.running(), job).await?;
         let queued = hub.ask_each(summary.queued(), job).await?;
         let part = PAGE_BYTES / 8;
+        let ended = hub.ledger.invocations();
+        let invocations = crate::task::long(move || summary.invocations(ended)).await?;
         Ok(Response::new(v1::OverviewReply {
             info: Some(info(hub, facts)),
             workers: workers.rows,
-            invocations: Page::of(summary.invocations(hub.ledger.invocations()), rows, part).rows,
+            invocations: Page::of(invocations, rows, part).rows,
             running: Page::of(running, rows, part).rows,
             queued: Page::of(queued, rows, part).rows,
             failures: Page::of(hub.ledger.failures(rows), rows, part).rows,

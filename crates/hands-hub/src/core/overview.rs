@@ -1,12 +1,16 @@
 //! What a dashboard shows of the core: sums, and the few rows that fit a screen.
 
+use std::borrow::Borrow;
 use std::collections::{HashMap, VecDeque};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use hands_proto::v1;
 use hands_types::OperationId;
 
 use super::walk::Visit;
 use super::{Core, Operation, Stage};
+use crate::db::Record;
 use crate::ledger::Tally;
 use crate::time::timestamp;
 
@@ -18,29 +22,50 @@ pub(crate) struct Summary {
     running: Vec<(i64, OperationId)>,
     /// The oldest that were seen, the newest of them first.
     queued: VecDeque<OperationId>,
-    active: HashMap<String, Active>,
+    active: HashMap<Of, Active>,
 }
 
+/// Bytes that an operation takes in here at most: each may be of an invocation of its own.
+pub(crate) const SUMMED: usize = 128;
+
+/// An invocation, by one of its operations. There may be as many as there are operations, and their names are in memory anyway.
+#[derive(Debug)]
+struct Of(Arc<Record>);
+
+impl Borrow<str> for Of {
+    fn borrow(&self) -> &str {
+        &self.0.metadata.tool_invocation_id
+    }
+}
+
+impl Hash for Of {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Borrow::<str>::borrow(self).hash(state);
+    }
+}
+
+impl PartialEq for Of {
+    fn eq(&self, other: &Self) -> bool {
+        Borrow::<str>::borrow(self) == Borrow::<str>::borrow(other)
+    }
+}
+
+impl Eq for Of {}
+
 /// What of an invocation has not ended.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Active {
     queued: u32,
     running: u32,
     created: i64,
-    tool: String,
 }
 
 impl Visit for Summary {
     fn visit(&mut self, _: &Core, id: OperationId, operation: &Operation) -> bool {
-        let metadata = &operation.record.metadata;
-        let invocation = &metadata.tool_invocation_id;
-        if !self.active.contains_key(invocation) {
-            let tool = crate::ledger::tool(metadata);
-            let active = Active { created: i64::MAX, tool, ..Active::default() };
-            self.active.insert(invocation.clone(), active);
-        }
-        let Some(of) = self.active.get_mut(invocation) else { return true };
-        of.created = of.created.min(operation.record.created);
+        let record = &operation.record;
+        let new = || Active { queued: 0, running: 0, created: i64::MAX };
+        let of = self.active.entry(Of(Arc::clone(record))).or_insert_with(new);
+        of.created = of.created.min(record.created);
         let state = operation.state.borrow();
         if state.stage == Stage::Queued {
             of.queued += 1;
@@ -73,34 +98,49 @@ impl Summary {
         self.queued.iter().rev().copied().collect()
     }
 
-    /// Invocations, with what the ledger knows of them.
+    /// Invocations, with what the ledger knows of them. Takes long where there are many.
     pub(crate) fn invocations(self, ended: HashMap<String, Tally>) -> Vec<v1::Invocation> {
         invocations(self.active, ended, self.rows)
     }
 }
 
 fn invocations(
-    active: HashMap<String, Active>,
+    active: HashMap<Of, Active>,
     mut ended: HashMap<String, Tally>,
     rows: usize,
 ) -> Vec<v1::Invocation> {
-    let mut all: Vec<v1::Invocation> = active
+    let mut works: Vec<(Of, Active)> = active.into_iter().collect();
+    for (of, active) in &mut works {
+        let created = ended.get(Borrow::<str>::borrow(of)).map_or(0, |tally| tally.created);
+        if created > 0 {
+            active.created = active.created.min(created);
+        }
+    }
+    if works.len() > rows {
+        let newest = |(of, active): &(Of, Active), (other, than): &(Of, Active)| {
+            let (id, than_id): (&str, &str) = (of.borrow(), other.borrow());
+            than.created.cmp(&active.created).then_with(|| id.cmp(than_id))
+        };
+        works.select_nth_unstable_by(rows, newest);
+        works.truncate(rows);
+    }
+    let mut all: Vec<v1::Invocation> = works
         .into_iter()
-        .map(|(id, active)| {
+        .map(|(Of(record), Active { queued, running, created })| {
+            let id = record.metadata.tool_invocation_id.clone();
             let ended = ended.remove(&id).unwrap_or_default();
-            let created = match ended.created {
-                0 => active.created,
-                created => created.min(active.created),
-            };
-            let Active { queued, running, tool, .. } = active;
+            let tool = crate::ledger::tool(&record.metadata);
             v1::Invocation { queued, running, tool, ..invocation(id, ended, created) }
         })
         .collect();
-    all.extend(ended.into_iter().map(|(id, mut tally)| {
-        let created = tally.created;
-        let tool = std::mem::take(&mut tally.tool);
-        v1::Invocation { tool, ..invocation(id, tally, created) }
-    }));
+    // Behind those that work, where these have left any room: then none of these is among them.
+    if all.len() < rows {
+        all.extend(ended.into_iter().map(|(id, mut tally)| {
+            let created = tally.created;
+            let tool = std::mem::take(&mut tally.tool);
+            v1::Invocation { tool, ..invocation(id, tally, created) }
+        }));
+    }
     let newest = |i: &v1::Invocation| i.created.map(|t| (t.seconds, t.nanos));
     all.sort_by(|a, b| {
         let works = |i: &v1::Invocation| i.queued + i.running > 0;
