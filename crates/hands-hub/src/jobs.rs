@@ -102,10 +102,10 @@ impl Jobs for JobsService {
             // What the core gives has ids that can be read.
             let active = active.into_iter().filter_map(|job| Some((job.id.parse().ok()?, job)));
             let (hub, active) = (Arc::clone(&self.0), active.collect());
-            let (page, _last) = crate::task::listing(move || {
+            let (page, _last) = crate::task::listing(move |given_up| {
                 let page = Page::new(limit, PAGE_BYTES);
                 let row_of = |it: &Stored| Some(job_of(&it.record, it.done.as_ref()));
-                with_ended(&hub.db, active, before, &filter, page, row_of)
+                with_ended(&hub.db, active, before, &filter, given_up, page, row_of)
             })
             .await?
             .map_err(|e| crate::shared::table_status(&e))?;

@@ -65,11 +65,11 @@ impl Operations for OperationsService {
             .map(|(record, state)| (record.id, operation_of(&record, &state)))
             .collect();
         let hub = Arc::clone(&self.0);
-        let (page, last) = crate::task::listing(move || {
+        let (page, last) = crate::task::listing(move |given_up| {
             let page = Page::new(size, PAGE_BYTES);
             let row_of =
                 |it: &Stored| it.done.as_ref().map(|done| ended_operation(&it.record, done));
-            with_ended(&hub.db, active, before, &filter, page, row_of)
+            with_ended(&hub.db, active, before, &filter, given_up, page, row_of)
         })
         .await?
         .map_err(|e| table_status(&e))?;

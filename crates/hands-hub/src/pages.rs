@@ -1,6 +1,7 @@
 //! Lists are cut by bytes, not by rows alone: what a row holds was chosen by others. Foreign clients decode 4 MiB at most.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
 use hands_types::OperationId;
 use prost::Message;
@@ -59,6 +60,7 @@ pub(crate) fn with_ended<T: Message>(
     mut active: BTreeMap<OperationId, T>,
     before: u128,
     filter: &Filter,
+    given_up: &AtomicBool,
     mut page: Page<T>,
     row_of: impl Fn(&Stored) -> Option<T>,
 ) -> Result<(Page<T>, Option<OperationId>), HubError> {
@@ -71,7 +73,7 @@ pub(crate) fn with_ended<T: Message>(
         fits
     };
     let mut bytes_read = 0;
-    db.finished_before(before, filter, |stored| {
+    db.finished_before(before, filter, given_up, |stored| {
         bytes_read += stored.done.as_ref().map_or(0, |done| done.response.encoded_len());
         let id = stored.record.id;
         // What ended between the two questions is known to both.

@@ -1,5 +1,8 @@
 //! The one place where tasks and blocking work are started, so that each has a name in logs.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
@@ -44,14 +47,24 @@ pub(crate) async fn long<T: Send + 'static>(
 /// would do so on all the threads that others need.
 static LISTS: Semaphore = Semaphore::const_new(2);
 
-/// As [`blocking`], for what looks at many rows of a table. Waits in a line, which a call that is given up leaves.
+/// As [`blocking`], for what looks at many rows of a table. Waits in a line, which a call that is given up leaves; one that is
+/// given up later is told so.
 pub(crate) async fn listing<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
+    work: impl FnOnce(&AtomicBool) -> T + Send + 'static,
 ) -> Result<T, tonic::Status> {
+    /// Dropped with the call.
+    struct Call(Arc<AtomicBool>);
+    impl Drop for Call {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     let place = LISTS.acquire().await.map_err(|_| crate::shared::ended())?;
+    let call = Call(Arc::default());
+    let given_up = Arc::clone(&call.0);
     long(move || {
         let _place = place;
-        work()
+        work(&given_up)
     })
     .await
 }

@@ -1,11 +1,12 @@
 //! Questions to the table.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hands_types::{Digest, OperationId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use super::row::{COLUMNS, Stored};
+use super::row::{COLUMNS, INSTANCE, Stored};
 use super::write::key;
 use super::{Db, Retained};
 use crate::HubError;
@@ -115,26 +116,35 @@ impl Db {
     }
 
     /// Hands over finished operations of ids below `before` that a filter wants, newest first and one at a time: an answer
-    /// can be large. Ends early where `take` says false.
+    /// can be large. Ends early where `take` says false, or once it is given up.
     pub(crate) fn finished_before(
         &self,
         before: u128,
         filter: &Filter,
+        given_up: &AtomicBool,
         mut take: impl FnMut(Stored) -> bool,
     ) -> Result<(), HubError> {
         if filter.done == Some(false) {
             return Ok(());
         }
         let Filter { instance, invocation, done: _ } = filter;
+        // There is an index for one invocation, and none for one instance: all rows are looked at, one by one.
+        let of = if invocation.is_some() { "invocation = ?2" } else { "?2 IS NULL" };
         self.lister()
             .prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM operations
-                 WHERE state = 2 AND id < ?1 AND (?2 IS NULL OR instance = ?2) AND (?3 IS NULL OR invocation = ?3)
-                 ORDER BY id DESC"
+                "SELECT {COLUMNS} FROM operations WHERE state = 2 AND id < ?1 AND {of} ORDER BY id DESC"
             ))
             .and_then(|mut q| {
-                let mut rows = q.query(params![before.to_be_bytes(), instance, invocation])?;
+                let mut rows = q.query(params![before.to_be_bytes(), invocation])?;
                 while let Some(row) = rows.next()? {
+                    if given_up.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    if let Some(instance) = instance
+                        && row.get_ref(INSTANCE)?.as_str()? != instance
+                    {
+                        continue;
+                    }
                     if !take(Stored::read(row)?) {
                         break;
                     }

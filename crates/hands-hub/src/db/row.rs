@@ -102,6 +102,9 @@ pub(crate) const COLUMNS: &str = "id, instance, function, hash, size, state, fla
      input_root, CASE WHEN state < 2 AND platform <> 0 THEN coalesce((SELECT message FROM platforms WHERE \
      platforms.id = operations.platform), 0) END, metadata, options, title, created, attempt, worker, worker_name, started, finished, response";
 
+/// Where an operation's instance stands among them.
+pub(crate) const INSTANCE: usize = 1;
+
 pub(crate) const fn function_number(function: DigestFunction) -> i64 {
     match function {
         DigestFunction::Sha256 => 1,

@@ -55,8 +55,10 @@ UPDATE operations SET platform = coalesce((SELECT id FROM platforms WHERE messag
     WHERE state < 2;
 ";
 
-const INDEX: &str =
-    "CREATE INDEX IF NOT EXISTS operations_running ON operations(id) WHERE state = 1";
+const INDEXES: &str = "
+CREATE INDEX IF NOT EXISTS operations_running ON operations(id) WHERE state = 1;
+CREATE INDEX IF NOT EXISTS operations_of ON operations(invocation, id) WHERE state = 2;
+";
 
 /// Opens the database for its one writer, makes or migrates it.
 pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
@@ -67,8 +69,8 @@ pub(crate) fn open(path: &Path) -> Result<Connection, HubError> {
     let connection = sqlite::open(path, &format)?;
     // Came later. An index is no change of the format: every version keeps it up, and none needs it.
     connection
-        .execute_batch(INDEX)
-        .map_err(|source| HubError::database("make an index of", path, source))?;
+        .execute_batch(INDEXES)
+        .map_err(|source| HubError::database("make the indexes of", path, source))?;
     Ok(connection)
 }
 

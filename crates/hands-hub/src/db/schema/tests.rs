@@ -88,3 +88,24 @@ fn a_damaged_table_of_format_1_has_a_way_out() {
     std::fs::remove_dir_all(&dir).unwrap();
     assert!(refused.contains("move hub.db, hub.db-wal and hub.db-shm away"), "{refused}");
 }
+
+/// Many ended a long time ago, and each question about one invocation would look at all of them.
+#[test]
+fn what_one_invocation_did_is_found_by_an_index() {
+    let dir = std::env::temp_dir().join(format!("hands-hub-plan-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let day = std::time::Duration::from_secs(86_400);
+    drop(Db::open(&dir, Bounds { age: day, bytes: 1 << 30, retained: day }).unwrap());
+    let table = Connection::open(dir.join("hub.db")).unwrap();
+    let plan: String = table
+        .query_row(
+            "EXPLAIN QUERY PLAN SELECT * FROM operations
+             WHERE state = 2 AND id < ?1 AND invocation = ?2 ORDER BY id DESC",
+            params![[0_u8; 16], "x"],
+            |row| row.get("detail"),
+        )
+        .unwrap();
+    assert!(plan.contains("operations_of") && plan.contains("invocation=? AND id<?"), "{plan}");
+    drop(table);
+    std::fs::remove_dir_all(&dir).unwrap();
+}
