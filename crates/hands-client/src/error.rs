@@ -123,6 +123,14 @@ pub enum ClientError {
         /// The attempt that came after it; not above the first where it is another execution's, and 0 where nobody tells.
         second: u32,
     },
+    /// An engine had not answered when the connection to it was lost, and the action may not be run a second time.
+    #[error(
+        "the connection to {peer} was lost before it had answered, so that the action may have been run; it may have had effects outside or is not to be run again, so it is not submitted again"
+    )]
+    Unanswered {
+        /// Who did not answer.
+        peer: String,
+    },
     /// The hub does not know the action any more, which may not be run a second time.
     #[error(
         "{peer} does not know the action any more, which may have been run; it may have had effects outside or is not to be run again, so it is not submitted again"
@@ -325,6 +333,7 @@ impl ClientError {
             Self::MissingBlob { .. }
             | Self::OtherOutput { .. }
             | Self::Forgotten { .. }
+            | Self::Unanswered { .. }
             | Self::NotKnown { .. } => ErrorClass::Infra { retry: false },
             Self::Protocol { .. } | Self::HostileOutput { .. } | Self::InputLost { .. } => {
                 ErrorClass::Infra { retry: false }

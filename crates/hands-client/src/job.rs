@@ -124,6 +124,8 @@ pub struct Job {
     ended: bool,
     announced: bool,
     sent_again: bool,
+    /// It may have been begun before, by an engine that had not answered; that is not told yet.
+    is_again: bool,
 }
 
 /// What it takes to submit the same action again.
@@ -246,6 +248,7 @@ impl Job {
             ended: false,
             announced: false,
             sent_again: false,
+            is_again: false,
         }
     }
 
@@ -315,8 +318,9 @@ impl Job {
     /// Waits until the hub has the action and returns its id: what `--detach` needs before it lets go.
     pub async fn accepted(&mut self) -> Result<String, ClientError> {
         while self.id.is_empty() {
+            let (operations, is_again) = (&mut self.operations, &mut self.is_again);
             let operation =
-                self.operations.message(&self.cluster, &self.submission, &self.id).await?;
+                operations.message(&self.cluster, &self.submission, &self.id, is_again).await?;
             self.receive(operation)?;
         }
         Ok(self.id.clone())
@@ -370,7 +374,9 @@ impl Job {
                 biased;
                 data = stdout.next(&self.cluster) => self.output(JobStream::Stdout, data?),
                 data = stderr.next(&self.cluster) => self.output(JobStream::Stderr, data?),
-                operation = self.operations.message(&self.cluster, &self.submission, &self.id), if !done => {
+                operation = self.operations.message(
+                    &self.cluster, &self.submission, &self.id, &mut self.is_again,
+                ), if !done => {
                     self.receive(operation?)?;
                 }
             }
@@ -410,6 +416,17 @@ impl Job {
     }
 
     fn receive(&mut self, operation: Operation) -> Result<(), ClientError> {
+        if mem::take(&mut self.is_again) {
+            let lost = LostAttempt {
+                attempt: 0,
+                worker: String::new(),
+                reason: "the connection was lost before the engine had answered".to_owned(),
+                given_up: false,
+                overtaken: false,
+            };
+            let worker = String::new();
+            self.queue.push_back(Event::Again { lost, attempt: 0, worker, anew: false });
+        }
         self.take_name(operation.name);
         let metadata: Option<ExecuteOperationMetadata> =
             operation.metadata.as_ref().and_then(|any| hands_proto::unpack(any).ok());

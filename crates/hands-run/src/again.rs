@@ -22,7 +22,9 @@ pub(crate) fn sentence(event: &Event) -> Option<String> {
     };
     let LostAttempt { attempt: first, worker: whose, reason, given_up, overtaken } = lost;
     let on = |worker: &str| if worker.is_empty() { String::new() } else { format!(" on {worker}") };
-    let what = if *attempt == 0 {
+    let what = if *attempt == 0 && !reason.is_empty() {
+        format!("{reason}; the action is sent again, and may be run twice")
+    } else if *attempt == 0 {
         let what = if *first == 0 { String::new() } else { format!(", attempt {first}") };
         format!(
             "the cluster does not know the action any more, which was being run{what}{}; it is run again from the start",

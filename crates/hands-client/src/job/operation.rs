@@ -16,6 +16,7 @@ use prost::Message;
 use tonic::{Code, Streaming};
 
 use super::Submission;
+use crate::cluster::ClusterKind;
 use crate::retry::Backoff;
 use crate::{Caching, ClientError, Cluster, Logs, agent, metadata, result};
 
@@ -38,12 +39,14 @@ impl Operations {
         Self::Reopening(opening.boxed())
     }
 
-    /// The next message. Loses nothing when it is dropped while it waits.
+    /// The next message. Loses nothing when it is dropped while it waits. `is_again` is set where an engine may have begun the
+    /// action before: unlike our hub it need not know that the same is submitted a second time.
     pub(super) async fn message(
         &mut self,
         cluster: &Cluster,
         submission: &Arc<Submission>,
         id: &str,
+        is_again: &mut bool,
     ) -> Result<Operation, ClientError> {
         loop {
             let lost = match self {
@@ -72,6 +75,15 @@ impl Operations {
                 },
             };
             let id = (!id.is_empty()).then(|| id.to_owned());
+            if id.is_none()
+                && cluster.kind() == ClusterKind::Engine
+                && let Submission::Execute { spec, .. } = &**submission
+            {
+                if !spec.reruns() {
+                    return Err(ClientError::Unanswered { peer: cluster.peer().to_owned() });
+                }
+                *is_again = true;
+            }
             *self = Self::reopen(cluster, submission, id, Some(lost));
         }
     }
