@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 use crate::clock::Clock;
-use crate::support::{Client, World, messages, soon};
+use crate::support::{Client, World, messages, property, soon};
 
 /// A client's end of a session.
 struct Session {
@@ -540,4 +540,33 @@ async fn a_terminal_has_a_name() {
     session.until("answers", |heard| heard.ended.len() + heard.accepted.len() == 3).await;
     assert_eq!((session.code(1), session.code(2)), (Code::InvalidArgument, Code::InvalidArgument));
     assert_eq!(session.heard.accepted[0].id, 3);
+}
+
+#[tokio::test]
+async fn what_could_run_nowhere_is_refused_over_a_session_too() {
+    let world = World::new();
+    let mut session = Session::open(&world.client(), opening(0, MUCH)).await.unwrap();
+    let of = |id: u64, arguments: usize, properties: Vec<reapi::platform::Property>| {
+        let digest = world.action(|action, command| {
+            action.salt = Bytes::from(id.to_be_bytes().to_vec());
+            action.platform = Some(reapi::Platform { properties });
+            command.arguments.extend(vec!["x".repeat(100 << 10); arguments]);
+        });
+        v1::SubmitAction { id, action_digest: Some(digest.into()), ..Default::default() }
+    };
+    let many = (0..129).map(|n| property("tag", &n.to_string())).collect();
+    let submitted = [
+        of(1, 60, Vec::new()),
+        of(2, 0, vec![property("memory", "4")]),
+        of(3, 0, many),
+        of(4, 30, vec![property("tag", "fine")]),
+    ];
+    session.submit(submitted.to_vec()).await;
+    session.until("answers", |heard| heard.ended.len() + heard.accepted.len() == 4).await;
+    for (id, why) in [(1, "bytes"), (2, "4G"), (3, "properties")] {
+        assert_eq!(session.code(id), Code::InvalidArgument);
+        let response = session.ended(id).response.clone().unwrap();
+        let said = response.status.unwrap().message;
+        assert!(said.contains(why), "{said}");
+    }
 }

@@ -13,6 +13,22 @@ fn lines(text: &str) -> BTreeSet<&str> {
 }
 
 #[test]
+fn an_output_without_a_place_is_told_before_its_command_runs() {
+    let home = Home::new().warm();
+    home.write("file", "in its way\n");
+    home.write(
+        "list",
+        "{\"argv\": [\"touch\", \"ran\"], \"output\": [\"file/x\"]}\n{\"command\": \"echo two\"}\n",
+    );
+    let ended = home.run(&["batch", "list"]);
+    assert_eq!((ended.code, ended.out.as_str()), (125, "two\n"), "{ended:?}");
+    assert!(ended.err.contains("command 1 (touch ran) was not run"), "{ended:?}");
+    assert!(ended.err.contains("file"), "{ended:?}");
+    let listed = json(&home.run(&["ps", "-a", "--json"]).out);
+    assert_eq!(listed.len(), 1, "{listed:?}");
+}
+
+#[test]
 fn a_command_that_ran_is_no_command_that_was_not_run() {
     let cluster = crate::killable::Cluster::start();
     let _worker = cluster.worker("w", &[]);

@@ -180,6 +180,11 @@ fn signals_are_heard_while_outputs_come_and_while_a_reader_is_stuck() {
             143,
             &["run", "-o", "large", "--", "sh", "-c", "head -c 400M /dev/zero >large"],
         ),
+        (
+            Signal::HUP,
+            129,
+            &["batch", "-o", "large", "--", "head -c 400M /dev/zero >{}", ":::", "large"],
+        ),
     ] {
         let mut child = home.start(arguments);
         while !names(&home.work()).iter().any(|name| name.starts_with(".hands-")) {

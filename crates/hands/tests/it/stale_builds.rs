@@ -79,6 +79,16 @@ fn make_on_this_machine() {
     }
 }
 
+#[test]
+fn make_in_a_batch() {
+    let home = Home::new().warm();
+    make_follows_edits(&home, &|more| {
+        let flags = more.strip_suffix(&["--", "make"]).unwrap();
+        let list = home.write("list", "make\n").display().to_string();
+        home.run(&[&["batch"], flags, &[&list]].concat())
+    });
+}
+
 /// The best level that there is, and the one without namespaces, where the input root is a copy.
 const LEVELS: [Option<&str>; 2] = [None, Some("process")];
 
