@@ -20,6 +20,8 @@ use crate::wire::digest;
 const MOST: usize = (16 << 20) - 1024;
 /// Of these each upload of a planted blob is made.
 const PIECE: usize = 1 << 20;
+/// Many actions over one stream, which begins with a message of its own.
+const ACTIONS: &str = "hands.v1.Actions/Session";
 
 /// Blobs that lie in wait: messages that take far more memory than bytes, and actions that name them.
 pub(super) struct Planted {
@@ -146,6 +148,9 @@ pub(super) struct Messages {
 impl Messages {
     /// One call's messages.
     pub(super) fn of(&mut self, method: &str) -> Vec<Bytes> {
+        if method.ends_with(ACTIONS) && self.random.below(8) > 0 {
+            return self.session_of_actions();
+        }
         let n = if self.random.below(8) == 0 { self.random.size(20) } else { 1 };
         (0..n).map(|_| self.one(method)).collect()
     }
@@ -274,6 +279,7 @@ impl Messages {
             .encode_to_vec(),
             "List" => v1::ListRequest { limit: u32::MAX, ..Default::default() }.encode_to_vec(),
             "Overview" => v1::OverviewRequest { rows: u32::MAX }.encode_to_vec(),
+            "Session" if method.ends_with(ACTIONS) => self.of_actions(),
             "Session" => self.session(),
             _ => self.repeated(),
         }
@@ -325,6 +331,69 @@ impl Messages {
     fn qualifiers(&mut self) -> Vec<asset::Qualifier> {
         let qualifier = |name| asset::Qualifier { name, value: "1".to_owned() };
         strings(&mut self.random, 1 << 16).into_iter().map(qualifier).collect()
+    }
+
+    /// A session that is opened as it should be, and what follows.
+    fn session_of_actions(&mut self) -> Vec<Bytes> {
+        let open = v1::OpenSession {
+            session: self.random.bytes(16).into(),
+            credit: self.random.size(1 << 30) as u64,
+            ..Default::default()
+        };
+        let kind = Some(v1::actions_request::Kind::Open(open));
+        let open = v1::ActionsRequest { kind }.encode_to_vec();
+        let n = self.random.size(20);
+        let noise = (0..n).map(|_| match self.random.below(8) {
+            0 => self.repeated(),
+            _ => self.of_actions(),
+        });
+        std::iter::once(open).chain(noise).map(Bytes::from).collect()
+    }
+
+    /// A message that may follow the opening of a session.
+    fn of_actions(&mut self) -> Vec<u8> {
+        use v1::actions_request::Kind;
+        let kind = match self.random.below(6) {
+            0 => Kind::Credit(self.random.next()),
+            1 => Kind::Cancel(v1::CancelActions {
+                ids: (0..self.random.size(5000) as u64).collect(),
+                all: self.random.below(4) == 0,
+            }),
+            2 => {
+                let resume = |id| v1::ResumeAction {
+                    id,
+                    operation: hands_types::OperationId(u128::from(id)).to_string(),
+                    follow: true,
+                };
+                let resume = (0..self.random.size(5000) as u64).map(resume).collect();
+                Kind::Submit(v1::Submissions { resume, ..Default::default() })
+            }
+            _ => {
+                let actions = (0..self.random.size(128)).map(|_| self.submission()).collect();
+                Kind::Submit(v1::Submissions { actions, ..Default::default() })
+            }
+        };
+        v1::ActionsRequest { kind: Some(kind) }.encode_to_vec()
+    }
+
+    fn submission(&mut self) -> v1::SubmitAction {
+        let id = self.random.below(1 << 20) as u64;
+        let sent_before = self.random.below(4) == 0;
+        let of = v1::SubmitAction { id, sent_before, follow: true, ..Default::default() };
+        if self.random.below(2) == 0 {
+            return v1::SubmitAction { action_digest: self.action(), ..of };
+        }
+        let command = command(&mut self.random, 1 << 13).encode_to_vec();
+        let action = reapi::Action {
+            command_digest: Some(digest(&command).into()),
+            input_root_digest: self.blob(),
+            salt: self.random.bytes(8).into(),
+            do_not_cache: true,
+            ..Default::default()
+        };
+        let action = action.encode_to_vec();
+        let action_digest = Some(digest(&action).into());
+        v1::SubmitAction { action_digest, action: action.into(), command: command.into(), ..of }
     }
 
     /// A worker's Hello with too much in it, or what may only follow one.

@@ -30,6 +30,7 @@ async fn bytes_that_are_no_message_are_their_senders_mistake() {
         "/build.bazel.remote.execution.v2.ContentAddressableStorage/FindMissingBlobs",
         "/build.bazel.remote.execution.v2.Execution/Execute",
         "/google.bytestream.ByteStream/Read",
+        "/hands.v1.Actions/Session",
         "/hands.v1.Jobs/List",
         "/hands.v1.Agent/Hello",
     ] {
