@@ -1,6 +1,5 @@
 //! What a dashboard shows of the core: sums, and the few rows that fit a screen.
 
-use std::borrow::Borrow;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -32,21 +31,21 @@ pub(crate) const SUMMED: usize = 128;
 #[derive(Debug)]
 struct Of(Arc<Record>);
 
-impl Borrow<str> for Of {
-    fn borrow(&self) -> &str {
+impl Of {
+    fn name(&self) -> &str {
         &self.0.metadata.tool_invocation_id
     }
 }
 
 impl Hash for Of {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        Borrow::<str>::borrow(self).hash(state);
+        self.name().hash(state);
     }
 }
 
 impl PartialEq for Of {
     fn eq(&self, other: &Self) -> bool {
-        Borrow::<str>::borrow(self) == Borrow::<str>::borrow(other)
+        self.name() == other.name()
     }
 }
 
@@ -111,15 +110,14 @@ fn invocations(
 ) -> Vec<v1::Invocation> {
     let mut works: Vec<(Of, Active)> = active.into_iter().collect();
     for (of, active) in &mut works {
-        let created = ended.get(Borrow::<str>::borrow(of)).map_or(0, |tally| tally.created);
+        let created = ended.get(of.name()).map_or(0, |tally| tally.created);
         if created > 0 {
             active.created = active.created.min(created);
         }
     }
     if works.len() > rows {
         let newest = |(of, active): &(Of, Active), (other, than): &(Of, Active)| {
-            let (id, than_id): (&str, &str) = (of.borrow(), other.borrow());
-            than.created.cmp(&active.created).then_with(|| id.cmp(than_id))
+            than.created.cmp(&active.created).then_with(|| of.name().cmp(other.name()))
         };
         works.select_nth_unstable_by(rows, newest);
         works.truncate(rows);

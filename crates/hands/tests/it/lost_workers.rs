@@ -183,7 +183,8 @@ fn a_batch_says_a_loss_before_there_is_a_result() {
     let (mut again, never) = (start(&[], "again"), start(&["--retry", "0"], "never"));
     let (to, lines) = channel();
     let stderr = BufReader::new(again.stderr.take().unwrap());
-    std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|l| to.send(l)));
+    let reading = move || stderr.lines().map_while(Result::ok).try_for_each(|line| to.send(line));
+    std::thread::Builder::new().spawn(reading).unwrap();
     marks.wait_for(2);
     drop(first);
     let ended = ran(never.wait_with_output().unwrap());
@@ -203,8 +204,7 @@ fn a_batch_says_a_loss_before_there_is_a_result() {
 
 /// What becomes of a command that has begun, when its worker dies and its input is spoiled in the hub's store; and how often
 /// it was begun.
-fn loses_worker_and_input(flags: &[&str], is_batch: bool) -> Option<(Ran, usize)> {
-    let mut marks = Marks::new()?;
+fn loses_worker_and_input(mut marks: Marks, flags: &[&str], is_batch: bool) -> (Ran, usize) {
     let cluster = Cluster::start();
     let [expose, directory] = marks.flags();
     let first = cluster.worker("w1", &[&expose, &directory]);
@@ -227,12 +227,13 @@ fn loses_worker_and_input(flags: &[&str], is_batch: bool) -> Option<(Ran, usize)
     out.read_to_string(&mut text).unwrap();
     let ended = Ran { out: text, ..ran(child.wait_with_output().unwrap()) };
     let n = marks.all()["run"];
-    Some((ended, n))
+    (ended, n)
 }
 
 #[test]
 fn a_command_whose_output_was_shown_is_not_submitted_a_second_time() {
-    let Some((ended, n)) = loses_worker_and_input(&["run"], false) else { return };
+    let Some(marks) = Marks::new() else { return };
+    let (ended, n) = loses_worker_and_input(marks, &["run"], false);
     assert_eq!((ended.code, ended.out.lines().count(), n), (125, 1, 1), "{ended:?}");
     assert!(ended.err.contains("attempt 1 was lost with its worker w1"), "{ended:?}");
 }
@@ -245,7 +246,8 @@ fn a_command_that_is_submitted_a_second_time_says_so() {
         (&["batch", "--retry", "1"], true, 0),
         (&["batch", "--retry", "0"], true, 125),
     ] {
-        let Some((ended, n)) = loses_worker_and_input(flags, is_batch) else { return };
+        let Some(marks) = Marks::new() else { return };
+        let (ended, n) = loses_worker_and_input(marks, flags, is_batch);
         let runs = if code == 0 { 2 } else { 1 };
         assert_eq!((ended.code, n), (code, runs), "{flags:?}: {ended:?}");
         let told = "attempt 1 was lost with its worker w1";

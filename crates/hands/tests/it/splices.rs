@@ -88,6 +88,11 @@ fn a_stream_is_of_one_attempt_from_its_first_byte_to_its_last() {
     let list = format!("{random}\n{random}\n");
     cluster.home.write("list", &list);
     let batch = Shown::start(&cluster, &["batch", "list"]);
+    let mut typed = Shown::start(&cluster, &["shell"]);
+    let mut keys = typed.child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut keys, format!("{random}\n").as_bytes()).unwrap();
+    drop(keys);
+    let typed = typed.two_lines();
     let id = cluster.detached(&["sh", "-c", &random]);
     let logs = Shown::start(&cluster, &["logs", "-f", &id]).two_lines();
     let attached = Shown::start(&cluster, &["attach", &id]).two_lines();
@@ -97,7 +102,7 @@ fn a_stream_is_of_one_attempt_from_its_first_byte_to_its_last() {
     let arguments = ["--cluster", &cluster.socket, "run", "--", "sh", "-c", &random];
     let mut terminal = Terminal::sized(&cluster.home, &arguments, 30, 200, &[]);
     terminal.sees("began");
-    marks.wait_for(10);
+    marks.wait_for(11);
     drop(first);
     let _second =
         cluster.worker("other", &["--expose", SECOND, &expose, &directory, "--slots", "16"]);
@@ -107,6 +112,9 @@ fn a_stream_is_of_one_attempt_from_its_first_byte_to_its_last() {
         is_told(&ended);
         assert!(ended.err.contains("attempt 2"), "{ended:?}");
     }
+    let ended = typed.rest();
+    assert!(ended.code != 0 && ended.out.lines().count() == 2, "{ended:?}");
+    is_told(&ended);
     let ended = equal.rest();
     assert_eq!((ended.code, ended.out.as_str()), (0, "began\nsame\nsame\n"), "{ended:?}");
     is_told(&ended);
