@@ -563,7 +563,7 @@ async fn what_could_run_nowhere_is_refused_over_a_session_too() {
     ];
     session.submit(submitted.to_vec()).await;
     session.until("answers", |heard| heard.ended.len() + heard.accepted.len() == 4).await;
-    for (id, why) in [(1, "bytes"), (2, "4G"), (3, "properties")] {
+    for (id, why) in [(1, "bytes"), (2, "at least 4M"), (3, "properties")] {
         assert_eq!(session.code(id), Code::InvalidArgument);
         let response = session.ended(id).response.clone().unwrap();
         let said = response.status.unwrap().message;

@@ -396,8 +396,8 @@ async fn what_a_client_recorded_of_an_execution_breaks_no_list() {
     soon("the update", cache.update_action_result(update)).await.unwrap();
     let response = client.execute(digest).await.unwrap().response().await;
     assert!(response.cached_result);
-    let list = client.jobs().list(v1::ListRequest { all: true, ..Default::default() });
-    let list = soon("the list", list).await.unwrap().into_inner();
+    let mut jobs = client.jobs();
+    let list = soon("the list", jobs.list(v1::ListRequest::default())).await.unwrap().into_inner();
     let [job] = &list.jobs[..] else { panic!("{} jobs", list.jobs.len()) };
     assert!(job.encoded_len() < 4096, "{} bytes", job.encoded_len());
     assert!(job.usage.is_none() && !job.worker.contains('\u{1b}'), "{job:?}");

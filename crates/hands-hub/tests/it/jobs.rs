@@ -201,13 +201,13 @@ async fn an_overview_has_the_newest_invocations_and_counts_all_of_theirs() {
     let client = world.client();
     let mut waiting = Vec::new();
     // The newest has the first name, should two be of one moment.
-    for invocation in ["c", "b", "a"] {
-        for n in 0..2 {
-            let action = world.salted(&format!("{invocation}{n}"));
-            waiting.push(client.execute_as(action, invocation).await.unwrap());
+    for (invocation, salts) in [("c", ["1", "2"]), ("b", ["3", "4"]), ("a", ["5", "6"])] {
+        for salt in salts {
+            waiting.push(client.execute_as(world.salted(salt), invocation).await.unwrap());
         }
     }
-    let overview = client.jobs().overview(v1::OverviewRequest { rows: 2 });
+    let mut jobs = client.jobs();
+    let overview = jobs.overview(v1::OverviewRequest { rows: 2 });
     let overview = soon("the overview", overview).await.unwrap().into_inner();
     let seen: Vec<_> = overview.invocations.iter().map(|it| (it.id.as_str(), it.queued)).collect();
     assert_eq!(seen, [("a", 2), ("b", 2)]);
