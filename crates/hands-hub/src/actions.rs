@@ -246,7 +246,7 @@ impl Session {
     }
 
     async fn cancel_all(&self) {
-        give_up(&self.hub, self.outbox.take_all()).await;
+        give_up(&self.hub, self.outbox.take_all().waiters().await).await;
         let outbox = Arc::clone(&self.outbox);
         // Behind the rows of all of them.
         let done = Some(Box::new(move || outbox.all_cancelled()) as Box<dyn FnOnce() + Send>);
@@ -445,7 +445,7 @@ struct Leaving {
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        let of = self.outbox.close();
+        let left = self.outbox.close();
         if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
@@ -462,6 +462,7 @@ impl Drop for Leaving {
                     .await
                     .unwrap_or(StreamEnd::Cancelled),
             };
+            let of = left.waiters().await;
             // What the core took meanwhile ends as the stream did.
             for of in [of, outbox.ends_by(end)] {
                 for group in of.chunks(GROUP) {

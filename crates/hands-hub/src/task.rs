@@ -34,6 +34,14 @@ pub(crate) fn drop_aside<T: Send + 'static>(parts: usize, dropped: T) {
     }
 }
 
+/// As [`blocking`], for work on so many things; a few of them take no time.
+pub(crate) async fn blocking_for<T: Send + 'static>(
+    parts: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tonic::Status> {
+    if parts > MANY { blocking(work).await } else { Ok(work()) }
+}
+
 /// As [`blocking`], for what computes for long: it lets what answers others go first.
 pub(crate) async fn long<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,

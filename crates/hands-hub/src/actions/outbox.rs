@@ -79,6 +79,20 @@ struct Live {
     lost: usize,
 }
 
+/// Actions of which nothing is said any more.
+#[derive(Debug)]
+pub(super) struct Left(HashMap<u64, Live>);
+
+impl Left {
+    /// Their operations and waiters. They may be very many.
+    pub(super) async fn waiters(self) -> Vec<(OperationId, u64)> {
+        let (n, live) = (self.0.len(), self.0);
+        let all = move || live.into_values().map(|live| (live.operation, live.waiter)).collect();
+        // An error says that the hub ends.
+        crate::task::blocking_for(n, all).await.unwrap_or_default()
+    }
+}
+
 /// A word that costs credit.
 #[derive(Debug)]
 enum Said {
@@ -304,7 +318,7 @@ impl Outbox {
     }
 
     /// The same of all, of which nothing is said from now on.
-    pub(super) fn take_all(&self) -> Vec<(OperationId, u64)> {
+    pub(super) fn take_all(&self) -> Left {
         let mut state = self.lock();
         let accepted = std::mem::take(&mut state.accepted);
         let said = std::mem::take(&mut state.said);
@@ -313,9 +327,8 @@ impl Outbox {
         let live = std::mem::take(&mut state.live);
         drop(state);
         self.taken.notify_one();
-        let all = live.values().map(|live| (live.operation, live.waiter)).collect();
-        crate::task::drop_aside(live.len() + said.len(), (accepted, said, live));
-        all
+        crate::task::drop_aside(accepted.len() + said.len(), (accepted, said));
+        Left(live)
     }
 
     /// All that [`Outbox::take_all`] gave have ended.
@@ -367,7 +380,7 @@ impl Outbox {
     }
 
     /// Nobody reads any more. Gives operations and waiters of what has not ended.
-    pub(super) fn close(&self) -> Vec<(OperationId, u64)> {
+    pub(super) fn close(&self) -> Left {
         self.lock().is_closed = true;
         self.closed.send_replace(true);
         self.taken.notify_one();

@@ -110,7 +110,7 @@ fn nothing_is_said_of_what_was_given_up_with_all() {
     let outbox = outbox(u64::MAX);
     let _states = [waits(&outbox, 1, false), waits(&outbox, 2, false)];
     outbox.accepted(1);
-    assert_eq!(outbox.take_all().len(), 2);
+    assert_eq!(outbox.take_all().0.len(), 2);
     outbox.ended(1, OPERATION, &done(1));
     outbox.accepted(2);
     assert!(outbox.next().unwrap().is_none());
@@ -118,7 +118,7 @@ fn nothing_is_said_of_what_was_given_up_with_all() {
     assert!(outbox.next().unwrap().unwrap().events.all_cancelled);
     outbox.finish();
     assert!(outbox.next().is_err_and(|status| status.is_none()), "nothing is left");
-    assert!(outbox.close().is_empty());
+    assert!(outbox.close().0.is_empty());
     let (_sender, state) = watch::channel(OpState::default());
     assert_eq!(outbox.waits_for(4, OPERATION, 1, state.clone(), false), Err(None));
     assert_eq!(outbox.ends_by(StreamEnd::Cancelled), [(OPERATION, 1)], "it ends as the stream did");
