@@ -143,7 +143,8 @@ impl ::prost::Name for LostAttempt {
     }
 }
 /// The attempts that were lost before the one that brought the result. The hub adds it to
-/// ExecutedActionMetadata.auxiliary_metadata where there are any.
+/// ExecutedActionMetadata.auxiliary_metadata where there are any; where there is no result, to the details of the status that a
+/// client of ours gets.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LostAttempts {
     #[prost(message, repeated, tag = "1")]
