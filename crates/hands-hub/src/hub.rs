@@ -1,12 +1,13 @@
 //! The hub as its program sees it.
 
+mod distance;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hands_link::{Listener, Pipe, ServerTls};
+use hands_link::{Listener, Parameters, Pipe, ServerTls};
 use hands_proto::longrunning::operations_server::OperationsServer;
 use hands_proto::reapi::execution_server::ExecutionServer;
 use hands_proto::v1;
@@ -216,13 +217,13 @@ impl Hub {
     }
 
     /// A server of all services that looks at who calls.
-    fn router(&self) -> Router<Stack<AccessLayer, Identity>> {
+    fn router(&self, parameters: Parameters) -> Router<Stack<AccessLayer, Identity>> {
         let access = AccessLayer {
             trust: self.shared.trust.clone(),
             metrics: Arc::clone(&self.shared.metrics),
             meter: self.shared.meter.clone(),
         };
-        hands_link::server().layer(access).add_routes(self.routes())
+        hands_link::server_with(parameters).layer(access).add_routes(self.routes())
     }
 
     /// How connections from elsewhere are encrypted; none if the hub was not opened for others.
@@ -253,17 +254,20 @@ impl Hub {
 
     /// Serves a listener until the hub is closed.
     pub fn serve(&self, listener: Listener) {
-        let router = self.router();
-        let mut closed = self.closed.clone();
-        crate::task::spawn("hub-serve", async move {
-            let serving = router.serve_with_incoming_shutdown(listener.incoming(), async move {
-                // Its error means that the hub was dropped.
-                let _dropped = closed.wait_for(|closed| *closed).await;
+        let (near, far) = distance::split(listener.incoming(), self.closed.clone());
+        for (incoming, parameters) in [near, far] {
+            let router = self.router(parameters);
+            let mut closed = self.closed.clone();
+            crate::task::spawn("hub-serve", async move {
+                let serving = router.serve_with_incoming_shutdown(incoming, async move {
+                    // Its error means that the hub was dropped.
+                    let _dropped = closed.wait_for(|closed| *closed).await;
+                });
+                if let Err(error) = serving.await {
+                    tracing::warn!(%error, "a listener has ended");
+                }
             });
-            if let Err(error) = serving.await {
-                tracing::warn!(%error, "a listener has ended");
-            }
-        });
+        }
     }
 
     /// Blobs and the action cache.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -15,9 +15,10 @@ use tonic::transport::server::Connected;
 
 use crate::bounds::{Opening, Place};
 use crate::frames::Frames;
+use crate::quality::{Count, Measured};
 use crate::stream::BoxStream;
 use crate::turn::Turn;
-use crate::{Peer, Standing, TlsPeer};
+use crate::{Peer, Quality, Standing, TlsPeer};
 
 /// How long the end of a connection may trail the end of its streams: only where we close it ourselves, because
 /// keepalive went unanswered.
@@ -31,6 +32,10 @@ pub struct Connection {
     // Declared after `io`: the socket is closed before anybody hears that the connection is gone.
     alive: Alive,
     frames: Frames,
+    sent: Frames,
+    /// When the peer was asked whether it is there.
+    asked: Option<Instant>,
+    count: Count,
     turn: Turn,
     info: ConnectionInfo,
     // Of what was accepted from elsewhere.
@@ -60,6 +65,7 @@ pub struct ConnectionInfo {
     gone: watch::Receiver<bool>,
     goodbye: Arc<watch::Sender<bool>>,
     cut: Arc<Cut>,
+    measured: Arc<Measured>,
 }
 
 /// Ends a connection from outside.
@@ -87,6 +93,15 @@ impl ConnectionInfo {
     /// Whether the other end is this user's: nobody else has come by the way that it came.
     pub fn is_own(&self) -> bool {
         self.peer.standing == Standing::Own
+    }
+
+    /// What was measured of it so far.
+    pub fn quality(&self) -> Quality {
+        self.measured.quality()
+    }
+
+    pub(crate) fn answered_after(&self, round_trip: Duration) {
+        self.measured.answered_after(round_trip);
     }
 
     /// Whether it stays within this machine, where bytes move faster than any compressor.
@@ -165,10 +180,21 @@ impl Connection {
         let (sender, gone) = watch::channel(false);
         let id = ConnectionId(NEXT_ID.fetch_add(1, Ordering::Relaxed));
         let (tls, goodbye) = (tls.map(Arc::new), Arc::default());
-        let info = ConnectionInfo { id, peer, tls, gone, goodbye, cut: Arc::default() };
+        let (cut, measured) = (Arc::default(), Arc::default());
+        let info = ConnectionInfo { id, peer, tls, gone, goodbye, cut, measured };
         let alive = Alive(Arc::new(sender));
-        let (frames, turn) = (Frames::new(), Turn::default());
-        Self { io, alive, frames, turn, info, opening: None, place: None }
+        Self {
+            io,
+            alive,
+            frames: Frames::after_preface(),
+            sent: Frames::new(),
+            asked: None,
+            count: Count::default(),
+            turn: Turn::default(),
+            info,
+            opening: None,
+            place: None,
+        }
     }
 
     /// Between the ends of one process: who drops one has other words for what it wants.
@@ -176,9 +202,12 @@ impl Connection {
         Self { frames: Frames::Done, ..Self::new(io, Peer::this_process(), None) }
     }
 
-    /// Holds a peer to what any peer is held to.
+    /// Holds a peer that has come to what any peer is held to.
     pub(crate) fn bounded(self, place: Place) -> Self {
-        Self { opening: Some(Opening::new()), place: Some(place), ..self }
+        // It is the peer who begins.
+        let frames = if matches!(self.frames, Frames::Done) { Frames::Done } else { Frames::new() };
+        let sent = Frames::after_preface();
+        Self { frames, sent, opening: Some(Opening::new()), place: Some(place), ..self }
     }
 
     fn check_cut(&self) -> io::Result<()> {
@@ -194,8 +223,22 @@ impl Connection {
         &self.info
     }
 
-    fn note_written(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.turn.moved(if let Poll::Ready(Ok(bytes)) = &result { *bytes } else { 0 });
+    fn note_written(
+        &mut self,
+        result: Poll<io::Result<usize>>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = if let Poll::Ready(Ok(bytes)) = &result { *bytes } else { 0 };
+        self.turn.moved(written);
+        self.count.add(written, &self.info.measured);
+        let mut left = written;
+        for buf in bufs {
+            let passed = left.min(buf.len());
+            if self.sent.pass(&buf[..passed]).ping {
+                self.asked.get_or_insert_with(Instant::now);
+            }
+            left -= passed;
+        }
         self.note(result)
     }
 
@@ -244,8 +287,16 @@ impl AsyncRead for Connection {
         let result = Pin::new(&mut self.io).poll_read(cx, buf);
         let came = &buf.filled()[before..];
         self.turn.moved(came.len());
-        if self.frames.pass(came) {
+        let this = &mut *self;
+        this.count.add(came.len(), &this.info.measured);
+        let seen = self.frames.pass(came);
+        if seen.goodbye {
             self.info.goodbye.send_replace(true);
+        }
+        if seen.pong
+            && let Some(asked) = self.asked.take()
+        {
+            self.info.answered_after(asked.elapsed());
         }
         if self.opening.as_mut().is_some_and(|opening| opening.came(came.len())) {
             self.opening = None;
@@ -266,7 +317,7 @@ impl AsyncWrite for Connection {
         self.check_cut()?;
         ready!(self.turn.poll(cx));
         let result = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.note_written(result)
+        self.note_written(result, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -277,7 +328,7 @@ impl AsyncWrite for Connection {
         self.check_cut()?;
         ready!(self.turn.poll(cx));
         let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.note_written(result)
+        self.note_written(result, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

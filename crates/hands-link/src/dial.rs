@@ -1,8 +1,6 @@
 //! Dialing: channels that connect when first used.
 
 use std::io;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Uri;
@@ -13,29 +11,24 @@ use tower::service_fn;
 
 use crate::peer::{self, Peer, Standing};
 use crate::socket_file::connect_unix;
-use crate::stream::ByteStream;
-use crate::{Address, Connection, Engine, LinkError, engine, member};
+use crate::{Address, Connection, Engine, LinkError, Parameters, Quality, Route, engine, member};
 
-// One blob in flight must be able to fill a fast link with a long round trip.
-pub(crate) const STREAM_WINDOW: u32 = 4 << 20;
-pub(crate) const CONNECTION_WINDOW: u32 = 16 << 20;
 // The default of 16 KiB costs a system call and a wake-up sixteen times for each chunk of a blob.
 pub(crate) const FRAME: u32 = 256 << 10;
-pub(crate) const KEEPALIVE: Duration = Duration::from_secs(20);
-pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A channel to an address. Returns at once: it dials when it is first used and again after its connection was lost;
 /// requests made while it can't fail as UNAVAILABLE with the reason. Must be called within a tokio runtime.
 pub fn connect(address: &Address) -> Channel {
     let address = address.clone();
+    let usual = Parameters::of(Quality::default());
     let endpoint = match &address {
-        Address::Unix(_) => endpoint(false),
-        Address::Tcp(_) | Address::Member(_) => endpoint(true),
+        Address::Unix(_) => endpoint(usual, false),
+        Address::Tcp(_) | Address::Member(_) => endpoint(usual, true),
         // What stands before others' engines goes by the name that it was called.
         Address::Engine(engine) => match http_url(engine).try_into() {
-            Ok(origin) => endpoint(false).origin(origin),
-            Err(_) => endpoint(false),
+            Ok(origin) => endpoint(usual, false).origin(origin),
+            Err(_) => endpoint(usual, false),
         },
     };
     endpoint.connect_with_connector_lazy(service_fn(move |_: Uri| {
@@ -44,35 +37,11 @@ pub fn connect(address: &Address) -> Channel {
     }))
 }
 
-/// A channel over a stream that is there already, and over no other: when it has ended, requests fail with
-/// [`LinkError::Ended`]. Whoever is at the other end must be the hub of the membership in `identity`; where there is none, the
-/// stream is trusted as it is.
-pub async fn connect_over(
-    stream: impl ByteStream + 'static,
-    identity: Option<&Path>,
-) -> Result<Channel, LinkError> {
-    let peer = Peer::by_way("stream", "the hub at the other end", Standing::Stranger);
-    let connection = match identity {
-        Some(dir) => member::greet(Box::new(stream), peer, dir).await?,
-        None => Connection::new(Box::new(stream), peer, None),
-    };
-    Ok(over(connection))
-}
-
-/// A channel over one connection.
-pub(crate) fn over(connection: Connection) -> Channel {
-    let once = Arc::new(Mutex::new(Some(connection)));
-    endpoint(true).connect_with_connector_lazy(service_fn(move |_: Uri| {
-        let connection = once.lock().unwrap_or_else(PoisonError::into_inner).take();
-        async move { connection.map(TokioIo::new).ok_or(LinkError::Ended) }
-    }))
-}
-
 /// Opens one connection now: a check whether somebody listens, or a byte stream for something other than gRPC.
 pub async fn dial(address: &Address) -> Result<Connection, LinkError> {
     let unreachable = |source| LinkError::Unreachable { address: address.clone(), source };
     if let Address::Member(dir) = address {
-        return member::dial(dir).await;
+        return member::dial(dir).await.map(|(_, connection)| connection);
     }
     match tokio::time::timeout(CONNECT_TIMEOUT, dial_once(address)).await {
         Ok(result) => result,
@@ -98,7 +67,7 @@ async fn dial_once(address: &Address) -> Result<Connection, LinkError> {
             let peer = Peer::of_tcp(&stream, Standing::Machine).map_err(unreachable)?;
             Ok(Connection::new(Box::new(stream), peer, None))
         }
-        Address::Member(dir) => member::dial(dir).await,
+        Address::Member(dir) => member::dial(dir).await.map(|(_, connection)| connection),
         Address::Engine(at) => engine::dial(at).await,
     }
 }
@@ -107,15 +76,30 @@ fn http_url(engine: &Engine) -> String {
     format!("{}://{}", if engine.tls { "https" } else { "http" }, engine.at)
 }
 
-pub(crate) fn endpoint(keepalive: bool) -> Endpoint {
+/// Dials an address, and says by which route where it has several.
+pub(crate) async fn dial_route(
+    address: &Address,
+) -> Result<(Option<Route>, Connection), LinkError> {
+    match address {
+        Address::Member(dir) => {
+            let (route, connection) = member::dial(dir).await?;
+            Ok((Some(route), connection))
+        }
+        _ => Ok((None, dial(address).await?)),
+    }
+}
+
+pub(crate) fn endpoint(parameters: Parameters, keepalive: bool) -> Endpoint {
     // The address is the connector's business; the name only fills the `:authority` header.
     let endpoint = Endpoint::from_static("http://hands")
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(parameters.stream_window)
+        .initial_connection_window_size(parameters.connection_window)
         .max_frame_size(FRAME);
     if keepalive {
         // A local socket needs none: the kernel tells when the other end is gone.
-        endpoint.http2_keep_alive_interval(KEEPALIVE).keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        endpoint
+            .http2_keep_alive_interval(parameters.keepalive)
+            .keep_alive_timeout(parameters.keepalive_timeout)
     } else {
         endpoint
     }

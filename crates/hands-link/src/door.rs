@@ -8,10 +8,10 @@ use tokio::sync::mpsc;
 use tonic::transport::Channel;
 use tower::service_fn;
 
-use crate::Connection;
 use crate::Peer;
 use crate::dial::endpoint;
 use crate::stream::{BoxStream, ByteStream};
+use crate::{Connection, Parameters, Quality};
 
 /// Streams that may wait to be taken.
 const BACKLOG: usize = 16;
@@ -76,7 +76,8 @@ impl Pipe {
     /// A channel through the pipe; connects when it is first used. Must be called within a tokio runtime.
     pub fn connect(&self) -> Channel {
         let door = self.door.clone();
-        endpoint(false).connect_with_connector_lazy(service_fn(move |_: Uri| {
+        let usual = Parameters::of(Quality::default());
+        endpoint(usual, false).connect_with_connector_lazy(service_fn(move |_: Uri| {
             let door = door.clone();
             async move {
                 let (ours, theirs) = tokio::io::duplex(PIPE_BUFFER);

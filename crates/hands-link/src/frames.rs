@@ -1,4 +1,4 @@
-//! Watching an HTTP/2 peer's frames pass, for one word: that it is about to hang up.
+//! Watching HTTP/2 frames pass, for two words: that the peer is about to hang up, and how long it takes to answer.
 
 /// What an HTTP/2 client says first (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -6,6 +6,20 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEADER: usize = 9;
 /// The type of the frame by which a peer announces that it ends the connection (RFC 9113, 6.8).
 const GOAWAY: u8 = 7;
+/// The type of the frame that asks whether the other end is there, and of its answer, which has this flag (RFC 9113, 6.7).
+const PING: u8 = 6;
+const ACK: u8 = 1;
+
+/// What was among some bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// The announcement that the connection will be ended; told once.
+    pub(crate) goodbye: bool,
+    /// A question whether the other end is there.
+    pub(crate) ping: bool,
+    /// The answer to one.
+    pub(crate) pong: bool,
+}
 
 /// Follows one direction of a connection without keeping any of it.
 #[derive(Debug)]
@@ -25,16 +39,22 @@ impl Frames {
         Self::Preface(0)
     }
 
-    /// Takes the next bytes. True once, when the peer says goodbye.
-    pub(crate) fn pass(&mut self, mut bytes: &[u8]) -> bool {
+    /// The direction in which a server speaks: it has no preface.
+    pub(crate) const fn after_preface() -> Self {
+        Self::Header([0; HEADER], 0)
+    }
+
+    /// Takes the next bytes.
+    pub(crate) fn pass(&mut self, mut bytes: &[u8]) -> Seen {
+        let mut found = Seen::default();
         while !bytes.is_empty() {
             match self {
-                Self::Done => return false,
+                Self::Done => return found,
                 Self::Preface(seen) => {
                     let n = bytes.len().min(PREFACE.len() - *seen);
                     if bytes[..n] != PREFACE[*seen..*seen + n] {
                         *self = Self::Done;
-                        return false;
+                        return found;
                     }
                     *seen += n;
                     bytes = &bytes[n..];
@@ -50,9 +70,15 @@ impl Frames {
                     if *seen < HEADER {
                         continue;
                     }
-                    if header[3] == GOAWAY {
-                        *self = Self::Done;
-                        return true;
+                    match header[3] {
+                        GOAWAY => {
+                            *self = Self::Done;
+                            found.goodbye = true;
+                            return found;
+                        }
+                        PING if header[4] & ACK == 0 => found.ping = true,
+                        PING => found.pong = true,
+                        _ => {}
                     }
                     let [high, middle, low, ..] = *header;
                     let length = u32::from_be_bytes([0, high, middle, low]) as usize;
@@ -65,7 +91,7 @@ impl Frames {
                 }
             }
         }
-        false
+        found
     }
 
     const fn after(left: usize) -> Self {
@@ -75,7 +101,7 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
-    use super::{Frames, GOAWAY, PREFACE};
+    use super::{ACK, Frames, GOAWAY, PING, PREFACE, Seen};
 
     fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -85,7 +111,7 @@ mod tests {
     /// How many times goodbye is heard, the bytes coming in pieces of this size.
     fn goodbyes(bytes: &[u8], piece: usize) -> usize {
         let mut frames = Frames::new();
-        bytes.chunks(piece).filter(|piece| frames.pass(piece)).count()
+        bytes.chunks(piece).filter(|piece| frames.pass(piece).goodbye).count()
     }
 
     #[test]
@@ -104,6 +130,20 @@ mod tests {
             assert_eq!(goodbyes(&talk, piece), 0, "{piece}");
             assert_eq!(goodbyes(&farewell, piece), 1, "{piece}");
         }
+    }
+
+    #[test]
+    fn questions_and_answers_are_told_apart() {
+        let mut answer = frame(PING, b"12345678");
+        answer[4] = ACK;
+        let talk = [frame(4, b""), answer, frame(0, &frame(PING, b"12345678"))].concat();
+        for (bytes, piece) in [(&talk, 1), (&talk, 7), (&talk, 1 << 20)] {
+            let mut frames = Frames::after_preface();
+            let seen: Vec<Seen> = bytes.chunks(piece).map(|piece| frames.pass(piece)).collect();
+            assert!(seen.iter().all(|seen| !seen.ping && !seen.goodbye), "{piece}");
+            assert_eq!(seen.iter().filter(|seen| seen.pong).count(), 1, "{piece}");
+        }
+        assert!(Frames::after_preface().pass(&frame(PING, b"12345678")).ping);
     }
 
     #[test]

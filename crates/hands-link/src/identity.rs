@@ -167,11 +167,6 @@ impl Identity {
         }
     }
 
-    /// Has a route to the hub tried first from now on, by all that use this membership.
-    pub(crate) fn prefer(&self, answered: &Route) -> Result<(), IdentityError> {
-        write(&self.dir, ANSWERED, &answered.to_string())
-    }
-
     /// Whether two thirds of the certificate's life are over.
     pub fn is_due(&self) -> bool {
         unix_seconds() >= self.renew_at
@@ -196,6 +191,11 @@ impl Identity {
     pub fn authority_file(&self) -> PathBuf {
         self.dir.join(AUTHORITY)
     }
+}
+
+/// Has a route to the hub tried first from now on, by all that use this membership.
+pub(crate) fn prefer(dir: &Path, answered: &Route) -> Result<(), IdentityError> {
+    write(dir, ANSWERED, &answered.to_string())
 }
 
 /// A key for a node that is about to enrol. Kept before anybody hears of it, so that a try whose answer was lost can be

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -16,12 +16,12 @@ use tokio_stream::Stream;
 use tonic::transport::Server;
 
 use crate::bounds::{MAX_HEADERS, MAX_STREAMS, Places, Shares};
-use crate::dial::{CONNECTION_WINDOW, FRAME, KEEPALIVE, KEEPALIVE_TIMEOUT, STREAM_WINDOW};
+use crate::dial::FRAME;
 use crate::door::{Came, Door, Pipe};
 use crate::peer::{self, Peer, Source, Standing};
 use crate::socket_file::{self, SocketFile};
 use crate::stream::BoxStream;
-use crate::{Address, Connection, LinkError, ServerTls, TlsPeer};
+use crate::{Address, Connection, LinkError, Parameters, Quality, ServerTls, TlsPeer};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(10);
 const BACKOFF_LAST: Duration = Duration::from_secs(1);
@@ -125,14 +125,19 @@ impl Listener {
 /// A tonic server as all of ours are: large windows and keepalive, so that a vanished peer is noticed; bounds for what
 /// one connection may ask at once.
 pub fn server() -> Server {
+    server_with(Parameters::of(Quality::default()))
+}
+
+/// The same for connections of which more is known.
+pub fn server_with(parameters: Parameters) -> Server {
     Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(parameters.stream_window)
+        .initial_connection_window_size(parameters.connection_window)
         .max_frame_size(FRAME)
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(MAX_HEADERS)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_keepalive_interval(Some(parameters.keepalive))
+        .http2_keepalive_timeout(Some(parameters.keepalive_timeout))
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
@@ -335,11 +340,14 @@ async fn handshake(
 ) -> (Source, Option<Connection>) {
     let Came { stream, peer } = came;
     let source = peer.source;
+    let began = Instant::now();
     let connection = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let tls = TlsPeer::of_client(stream.get_ref().1);
             let stream: BoxStream = Box::new(stream);
-            Some(Connection::new(stream, peer, Some(tls)))
+            let connection = Connection::new(stream, peer, Some(tls));
+            connection.info().answered_after(began.elapsed());
+            Some(connection)
         }
         Ok(Err(error)) => {
             tracing::debug!(from = %peer, %error, "a TLS handshake failed");

@@ -6,37 +6,73 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 
 use crate::error::IdentityError;
-use crate::race::{self, STAGGER, race};
+use crate::quality::is_better;
+use crate::race::{self, STAGGER, dial_one, race};
 use crate::stream::BoxStream;
 use crate::tls::{ClientTls, client_config};
-use crate::{Connection, Identity, LinkError, Peer, enrol};
+use crate::{Connection, Identity, LinkError, Peer, Route, enrol, identity};
 
 /// How often a renewal that failed is tried again by who keeps certificates fresh.
 const RETRY: Duration = Duration::from_secs(60);
 /// How often the files are looked at even if nothing is due: another process may have joined anew.
 const LOOK: Duration = Duration::from_secs(300);
 
-/// Connects to the hub of a membership. Boxed, or else each crate that dials has a copy of all that this takes.
-pub(crate) fn dial(dir: &Path) -> BoxFuture<'_, Result<Connection, LinkError>> {
+/// Connects to the hub of a membership, and says by which route. Boxed, or else each crate that dials has a copy of all that
+/// this takes.
+pub(crate) fn dial(dir: &Path) -> BoxFuture<'_, Result<(Route, Connection), LinkError>> {
     Box::pin(dial_member(dir))
 }
 
-async fn dial_member(dir: &Path) -> Result<Connection, LinkError> {
+async fn dial_member(dir: &Path) -> Result<(Route, Connection), LinkError> {
     let own = fresh(dir).await?;
     let tls = client(&own)?;
     let (answered, connection) = race(&own.routes, STAGGER, &tls, &own.cluster).await?;
     if own.routes.first() != Some(answered) {
-        let answered = answered.clone();
-        let kept = blocking(dir, move || own.prefer(&answered)).await;
-        if let Err(error) = kept {
-            let error = &error as &dyn std::error::Error;
-            tracing::debug!(error, "which route answered is not remembered");
+        remember(dir, answered).await;
+    }
+    Ok((answered.clone(), connection))
+}
+
+/// Has a route tried first from now on.
+pub(crate) async fn remember(dir: &Path, route: &Route) {
+    let (path, route) = (dir.to_owned(), route.clone());
+    if let Err(error) = blocking(dir, move || identity::prefer(&path, &route)).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::debug!(error, "which route answered is not remembered");
+    }
+}
+
+/// Dials all routes side by side, the present one too, so that they are compared under the same load. Gives the fastest of the
+/// others where it is much better.
+pub(crate) async fn look(
+    dir: &Path,
+    present: &Route,
+) -> Result<Option<(Route, Connection)>, LinkError> {
+    let own = load(dir).await?;
+    if own.routes.len() < 2 {
+        return Ok(None);
+    }
+    let tls = client(&own)?;
+    let dialed = join_all(own.routes.iter().map(|route| dial_one(route, &tls))).await;
+    let mut now = None;
+    let mut best: Option<(Duration, Route, Connection)> = None;
+    for (route, connection) in dialed {
+        let Ok(connection) = connection else { continue };
+        let Some(round_trip) = connection.info().quality().round_trip else { continue };
+        if route == present {
+            now = Some(round_trip);
+        } else if best.as_ref().is_none_or(|(least, ..)| round_trip < *least) {
+            best = Some((round_trip, route.clone(), connection));
         }
     }
-    Ok(connection)
+    // Where the present route takes no new connection nothing can be compared; the one that there is tells by itself when it
+    // is lost.
+    Ok(now.zip(best).and_then(|(now, (round_trip, route, connection))| {
+        is_better(round_trip, now).then_some((route, connection))
+    }))
 }
 
 /// Agrees on keys with the hub of a membership at the other end of a stream.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -55,7 +55,10 @@ pub(crate) async fn race<'a>(
     })
 }
 
-async fn dial_one<'a>(route: &'a Route, tls: &ClientTls) -> (&'a Route, io::Result<Connection>) {
+pub(crate) async fn dial_one<'a>(
+    route: &'a Route,
+    tls: &ClientTls,
+) -> (&'a Route, io::Result<Connection>) {
     let mut is_open = false;
     let tried = tokio::time::timeout(PATIENCE, open(route, tls, &mut is_open)).await;
     let silent = |_| match is_open {
@@ -77,9 +80,13 @@ pub(crate) async fn greet(
     peer: Peer,
     tls: &ClientTls,
 ) -> io::Result<Connection> {
+    let began = Instant::now();
     let stream = tls.connect(stream).await?;
     let hub = TlsPeer::of_server(stream.get_ref().1);
-    Ok(Connection::new(Box::new(stream), peer, Some(hub)))
+    let connection = Connection::new(Box::new(stream), peer, Some(hub));
+    // TLS 1.3 takes one round trip, and both ends some time for their keys.
+    connection.info().answered_after(began.elapsed());
+    Ok(connection)
 }
 
 /// Its machine takes a connection to the hub, and the hub says nothing: its process stands still.

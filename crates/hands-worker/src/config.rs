@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hands_exec::{ExposedPath, Isolation};
+use hands_link::Way;
 use hands_proto::v1;
 use hands_store::Store;
 use hands_types::{WorkerId, WorkerPart};
-use tonic::transport::Channel;
 
 /// The versions of the worker session's protocol that this crate speaks.
 pub const PROTOCOL: std::ops::RangeInclusive<u32> = 1..=1;
@@ -25,8 +25,8 @@ pub struct WorkerConfig {
     pub build_id: String,
     /// For people: the program's version.
     pub version: String,
-    /// The way to the hub: `hands_link::connect(&address)`, or a pipe's `connect()` for a hub in this process.
-    pub hub: Channel,
+    /// The way to the hub: `Way::to(&address)`, or a pipe's `connect()` for a hub in this process.
+    pub hub: Way,
     /// The hub's address, for messages.
     pub hub_name: String,
     /// Where inputs are kept and outputs gathered.
@@ -53,13 +53,13 @@ pub struct WorkerConfig {
     pub tags: Vec<String>,
     /// More properties that it offers.
     pub properties: Vec<(String, String)>,
-    /// How long its leases live without a sign of life; none takes the hub's default for fast links.
+    /// How long its leases live without a sign of life; none takes what fits the way to the hub.
     pub lease: Option<Duration>,
-    /// Leases that it takes beyond its slots; none takes the hub's default. More hides a longer way to the hub.
+    /// Leases that it takes beyond its slots; none takes what fits the way to the hub: more hides a longer one.
     pub ahead: Option<u32>,
     /// Parts that front-ends add: what they offer is offered beside the rest.
     pub parts: Vec<Arc<dyn WorkerPart>>,
-    /// Whether blobs are compressed on the wire.
+    /// Whether blobs are compressed on the wire, where that leaves this machine.
     pub compress: bool,
 }
 

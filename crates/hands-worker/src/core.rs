@@ -23,7 +23,7 @@ use crate::config::WorkerConfig;
 use crate::doubts::Doubts;
 use crate::error::WorkerError;
 use crate::fetch::{Fetcher, Prepared};
-use crate::link::{Link, LinkEvent, nobody_listens, refused_for_good};
+use crate::link::{Link, LinkEvent, is_over, nobody_listens, refused_for_good};
 use crate::metrics::Metrics;
 use crate::output::Outgoing;
 use crate::parts::Parts;
@@ -325,7 +325,11 @@ impl Core {
         match event {
             LinkEvent::Dial => self.dial(),
             LinkEvent::Message(message) => self.hub_message(*message),
+            LinkEvent::Moved => self.moved(),
             LinkEvent::Lost(status) => {
+                if is_over(&status) {
+                    return self.fail(WorkerError::Over);
+                }
                 if let Some(why) = refused_for_good(&status) {
                     let hub = self.config.hub_name.clone();
                     return self.fail(WorkerError::Refused { hub, why });
@@ -337,6 +341,15 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// The session goes on by a better way. Nothing more is heard from the old one, so what the first message on the new one
+    /// does not name was never received: the hub takes it up at once, as it does when a worker comes back.
+    fn moved(&mut self) {
+        let hub = self.config.hub.route().map(|route| route.to_string()).unwrap_or_default();
+        tracing::info!(hub, "there is a better way to the hub; the session goes on by that one");
+        self.lose_session();
+        self.dial();
     }
 
     fn lose_session(&mut self) {

@@ -50,6 +50,9 @@ pub enum WorkerError {
         /// Its words.
         why: String,
     },
+    /// The one stream to the hub has ended.
+    #[error("the stream to the hub has ended, and there is no other way to it")]
+    Over,
     /// A blocking task panicked.
     #[error("starting the worker panicked")]
     Panicked,
@@ -66,6 +69,7 @@ impl WorkerError {
             | Self::Isolation { .. }
             | Self::Sandbox(_)
             | Self::Vanished { .. }
+            | Self::Over
             | Self::Panicked => None,
         }
     }
@@ -77,6 +81,7 @@ impl WorkerError {
                 ErrorClass::Environment
             }
             Self::Refused { .. } => ErrorClass::Config,
+            Self::Over => ErrorClass::Infra { retry: true },
             Self::Sandbox(error) => error.class(),
             Self::Panicked => ErrorClass::Bug,
         }

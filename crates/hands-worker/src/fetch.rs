@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hands_exec::{CollectError, Isolation, Layer};
+use hands_link::Way;
 use hands_reapi::{BlobClient, BlobError};
 use hands_store::{Made, StageError, Staged, Stager, Store};
 use hands_tree::Lru;
 use hands_types::limits::MAX_COMMAND;
 use hands_types::{Digest, ErrorClass, RelPath};
 use tokio::sync::mpsc;
-use tonic::transport::Channel;
 
 use crate::action::{self, Plan};
 use crate::attempt::Unread;
@@ -35,7 +35,7 @@ const SEEDS: u64 = 256;
 pub(crate) struct Fetcher {
     store: Store,
     stager: Stager,
-    hub: Channel,
+    hub: Way,
     same_store: bool,
     compress: bool,
     /// Hears that nobody is at the hub's address.
@@ -102,7 +102,7 @@ fn confirm(tree: &Staged) -> Result<(), Conclusion> {
 impl Fetcher {
     pub(crate) fn new(
         store: Store,
-        hub: Channel,
+        hub: Way,
         same_store: bool,
         compress: bool,
         tasks: mpsc::UnboundedSender<Event>,
@@ -135,10 +135,15 @@ impl Fetcher {
         (quota > 0 && bytes > quota).then_some(quota)
     }
 
+    /// Not where bytes stay within this machine: there they move faster than any compressor.
+    fn compresses(&self) -> bool {
+        self.compress && !self.hub.is_here()
+    }
+
     /// The client by which the hub's blobs are reached.
     pub(crate) fn blobs(&self, plan: &Plan) -> BlobClient {
-        BlobClient::new(self.hub.clone(), &plan.instance, plan.function)
-            .with_compression(self.compress)
+        BlobClient::new(self.hub.channel(), &plan.instance, plan.function)
+            .with_compression(self.compresses())
             .of_hub()
     }
 
@@ -176,8 +181,8 @@ impl Fetcher {
 
     /// A blob of the hub's; none if it lacks it.
     async fn download(&self, instance: &str, digest: &Digest) -> Result<Option<Bytes>, Conclusion> {
-        let client = BlobClient::new(self.hub.clone(), instance, digest.function)
-            .with_compression(self.compress)
+        let client = BlobClient::new(self.hub.channel(), instance, digest.function)
+            .with_compression(self.compresses())
             .of_hub();
         let mut wait = FIRST_WAIT;
         loop {

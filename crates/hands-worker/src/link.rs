@@ -5,13 +5,13 @@ mod absence;
 use std::pin::Pin;
 use std::time::Duration;
 
+use hands_link::{LinkError, Way};
 use hands_proto::v1;
 use hands_proto::v1::workers_client::WorkersClient;
 use hands_types::limits::MAX_MESSAGE;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use crate::output::{self, Outgoing};
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The way to the hub, or the way towards it.
 pub(crate) struct Link {
-    channel: Channel,
+    way: Way,
     hub_name: String,
     state: State,
     wait: Duration,
@@ -34,28 +34,37 @@ pub(crate) struct Link {
 enum State {
     /// Nothing until then.
     Waiting(Instant),
+    /// The way is made.
+    Dialing(Pin<Box<dyn Future<Output = Result<(), LinkError>> + Send>>),
+    /// It is there, and the first message may be sent.
+    Dialed,
     /// The first message is on its way.
     Opening {
         call: Pin<Box<dyn Future<Output = Result<Streaming<v1::HubMessage>, Status>> + Send>>,
         until: Instant,
     },
     /// Messages may come; until the first one has, not for ever.
-    Open { stream: Box<Streaming<v1::HubMessage>>, until: Option<Instant> },
+    Open { stream: Box<Streaming<v1::HubMessage>>, until: Option<Instant>, moving: Moving },
 }
+
+/// A better way is looked for, and taken once it is found.
+type Moving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What the link has to say.
 pub(crate) enum LinkEvent {
     /// Time to say hello: call [`Link::open`].
     Dial,
     Message(Box<v1::HubMessage>),
+    /// A better way was taken: call [`Link::open`] at once, for nothing is heard any more from the session that there was.
+    Moved,
     /// The session, or the attempt to have one, is over.
     Lost(Status),
 }
 
 impl Link {
-    pub(crate) fn new(channel: Channel, hub_name: String) -> Self {
+    pub(crate) fn new(way: Way, hub_name: String) -> Self {
         Self {
-            channel,
+            way,
             hub_name,
             state: State::Waiting(Instant::now()),
             wait: FIRST_WAIT,
@@ -67,7 +76,7 @@ impl Link {
     pub(crate) fn open(&mut self, hello: v1::Hello) -> Outgoing {
         let (outgoing, queue) = mpsc::unbounded_channel();
         output::send(&outgoing, v1::worker_message::Kind::Hello(hello));
-        let mut client = WorkersClient::new(self.channel.clone())
+        let mut client = WorkersClient::new(self.way.channel())
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
         let call = async move {
@@ -87,21 +96,45 @@ impl Link {
             match &mut self.state {
                 State::Waiting(until) => {
                     tokio::time::sleep_until(*until).await;
-                    return LinkEvent::Dial;
+                    let way = self.way.clone();
+                    self.state = State::Dialing(Box::pin(async move { way.open().await }));
                 }
+                State::Dialing(dialing) => match dialing.await {
+                    Ok(()) => {
+                        self.state = State::Dialed;
+                        return LinkEvent::Dial;
+                    }
+                    Err(error) => {
+                        let error = tonic::ConnectError(Box::new(error));
+                        return self.fail(Status::from_error(Box::new(error)));
+                    }
+                },
+                State::Dialed => std::future::pending().await,
                 State::Opening { call, until } => match tokio::time::timeout_at(*until, call).await
                 {
                     Ok(Ok(stream)) => {
                         let until = Some(*until);
-                        self.state = State::Open { stream: Box::new(stream), until };
+                        let way = self.way.clone();
+                        let moving = Box::pin(async move {
+                            let better = way.better().await;
+                            way.take(better).await;
+                        });
+                        self.state = State::Open { stream: Box::new(stream), until, moving };
                     }
                     Ok(Err(status)) => return self.fail(status),
                     Err(_) => return self.fail(silent()),
                 },
-                State::Open { stream, until } => {
+                State::Open { stream, until, moving } => {
                     let message = match until {
                         Some(until) => tokio::time::timeout_at(*until, stream.message()).await,
-                        None => Ok(stream.message().await),
+                        None => tokio::select! {
+                            biased;
+                            message = stream.message() => Ok(message),
+                            () = moving => {
+                                self.state = State::Dialed;
+                                return LinkEvent::Moved;
+                            }
+                        },
                     };
                     return match message {
                         Ok(Ok(Some(message))) => {
@@ -158,7 +191,7 @@ impl Link {
 fn is_refusal(status: &Status) -> bool {
     let mut cause = std::error::Error::source(status);
     while let Some(error) = cause {
-        if let Some(link) = error.downcast_ref::<hands_link::LinkError>() {
+        if let Some(link) = error.downcast_ref::<LinkError>() {
             return !link.class().retry();
         }
         cause = error.source();
@@ -182,13 +215,25 @@ pub(crate) fn refused_for_good(status: &Status) -> Option<String> {
         return is_about_us.then(|| words(status));
     }
     while let Some(error) = cause {
-        if let Some(hands_link::LinkError::Identity(error)) = error.downcast_ref() {
+        if let Some(LinkError::Identity(error)) = error.downcast_ref() {
             return matches!(**error, hands_link::IdentityError::Refused { .. })
                 .then(|| words(status));
         }
         cause = error.source();
     }
     None
+}
+
+/// Whether there was one stream to the hub, and it has ended.
+pub(crate) fn is_over(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if matches!(error.downcast_ref(), Some(LinkError::Ended)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// A status that this end made of a broken connection has its cause behind it.
@@ -211,7 +256,7 @@ fn words(status: &Status) -> String {
 pub(crate) fn nobody_listens(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
-        if let Some(link) = error.downcast_ref::<hands_link::LinkError>() {
+        if let Some(link) = error.downcast_ref::<LinkError>() {
             return link.is_hub_absent();
         }
         if let Some(error) = error.downcast_ref::<std::io::Error>() {

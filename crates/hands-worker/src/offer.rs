@@ -1,6 +1,7 @@
 //! What a worker says of itself.
 
 use hands_exec::Isolation;
+use hands_link::Parameters;
 use hands_proto::v1;
 use hands_types::platform::property;
 
@@ -13,7 +14,9 @@ pub(crate) fn hello(
     isolation: Isolation,
     parts: &Parts,
     attempts: Vec<v1::AttemptId>,
+    way: Parameters,
 ) -> v1::Hello {
+    let lease = config.lease.or(way.lease);
     v1::Hello {
         protocol: Some(config.protocol()),
         worker_id: config.id.to_string(),
@@ -27,11 +30,9 @@ pub(crate) fn hello(
             .map(|(name, count)| v1::Counter { name: name.clone(), count: *count })
             .collect(),
         slots: config.slots,
-        lease_ms: config
-            .lease
-            .map_or(0, |lease| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)),
+        lease_ms: lease.map_or(0, |lease| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)),
         attempts,
-        ahead: config.ahead,
+        ahead: config.ahead.or(way.ahead),
         // Known to the core only.
         resumes: false,
         fetches_commands: true,

@@ -213,6 +213,17 @@ pub(crate) struct WorkerArgs {
     /// that was joined before, or the hub's address: unix:PATH or 127.0.0.1:PORT
     #[arg(value_name = "JOIN")]
     pub(crate) hub: Option<String>,
+    /// Speak with the hub over standard input and output, which whoever starts this carries to the
+    /// hub: TLS inside, or plainly with --stdio=trusted, where that end speaks for the hub's user
+    #[arg(
+        long,
+        value_name = "HOW",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "tls",
+        hide_possible_values = true
+    )]
+    pub(crate) stdio: Option<StdioForm>,
     /// Offer this tag [repeatable]
     #[arg(short, long, value_name = "TAG")]
     pub(crate) tag: Vec<String>,
@@ -245,6 +256,14 @@ pub(crate) struct WorkerArgs {
     pub(crate) state: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) log: LogArgs,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StdioForm {
+    /// As to any hub that was joined.
+    Tls,
+    /// Without: whoever started this answers for both ends.
+    Trusted,
 }
 
 #[derive(Subcommand, Debug)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hands_config::{Environment, Flags, Logins, Places, Settings, WorkerSettings};
 use hands_exec::ExposedPath;
-use hands_link::{Address, Identity};
+use hands_link::{Address, Identity, Stdio, Way};
 use hands_store::{Store, StoreConfig};
 use hands_types::Isolation;
 use hands_types::error::exit;
@@ -15,16 +15,19 @@ use hands_worker::{IsolationChoice, Worker, WorkerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::launcher_program;
-use crate::cli::WorkerArgs;
+use crate::cli::{StdioForm, WorkerArgs};
 use crate::http::{self, Http, Source};
 use crate::hub::no_signals;
 use crate::join::{self, Wanted};
 use crate::problem::Problem;
 use crate::{logging, machine, runtime};
 
-/// Works until SIGTERM or SIGINT, until its hub drains it or refuses it for good, or until its state is deleted. The first signal lets running actions end, a second one
-/// kills them; the hub runs them again elsewhere.
+/// Works until SIGTERM or SIGINT, until its hub drains it or refuses it for good, until its state is deleted, or until the one
+/// stream that it was given ends. The first signal lets running actions end, a second one kills them; the hub runs them again
+/// elsewhere.
 pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Problem> {
+    // Before there is anybody else who could read or write them.
+    let stdio = args.stdio.map(|form| take_stdio(&args, form)).transpose()?;
     hands_sandbox::start_server();
     logging::start(&args.log);
     let places = Places::find(environment)?;
@@ -51,17 +54,17 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
         let store = Store::open(store)?;
         let name = args.name.clone().unwrap_or_else(machine::name);
         let logins = Logins::new(state.join("clusters"));
-        let address = tokio::select! {
-            address = find_hub(args.hub.as_deref(), &name, &logins) => address?,
+        let found = tokio::select! {
+            found = reach(&args, stdio, &name, &logins) => found?,
             _ = terminate.recv() => return Ok(exit::OK),
             _ = interrupt.recv() => return Ok(exit::OK),
         };
         let mut renewing = tokio::task::JoinSet::new();
-        if let Address::Member(dir) = &address {
-            renewing.spawn(hands_link::keep_fresh(dir.clone()));
+        if let Some(member) = &found.member {
+            renewing.spawn(hands_link::keep_fresh(member.dir.clone()));
         }
         let worker =
-            Worker::start(configure(&args, &address, &state, store, &settings.worker)?).await?;
+            Worker::start(configure(&args, &found, &state, store, &settings.worker)?).await?;
         let worker = Arc::new(worker);
         let mut serving = tokio::task::JoinSet::new();
         for http in https {
@@ -71,7 +74,7 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
             serving.spawn(http.serve(vec![Arc::new(figures)], hosts));
         }
         let level = worker.isolation();
-        tracing::info!(isolation = %level.isolation, hub = address.describe(), "the worker has started");
+        tracing::info!(isolation = %level.isolation, hub = found.name, "the worker has started");
         for sentence in level.note.iter().chain(&level.warnings) {
             tracing::warn!("{sentence}");
         }
@@ -88,6 +91,88 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
         }
         Ok(exit::OK)
     })?
+}
+
+/// The hub that it works for.
+struct Found {
+    way: Way,
+    /// For messages.
+    name: String,
+    /// Who we are there.
+    member: Option<Identity>,
+    is_local: bool,
+}
+
+/// The hub that is meant, and the way to it.
+async fn reach(
+    args: &WorkerArgs,
+    stdio: Option<Stdio>,
+    node: &str,
+    logins: &Logins,
+) -> Result<Found, Problem> {
+    if let Some(stdio) = stdio {
+        return reach_over(args, stdio, node, logins).await;
+    }
+    let address = find_hub(args.hub.as_deref(), node, logins).await?;
+    let (way, member) = (Way::to(&address), member(&address)?);
+    Ok(Found { way, name: address.describe(), member, is_local: address.is_local() })
+}
+
+/// The same at the other end of standard input and output.
+async fn reach_over(
+    args: &WorkerArgs,
+    stdio: Stdio,
+    node: &str,
+    logins: &Logins,
+) -> Result<Found, Problem> {
+    let stream = stdio.stream().map_err(bad_stdio)?;
+    if args.stdio == Some(StdioForm::Trusted) {
+        let name = "the hub at the other end of standard input and output".to_owned();
+        let way = Way::over(stream, None).await?;
+        return Ok(Found { way, name, member: None, is_local: false });
+    }
+    let address = find_hub(args.hub.as_deref(), node, logins).await?;
+    let Some(member) = member(&address)? else {
+        let what = "--stdio takes the name of a cluster that was joined, not an address";
+        return Err(Problem::new(ErrorClass::User, what.to_owned()).hint(
+            "without TLS, where whoever starts this worker answers for both ends: --stdio=trusted",
+        ));
+    };
+    let way = Way::over(stream, Some(&member.dir)).await?;
+    let name = format!("{}, over standard input and output", address.describe());
+    Ok(Found { way, name, member: Some(member), is_local: false })
+}
+
+/// Who we are at a hub that was joined.
+fn member(address: &Address) -> Result<Option<Identity>, Problem> {
+    Ok(match address {
+        Address::Member(dir) => Some(Identity::load(dir)?),
+        Address::Unix(_) | Address::Tcp(_) | Address::Engine(_) => None,
+    })
+}
+
+/// Takes standard input and output, before anything is read from them for another purpose.
+fn take_stdio(args: &WorkerArgs, form: StdioForm) -> Result<Stdio, Problem> {
+    let wrong = |what: &str| Err(Problem::new(ErrorClass::User, what.to_owned()));
+    match args.hub.as_deref() {
+        Some("-") => {
+            return wrong(
+                "standard input can't be the join string and the way to the hub: give the one as @FILE",
+            );
+        }
+        Some(_) if form == StdioForm::Trusted => {
+            return wrong(
+                "with --stdio=trusted there is nothing to join: leave out what stands there",
+            );
+        }
+        _ => {}
+    }
+    Stdio::take().map_err(bad_stdio)
+}
+
+fn bad_stdio(error: std::io::Error) -> Problem {
+    Problem::new(ErrorClass::User, format!("--stdio: {error}"))
+        .hint("it is for programs that carry the bytes to the hub, as ssh does")
 }
 
 /// Drained by its hub, or unable to go on.
@@ -142,7 +227,7 @@ async fn find_hub(wanted: Option<&str>, node: &str, logins: &Logins) -> Result<A
 
 fn configure(
     args: &WorkerArgs,
-    address: &Address,
+    hub: &Found,
     state: &Path,
     store: Store,
     settings: &WorkerSettings,
@@ -156,22 +241,18 @@ fn configure(
         tracing::warn!("--expose: {why}");
     }
     let expose = settings.expose.iter().chain(&args.expose);
-    let member = match address {
-        Address::Member(dir) => Some(Identity::load(dir)?),
-        Address::Unix(_) | Address::Tcp(_) | Address::Engine(_) => None,
-    };
     // A member keeps the name by which it joined: by that name it is removed.
-    let joined_as = member.as_ref().map(|member| member.name.clone());
+    let joined_as = hub.member.as_ref().map(|member| member.name.clone());
     Ok(WorkerConfig {
-        id: match &member {
+        id: match &hub.member {
             Some(member) => WorkerId(member.member.0),
             None => id(state)?,
         },
         name: args.name.clone().or(joined_as).unwrap_or_else(machine::name),
         build_id: hands_client::build_id().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        hub: hands_link::connect(address),
-        hub_name: address.describe(),
+        hub: hub.way.clone(),
+        hub_name: hub.name.clone(),
         store,
         same_store: false,
         state_dir: state.join("work"),
@@ -188,9 +269,9 @@ fn configure(
         properties: args.prop.iter().map(|p| (p.key.clone(), p.value.clone())).collect(),
         lease: None,
         ahead: None,
-        // A Unix socket or the loopback moves bytes faster than any compressor.
         parts: Vec::new(),
-        compress: !address.is_local(),
+        // A Unix socket or the loopback moves bytes faster than any compressor.
+        compress: !hub.is_local,
     })
 }
 

@@ -161,7 +161,7 @@ async fn start(
         name: identity.name,
         build_id: hands_client::build_id().to_owned(),
         version: hands_client::protocol().version,
-        hub: hands_link::connect(&address),
+        hub: hands_link::Way::to(&address),
         hub_name: address.describe(),
         store: store.clone(),
         same_store: false,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hands_link::Parameters;
 use hands_proto::function_from_proto;
 use hands_proto::v1::{self, hub_message, worker_message};
 use hands_slots::{Input, LeaseId};
@@ -29,7 +30,8 @@ impl Core {
             .map(|(operation, attempt)| LeaseId { operation, attempt })
             .collect();
         let attempts = held.iter().copied().map(attempt_id).collect();
-        let mut hello = offer::hello(&self.config, self.isolation, &self.parts, attempts);
+        let way = Parameters::of(self.config.hub.quality());
+        let mut hello = offer::hello(&self.config, self.isolation, &self.parts, attempts, way);
         hello.resumes = self.slots.resumes();
         hello.inputs = held.iter().filter_map(|lease| self.input_taken(*lease)).collect();
         let outgoing = self.link.open(hello);

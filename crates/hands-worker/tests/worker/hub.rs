@@ -162,7 +162,7 @@ impl Hub {
             name: "tester".to_owned(),
             build_id: "test".to_owned(),
             version: "0".to_owned(),
-            hub: self.road.clone(),
+            hub: self.road.clone().into(),
             hub_name: "the scripted hub".to_owned(),
             store,
             same_store: !own_store,

@@ -50,6 +50,8 @@ mod lost_workers;
 mod machines;
 mod marks;
 mod mistakes;
+#[cfg(target_os = "linux")]
+mod moves;
 mod moving_inputs;
 mod observability;
 #[cfg(target_os = "linux")]
@@ -72,6 +74,8 @@ mod small_disk;
 mod splices;
 mod stale_builds;
 mod stdin_holes;
+#[cfg(target_os = "linux")]
+mod stdio;
 mod strangers;
 mod surroundings;
 mod terminal;

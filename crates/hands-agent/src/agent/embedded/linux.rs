@@ -64,7 +64,7 @@ fn worker_config(
         name: wanted.name.clone(),
         build_id: hands_client::build_id().to_owned(),
         version: hands_client::protocol().version,
-        hub,
+        hub: hub.into(),
         hub_name: "the agent's hub".to_owned(),
         store,
         same_store: true,

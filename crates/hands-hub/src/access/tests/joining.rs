@@ -320,7 +320,7 @@ async fn a_hub_takes_streams_that_it_is_handed() {
     let over = async |peer: Peer, identity: Option<&std::path::Path>| {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         door.hand_in(theirs, peer).await.unwrap();
-        let channel = hands_link::connect_over(ours, identity).await?;
+        let channel = hands_link::Way::over(ours, identity).await?.channel();
         Ok::<_, LinkError>(
             AuthorityClient::new(channel).list_members(v1::ListMembersRequest::default()).await,
         )
