@@ -6,8 +6,12 @@ mod image;
 #[cfg(not(feature = "oci"))]
 #[path = "snapshot/no_image.rs"]
 mod image;
+mod parts;
 mod receive;
 mod remote;
+#[cfg(feature = "oci")]
+mod sink;
+mod stored;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -35,7 +39,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::error::SnapshotError;
 use crate::stat_cache::StatCache;
 use crate::walk::{LeftOut, Progress, WalkInput, Walked};
+use parts::Part;
 use receive::receive;
+use stored::To;
 
 /// How often progress is told.
 const PROGRESS: Duration = Duration::from_millis(100);
@@ -118,6 +124,11 @@ impl SnapshotServer {
             Some(image) => Some(image::source(image, handles.pop())?),
             None => None,
         };
+        let part = match (&request.stream, &request.tar) {
+            (Some(stream), _) => Some(Part::stream(stream, handles.pop())?),
+            (None, Some(tar)) => Some(Part::tar(tar, handles.pop())?),
+            (None, None) => None,
+        };
         let inputs = walk_inputs(&request, handles)?;
         let below = RelPath::new(&request.working_directory)
             .map_err(|_| SnapshotError::Protocol("a working directory that leaves the root"))?;
@@ -129,6 +140,10 @@ impl SnapshotServer {
                 server.cache.begin();
                 if let Some(image) = &image {
                     image::take(&server.store, &runtime, &request, image, function, &progress)
+                } else if let Some(part) = &part {
+                    let (store, progress) = (&server.store, &progress);
+                    let (runtime, request) = (&runtime, &request);
+                    part.take(&To { store, runtime, request, function, progress })
                 } else if request.target.is_empty() {
                     embedded::take(
                         &server.store,

@@ -18,19 +18,18 @@ use hands_proto::v1::{
     ListWorkersRequest, OverviewRequest, Property,
 };
 use hands_reapi::{BlobClient, Channel};
-use hands_types::{DigestFunction, Platform, RelPath};
+use hands_types::{DigestFunction, Platform};
 use prost::Message;
 use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request};
 
 use crate::retry::{Backoff, Contact};
-use crate::snapshot::SnapshotSocket;
 use crate::uploader::Uploader;
 use crate::{
-    AgentSpec, AgentStatus, ClientError, Fetched, HubInfo, Input, Invocation, JobInfo, JobResult,
-    JobState, JobStream, ListRequest, Overview, Session, Snapshot, SnapshotProgress, Target,
-    WorkerInfo, agent, fetch, metadata,
+    AgentSpec, AgentStatus, ClientError, Fetched, HubInfo, Invocation, JobInfo, JobResult,
+    JobState, JobStream, ListRequest, Overview, Session, Target, WorkerInfo, agent, fetch,
+    metadata,
 };
 
 /// A connection over which actions are submitted and asked about. Cheap to clone; all clones share it.
@@ -278,48 +277,6 @@ impl Cluster {
         match &self.inner.target {
             Target::Agent(spec) => Some(spec),
             Target::Hub { .. } => None,
-        }
-    }
-
-    /// Makes an input root of paths of this machine and puts it into the cluster's store. The agent does it, and is
-    /// started for it where needed. `working_directory` is there in any case. With `times` its nodes carry the modification
-    /// times that they have here; an engine that does not know them passes them over.
-    pub async fn snapshot(
-        &self,
-        inputs: &[Input],
-        working_directory: &RelPath,
-        times: bool,
-        mut progress: impl FnMut(&SnapshotProgress),
-    ) -> Result<Snapshot, ClientError> {
-        let (spec, target) = match &self.inner.target {
-            Target::Agent(spec) => (spec, None),
-            Target::Hub { agent, address, .. } => (agent, Some(address)),
-        };
-        let mut tried = false;
-        loop {
-            let result = async {
-                let mut socket =
-                    SnapshotSocket::connect(&agent::snapshot_socket(spec).await?).await?;
-                socket
-                    .take(
-                        target,
-                        &self.inner.instance,
-                        self.inner.function,
-                        times,
-                        inputs,
-                        working_directory,
-                        &mut progress,
-                    )
-                    .await
-            }
-            .await;
-            match result {
-                Err(error) if error.is_lost_connection() && !tried => {
-                    tried = true;
-                    let _greeted = agent::ensure(spec, &mut |_| {}).await?;
-                }
-                result => return result,
-            }
         }
     }
 

@@ -4,12 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use hands_link::Address;
 use hands_proto::v1::{ImageRequest, SnapshotRequest};
 use rustix::fs::{Mode, OFlags};
 
-use crate::snapshot::{SnapshotSocket, bad};
-use crate::{ClientError, Cluster, Snapshot, SnapshotProgress, Target, agent, printable};
+use crate::snapshot::bad;
+use crate::{ClientError, Cluster, Snapshot, SnapshotProgress, printable};
 
 /// A container image of this machine, opened.
 #[derive(Debug)]
@@ -124,34 +123,10 @@ impl Cluster {
         image: &ImageSource,
         mut progress: impl FnMut(&SnapshotProgress),
     ) -> Result<ImageRoot, ClientError> {
-        let (spec, target) = match self.target() {
-            Target::Agent(spec) => (spec, None),
-            Target::Hub { agent, address, .. } => (agent, Some(address)),
-        };
         let function = self.function();
-        let request = SnapshotRequest {
-            target: target.map(Address::to_string).unwrap_or_default(),
-            instance_name: self.instance().to_owned(),
-            digest_function: hands_proto::reapi::digest_function::Value::from(function).into(),
-            image: Some(image.request()),
-            ..SnapshotRequest::default()
-        };
+        let request = SnapshotRequest { image: Some(image.request()), ..self.snapshot_request() };
         let handles = [image.handle.as_fd()];
-        let mut tried = false;
-        let done = loop {
-            let asked = async {
-                let mut socket =
-                    SnapshotSocket::connect(&agent::snapshot_socket(spec).await?).await?;
-                socket.ask(&request, &handles, &mut progress).await
-            };
-            match asked.await {
-                Err(error) if error.is_lost_connection() && !tried => {
-                    tried = true;
-                    let _greeted = agent::ensure(spec, &mut |_| {}).await?;
-                }
-                done => break done?,
-            }
-        };
+        let done = self.ask_agent(&request, &handles, &mut progress).await?;
         let tree = Snapshot::of(&done, function)?;
         let config = done.image.ok_or_else(|| bad("an image without its configuration"))?;
         let lost = [

@@ -27,6 +27,7 @@ mod ids;
 mod image;
 mod job;
 mod metadata;
+mod output;
 mod part;
 mod result;
 mod retry;
@@ -35,6 +36,7 @@ mod snapshot;
 mod spec;
 mod stores;
 mod target;
+mod tree;
 mod uploader;
 
 pub use agent::{
@@ -57,12 +59,14 @@ pub use ids::{new_invocation_id, random_u128};
 pub use image::{ImageRoot, ImageSource};
 pub use job::{Event, Job, JobStream, LostAttempt};
 pub use metadata::{Invocation, TOOL};
+pub use output::{Made, Output};
 pub use part::{AgentPart, BoxFuture, HttpBody, HttpPart, WorkerPart, whole_body};
 pub use result::{Failure, JobResult, StageSpan, Stages, lacks_outputs};
 pub use session::{ActionId, Session, Submitted};
-pub use snapshot::{Input, Snapshot, SnapshotSocket};
+pub use snapshot::{Input, Snapshot};
 pub use spec::{Caching, EncodedJob, JobSpec, Logs};
 pub use target::{AgentSockets, AgentSpec, SNAPSHOT_PART, Target};
+pub use tree::{FilePart, Paths, StreamPart, TarPart, TreeSpec};
 
 #[cfg(test)]
 mod tests;

@@ -3,13 +3,11 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use hands_link::Address;
-use hands_proto::function_from_proto;
 use hands_proto::v1::snapshot_reply::Kind;
-use hands_proto::v1::{SnapshotDone, SnapshotInput, SnapshotReply, SnapshotRequest};
+use hands_proto::v1::{SnapshotDone, SnapshotReply, SnapshotRequest};
 use hands_types::{Digest, DigestFunction, RelPath};
 use prost::Message;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -28,11 +26,11 @@ const MAX_REPLY: usize = 1 << 20;
 /// One path of this machine that becomes part of an input root.
 #[derive(Debug)]
 pub struct Input {
-    directory: OwnedFd,
-    entry: String,
-    place: RelPath,
-    respect_ignore: bool,
-    display: PathBuf,
+    pub(crate) directory: OwnedFd,
+    pub(crate) entry: String,
+    pub(crate) place: RelPath,
+    pub(crate) respect_ignore: bool,
+    pub(crate) display: PathBuf,
 }
 
 impl Input {
@@ -104,6 +102,40 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Nothing yet.
+    pub(crate) fn empty(function: DigestFunction) -> Self {
+        Self {
+            root: hands_tree::empty(function),
+            files: 0,
+            bytes: 0,
+            bytes_hashed: 0,
+            bytes_sent: 0,
+            vanished: Vec::new(),
+            vanished_count: 0,
+            unfit: Vec::new(),
+            unfit_count: 0,
+            ignored: Vec::new(),
+            ignored_count: 0,
+            ignored_directories: Vec::new(),
+        }
+    }
+
+    /// Adds what is told of another part of the same tree; answers with the part's root.
+    pub(crate) fn add(&mut self, part: Self) -> Digest {
+        self.files += part.files;
+        self.bytes += part.bytes;
+        self.bytes_hashed += part.bytes_hashed;
+        self.bytes_sent += part.bytes_sent;
+        self.vanished.extend(part.vanished);
+        self.vanished_count += part.vanished_count;
+        self.unfit.extend(part.unfit);
+        self.unfit_count += part.unfit_count;
+        self.ignored.extend(part.ignored);
+        self.ignored_count += part.ignored_count;
+        self.ignored_directories.extend(part.ignored_directories);
+        part.root
+    }
+
     pub(crate) fn of(done: &SnapshotDone, function: DigestFunction) -> Result<Self, ClientError> {
         let root = done.root.as_ref().ok_or_else(|| bad("a snapshot without a root"))?;
         Ok(Self {
@@ -126,13 +158,13 @@ impl Snapshot {
 /// A connection to the agent's snapshot socket. While it is open, the blobs of the snapshots that were taken over it
 /// stay in the store; afterwards for some minutes more, in which Execute has to name them.
 #[derive(Debug)]
-pub struct SnapshotSocket {
+pub(crate) struct SnapshotSocket {
     stream: UnixStream,
 }
 
 impl SnapshotSocket {
     /// Connects to the socket of a running agent.
-    pub async fn connect(path: &Path) -> Result<Self, ClientError> {
+    pub(crate) async fn connect(path: &Path) -> Result<Self, ClientError> {
         let stream =
             hands_link::connect_unix(path).await.map_err(|source| ClientError::Connect {
                 peer: format!("the agent at {}", path.display()),
@@ -140,47 +172,6 @@ impl SnapshotSocket {
                 retry: true,
             })?;
         Ok(Self { stream })
-    }
-
-    /// Takes one snapshot. `target` is the hub or engine whose store it goes to, none for the agent's own. With `times`
-    /// the nodes carry the modification times that they have here.
-    pub async fn take(
-        &mut self,
-        target: Option<&Address>,
-        instance: &str,
-        function: DigestFunction,
-        times: bool,
-        inputs: &[Input],
-        working_directory: &RelPath,
-        mut progress: impl FnMut(&SnapshotProgress),
-    ) -> Result<Snapshot, ClientError> {
-        let request = SnapshotRequest {
-            target: target.map(Address::to_string).unwrap_or_default(),
-            engine: match target {
-                Some(Address::Engine(engine)) => Some(engine.as_ref().into()),
-                _ => None,
-            },
-            instance_name: instance.to_owned(),
-            times,
-            digest_function: hands_proto::reapi::digest_function::Value::from(function).into(),
-            working_directory: working_directory.as_str().to_owned(),
-            image: None,
-            inputs: inputs
-                .iter()
-                .enumerate()
-                .map(|(i, input)| SnapshotInput {
-                    descriptor: u32::try_from(i).unwrap_or(u32::MAX),
-                    entry: input.entry.clone(),
-                    place: input.place.as_str().to_owned(),
-                    respect_ignore: input.respect_ignore,
-                    display: input.display.to_string_lossy().into_owned(),
-                })
-                .collect(),
-        };
-        let handles: Vec<BorrowedFd<'_>> = inputs.iter().map(|i| i.directory.as_fd()).collect();
-        let done = self.ask(&request, &handles, &mut progress).await?;
-        debug_assert_eq!(function_from_proto(request.digest_function), Ok(function));
-        Snapshot::of(&done, function)
     }
 
     /// Sends a request and waits for its end.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hands_proto::MTIME;
-use hands_proto::reapi::{self, command::EnvironmentVariable};
+use hands_proto::reapi;
+use hands_proto::reapi::command::{EnvironmentVariable, OutputDirectoryFormat};
 use hands_proto::v1::ExecuteOptions;
 use hands_types::platform::property;
 use hands_types::retry::why_not_again;
@@ -40,6 +41,9 @@ pub struct JobSpec {
     /// Whether outputs come with the modification times that the action gave them; only those of an uncached action do, and
     /// only where the engine keeps them ([`crate::Cluster::keeps_times`]).
     pub times: bool,
+    /// Whether the roots of output directories are put into the store too ([`crate::Made::Directory`]), so that another action
+    /// can have them as inputs while nothing of them comes here.
+    pub output_roots: bool,
     /// REAPI's priority: lower runs earlier, 0 is normal.
     pub priority: i32,
     /// Whether the streams are shown while the action runs.
@@ -101,6 +105,7 @@ impl JobSpec {
             timeout: None,
             caching: Caching::Uncached,
             times: false,
+            output_roots: false,
             priority: 0,
             logs: Logs::Live,
             detach: false,
@@ -174,6 +179,10 @@ impl JobSpec {
             working_directory: self.cwd.as_str().to_owned(),
             output_paths,
             output_node_properties,
+            output_directory_format: match self.output_roots {
+                true => OutputDirectoryFormat::TreeAndDirectory.into(),
+                false => OutputDirectoryFormat::default().into(),
+            },
             ..reapi::Command::default()
         };
         let command_bytes = Bytes::from(command.encode_to_vec());

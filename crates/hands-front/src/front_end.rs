@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use hands_client::{
-    Cluster, ClusterKind, Input, Invocation, ListRequest, Session, Snapshot, Target,
+    Cluster, ClusterKind, Input, Invocation, ListRequest, Paths, Session, Snapshot, Target,
+    TreeSpec,
 };
-use hands_types::RelPath;
 use tokio::time::timeout;
 
 use crate::caller::Caller;
@@ -160,27 +160,31 @@ impl FrontEnd {
         self.snapshot_with(cluster, paths, times, None).await
     }
 
-    /// The same, with one file more from elsewhere.
+    /// The same, with something more laid over it.
     pub async fn snapshot_with<P: AsRef<Path>>(
         &self,
         cluster: &Cluster,
         paths: &[P],
         times: bool,
-        more: Option<(&Path, RelPath)>,
+        more: Option<TreeSpec>,
     ) -> Result<Option<Snapshot>, RunError> {
         if paths.is_empty() && more.is_none() {
             return Ok(None);
         }
         let layout = spec::layout(paths, &self.caller)?;
-        let paths = paths.iter().map(AsRef::as_ref).zip(layout.places);
-        let inputs = paths
-            .chain(more)
+        let inputs = paths.iter().map(AsRef::as_ref).zip(layout.places);
+        let inputs = inputs
             .map(|(path, place)| Ok(Input::open(path, place, true)?))
             .collect::<Result<Vec<_>, RunError>>()?;
+        let paths = TreeSpec::Paths(Paths { inputs, directory: layout.directory, times });
+        let tree = match more {
+            None => paths,
+            Some(more) => TreeSpec::Merged(vec![paths, more]),
+        };
         let watched = self.out.watched();
         let began = SystemTime::now();
         let snapshot = cluster
-            .snapshot(&inputs, &layout.directory, times, |now| {
+            .tree(tree, |now| {
                 // Small trees are done before anyone could read about them.
                 if watched && began.elapsed().is_ok_and(|t| t > Duration::from_millis(500)) {
                     let (hashed, sent) = (eye::bytes(now.bytes_hashed), eye::bytes(now.bytes_sent));

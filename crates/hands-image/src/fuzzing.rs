@@ -3,16 +3,14 @@
 #[cfg(test)]
 mod tests;
 
-use std::cell::Cell;
 use std::io::Read;
 
 use bytes::Bytes;
 use hands_types::{Digest, DigestFunction};
 
-use crate::checked::Budget;
 use crate::draft::Directories;
 use crate::entries::Entries;
-use crate::image::{ImageLimits, Lost};
+use crate::image::ImageLimits;
 use crate::sink::{Sink, SinkError};
 use crate::unpack::Unpacking;
 
@@ -41,16 +39,7 @@ impl Sink for Nowhere {
 /// Reads bytes as two layers, one upon the other: refused, or a tree of canonical directories.
 pub fn layers(data: &[u8]) {
     let limits = ImageLimits { entries: 10_000, ..ImageLimits::standard() };
-    let mut unpacking = Unpacking {
-        budget: Budget { most: 0, left: Cell::new(0) },
-        limits: &limits,
-        sink: &Nowhere,
-        lost: Lost::default(),
-        entries: 0,
-        bytes: 0,
-        names: 0,
-        implied: 0,
-    };
+    let mut unpacking = Unpacking::new(&limits, &Nowhere);
     let middle = data.len() / 1024 * 512;
     let mut drafts = Vec::new();
     for layer in [&data[..middle], &data[middle..]] {

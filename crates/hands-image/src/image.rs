@@ -1,6 +1,6 @@
 //! From a place to one tree.
 
-use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use hands_tree::{Directory, MergeError, MergeLayer, merge};
 use hands_types::limits;
 use hands_types::{Digest, DigestFunction};
 
-use crate::checked::{Budget, Sha256};
+use crate::checked::Sha256;
 use crate::config::ImageConfig;
 use crate::documents::{ConfigDocument, parse};
 use crate::draft::{Directories, Draft, encode};
@@ -147,19 +147,10 @@ pub fn read(
         let why = format!("names {} layers, and there are {}", diff_ids.len(), found.layers.len());
         return Err(ImageError::damaged(part, why));
     }
-    let mut unpacking = Unpacking {
-        budget: Budget { most: limits.expanded, left: Cell::new(limits.expanded) },
-        limits,
-        sink,
-        lost: Lost::default(),
-        entries: 0,
-        bytes: 0,
-        names: 0,
-        implied: 0,
-    };
+    let mut unpacking = Unpacking::new(limits, sink);
     let mut drafts: Vec<Draft> = Vec::new();
     for (layer, diff_id) in found.layers.into_iter().zip(diff_ids) {
-        let draft = unpacking.layer(layer, Sha256::parse(diff_id)?, &drafts)?;
+        let draft = unpacking.layer(layer, Some(Sha256::parse(diff_id)?), &drafts)?;
         drafts.push(draft);
     }
     let mut all = Directories::new();
@@ -171,7 +162,7 @@ pub fn read(
 }
 
 /// Merges the layers, lowest first.
-fn flatten(
+pub(crate) fn flatten(
     drafts: Vec<Draft>,
     function: DigestFunction,
     all: &mut Directories,
@@ -200,21 +191,22 @@ fn flatten(
 }
 
 /// The directories below a root, and every blob of the tree.
-fn reachable(
+pub(crate) fn reachable(
     root: Digest,
     all: &mut Directories,
 ) -> Result<(Vec<(Digest, Bytes)>, Vec<Digest>), ImageError> {
-    let (mut directories, mut blobs, mut todo) = (Vec::new(), Vec::new(), vec![root]);
-    let mut seen = std::collections::BTreeSet::from([root]);
+    let (mut directories, mut todo) = (Vec::new(), vec![root]);
+    // A file may have the bytes of a directory's message: what was seen as one was not seen as the other.
+    let (mut files, mut seen) = (BTreeSet::new(), BTreeSet::from([root]));
     while let Some(digest) = todo.pop() {
         let (directory, bytes) = all
             .remove(&digest)
             .ok_or_else(|| ImageError::damaged("its tree", "lacks a directory"))?;
-        blobs.extend(directory.files.iter().map(|file| file.digest).filter(|d| seen.insert(*d)));
+        files.extend(directory.files.iter().map(|file| file.digest));
         let below = directory.directories.iter().map(|below| below.digest);
         todo.extend(below.filter(|d| seen.insert(*d)));
-        blobs.push(digest);
         directories.push((digest, bytes));
     }
-    Ok((directories, blobs))
+    files.extend(seen);
+    Ok((directories, files.into_iter().collect()))
 }

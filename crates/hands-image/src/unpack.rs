@@ -1,5 +1,6 @@
 //! One layer: from its file to a draft of its tree.
 
+use std::cell::Cell;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
 use hands_types::limits::MAX_PATH;
@@ -33,14 +34,30 @@ pub(crate) struct Unpacking<'a> {
     pub(crate) names: usize,
     /// Directories that paths ask for and no entry names.
     pub(crate) implied: u64,
+    /// Whether names may take something away from layers below.
+    pub(crate) marks: bool,
 }
 
-impl Unpacking<'_> {
-    /// Unpacks a layer onto those below it.
+impl<'a> Unpacking<'a> {
+    pub(crate) fn new(limits: &'a ImageLimits, sink: &'a dyn Sink) -> Self {
+        Self {
+            budget: Budget { most: limits.expanded, left: Cell::new(limits.expanded) },
+            limits,
+            sink,
+            lost: Lost::default(),
+            entries: 0,
+            bytes: 0,
+            names: 0,
+            implied: 0,
+            marks: true,
+        }
+    }
+
+    /// Unpacks a layer onto those below it. `diff_id` is the digest of what it expands to, where it is known.
     pub(crate) fn layer(
         &mut self,
         layer: LayerFile,
-        diff_id: Sha256,
+        diff_id: Option<Sha256>,
         below: &[Draft],
     ) -> Result<Draft, ImageError> {
         let LayerFile { mut file, offset, size, hash, part } = layer;
@@ -103,10 +120,11 @@ impl Unpacking<'_> {
         let bad =
             |why: String| ImageError::unsupported(part, format!("has {}: {why}", shown(path)));
         let above = path.rsplit_once('/').map_or("", |(above, _)| above);
-        if above.split('/').any(|name| name.starts_with(THEIRS)) {
+        let has_above = |start| self.marks && above.split('/').any(|name| name.starts_with(start));
+        if has_above(THEIRS) {
             return Ok(());
         }
-        if above.split('/').any(|name| name.starts_with(MARK)) {
+        if has_above(MARK) {
             return Err(bad("a mark is no directory".to_owned()));
         }
         self.lost.modes += u64::from(entry.mode & 0o7000 != 0 && entry.kind == Kind::File);
@@ -114,7 +132,7 @@ impl Unpacking<'_> {
         self.names += path.len();
         let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         // Marks first: some programs made the second and later of them hard links to the first.
-        if entry.kind == Kind::HardLink && !last.starts_with(MARK) {
+        if entry.kind == Kind::HardLink && !(self.marks && last.starts_with(MARK)) {
             let target = text(part, &entry.link)?;
             let node = draft.file(below, target);
             let node = node.ok_or_else(|| {
@@ -130,14 +148,14 @@ impl Unpacking<'_> {
             return Ok(());
         }
         let (directory, name) = draft.place(below, path, &mut self.implied).map_err(bad)?;
-        if name == ALL_GONE {
+        if self.marks && name == ALL_GONE {
             directory.take_all_away();
             return Ok(());
         }
-        if name.starts_with(THEIRS) {
+        if self.marks && name.starts_with(THEIRS) {
             return Ok(());
         }
-        if let Some(gone) = name.strip_prefix(MARK) {
+        if let Some(gone) = name.strip_prefix(MARK).filter(|_| self.marks) {
             if matches!(gone, "" | "." | "..") {
                 return Err(bad("it marks no name as gone".to_owned()));
             }

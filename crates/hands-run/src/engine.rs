@@ -1,15 +1,12 @@
 //! Another engine than our hub: what it lacks is refused by name, and what REAPI can't say is said otherwise.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-
-use hands_client::{Cluster, ClusterKind, JobSpec};
+use hands_client::{Cluster, ClusterKind, JobSpec, StreamPart, TreeSpec};
 use hands_front::RunError;
 use hands_front::args::ActionArgs;
 use hands_front::stdio::read_stdin;
 use hands_types::{RelPath, is_output_pattern};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::unix::pipe;
 
 use crate::args::RunArgs;
 
@@ -80,58 +77,37 @@ pub(crate) fn loses_times(args: &ActionArgs, cluster: &Cluster) -> Option<String
     })
 }
 
-/// Standard input as a file, for an engine to which it can't be sent live. The file goes when this is dropped.
-pub(crate) struct StdinFile {
-    path: PathBuf,
+/// Standard input as a part of the input root, for an engine to which it can't be sent live: the part, and what brings it
+/// there, which ends when standard input does.
+pub(crate) fn stdin_part(
+    job: &JobSpec,
+) -> Result<(TreeSpec, impl Future<Output = Result<(), RunError>> + use<>), RunError> {
+    let failed = |source| RunError::System { what: "can't make a pipe", source };
+    let (from, to) = std::io::pipe().map_err(failed)?;
+    let path = stdin_place(job);
+    let part = TreeSpec::Stream(StreamPart { path, from: from.into() });
+    Ok((part, pour(pipe::Sender::from_owned_fd(to.into()).map_err(failed)?)))
 }
 
-impl StdinFile {
-    /// Reads all of standard input; ends when that ends.
-    pub(crate) async fn read(cluster: &Cluster) -> Result<Self, RunError> {
-        let log = &cluster.agent_spec().log;
-        let path = log.with_file_name(format!("stdin-{}", cluster.invocation().id));
-        let this = Self { path };
-        let failed = |source| RunError::Read { path: this.path.clone(), source };
-        let mut file = this.create().map_err(failed)?;
-        let unreadable = |source| RunError::System { what: "can't read standard input", source };
-        loop {
-            let piece = read_stdin(64 << 10).await.map_err(unreadable)?;
-            if piece.is_empty() {
-                return Ok(this);
-            }
-            file.write_all(&piece).map_err(failed)?;
+fn stdin_place(job: &JobSpec) -> RelPath {
+    job.cwd.join(&RelPath::new(STDIN).expect("one plain name"))
+}
+
+async fn pour(mut to: pipe::Sender) -> Result<(), RunError> {
+    let unreadable = |source| RunError::System { what: "can't read standard input", source };
+    loop {
+        let piece = read_stdin(64 << 10).await.map_err(unreadable)?;
+        // Who does not take it says why.
+        if piece.is_empty() || to.write_all(&piece).await.is_err() {
+            return Ok(());
         }
-    }
-
-    fn create(&self) -> io::Result<File> {
-        if let Some(directory) = self.path.parent() {
-            std::fs::create_dir_all(directory)?;
-        }
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path)
-    }
-
-    /// Where the file is now.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Where it has to be in the input root.
-    pub(crate) fn place(job: &JobSpec) -> RelPath {
-        job.cwd.join(&RelPath::new(STDIN).expect("one plain name"))
-    }
-
-    /// Lets the command read it.
-    pub(crate) fn redirect(job: &mut JobSpec) {
-        let script = format!("exec \"$@\" <{STDIN}");
-        let shell = ["/bin/sh", "-c", &script, "sh"].map(str::to_owned);
-        job.argv.splice(0..0, shell);
-        job.stdin = false;
     }
 }
 
-impl Drop for StdinFile {
-    fn drop(&mut self) {
-        // One that could not be made is not there.
-        drop(std::fs::remove_file(&self.path));
-    }
+/// Lets the command read standard input from its file.
+pub(crate) fn redirect_stdin(job: &mut JobSpec) {
+    let script = format!("exec \"$@\" <{STDIN}");
+    let shell = ["/bin/sh", "-c", &script, "sh"].map(str::to_owned);
+    job.argv.splice(0..0, shell);
+    job.stdin = false;
 }

@@ -15,7 +15,7 @@ use hands_front::{
 use hands_types::error::exit;
 
 use crate::args::RunArgs;
-use crate::engine::{self, StdinFile};
+use crate::engine;
 use crate::follow::{Ended, Manner, Whose, follow};
 use crate::streams::Streams;
 use crate::tty;
@@ -76,18 +76,32 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
         front.out.warning(&sentence);
     }
     let takes_live_input = cluster.kind() != ClusterKind::Engine;
-    let mut stdin = None;
+    let mut is_stdin_sent = false;
     let mut sent_again = false;
     let mut streams = Streams::default();
     let (job, mut flight, ended) = loop {
         let submitting = async {
-            if args.stdin && !takes_live_input && stdin.is_none() {
-                let reading = trace.span("reading standard input", StdinFile::read(&cluster));
-                stdin = Some(reading.await?);
-                StdinFile::redirect(&mut spec);
-            }
-            let more = stdin.as_ref().map(|stdin| (stdin.path(), StdinFile::place(&spec)));
-            let snapshot = front.snapshot_with(&cluster, &args.action.input, spec.times, more);
+            let (stdin, pouring) = match args.stdin && !takes_live_input {
+                true => {
+                    let (part, pouring) = engine::stdin_part(&spec)?;
+                    engine::redirect_stdin(&mut spec);
+                    is_stdin_sent = true;
+                    (Some(part), Some(pouring))
+                }
+                false => (None, None),
+            };
+            let times = spec.times;
+            let snapshot = async {
+                let inputs = &args.action.input;
+                let snapshot = front.snapshot_with(&cluster, inputs, times, stdin);
+                let pouring = async {
+                    match pouring {
+                        Some(pouring) => pouring.await,
+                        None => Ok(()),
+                    }
+                };
+                Ok::<_, RunError>(tokio::try_join!(snapshot, pouring)?.0)
+            };
             if let Some(root) = &root {
                 let reading = image::become_root(root, &mut spec, &args.action, &cluster, front);
                 trace.span("reading the image", reading).await?;
@@ -151,6 +165,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
             Ended::Done(result, None)
                 if !sent_again
                     && !spec.stdin
+                    && !is_stdin_sent
                     && lacks_inputs(result)
                     && !streams.is_spent()
                     && spec.reruns_after(begun(result)) =>

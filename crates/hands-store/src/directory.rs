@@ -5,10 +5,12 @@ mod entries;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hands_proto::{Room, Tight, fields, reapi, weigh_blob};
+use hands_proto::reapi::{self, NodeProperties};
+use hands_proto::{Room, Tight, fields, weigh_blob};
 use hands_tree::{Directory, Held};
 use hands_types::limits::{self, MAX_TREE_DEPTH, MAX_TREE_ENTRIES};
 use hands_types::{Digest, DigestFunction};
+use prost::Message as _;
 
 use crate::db::lock;
 use crate::error::StageError;
@@ -154,7 +156,7 @@ impl Inner {
             return Err(invalid(format!("it has {} bytes", digest.size)));
         }
         let Some(bytes) = self.read(digest)? else { return Ok(None) };
-        let directory = Arc::new(parse(&bytes, digest.function).map_err(invalid)?);
+        let directory = Arc::new(parse_directory(&bytes, digest.function).map_err(invalid)?);
         let mut cache = lock(&self.trees.directories);
         cache.insert(*digest, Arc::clone(&directory), 200 + 128 * directory.len() as u64);
         cache.shrink(CACHE);
@@ -204,8 +206,34 @@ impl Inner {
     }
 }
 
+/// The message of a directory, whose lists are sorted.
+pub fn encode_directory(directory: &Directory) -> Vec<u8> {
+    let files = directory.files.iter().map(|file| reapi::FileNode {
+        name: file.name.clone(),
+        digest: Some(file.digest.into()),
+        is_executable: file.executable,
+        node_properties: NodeProperties::of_mtime(file.mtime),
+    });
+    let directories = directory.directories.iter().map(|below| reapi::DirectoryNode {
+        name: below.name.clone(),
+        digest: Some(below.digest.into()),
+    });
+    let symlinks = directory.symlinks.iter().map(|link| reapi::SymlinkNode {
+        name: link.name.clone(),
+        target: link.target.clone(),
+        node_properties: NodeProperties::of_mtime(link.mtime),
+    });
+    let message = reapi::Directory {
+        files: files.collect(),
+        directories: directories.collect(),
+        symlinks: symlinks.collect(),
+        node_properties: NodeProperties::of_mtime(directory.mtime),
+    };
+    message.encode_to_vec()
+}
+
 /// Reads an encoded directory, which must be canonical; else why it is not one.
-pub(crate) fn parse(bytes: &[u8], function: DigestFunction) -> Result<Directory, String> {
+pub fn parse_directory(bytes: &[u8], function: DigestFunction) -> Result<Directory, String> {
     weigh_blob::<reapi::Directory>(bytes).map_err(|error| error.to_string())?;
     let mut n = [0_usize; 4];
     for (number, _) in fields(bytes).flatten() {

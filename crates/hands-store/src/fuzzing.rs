@@ -5,11 +5,11 @@ mod tests;
 
 use hands_types::DigestFunction;
 
-use crate::directory::parse;
+use crate::directory::parse_directory;
 
 /// Reads bytes as a `Directory`.
 pub fn directories(data: &[u8]) {
-    let Ok(directory) = parse(data, DigestFunction::Sha256) else {
+    let Ok(directory) = parse_directory(data, DigestFunction::Sha256) else {
         return;
     };
     let mut last: Option<&str> = None;

@@ -51,7 +51,9 @@ mod writer;
 
 pub use aside::SideHasher;
 pub use config::{Durability, StoreConfig, Usage};
-pub use directory::{Entry, LookError, TreeReport, read_entries};
+pub use directory::{
+    Entry, LookError, TreeReport, encode_directory, parse_directory, read_entries,
+};
 pub use error::{StageError, StoreError};
 pub use files::INPUT_MTIME;
 pub use looks::{Damage, Made};

@@ -217,14 +217,12 @@ impl Store {
         is_wanted: &dyn Fn() -> bool,
     ) -> Result<Digest, StoreError> {
         let inner = &self.inner;
-        let unnamed = Path::new("an input file");
-        let fail = || StoreError::io("read", unnamed);
         if before > limits::MAX_BLOB {
             return Err(StoreError::TooLarge { size: before });
         }
         if before <= WHOLE {
             let mut bytes = Vec::with_capacity(usize::try_from(before).unwrap_or(0) + 1);
-            stream.take(before + 1).read_to_end(&mut bytes).map_err(fail())?;
+            stream.take(before + 1).read_to_end(&mut bytes).map_err(unreadable)?;
             let after = bytes.len() as u64;
             if after != before {
                 return Err(StoreError::Changed { before, after });
@@ -233,6 +231,48 @@ impl Store {
             inner.put_checked(digest, &bytes)?;
             return Ok(digest);
         }
+        let (digest, temp) = self.take_in(function, stream, before, is_wanted)?;
+        if digest.size != before {
+            return Err(StoreError::Changed { before, after: digest.size });
+        }
+        inner.place(digest, temp)?;
+        Ok(digest)
+    }
+
+    /// The same of a stream of which nobody can tell where it ends.
+    pub fn ingest_to_end(
+        &self,
+        function: DigestFunction,
+        stream: &mut dyn Read,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<Digest, StoreError> {
+        let inner = &self.inner;
+        let mut start = Vec::new();
+        stream.take(WHOLE + 1).read_to_end(&mut start).map_err(unreadable)?;
+        if start.len() as u64 <= WHOLE {
+            let digest = hands_tree::hash(function, &start);
+            inner.put_checked(digest, &start)?;
+            return Ok(digest);
+        }
+        let mut whole = start.as_slice().chain(stream);
+        let taken = self.take_in(function, &mut whole, limits::MAX_BLOB, is_wanted);
+        let (digest, temp) = taken.map_err(|error| match error {
+            StoreError::Changed { after, .. } => StoreError::TooLarge { size: after },
+            error => error,
+        })?;
+        inner.place(digest, temp)?;
+        Ok(digest)
+    }
+
+    /// Reads a stream of at most so many bytes into a file of its own.
+    fn take_in(
+        &self,
+        function: DigestFunction,
+        stream: &mut dyn Read,
+        most: u64,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<(Digest, Temp), StoreError> {
+        let inner = &self.inner;
         inner.ensure_room(ROUNDING)?;
         let mut temp = inner.temp()?;
         let mut hasher = Hasher::new(function);
@@ -242,11 +282,11 @@ impl Store {
                 Ok(0) => break,
                 Ok(n) => n,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(fail()(error)),
+                Err(error) => return Err(unreadable(error)),
             };
             hasher.update(&buffer[..n]);
-            if hasher.size() > before {
-                return Err(StoreError::Changed { before, after: hasher.size() });
+            if hasher.size() > most {
+                return Err(StoreError::Changed { before: most, after: hasher.size() });
             }
             if !is_wanted() {
                 return Err(StoreError::GivenUp);
@@ -254,13 +294,12 @@ impl Store {
             inner.ensure_room(n as u64)?;
             temp.write(&buffer[..n])?;
         }
-        if hasher.size() != before {
-            return Err(StoreError::Changed { before, after: hasher.size() });
-        }
-        let digest = hasher.finish();
-        inner.place(digest, temp)?;
-        Ok(digest)
+        Ok((hasher.finish(), temp))
     }
+}
+
+fn unreadable(source: std::io::Error) -> StoreError {
+    StoreError::io("read", Path::new("an input file"))(source)
 }
 
 fn length_ahead(file: &mut File) -> std::io::Result<u64> {

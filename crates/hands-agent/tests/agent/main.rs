@@ -7,6 +7,7 @@ mod home;
 mod jobs;
 mod life;
 mod snapshots;
+mod trees;
 
 use std::panic::catch_unwind;
 use std::process::exit;
@@ -34,6 +35,11 @@ const TESTS: &[Test] = &[
     ("evicted blobs are read again", snapshots::evicted_blobs_are_read_again),
     ("a snapshot can go to another hub", snapshots::a_snapshot_can_go_to_another_hub),
     ("many inputs are passed by handle", snapshots::many_inputs_are_passed_by_handle),
+    (
+        "a tree is put together of all kinds of parts",
+        trees::a_tree_is_put_together_of_all_kinds_of_parts,
+    ),
+    ("outputs are inputs without coming here", trees::outputs_are_inputs_without_coming_here),
     ("both streams come live and whole", jobs::both_streams_come_live_and_whole),
     (
         "large streams come whole without being followed",

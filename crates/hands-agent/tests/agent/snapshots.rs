@@ -6,14 +6,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use hands_client::{ClientError, Cluster, Input, Invocation, Snapshot, Target};
+use hands_client::{ClientError, Cluster, Input, Invocation, Paths, Snapshot, Target, TreeSpec};
 use hands_types::{ErrorClass, RelPath};
 
 use crate::home::{Home, run, shell, write};
 
+fn tree(inputs: Vec<Input>) -> TreeSpec {
+    TreeSpec::Paths(Paths { inputs, directory: RelPath::default(), times: false })
+}
+
 async fn snapshot(cluster: &Cluster, path: &Path) -> Result<Snapshot, ClientError> {
     let input = Input::open(path, RelPath::default(), true)?;
-    cluster.snapshot(&[input], &RelPath::default(), false, |_| {}).await
+    cluster.tree(tree(vec![input]), |_| {}).await
 }
 
 /// Makes a tree look as if it had been left alone for an hour. The inode's own time can't be set, but waited for.
@@ -163,7 +167,7 @@ pub(crate) fn many_inputs_are_passed_by_handle() {
                     .unwrap(),
             );
         }
-        let taken = cluster.snapshot(&inputs, &RelPath::default(), false, |_| {}).await.unwrap();
+        let taken = cluster.tree(tree(inputs), |_| {}).await.unwrap();
         assert_eq!(taken.files, 500);
         // What is said of a path names it as the person did.
         let pipe = work.join("pipe");

@@ -1,12 +1,12 @@
 //! Agents of other versions. The agent here is the other end of a pair, which says what no real one does.
 
 use hands_proto::v1::{SnapshotDone, SnapshotReply, SnapshotRequest, snapshot_reply};
-use hands_types::{DigestFunction, RelPath};
+use hands_types::DigestFunction;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::SnapshotSocket;
+use super::{Snapshot, SnapshotSocket};
 
 #[tokio::test]
 async fn an_answer_of_a_later_agent_that_nobody_knows_is_passed_over() {
@@ -30,9 +30,10 @@ async fn an_answer_of_a_later_agent_that_nobody_knows_is_passed_over() {
         }
     };
     let mut socket = SnapshotSocket { stream };
-    let place = RelPath::new("").unwrap();
-    let taken = socket.take(None, "", DigestFunction::Sha256, false, &[], &place, |_| {});
+    let request = SnapshotRequest::default();
+    let mut progress = |_: &_| {};
+    let taken = socket.ask(&request, &[], &mut progress);
     let (snapshot, ()) = tokio::join!(taken, serve);
-    let snapshot = snapshot.unwrap();
+    let snapshot = Snapshot::of(&snapshot.unwrap(), DigestFunction::Sha256).unwrap();
     assert_eq!((snapshot.files, snapshot.root), (7, hands_tree::empty(DigestFunction::Sha256)));
 }

@@ -3167,6 +3167,12 @@ pub struct SnapshotRequest {
     /// In place of inputs: a container image, which becomes one tree. `inputs` and `working_directory` are empty then.
     #[prost(message, optional, tag = "8")]
     pub image: ::core::option::Option<ImageRequest>,
+    /// In place of inputs: a file of what comes through the one descriptor until its end, and nothing else.
+    #[prost(message, optional, tag = "9")]
+    pub stream: ::core::option::Option<StreamRequest>,
+    /// In place of inputs: what is in a tar.
+    #[prost(message, optional, tag = "10")]
+    pub tar: ::core::option::Option<TarRequest>,
 }
 impl ::prost::Name for SnapshotRequest {
     const NAME: &'static str = "SnapshotRequest";
@@ -3176,6 +3182,39 @@ impl ::prost::Name for SnapshotRequest {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/hands.v1.SnapshotRequest".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StreamRequest {
+    /// Where the file appears in the input root.
+    #[prost(string, tag = "1")]
+    pub place: ::prost::alloc::string::String,
+}
+impl ::prost::Name for StreamRequest {
+    const NAME: &'static str = "StreamRequest";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.StreamRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.StreamRequest".into()
+    }
+}
+/// A tar of this machine, its descriptor the one that came with the request. It may be compressed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TarRequest {
+    /// For messages: the path as the person named it.
+    #[prost(string, tag = "1")]
+    pub display: ::prost::alloc::string::String,
+}
+impl ::prost::Name for TarRequest {
+    const NAME: &'static str = "TarRequest";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.TarRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.TarRequest".into()
     }
 }
 /// A container image of this machine.

@@ -2191,6 +2191,8 @@ static HANDS_V1_SNAPSHOTREQUEST: Shape = Shape {
         (5, Cost::Text),
         (6, Cost::Message(&HANDS_V1_ENGINETARGET)),
         (8, Cost::Message(&HANDS_V1_IMAGEREQUEST)),
+        (9, Cost::Message(&HANDS_V1_STREAMREQUEST)),
+        (10, Cost::Message(&HANDS_V1_TARREQUEST)),
     ],
 };
 impl Shaped for crate::generated::hands::v1::SnapshotRequest {
@@ -2248,6 +2250,16 @@ impl Shaped for crate::generated::hands::v1::StoreUsageRequest {
         &HANDS_V1_STOREUSAGEREQUEST
     }
 }
+static HANDS_V1_STREAMREQUEST: Shape = Shape {
+    name: "hands.v1.StreamRequest",
+    size: size_of::<crate::generated::hands::v1::StreamRequest>(),
+    fields: &[(1, Cost::Text)],
+};
+impl Shaped for crate::generated::hands::v1::StreamRequest {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_STREAMREQUEST
+    }
+}
 static HANDS_V1_SUBMISSIONS: Shape = Shape {
     name: "hands.v1.Submissions",
     size: size_of::<crate::generated::hands::v1::Submissions>(),
@@ -2285,6 +2297,16 @@ static HANDS_V1_TAKES: Shape = Shape {
 impl Shaped for crate::generated::hands::v1::Takes {
     fn shape() -> &'static Shape {
         &HANDS_V1_TAKES
+    }
+}
+static HANDS_V1_TARREQUEST: Shape = Shape {
+    name: "hands.v1.TarRequest",
+    size: size_of::<crate::generated::hands::v1::TarRequest>(),
+    fields: &[(1, Cost::Text)],
+};
+impl Shaped for crate::generated::hands::v1::TarRequest {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_TARREQUEST
     }
 }
 static HANDS_V1_TERMINAL: Shape = Shape {
