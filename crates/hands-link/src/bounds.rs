@@ -37,7 +37,7 @@ pub(crate) struct Shares {
     pub(crate) all: usize,
     /// Of these, those of peers that are not known: what is left stays for members.
     pub(crate) strangers: usize,
-    /// Those of one address without a certificate, and those of one certificate's name.
+    /// Those of one address without a certificate, and those of one certificate's name, or key where it has no name.
     pub(crate) of_one: usize,
     /// TLS handshakes at once.
     pub(crate) handshakes: usize,
@@ -86,6 +86,8 @@ enum Owner {
     Strangers(Source),
     /// Who shows a certificate of this name.
     Member(String),
+    /// Who shows this key in a certificate without a name: one of a foreign authority.
+    Foreign([u8; 32]),
 }
 
 /// One connection's place; free again when it is dropped.
@@ -105,15 +107,18 @@ impl Places {
     pub(crate) fn take(&self, peer: &Peer, shown: Option<&PeerCertificate>) -> Option<Place> {
         let of = match (peer.standing, shown) {
             (Standing::Own, _) => None,
-            // One without a name is of a foreign authority, and counts among all only.
             (Standing::Machine | Standing::Stranger, Some(certificate)) => {
-                certificate.uris.first().map(|name| Owner::Member(name.clone()))
+                Some(match certificate.uris.first() {
+                    Some(name) => Owner::Member(name.clone()),
+                    None => Owner::Foreign(certificate.key),
+                })
             }
             (Standing::Machine | Standing::Stranger, None) => Some(Owner::Strangers(peer.source)),
         };
         let mut taken = self.lock();
-        let is_stranger = matches!(of, Some(Owner::Strangers(_)));
-        let most = if is_stranger { self.shares.strangers } else { self.shares.all };
+        // The rest is kept for members, and for what this machine itself asks.
+        let is_foreign = matches!(of, Some(Owner::Strangers(_) | Owner::Foreign(_)));
+        let most = if is_foreign { self.shares.strangers } else { self.shares.all };
         if taken.all >= most {
             return None;
         }

@@ -22,12 +22,19 @@ const PIPE_BUFFER: usize = 1 << 20;
 pub(crate) struct Came {
     pub(crate) stream: BoxStream,
     pub(crate) peer: Peer,
+    /// Whether its other end is this process: only a [`Pipe`] says so.
+    is_pipe: bool,
 }
 
 impl Came {
+    /// From elsewhere than this process.
+    pub(crate) fn from(stream: BoxStream, peer: Peer) -> Self {
+        Self { stream, peer, is_pipe: false }
+    }
+
     /// As it is, without TLS.
     pub(crate) fn connection(self) -> Connection {
-        if self.peer.source == Peer::this_process().source {
+        if self.is_pipe {
             return Connection::within_this_process(self.stream);
         }
         Connection::new(self.stream, self.peer, None)
@@ -41,7 +48,8 @@ impl std::fmt::Debug for Came {
 }
 
 /// Where streams are handed to a [`crate::Listener`], whoever has made them: the two ends of a process that was started, a
-/// connection that something else has accepted. Cheap to clone; the listener ends when all are dropped.
+/// connection that something else has accepted. Cheap to clone. When all are dropped the listener ends, and a server over it
+/// says goodbye to what was handed in: keep one for as long as those are to be served.
 #[derive(Clone, Debug)]
 pub struct Door {
     streams: mpsc::Sender<Came>,
@@ -53,10 +61,14 @@ impl Door {
         (Self { streams: sender }, streams)
     }
 
-    /// Hands a stream in. A peer whose standing is [`crate::Standing::Stranger`] must speak TLS; whose is
+    /// Hands a stream in. A peer whose standing is [`crate::Standing::Stranger`] must speak TLS, and is hung up on
+    /// where the listener asks nobody for it; whose is
     /// [`crate::Standing::Own`] is taken for this user, so whoever says so answers for it.
     pub async fn hand_in(&self, stream: impl ByteStream + 'static, peer: Peer) -> io::Result<()> {
-        let came = Came { stream: Box::new(stream), peer };
+        self.send(Came::from(Box::new(stream), peer)).await
+    }
+
+    async fn send(&self, came: Came) -> io::Result<()> {
         let ended = |_| io::Error::new(io::ErrorKind::ConnectionRefused, "the hub has ended");
         self.streams.send(came).await.map_err(ended)
     }
@@ -81,7 +93,8 @@ impl Pipe {
             let door = door.clone();
             async move {
                 let (ours, theirs) = tokio::io::duplex(PIPE_BUFFER);
-                door.hand_in(theirs, Peer::this_process()).await?;
+                let stream = Box::new(theirs);
+                door.send(Came { stream, peer: Peer::this_process(), is_pipe: true }).await?;
                 Ok::<_, io::Error>(TokioIo::new(ours))
             }
         }))

@@ -133,19 +133,22 @@ impl LinkError {
         }
     }
 
-    /// Whether somebody else answers where the hub should be.
+    /// Whether somebody else answers where the hub should be. Of several routes, the one that answered last time says so, or all
+    /// of them: an address of the hub's may be another machine's where we are.
     pub fn is_wrong_hub(&self) -> bool {
         match self {
             Self::WrongHub { .. } => true,
-            // That a stranger answers says more than that somebody else does not.
-            Self::NoRoute { failures, .. } => failures.iter().any(Self::is_wrong_hub),
+            Self::NoRoute { failures, .. } => {
+                failures.first().is_some_and(Self::is_wrong_hub)
+                    || failures.iter().all(Self::is_wrong_hub)
+            }
             _ => false,
         }
     }
 
     /// Whether no hub runs, rather than no way leading to it: its machine has refused the connection, or has taken it for a
-    /// process that stands still. Of several routes the one that answered last time is asked: the others may never have led
-    /// there.
+    /// process that stands still. Of several routes the one that answered last time is asked, for the others may never have led
+    /// there; where somebody else answers on one of them, we may be in another network, and nothing is known.
     pub fn is_hub_absent(&self) -> bool {
         match self {
             Self::HubUnreachable { source, .. } | Self::Unreachable { source, .. } => {
@@ -153,7 +156,10 @@ impl LinkError {
                 let is_mute = source.get_ref().is_some_and(|inner| inner.is::<Mute>());
                 is_mute || matches!(source.kind(), ConnectionRefused | NotFound)
             }
-            Self::NoRoute { failures, .. } => failures.first().is_some_and(Self::is_hub_absent),
+            Self::NoRoute { failures, .. } => {
+                failures.first().is_some_and(Self::is_hub_absent)
+                    && !failures.iter().any(Self::is_wrong_hub)
+            }
             _ => false,
         }
     }

@@ -101,7 +101,9 @@ impl JoinString {
 
 impl fmt::Display for JoinString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let routes: Vec<String> = self.routes.iter().map(ToString::to_string).collect();
+        // Of a hub with more addresses than a string may hold, those that it named first.
+        let first = self.routes.iter().take(MAX_ROUTES);
+        let routes: Vec<String> = first.map(ToString::to_string).collect();
         let routes = routes.join(",");
         let flags = if self.is_one_use { ONE_USE } else { 0 };
         let data = seal(

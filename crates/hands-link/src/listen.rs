@@ -197,10 +197,13 @@ impl Stream for Incoming {
                 }
             };
             this.backoff = BACKOFF_FIRST;
-            if came.peer.standing == Standing::Stranger
-                && let Some(handshakes) = &mut this.handshakes
-            {
-                handshakes.begin(came);
+            if came.peer.standing == Standing::Stranger {
+                match &mut this.handshakes {
+                    Some(handshakes) => handshakes.begin(came),
+                    None => {
+                        tracing::warn!(peer = %came.peer, "hung up on a stranger: nothing here could tell who it is")
+                    }
+                }
                 continue;
             }
             if let Some(connection) = this.place(came.connection()) {
@@ -260,7 +263,7 @@ fn tcp(stream: TcpStream, over_tls: bool) -> io::Result<Came> {
     stream.set_nodelay(true)?;
     let standing = if over_tls { Standing::Stranger } else { Standing::Machine };
     let peer = Peer::of_tcp(&stream, standing)?;
-    Ok(Came { stream: Box::new(stream), peer })
+    Ok(Came::from(Box::new(stream), peer))
 }
 
 fn check_unix(stream: UnixStream) -> io::Result<Option<Came>> {
@@ -269,7 +272,7 @@ fn check_unix(stream: UnixStream) -> io::Result<Option<Came>> {
         tracing::warn!(uid, "refused a connection of another user");
         return Ok(None);
     }
-    Ok(Some(Came { stream: Box::new(stream), peer: Peer::process(pid) }))
+    Ok(Some(Came::from(Box::new(stream), Peer::process(pid))))
 }
 
 /// Handshakes under way.
@@ -338,7 +341,7 @@ async fn handshake(
     acceptor: tokio_rustls::TlsAcceptor,
     came: Came,
 ) -> (Source, Option<Connection>) {
-    let Came { stream, peer } = came;
+    let Came { stream, peer, .. } = came;
     let source = peer.source;
     let began = Instant::now();
     let connection = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {

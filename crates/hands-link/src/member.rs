@@ -85,8 +85,9 @@ pub(crate) async fn greet(
     let own = load(dir).await?;
     let tls = client(&own)?;
     let name = Arc::clone(&peer.name);
-    let connection = race::greet(stream, peer, &tls).await;
-    connection.map_err(|source| race::failure(&name, &own.cluster, source))
+    let greeting = tokio::time::timeout(race::PATIENCE, race::greet(stream, peer, &tls));
+    let mute = |_| Err(io::Error::new(io::ErrorKind::TimedOut, race::Mute));
+    greeting.await.unwrap_or_else(mute).map_err(|source| race::failure(&name, &own.cluster, source))
 }
 
 /// The membership, renewed if it is due.

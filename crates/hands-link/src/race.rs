@@ -13,37 +13,30 @@ use crate::tls::{ClientTls, WrongHub};
 use crate::{Connection, LinkError, Peer, Route, TlsPeer};
 
 /// How long one route may take, TLS included.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// How long after one route the next one is tried beside it (RFC 8305 recommends it for addresses).
 pub(crate) const STAGGER: Duration = Duration::from_millis(250);
 
-/// Connects by the first route that answers as it should, and says which that was; the others are dropped. The next one is
-/// begun when one fails, or beside those that have not answered for the time of `stagger`.
+/// Connects by the first route that answers as it should, and says which that was.
 pub(crate) async fn race<'a>(
     routes: &'a [Route],
     stagger: Duration,
     tls: &ClientTls,
     cluster: &str,
 ) -> Result<(&'a Route, Connection), LinkError> {
-    let mut left = routes.iter();
-    let mut tries = FuturesUnordered::new();
-    let mut failed = Vec::new();
-    loop {
-        let is_last = left.next().map(|route| tries.push(dial_one(route, tls))).is_none();
-        let tried = if is_last {
-            tries.next().await
-        } else {
-            match tokio::time::timeout(stagger, tries.next()).await {
-                Ok(tried) => tried,
-                Err(_) => continue,
+    let mut tries = Vec::new();
+    for route in routes {
+        tries.push(async move {
+            match dial_one(route, tls).await {
+                (route, Ok(connection)) => Ok((route, connection)),
+                (route, Err(source)) => Err((route, source)),
             }
-        };
-        match tried {
-            Some((route, Ok(connection))) => return Ok((route, connection)),
-            Some((route, Err(source))) => failed.push((route, source)),
-            None => break,
-        }
+        });
     }
+    let mut failed = match first(tries, stagger).await {
+        Ok(won) => return Ok(won),
+        Err(failed) => failed,
+    };
     // As they were tried: the first is the one that answered last time.
     failed.sort_by_key(|(route, _)| routes.iter().position(|other| other == *route));
     let mut failures: Vec<LinkError> =
@@ -53,6 +46,33 @@ pub(crate) async fn race<'a>(
         1 => failures.remove(0),
         _ => LinkError::NoRoute { cluster: cluster.to_owned(), failures },
     })
+}
+
+/// What the first that succeeds gives; the others are dropped. The next one is begun when one fails, or beside those that have
+/// not ended within the time of `stagger`. Where none does, each one's error.
+pub(crate) async fn first<T, E>(
+    tries: Vec<impl Future<Output = Result<T, E>>>,
+    stagger: Duration,
+) -> Result<T, Vec<E>> {
+    let mut left = tries.into_iter();
+    let mut begun = FuturesUnordered::new();
+    let mut failed = Vec::new();
+    loop {
+        let is_last = left.next().map(|one| begun.push(one)).is_none();
+        let ended = if is_last {
+            begun.next().await
+        } else {
+            match tokio::time::timeout(stagger, begun.next()).await {
+                Ok(ended) => ended,
+                Err(_) => continue,
+            }
+        };
+        match ended {
+            Some(Ok(won)) => return Ok(won),
+            Some(Err(error)) => failed.push(error),
+            None => return Err(failed),
+        }
+    }
 }
 
 pub(crate) async fn dial_one<'a>(

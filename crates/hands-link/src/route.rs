@@ -4,9 +4,10 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 
 use crate::peer::{Peer, Standing};
+use crate::race::{STAGGER, first};
 use crate::stream::BoxStream;
 use crate::{HostPort, ParseHostError};
 
@@ -37,13 +38,21 @@ impl Route {
     pub(crate) async fn open(&self) -> io::Result<(BoxStream, Peer)> {
         match self {
             Self::Tcp(at) => {
-                let stream = TcpStream::connect((at.host.as_str(), at.port)).await?;
+                let stream = connect(at).await?;
                 stream.set_nodelay(true)?;
                 let peer = Peer::of_tcp(&stream, Standing::Stranger)?;
                 Ok((Box::new(stream), peer))
             }
         }
     }
+}
+
+/// Connects to whichever address of a name answers first: one that leads nowhere must not use up the time of the others.
+async fn connect(at: &HostPort) -> io::Result<TcpStream> {
+    let addresses = lookup_host((at.host.as_str(), at.port)).await?;
+    let tries = first(addresses.map(TcpStream::connect).collect(), STAGGER).await;
+    let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    tries.map_err(|failed| failed.into_iter().next().unwrap_or_else(none))
 }
 
 impl From<HostPort> for Route {
@@ -66,7 +75,14 @@ impl FromStr for Route {
     fn from_str(text: &str) -> Result<Self, ParseRouteError> {
         let at = match text.split_once("://") {
             None => text,
-            Some(("tcp", at)) => at,
+            // More behind the port is for a later version to read.
+            Some(("tcp", at)) => {
+                return match at.parse() {
+                    Ok(at) => Ok(Self::Tcp(at)),
+                    Err(_) if is_plain(at) => Err(ParseRouteError::UnknownKind),
+                    Err(error) => Err(ParseRouteError::Host(error)),
+                };
+            }
             Some((kind, rest)) if is_kind(kind) && is_plain(rest) => {
                 return Err(ParseRouteError::UnknownKind);
             }
@@ -77,12 +93,14 @@ impl FromStr for Route {
 }
 
 fn is_kind(kind: &str) -> bool {
-    !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    // As schemes of URIs (RFC 3986, 3.1).
+    let is_fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b);
+    !kind.is_empty() && kind.bytes().all(is_fine)
 }
 
 /// Whether it can stand in a list and in a line of a file.
 fn is_plain(rest: &str) -> bool {
-    !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic() && b != b',')
+    !rest.is_empty() && rest.chars().all(|c| c != ',' && !c.is_whitespace() && !c.is_control())
 }
 
 /// Text that is no route, or none that this version knows.

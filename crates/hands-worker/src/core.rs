@@ -50,7 +50,6 @@ pub(crate) enum Event {
     Uploaded(LeaseId, Box<Result<Uploaded, Conclusion>>),
     /// A call of a stage found nobody at the hub's address.
     HubAbsent,
-    /// What actions see of this machine, computed again.
     /// What a part offers now, by its number.
     Looked(usize, Vec<(String, String)>),
 }
@@ -371,9 +370,9 @@ impl Core {
             Event::HubAbsent => self.inputs.push_back(Input::HubAbsent),
             Event::Looked(part, offers) => {
                 let changed = self.parts.looked(part, offers);
-                // What it offers stands in the first message of a session.
+                // What it offers stands in the first message of a session, which may have been sent already.
                 if let Some(part) = changed
-                    && self.session.is_some()
+                    && (self.session.is_some() || self.opening.is_some())
                 {
                     tracing::info!("{part} has changed; telling the hub");
                     self.link.close();

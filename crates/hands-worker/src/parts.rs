@@ -1,5 +1,6 @@
 //! The parts of a worker, and what each offers.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use hands_types::WorkerPart;
@@ -37,9 +38,12 @@ impl Parts {
             }
             held.looking = true;
             let (part, tasks) = (Arc::clone(&held.part), tasks.clone());
+            let before = held.offers.clone();
             drop(tokio::task::spawn_blocking(move || {
+                // A part that panics offers what it did; the hook has told of it.
+                let looked = std::panic::catch_unwind(AssertUnwindSafe(|| part.look()));
                 // The core may have ended.
-                let _gone = tasks.send(Event::Looked(number, part.look()));
+                let _gone = tasks.send(Event::Looked(number, looked.unwrap_or(before)));
             }));
         }
     }

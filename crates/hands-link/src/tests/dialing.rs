@@ -36,7 +36,8 @@ async fn an_address_that_refuses_does_not_keep_the_next_one_waiting() {
                 "{said}"
             );
             assert!(said.contains(&format!("; {stranger} is not the cluster's hub: ")), "{said}");
-            assert!(error.is_wrong_hub() && error.is_hub_absent() && !error.class().retry());
+            // An address of the hub's may be another's here: the hub may come again, and may run all the while.
+            assert!(!error.is_wrong_hub() && !error.is_hub_absent() && error.class().retry());
         }
         Ok(_) => panic!("none of them is the hub"),
     }

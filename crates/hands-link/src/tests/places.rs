@@ -51,6 +51,20 @@ fn strangers_of_an_address_keep_no_member_there_out_and_one_member_no_other() {
         }
         assert!(places.take(&peer(9), owner.as_ref()).is_none(), "{owner:?}");
     }
+    // A certificate of a foreign authority without a name is one by its key, and takes nothing of what is kept for members.
+    let foreign = |key| PeerCertificate { uris: Vec::new(), key: [key; 32], ..member("") };
+    taken.clear();
+    for n in 0..MAX_CONNECTIONS_OF_ONE {
+        let port = u16::try_from(n).expect("a port");
+        taken.push(places.take(&peer(port), Some(&foreign(1))).expect("a place"));
+    }
+    assert!(places.take(&peer(9), Some(&foreign(1))).is_none());
+    for key in 2..=u8::MAX {
+        while let Some(place) = places.take(&peer(9), Some(&foreign(key))) {
+            taken.push(place);
+        }
+    }
+    assert!(places.take(&peer(9), Some(&member("a"))).is_some(), "all places are gone");
     taken.clear();
     assert!(
         places.take(&peer(9), None).is_some()

@@ -51,13 +51,14 @@ fn routes_of_later_versions_are_passed_over_and_broken_ones_are_not() {
         let data = seal(&[JOIN.as_bytes(), list.as_bytes()], &[&body]);
         format!("{JOIN}{list}/{data}").parse::<JoinString>()
     };
-    let mixed =
-        of("hub.example.org:8980,quic://10.0.0.1:8980,tcp://10.0.0.1:99,ssh://user@build/x");
+    let mixed = of(
+        "hub.example.org:8980,quic://10.0.0.1:8980,tcp://10.0.0.1:99,ssh://user@build/x,ssh+tcp://h,quic-v2://ü,tcp://h:1/later",
+    );
     let routes: Vec<String> = mixed.unwrap().routes.iter().map(ToString::to_string).collect();
     assert_eq!(routes, ["hub.example.org:8980", "10.0.0.1:99"]);
     // It is whole, so it must not be called damaged.
     assert_eq!(of("quic://10.0.0.1:8980"), Err(ParseJoinError::NoRoute));
-    for broken in ["", "a b", "tcp://", "Quic://x", "://x", "quic://", "hub,"] {
+    for broken in ["", "a b", "tcp://", "a://b c", "Quic://x", "://x", "quic://", "hub,"] {
         assert_eq!(of(broken), Err(ParseJoinError::Damaged), "{broken}");
     }
     assert_eq!("quic://h".parse::<Route>(), Err(ParseRouteError::UnknownKind));
