@@ -457,6 +457,8 @@ impl Job {
         };
         if let Submission::Execute { encoded, .. } = &*self.submission
             && !self.sent_again
+            // Whether what was begun is begun anew is for the caller to say.
+            && result.lost().is_empty()
             && result
                 .failure
                 .as_ref()
