@@ -1,6 +1,6 @@
 //! The figures of Manyhands beside its peers'. `cargo xtask bench` builds the release program and runs this.
 //!
-//! `hands-bench HANDS core|cluster|bazel|reapi [NAME…]`: with names only those parts run. Results go to stdout and, with
+//! `hands-bench HANDS core|cluster|bazel|reapi|session [NAME…]`: with names only those parts run. Results go to stdout and, with
 //! `HANDS_BENCH_RECORD`, as a table to that file.
 
 mod bazel;
@@ -14,6 +14,7 @@ mod relay;
 mod report;
 mod resident;
 mod roots;
+mod session;
 mod stats;
 mod wire;
 
@@ -34,13 +35,14 @@ fn main() -> Result<()> {
     if first.as_deref() == Some("--hostile") {
         return fleet::call_as_a_hostile_member(&arguments.collect::<Vec<_>>());
     }
-    let usage = "usage: hands-bench HANDS core|cluster|bazel|reapi [NAME…]";
+    let usage = "usage: hands-bench HANDS core|cluster|bazel|reapi|session [NAME…]";
     let hands = PathBuf::from(first.context(usage)?);
     let (title, figures): (_, Figures) = match arguments.next().as_deref() {
         Some("core") => ("Core", run),
         Some("cluster") => ("Cluster", fleet::run),
         Some("bazel") => ("Bazel's", bazel::run),
         Some("reapi") => ("Services'", roots::run),
+        Some("session") => ("A session's", session::run),
         Some(_) | None => bail!("{usage}"),
     };
     let names: Vec<String> = arguments.collect();

@@ -1,4 +1,4 @@
-//! `cargo xtask bench [core|cluster|bazel|reapi [PART…]]`: builds the release program and the harness of `bench/` and runs
+//! `cargo xtask bench [core|cluster|bazel|reapi|session [PART…]]`: builds the release program and the harness of `bench/` and runs
 //! them. Whole sets are recorded in `bench/results/core.md` and so on; a run of some parts is only shown. Without a name the
 //! first two run.
 
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail, ensure};
 
-const SETS: &[&str] = &["core", "cluster", "bazel", "reapi"];
+const SETS: &[&str] = &["core", "cluster", "bazel", "reapi", "session"];
 
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     match arguments {
