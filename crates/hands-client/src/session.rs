@@ -139,6 +139,12 @@ impl Session {
         }
     }
 
+    /// Whether actions have ended here that the hub may have, because it said nothing of them for too long. Whoever ends the
+    /// session gives all up ([`Session::cancel_all`]), or they may be run for nobody.
+    pub fn has_left_behind(&self) -> bool {
+        self.shared.has_left_behind()
+    }
+
     /// Asks for the end of one action. It comes as an event all the same.
     pub fn cancel(&self, id: ActionId) {
         match &self.way {

@@ -180,7 +180,7 @@ impl Run<'_> {
                 Err(caught) => ended.and(Ok(Left::Caught(caught))),
             };
         }
-        if !matches!(ended, Ok(Left::Nothing)) {
+        if !matches!(ended, Ok(Left::Nothing)) || session.has_left_behind() {
             self.end_line_of_stderr();
             self.front.give_up(cluster, Some(&session), signals).await;
         }

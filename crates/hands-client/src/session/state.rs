@@ -50,6 +50,8 @@ pub(super) struct State {
     /// Bytes that may be granted to the hub again.
     grant: u64,
     cancels: Vec<u64>,
+    /// The hub may have actions of which nothing is kept here.
+    left_behind: bool,
     all: All,
     /// Whether the hub hears what is sent.
     is_up: bool,
@@ -108,6 +110,7 @@ impl Default for State {
             events: VecDeque::new(),
             grant: 0,
             cancels: Vec::new(),
+            left_behind: false,
             all: All::No,
             is_up: true,
             failure: None,
@@ -130,6 +133,11 @@ impl Shared {
 
     pub(super) fn live(&self) -> usize {
         self.lock().actions.len()
+    }
+
+    /// Whether the hub may have actions that have ended here.
+    pub(super) fn has_left_behind(&self) -> bool {
+        self.lock().left_behind
     }
 
     /// Puts an action in line to be sent. Waits until little enough is under way.
@@ -339,6 +347,7 @@ impl Shared {
             if state.actions.get(&id).is_some_and(Action::was_sent) {
                 // The hub may have it after all.
                 state.cancels.push(id);
+                state.left_behind = true;
             }
             state.remove(id);
             state.events.push_back(Told { id, event: Err(error.again()), grant: 0 });
@@ -536,7 +545,8 @@ impl State {
 
     /// Forgets all. Gives what is known of their end, unless the hub is to say, and what is to be dropped.
     fn give_up_all(&mut self, peer: &str) -> (Option<Result<(), ClientError>>, GivenUp) {
-        let was_sent = self.actions.values().any(Action::was_sent);
+        let was_sent =
+            std::mem::take(&mut self.left_behind) || self.actions.values().any(Action::was_sent);
         let given_up = GivenUp {
             _actions: std::mem::take(&mut self.actions),
             events: std::mem::take(&mut self.events),

@@ -82,7 +82,14 @@ async fn a_hub_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
     shared.fail_unaccepted(&ClientError::Never { peer, waited, message });
     let (id, event) = shared.next_event().await;
     assert!(id == left && matches!(event, Err(ClientError::Never { .. })));
-    assert_eq!(shared.live(), 1);
+    assert_eq!((shared.live(), shared.has_left_behind()), (1, true));
+    // It may have it, and must not run it for nobody.
+    shared.hear(ended(kept, true, 0), 0, &PEER);
+    let mut giving_up = std::pin::pin!(shared.cancel_all("hub"));
+    assert!((&mut giving_up).now_or_never().is_none());
+    let next = shared.next(1, false);
+    assert!(matches!(next, Next::Message(v1::actions_request::Kind::Cancel(c)) if c.all));
+    assert!(!shared.has_left_behind());
 }
 
 #[tokio::test]
