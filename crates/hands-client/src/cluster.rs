@@ -80,6 +80,8 @@ impl Cluster {
         let encoded = Bytes::from(invocation.request_metadata(None, "", "").encode_to_vec());
         let mut keeps_times = true;
         let mut cache = None;
+        // The agent is.
+        let mut is_local = true;
         let (channel, peer, kind, instance, hello, info) = match &target {
             Target::Agent(spec) => {
                 let (channel, hello) = agent::ensure(spec, &mut waiting).await?;
@@ -93,8 +95,8 @@ impl Cluster {
                 )
             }
             Target::Hub { address, instance, patience, .. } => {
-                let channel = hands_link::connect(address);
-                let channel = Channel::with_headers(channel, address.headers())
+                let way = hands_link::Way::to(address);
+                let channel = Channel::with_headers(way.channel(), address.headers())
                     .map_err(|error| ClientError::Spec(error.to_string()))?;
                 let peer = address.describe();
                 // What was named as an engine is used as one, also where it is a hub of ours.
@@ -150,12 +152,10 @@ impl Cluster {
                         Err(error) => return Err(error),
                     }
                 };
+                // It was reached by now: also a member of a cluster may be on the hub's own machine.
+                is_local = address.is_local() || way.is_here();
                 (channel, peer, kind, instance.clone(), None, info.map(HubInfo::from))
             }
-        };
-        let is_local = match &target {
-            Target::Agent(_) => true,
-            Target::Hub { address, .. } => address.is_local(),
         };
         let mut with_metadata = MetadataMap::new();
         metadata::insert_metadata(&mut with_metadata, &encoded);

@@ -21,16 +21,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// requests made while it can't fail as UNAVAILABLE with the reason. Must be called within a tokio runtime.
 pub fn connect(address: &Address) -> Channel {
     let address = address.clone();
-    let usual = Parameters::of(Quality::default());
-    let endpoint = match &address {
-        Address::Unix(_) => endpoint(usual, false),
-        Address::Tcp(_) | Address::Member(_) => endpoint(usual, true),
-        // What stands before others' engines goes by the name that it was called.
-        Address::Engine(engine) => match http_url(engine).try_into() {
-            Ok(origin) => endpoint(usual, false).origin(origin),
-            Err(_) => endpoint(usual, false),
-        },
-    };
+    let endpoint = endpoint_to(&address, Parameters::of(Quality::default()));
     endpoint.connect_with_connector_lazy(service_fn(move |_: Uri| {
         let address = address.clone();
         async move { Ok::<_, LinkError>(TokioIo::new(dial(&address).await?)) }
@@ -86,6 +77,19 @@ pub(crate) async fn dial_route(
             Ok((Some(route), connection))
         }
         _ => Ok((None, dial(address).await?)),
+    }
+}
+
+/// How an address is spoken to over a connection that these parameters fit.
+pub(crate) fn endpoint_to(address: &Address, parameters: Parameters) -> Endpoint {
+    match address {
+        Address::Unix(_) => endpoint(parameters, false),
+        Address::Tcp(_) | Address::Member(_) => endpoint(parameters, true),
+        // What stands before others' engines goes by the name that it was called.
+        Address::Engine(engine) => match http_url(engine).try_into() {
+            Ok(origin) => endpoint(parameters, false).origin(origin),
+            Err(_) => endpoint(parameters, false),
+        },
     }
 }
 

@@ -14,7 +14,7 @@ use crate::member::{blocking, load};
 use crate::race::{STAGGER, race};
 use crate::tls::{ClientTls, client_config};
 use crate::trust::{Binding, EnrolTranscript, sign_renewal};
-use crate::way::channel_over;
+use crate::way::once;
 use crate::{Identity, JoinString, LinkError, Pin, Route, identity};
 
 /// Enrols with a hub, and keeps the membership in `dir`, which is made. `name` is for people; of `roles` the hub grants
@@ -98,7 +98,7 @@ async fn connect(
     let binding = connection.info().tls.as_ref().and_then(|tls| tls.binding);
     let binding = binding.ok_or(IdentityError::Strange { what: "no TLS 1.3" })?;
     // The signatures hold over this connection only, so there is no second one.
-    Ok((channel_over(connection, None), binding))
+    Ok((once(connection), binding))
 }
 
 fn refused(status: &Status) -> IdentityError {

@@ -201,7 +201,7 @@ impl Stream for Incoming {
                 match &mut this.handshakes {
                     Some(handshakes) => handshakes.begin(came),
                     None => {
-                        tracing::warn!(peer = %came.peer, "hung up on a stranger: nothing here could tell who it is")
+                        tracing::warn!(peer = %came.peer, "hung up on a stranger: nothing here could tell who it is");
                     }
                 }
                 continue;

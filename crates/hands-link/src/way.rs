@@ -3,15 +3,16 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
-use crate::dial::{dial_route, endpoint};
+use crate::dial::{dial_route, endpoint, endpoint_to};
 use crate::stream::ByteStream;
 use crate::{
     Address, Connection, ConnectionInfo, LinkError, Parameters, Peer, Quality, Route, Standing,
@@ -33,7 +34,8 @@ pub struct Way {
 #[derive(Debug)]
 struct Shared {
     how: How,
-    look: Duration,
+    /// Milliseconds.
+    look: AtomicU64,
     now: Mutex<Now>,
 }
 
@@ -62,8 +64,12 @@ pub struct Better {
 impl Way {
     /// To an address. Dials when it is opened or first used. Must be called within a tokio runtime.
     pub fn to(address: &Address) -> Self {
-        let now = Now { channel: crate::connect(address), info: None, route: None };
-        Self::of(How::Dialed(address.clone()), now)
+        let shared = Arc::new_cyclic(|shared| {
+            let endpoint = endpoint_to(address, Parameters::of(Quality::default()));
+            let channel = channel(&endpoint, None, Some(address.clone()), shared.clone());
+            Shared::new(How::Dialed(address.clone()), Now { channel, info: None, route: None })
+        });
+        Self { shared }
     }
 
     /// Over a stream that is there already, and over no other: when it has ended, requests fail with [`LinkError::Ended`].
@@ -73,31 +79,23 @@ impl Way {
         stream: impl ByteStream + 'static,
         identity: Option<&Path>,
     ) -> Result<Self, LinkError> {
-        let peer = Peer::by_way("stream", "the hub at the other end", Standing::Stranger);
+        let peer = Peer::by_way("stream", "the other end of the stream", Standing::Stranger);
         let connection = match identity {
             Some(dir) => member::greet(Box::new(stream), peer, dir).await?,
             None => Connection::new(Box::new(stream), peer, None),
         };
         let info = Some(connection.info().clone());
-        let channel = channel_over(connection, None);
-        Ok(Self::of(How::Given, Now { channel, info, route: None }))
-    }
-
-    fn of(how: How, now: Now) -> Self {
-        Self { shared: Arc::new(Shared { how, look: LOOK, now: Mutex::new(now) }) }
+        let now = Now { channel: once(connection), info, route: None };
+        Ok(Self { shared: Arc::new(Shared::new(How::Given, now)) })
     }
 
     /// The same with another pause between two looks for a better route; a tenth as often where the way is fast.
     #[must_use]
     pub fn looking_every(self, look: Duration) -> Self {
-        let now = self.lock();
-        let Now { channel, info, route } = &*now;
-        let now = Now { channel: channel.clone(), info: info.clone(), route: route.clone() };
-        let how = match &self.shared.how {
-            How::Dialed(address) => How::Dialed(address.clone()),
-            How::Given => How::Given,
-        };
-        Self { shared: Arc::new(Shared { how, look, now: Mutex::new(now) }) }
+        self.shared
+            .look
+            .store(u64::try_from(look.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self
     }
 
     /// The channel that is used now. Calls that were begun on it stay with its connection until they have ended.
@@ -140,7 +138,8 @@ impl Way {
             let fast = self.quality().round_trip.is_some_and(|round_trip| round_trip < FAST);
             // Once something was seen, it is made sure of soon.
             let rarely = if fast && seen.is_none() { LOOK_RARELY } else { 1 };
-            tokio::time::sleep(self.shared.look * rarely).await;
+            let look = Duration::from_millis(self.shared.look.load(Ordering::Relaxed));
+            tokio::time::sleep(look * rarely).await;
             let (How::Dialed(Address::Member(dir)), Some(present)) =
                 (&self.shared.how, self.route())
             else {
@@ -172,19 +171,22 @@ impl Way {
 
     fn set(&self, address: &Address, route: Option<Route>, connection: Connection) {
         let info = Some(connection.info().clone());
-        let channel = channel_over(connection, Some(address.clone()));
+        let endpoint = endpoint_to(address, Parameters::of(connection.info().quality()));
+        let shared = Arc::downgrade(&self.shared);
+        let channel = channel(&endpoint, Some(connection), Some(address.clone()), shared);
         *self.lock() = Now { channel, info, route };
     }
 
     fn lock(&self) -> MutexGuard<'_, Now> {
-        self.shared.now.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock()
     }
 }
 
 impl From<Channel> for Way {
     /// A channel as it is: that of a hub in this process, for example.
     fn from(channel: Channel) -> Self {
-        Self::of(How::Given, Now { channel, info: None, route: None })
+        let now = Now { channel, info: None, route: None };
+        Self { shared: Arc::new(Shared::new(How::Given, now)) }
     }
 }
 
@@ -194,18 +196,53 @@ impl fmt::Debug for Now {
     }
 }
 
-/// A channel with the numbers that follow from a connection. When that is lost, calls that still come dial `again`.
-pub(crate) fn channel_over(connection: Connection, again: Option<Address>) -> Channel {
+impl Shared {
+    fn new(how: How, now: Now) -> Self {
+        let look = u64::try_from(LOOK.as_millis()).unwrap_or(u64::MAX);
+        Self { how, look: AtomicU64::new(look), now: Mutex::new(now) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A channel has dialed by itself. One that was left behind says nothing of the one that is used.
+    fn note(&self, route: Option<Route>, connection: &Connection) {
+        let mut now = self.lock();
+        if now.info.as_ref().is_none_or(ConnectionInfo::is_gone) {
+            (now.info, now.route) = (Some(connection.info().clone()), route);
+        }
+    }
+}
+
+/// A channel over one connection and no other.
+pub(crate) fn once(connection: Connection) -> Channel {
     let parameters = Parameters::of(connection.info().quality());
-    let keepalive = !connection.info().is_own();
-    let first = Arc::new(Mutex::new(Some(connection)));
-    endpoint(parameters, keepalive).connect_with_connector_lazy(service_fn(move |_: Uri| {
+    let endpoint = endpoint(parameters, !connection.info().is_own());
+    channel(&endpoint, Some(connection), None, Weak::new())
+}
+
+/// When the first connection is lost, calls that still come dial `again`.
+fn channel(
+    endpoint: &Endpoint,
+    first: Option<Connection>,
+    again: Option<Address>,
+    way: Weak<Shared>,
+) -> Channel {
+    let first = Arc::new(Mutex::new(first));
+    endpoint.connect_with_connector_lazy(service_fn(move |_: Uri| {
         let connection = first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let again = again.clone();
+        let (again, way) = (again.clone(), way.clone());
         async move {
             let connection = match (connection, again) {
                 (Some(connection), _) => connection,
-                (None, Some(address)) => crate::dial(&address).await?,
+                (None, Some(address)) => {
+                    let (route, connection) = dial_route(&address).await?;
+                    if let Some(way) = way.upgrade() {
+                        way.note(route, &connection);
+                    }
+                    connection
+                }
                 (None, None) => return Err(LinkError::Ended),
             };
             Ok::<_, LinkError>(TokioIo::new(connection))
