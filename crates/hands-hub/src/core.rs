@@ -188,7 +188,7 @@ pub(crate) struct Core {
     /// When this turn of the task began, on the clock that leases use: the same for all that it brings.
     time: Time,
     /// By id, which is by age: lists begin with the newest.
-    operations: BTreeMap<OperationId, Operation>,
+    operations: BTreeMap<OperationId, Box<Operation>>,
     /// Operations that an equal Execute joins.
     keys: HashMap<Key, OperationId>,
     /// Operations that have ended a moment ago.

@@ -227,7 +227,8 @@ pub(crate) async fn ticket(
 /// Who calls, and how.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    pub(crate) metadata: reapi::RequestMetadata,
+    /// One for all actions of a session that say nothing else of themselves.
+    pub(crate) metadata: Arc<reapi::RequestMetadata>,
     pub(crate) options: Option<v1::ExecuteOptions>,
 }
 
@@ -253,7 +254,7 @@ impl Caller {
         }
         let options = header(request, EXECUTE_OPTIONS)?;
         check_options(options.as_ref())?;
-        Ok(Self { metadata, options })
+        Ok(Self { metadata: Arc::new(metadata), options })
     }
 }
 

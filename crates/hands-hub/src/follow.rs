@@ -19,6 +19,7 @@ use crate::execution::{OperationStream, Waiter};
 use crate::logs::Stream;
 use crate::shared::Shared;
 use crate::time::timestamp;
+use crate::told::Hearer;
 
 /// What a result becomes in memory for each of its bytes.
 const COPY: usize = 5;
@@ -144,7 +145,7 @@ async fn goodbye(waiter: &Waiter, leaves_by_goodbye: bool) {
 
 struct Follower {
     record: Arc<Record>,
-    state: watch::Receiver<OpState>,
+    state: Hearer<OpState>,
     /// An end that can't be made durable waits, and says why.
     trouble: watch::Receiver<Option<Trouble>>,
     waiter: Waiter,
@@ -162,7 +163,7 @@ impl Follower {
             return None;
         }
         loop {
-            let mut state = self.state.borrow_and_update().clone();
+            let mut state = self.state.hear().clone();
             let trouble = self.trouble.borrow_and_update().as_ref().map(Trouble::sentence);
             if let Some(done) = &state.done {
                 self.ended = true;

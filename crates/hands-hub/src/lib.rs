@@ -46,6 +46,7 @@ mod status;
 mod stores;
 mod task;
 mod time;
+mod told;
 mod trees;
 mod trust;
 mod workers;

@@ -98,9 +98,24 @@ pub(crate) struct Logs {
 
 #[derive(Debug)]
 enum OperationLog {
-    Going(Going),
+    /// No attempt and no reader so far: of these there may be very many.
+    Queued,
+    Going(Box<Going>),
     /// Ended without a result: what its last attempt wrote.
     Left(Arc<AttemptLog>),
+}
+
+impl OperationLog {
+    /// Its streams, from now on; none where it has ended.
+    fn going(&mut self) -> Option<&mut Going> {
+        if matches!(self, Self::Queued) {
+            *self = Self::Going(Box::new(Going::new()));
+        }
+        match self {
+            Self::Going(going) => Some(going),
+            Self::Queued | Self::Left(_) => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -149,7 +164,7 @@ impl Logs {
 
     /// Makes an action known, so that its streams can be waited for.
     pub(crate) fn register(&self, id: OperationId) {
-        self.lock().entry(id).or_insert_with(|| OperationLog::Going(Going::new()));
+        self.lock().entry(id).or_insert(OperationLog::Queued);
     }
 
     /// The streams of an attempt; one that was lost is not, if its worker brings it back. With `resumed` a hub before this
@@ -163,8 +178,7 @@ impl Logs {
     ) -> io::Result<Arc<AttemptLog>> {
         let id = record.id;
         let mut operations = self.lock();
-        let operation = operations.entry(id).or_insert_with(|| OperationLog::Going(Going::new()));
-        let OperationLog::Going(operation) = operation else {
+        let Some(operation) = operations.entry(id).or_insert(OperationLog::Queued).going() else {
             return Err(io::Error::other("the action has ended"));
         };
         if let Some(log) = operation.attempts.iter().find(|log| log.attempt == attempt) {
@@ -210,7 +224,7 @@ impl Logs {
             OperationLog::Going(operation) => {
                 operation.attempts.iter().find(|log| log.attempt == attempt).cloned()
             }
-            OperationLog::Left(_) => None,
+            OperationLog::Queued | OperationLog::Left(_) => None,
         }
     }
 
@@ -288,8 +302,11 @@ impl Logs {
         stream: Stream,
         offset: u64,
     ) -> Option<Result<LogReader, LogError>> {
-        let (current, found) = match self.lock().get(&id)? {
-            OperationLog::Going(operation) => {
+        let mut operations = self.lock();
+        let operation = operations.get_mut(&id)?;
+        let (current, found) = match operation {
+            OperationLog::Queued | OperationLog::Going(_) => {
+                let operation = operation.going()?;
                 let current = operation.current.subscribe();
                 let found = match attempt {
                     Some(attempt) => {
@@ -309,6 +326,7 @@ impl Logs {
                 (watch::channel(None).1, Some(found))
             }
         };
+        drop(operations);
         let bound = match found.transpose() {
             Ok(bound) => bound,
             Err(error) => return Some(Err(error)),

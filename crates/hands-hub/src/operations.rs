@@ -159,7 +159,7 @@ impl Operations for OperationsService {
         };
         let mut state = ticket.state;
         // Whether it ends, the time runs out or the hub ends: the state then is the answer.
-        let waiting = async { drop(state.wait_for(|state| state.done.is_some()).await) };
+        let waiting = async { drop(state.until(|state| state.done.is_some()).await) };
         let _ended = tokio::time::timeout(timeout, waiting).await;
         let state = state.borrow().clone();
         drop(waiter);

@@ -17,6 +17,7 @@ use tonic::Status;
 use crate::core::{OpState, Stage};
 use crate::db::{Done, Stored};
 use crate::status::to_rpc;
+use crate::told::Hearer;
 
 /// Bytes of results that wait for the client in memory.
 pub(super) const HELD: usize = 1 << 20;
@@ -70,7 +71,7 @@ struct State {
 struct Live {
     operation: OperationId,
     waiter: u64,
-    state: watch::Receiver<OpState>,
+    state: Hearer<OpState>,
     /// Every state is told, not only the loss of an attempt.
     follow: bool,
     /// A word about its state is waiting.
@@ -196,7 +197,7 @@ impl Outbox {
         id: u64,
         operation: OperationId,
         waiter: u64,
-        state: watch::Receiver<OpState>,
+        state: Hearer<OpState>,
         follow: bool,
     ) -> Result<(), Option<StreamEnd>> {
         let mut all = self.lock();

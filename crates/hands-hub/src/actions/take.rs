@@ -59,14 +59,16 @@ impl Head {
         Ok(OperationId::from_parts(self.clock.sent(action.at_ms)?, low))
     }
 
-    fn caller(&self, action: &v1::SubmitAction, digest: &Digest) -> Caller {
-        let mut metadata = self.caller.metadata.clone();
-        metadata.action_id = digest.hex();
+    fn caller(&self, action: &v1::SubmitAction) -> Caller {
+        let mut metadata = Arc::clone(&self.caller.metadata);
         // An action without one has the session's: our front-ends name themselves there.
         if !action.mnemonic.is_empty() {
-            metadata.action_mnemonic = cut(&action.mnemonic, MAX_NAME).into_owned();
+            Arc::make_mut(&mut metadata).action_mnemonic =
+                cut(&action.mnemonic, MAX_NAME).into_owned();
         }
-        metadata.target_id = cut(&action.target, MAX_NAME).into_owned();
+        if action.target != metadata.target_id {
+            Arc::make_mut(&mut metadata).target_id = cut(&action.target, MAX_NAME).into_owned();
+        }
         Caller { metadata, options: Some(action.options.clone().unwrap_or_default()) }
     }
 }
@@ -303,7 +305,7 @@ fn ready(
     if let Err(status) = check_options(action.options.as_ref()) {
         return Ok(Err(status));
     }
-    let caller = head.caller(action, digest);
+    let caller = head.caller(action);
     let loaded = load(hub, &caller.metadata, digest, read, room)?;
     let kept = i64::try_from(hub.salted_result.as_millis()).unwrap_or(i64::MAX);
     let since = unix_millis().saturating_sub(kept);

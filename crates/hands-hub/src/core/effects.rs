@@ -13,8 +13,17 @@ use tonic::Status;
 use super::sessions::attempt_id;
 use super::{Core, Messages, OpState, Second};
 use crate::action;
-use crate::db::Write;
+use crate::db::{Record, Write};
 use crate::time::timestamp;
+
+/// What a worker is told of the client, with the action's id where one of ours left it out.
+fn request_metadata(record: &Record) -> reapi::RequestMetadata {
+    let mut metadata = reapi::RequestMetadata::clone(&record.metadata);
+    if metadata.action_id.is_empty() && record.ours {
+        metadata.action_id = record.digest.hex();
+    }
+    metadata
+}
 
 impl Core {
     /// Tells the scheduler and does what follows.
@@ -124,7 +133,7 @@ impl Core {
             command,
             options: Some(record.options.clone()),
             queued: Some(timestamp(record.created)),
-            request_metadata: Some(record.metadata.clone()),
+            request_metadata: Some(request_metadata(&record)),
             takes: is_fetched.then(|| self.takes(id)),
         };
         // Not before its row is durable: a hub that is killed in between would have it run a second time.
@@ -202,7 +211,7 @@ impl Core {
     /// Tells those who wait.
     pub(super) fn publish(&self, id: OperationId, change: impl FnOnce(&mut OpState)) {
         if let Some(operation) = self.operations.get(&id) {
-            operation.state.send_modify(change);
+            operation.state.change(change);
             operation.followers.changed();
         }
     }

@@ -147,7 +147,7 @@ impl Core {
         self.remember(Ticket {
             record: Arc::clone(&record),
             claim: None,
-            state: operation.state.subscribe(),
+            state: operation.state.hearer(),
         });
 
         let out = accepted.and_then(|(session, attempt)| {
@@ -163,7 +163,6 @@ impl Core {
         };
         let worker = accepted.and_then(|(session, _)| Some(self.sessions.get(&session)?.worker));
         let cached = is_cacheable(&record, &done.response).then(|| Arc::clone(&done.response));
-        let state = Arc::clone(&operation.state);
         let followers = std::mem::take(&mut operation.followers);
         let of = Arc::clone(&record);
         let tell = move || {
@@ -175,7 +174,7 @@ impl Core {
                 out.say(v1::hub_message::Kind::ResultAck(ack));
             }
             followers.ended(&of, &done);
-            state.send_modify(|state| {
+            operation.state.change(|state| {
                 state.stage = Stage::Completed;
                 state.waiting = None;
                 state.done = Some(done);

@@ -75,7 +75,7 @@ pub(super) fn tell_end(outbox: Arc<Outbox>, number: u64, mut ticket: Ticket) {
     crate::task::spawn("late-end", async move {
         // Its error means that the hub is shutting down. That is no word about the action: the end of the stream makes its client
         // come back.
-        if let Ok(state) = ticket.state.wait_for(|state| state.done.is_some()).await
+        if let Ok(state) = ticket.state.until(|state| state.done.is_some()).await
             && let Some(done) = &state.done
         {
             outbox.had_ended(number, id, done);
@@ -103,6 +103,7 @@ impl Core {
         }
         let told = Arc::clone(&outbox);
         if let Some(operation) = self.operations.get_mut(&id) {
+            operation.followers.0.reserve_exact(1);
             operation.followers.0.push(Follower { outbox, number, waiter });
         }
         // Behind the operation's own row, which may not be durable yet.
@@ -129,14 +130,14 @@ impl Core {
     pub(super) fn give_up(&mut self, of: Vec<(OperationId, u64)>, done: Option<Then>) {
         for (id, waiter) in of {
             let Some(operation) = self.operations.get_mut(&id) else { continue };
-            if !operation.waiters.contains_key(&waiter) {
+            if !operation.waiters.contains(waiter) {
                 continue;
             }
             if operation.waiters.len() == 1 {
                 self.cancel(id, Status::cancelled("the client cancelled the action"));
                 continue;
             }
-            operation.waiters.remove(&waiter);
+            operation.waiters.remove(waiter);
             self.n_clients -= 1;
             if let Some(follower) = operation.followers.remove(waiter) {
                 let record = Arc::clone(&operation.record);

@@ -120,7 +120,7 @@ impl Operation {
         let id = attempt_id(self.record.id, attempt);
         let is_same =
             self.route.as_ref().is_some_and(|route| route.id == id && route.out.same_channel(out));
-        let sent = Arc::clone(&self.input_sent);
+        let sent = Arc::clone(self.input_sent.get_or_insert_default());
         let number = {
             let mut handed = sent.handed();
             handed.number += u64::from(!is_same);
@@ -142,7 +142,7 @@ impl Operation {
         told: Option<Taken>,
     ) -> Option<v1::Input> {
         self.stop_input();
-        let sent = Arc::clone(&self.input_sent);
+        let sent = Arc::clone(self.input_sent.get_or_insert_default());
         if let Some(told) = told {
             let mut handed = sent.handed();
             match &handed.by {
@@ -165,7 +165,9 @@ impl Operation {
     /// Input has no way until an attempt has started. What still comes for an earlier one is not counted.
     pub(super) fn stop_input(&mut self) {
         self.route = None;
-        self.input_sent.handed().number += 1;
+        if let Some(sent) = &self.input_sent {
+            sent.handed().number += 1;
+        }
         if let Some(input) = &self.input {
             input.send_replace(None);
         }
@@ -173,15 +175,22 @@ impl Operation {
 
     /// Whether some of its standard input was handed on, which can't be had again.
     pub(super) fn has_given_input(&self) -> bool {
-        let handed = self.input_sent.handed();
-        handed.bytes > 0 || handed.ended
+        self.input_sent.as_ref().is_some_and(|sent| {
+            let handed = sent.handed();
+            handed.bytes > 0 || handed.ended
+        })
+    }
+
+    /// Whether any was sent, though it may not have arrived.
+    pub(super) fn has_sent_input(&self) -> bool {
+        self.input_sent.as_ref().is_some_and(|sent| sent.any.load(Ordering::SeqCst))
     }
 
     /// How far standard input has come, for a worker that comes back with the attempt: it finds that the last pieces, or the
     /// end, were lost with its connection, and nothing might follow by which it could. To be asked before new input has a way.
     fn input_so_far(&self, attempt: Attempt) -> Option<v1::Input> {
-        let sent = &self.input_sent;
-        if self.record.options.terminal.is_some() || !sent.any.load(Ordering::SeqCst) {
+        let sent = self.input_sent.as_ref()?;
+        if self.record.options.terminal.is_some() || !self.has_sent_input() {
             return None;
         }
         let handed = sent.handed();
@@ -195,9 +204,10 @@ impl Operation {
     }
 
     /// The hub was started again: what was sent before nobody here knows.
-    pub(super) fn input_is_unknown(&self) {
-        self.input_sent.any.store(self.record.options.stdin, Ordering::SeqCst);
-        self.input_sent.handed().by = Sender::Unknown;
+    pub(super) fn input_is_unknown(&mut self) {
+        let sent = self.input_sent.get_or_insert_default();
+        sent.any.store(self.record.options.stdin, Ordering::SeqCst);
+        sent.handed().by = Sender::Unknown;
     }
 
     /// Whether its standard input is a stream of bytes that can be numbered.

@@ -1,7 +1,6 @@
 //! Attempts that are lost: who is told, and whether the action may be run again.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use hands_proto::v1;
 use hands_sched::{FailReason, RejectReason, RequeueReason};
@@ -34,8 +33,7 @@ impl Core {
         let options = &operation.record.options;
         // At a terminal people see where they are. Where an attempt that never started was sent any, the next would wait for it.
         let was_sent = options.terminal.is_none()
-            && (operation.has_given_input()
-                || (started && operation.input_sent.any.load(Ordering::SeqCst)));
+            && (operation.has_given_input() || (started && operation.has_sent_input()));
         let forbidden = if was_sent {
             Some("it had been sent standard input, which can't be sent a second time")
         } else if !started {

@@ -1,10 +1,8 @@
 //! One operation that has not ended.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hands_link::ConnectionId;
 use hands_proto::v1;
 use hands_store::Pin;
 use hands_types::retry::why_not_again;
@@ -14,7 +12,9 @@ use tokio::sync::watch;
 use super::Followers;
 use super::crowd::Seat;
 use super::input::{InputRoute, InputSent};
+use super::waiters::Waiters;
 use crate::db::{Done, Record};
+use crate::told::Teller;
 use crate::trees::WholeTree;
 
 /// REAPI's stages, as far as we pass them.
@@ -68,9 +68,9 @@ pub(crate) struct Operation {
     pub(crate) effects: bool,
     /// Attempts that were started and brought no result.
     pub(crate) lost: u32,
-    pub(crate) state: Arc<watch::Sender<OpState>>,
+    pub(crate) state: Teller<OpState>,
     /// Who waits, by which connection.
-    pub(crate) waiters: BTreeMap<u64, Option<ConnectionId>>,
+    pub(crate) waiters: Waiters,
     /// Sessions among those who wait.
     pub(crate) followers: Followers,
     /// When it ends if nobody comes back.
@@ -87,22 +87,23 @@ pub(crate) struct Operation {
     pub(crate) route: Option<InputRoute>,
     /// For those who attach; only where the action takes input.
     pub(crate) input: Option<watch::Sender<Option<InputRoute>>>,
-    pub(crate) input_sent: Arc<InputSent>,
+    /// None before anything could be sent.
+    pub(crate) input_sent: Option<Arc<InputSent>>,
     /// Keep what it needs in the store.
     pub(crate) _inputs: Vec<Arc<WholeTree>>,
     pub(crate) _pin: Option<Pin>,
 }
 
 impl Operation {
-    pub(crate) fn new(record: Arc<Record>, seat: Seat, state: Arc<watch::Sender<OpState>>) -> Self {
+    pub(crate) fn new(record: Arc<Record>, seat: Seat, state: OpState) -> Self {
         let takes_input = record.options.stdin || record.options.terminal.is_some();
         Self {
             record,
             messages: None,
             effects: false,
             lost: 0,
-            state,
-            waiters: BTreeMap::new(),
+            state: Teller::new(state),
+            waiters: Waiters::default(),
             followers: Followers::default(),
             orphan_due: None,
             verdict: None,
@@ -111,7 +112,7 @@ impl Operation {
             second: None,
             route: None,
             input: takes_input.then(|| watch::Sender::new(None)),
-            input_sent: Arc::default(),
+            input_sent: None,
             _inputs: Vec::new(),
             _pin: None,
         }

@@ -12,7 +12,7 @@ use hands_sched::{Held, Input, Tree};
 use hands_store::{Pin, Store, StoreError};
 use hands_types::{Digest, OperationId};
 use prost::Message as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::{Core, CoreHandle, Event, OpState, Operation};
@@ -226,10 +226,9 @@ impl Core {
                 Some(wishes) => Ok(wishes.clone()),
                 None => platforms::read(&platform, record.digest.function),
             };
-            let channel =
-                Arc::new(watch::Sender::new(OpState { attempt: attempt.0, ..Default::default() }));
+            let so_far = OpState { attempt: attempt.0, ..OpState::default() };
             let seat = self.crowd.restore(&record);
-            let mut operation = Operation::new(Arc::clone(&record), seat, channel);
+            let mut operation = Operation::new(Arc::clone(&record), seat, so_far);
             operation._pin = Some(self.store.pin([record.digest, record.input_root]));
             self.logs.register(id);
             if record.joinable {
@@ -238,7 +237,7 @@ impl Core {
             let wishes = match wishes {
                 Ok(wishes) => wishes,
                 Err(error) => {
-                    self.operations.insert(id, operation);
+                    self.operations.insert(id, Box::new(operation));
                     self.fail(id, Status::invalid_argument(error.to_string()));
                     continue;
                 }
@@ -267,7 +266,7 @@ impl Core {
             operation.lost = attempt.0.saturating_sub(u32::from(held.is_some()));
             let last = (attempt.0 > 0).then_some(attempt);
             let rerun = operation.reruns();
-            self.operations.insert(id, operation);
+            self.operations.insert(id, Box::new(operation));
             let roots: Vec<Digest> =
                 [record.input_root].into_iter().chain(wishes.layers.iter().copied()).collect();
             let inputs = roots.iter().map(|digest| Tree { digest: *digest, bytes: 1 }).collect();

@@ -8,7 +8,7 @@ use hands_link::{ConnectionId, StreamEnd};
 use hands_sched::{ActionSpec, Input, Needs, Tree};
 use hands_types::limits::LEASED_COMMAND;
 use hands_types::{Digest, InvocationId, OperationId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -16,6 +16,7 @@ use super::{Core, Event, Messages, OpState, Operation, Outbox, Owner, RECENT};
 use crate::action::Loaded;
 use crate::db::{Record, Write};
 use crate::follow::Asker;
+use crate::told::Hearer;
 use crate::trees::WholeTree;
 
 /// Execute, once its request has been read and checked.
@@ -85,7 +86,7 @@ pub(crate) struct Ticket {
     pub(crate) record: Arc<Record>,
     /// None where nothing needs to be waited for.
     pub(crate) claim: Option<Claim>,
-    pub(crate) state: watch::Receiver<OpState>,
+    pub(crate) state: Hearer<OpState>,
 }
 
 impl Ticket {
@@ -231,8 +232,7 @@ impl Core {
             Ok(seat) => seat,
             Err(status) => return answer(submission.reply, Err(SubmitError::Refused(status))),
         };
-        let state = Arc::new(watch::Sender::default());
-        let mut operation = Operation::new(Arc::clone(&record), seat, state);
+        let mut operation = Operation::new(Arc::clone(&record), seat, OpState::default());
         operation.effects = submission.effects;
         operation._inputs = submission.inputs;
         let command_digest = submission.command_digest;
@@ -251,14 +251,14 @@ impl Core {
             self.trees_due = Some(self.now().after(self.trees.keep_for()));
         }
         self.n_detached += usize::from(operation.is_kept());
-        self.operations.insert(id, operation);
+        self.operations.insert(id, Box::new(operation));
         if record.joinable {
             self.keys.insert(record.key(), id);
         }
         self.logs.register(id);
         let (connection, reply) = (submission.connection, submission.reply);
 
-        let rerun = self.operations.get(&id).is_none_or(Operation::reruns);
+        let rerun = self.operations.get(&id).is_none_or(|it| it.reruns());
         let spec = self.spec(&record, submission.needs, submission.trees, rerun);
         let row = self.commit.writes.len();
         self.commit.writes.push(Write::Insert {

@@ -11,6 +11,41 @@ use tonic::Status;
 use super::submit::Claim;
 use super::{Core, Ticket};
 
+/// The streams that wait for one operation, by which connection: one as a rule.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters(Vec<(u64, Option<ConnectionId>)>);
+
+impl Waiters {
+    pub(super) fn insert(&mut self, waiter: u64, connection: Option<ConnectionId>) {
+        if self.0.is_empty() {
+            // There are very many of these lists.
+            self.0.reserve_exact(1);
+        }
+        self.0.push((waiter, connection));
+    }
+
+    /// Takes one out. False if it was not here.
+    pub(super) fn remove(&mut self, waiter: u64) -> bool {
+        let at = self.0.iter().position(|(known, _)| *known == waiter);
+        at.is_some_and(|at| {
+            self.0.swap_remove(at);
+            true
+        })
+    }
+
+    pub(super) fn contains(&self, waiter: u64) -> bool {
+        self.0.iter().any(|(known, _)| *known == waiter)
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl Core {
     /// Counts one more stream that waits. None if the operation has ended.
     pub(super) fn add_waiter(
@@ -28,7 +63,7 @@ impl Core {
             self.orphans.remove(&(due, id));
         }
         let claim = Claim { id, waiter, core: self.urgent.clone() };
-        let (record, state) = (Arc::clone(&operation.record), operation.state.subscribe());
+        let (record, state) = (Arc::clone(&operation.record), operation.state.hearer());
         Some(Ticket { record, claim: Some(claim), state })
     }
 
@@ -51,7 +86,7 @@ impl Core {
     pub(super) fn gone(&mut self, id: OperationId, waiter: u64, end: StreamEnd) {
         let due = self.now().after(self.config.orphan);
         let Some(operation) = self.operations.get_mut(&id) else { return };
-        if operation.waiters.remove(&waiter).is_none() {
+        if !operation.waiters.remove(waiter) {
             return;
         }
         operation.followers.remove(waiter);
@@ -83,12 +118,13 @@ impl Core {
         if let Some(operation) = self.operations.get_mut(&id) {
             known = true;
             let is_caller = |by: &Option<ConnectionId>| by.is_some() && *by == connection;
-            let callers = operation.waiters.values().filter(|by| is_caller(by)).count();
+            let callers = operation.waiters.0.iter().filter(|(_, by)| is_caller(by)).count();
             if callers > 0 && callers < operation.waiters.len() {
                 // Its own streams end when it drops them, and then find others waiting.
                 // A session that gives up so is told that this is its end.
                 let own: Vec<u64> = operation
                     .waiters
+                    .0
                     .iter()
                     .filter(|(_, by)| is_caller(by))
                     .map(|(own, _)| *own)
@@ -101,7 +137,7 @@ impl Core {
                 self.commit.then.push(Box::new(move || {
                     left.into_iter().for_each(|follower| follower.given_up(&record));
                 }));
-                operation.waiters.retain(|_, by| !is_caller(by));
+                operation.waiters.0.retain(|(_, by)| !is_caller(by));
                 self.n_clients -= callers;
             } else {
                 self.cancel(id, Status::cancelled("the action was cancelled"));

@@ -28,7 +28,8 @@ pub(crate) struct Record {
     /// Which history of durations it belongs to.
     pub(crate) shape: i64,
     pub(crate) input_root: Digest,
-    pub(crate) metadata: reapi::RequestMetadata,
+    /// One for many. Without the action's id, which is its digest.
+    pub(crate) metadata: Arc<reapi::RequestMetadata>,
     pub(crate) options: v1::ExecuteOptions,
     pub(crate) title: String,
     /// Milliseconds since 1970.
@@ -157,7 +158,7 @@ impl Stored {
             priority: row.get(8)?,
             shape: row.get(9)?,
             input_root,
-            metadata: decode(12, &row.get::<_, Vec<u8>>(12)?)?,
+            metadata: Arc::new(decode(12, &row.get::<_, Vec<u8>>(12)?)?),
             options: decode(13, &row.get::<_, Vec<u8>>(13)?)?,
             title: row.get(14)?,
             created: row.get(15)?,

@@ -117,10 +117,10 @@ fn record(digest: hands_types::Digest, n: usize) -> Record {
         priority: 0,
         shape: 0,
         input_root: digest,
-        metadata: reapi::RequestMetadata {
+        metadata: Arc::new(reapi::RequestMetadata {
             tool_invocation_id: "one".to_owned(),
             ..Default::default()
-        },
+        }),
         options: v1::ExecuteOptions { detach: true, ..Default::default() },
         title: n.to_string(),
         created: 1_700_000_000_000,

@@ -3,11 +3,11 @@ use std::sync::Arc;
 use hands_link::StreamEnd;
 use hands_proto::reapi;
 use hands_types::{Attempt, OperationId};
-use tokio::sync::watch;
 
 use super::{HELD, Outbox};
 use crate::core::{OpState, Stage};
 use crate::db::Done;
+use crate::told::Teller;
 
 const OPERATION: OperationId = OperationId(7);
 
@@ -29,10 +29,10 @@ fn done(bytes: usize) -> Done {
     }
 }
 
-fn waits(outbox: &Outbox, id: u64, follow: bool) -> watch::Sender<OpState> {
-    let (sender, state) = watch::channel(OpState::default());
-    assert_eq!(outbox.waits_for(id, OPERATION, 1, state, follow), Ok(()));
-    sender
+fn waits(outbox: &Outbox, id: u64, follow: bool) -> Teller<OpState> {
+    let state = Teller::new(OpState::default());
+    assert_eq!(outbox.waits_for(id, OPERATION, 1, state.hearer(), follow), Ok(()));
+    state
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn states_are_told_to_those_who_follow_and_losses_to_all() {
     let outbox = outbox(u64::MAX);
     let (followed, other) = (waits(&outbox, 1, true), waits(&outbox, 2, false));
     for state in [&followed, &other] {
-        state.send_modify(|state| {
+        state.change(|state| {
             state.stage = Stage::Executing;
             state.attempt = 1;
         });
@@ -85,13 +85,13 @@ fn states_are_told_to_those_who_follow_and_losses_to_all() {
     let words = outbox.next().unwrap().unwrap();
     assert_eq!(words.events.states.iter().map(|s| (s.id, s.attempt)).collect::<Vec<_>>(), [(1, 1)]);
     let lost = hands_proto::v1::LostAttempt { attempt: 1, ..Default::default() };
-    other.send_modify(|state| {
+    other.change(|state| {
         state.stage = Stage::Queued;
         state.lost = [lost].into();
     });
     outbox.changed(2);
     assert!(outbox.next().unwrap().is_none(), "it is told with the attempt that comes next");
-    other.send_modify(|state| {
+    other.change(|state| {
         state.stage = Stage::Executing;
         state.attempt = 2;
     });
@@ -119,9 +119,9 @@ fn nothing_is_said_of_what_was_given_up_with_all() {
     outbox.finish();
     assert!(outbox.next().is_err_and(|status| status.is_none()), "nothing is left");
     assert!(outbox.close().0.is_empty());
-    let (_sender, state) = watch::channel(OpState::default());
-    assert_eq!(outbox.waits_for(4, OPERATION, 1, state.clone(), false), Err(None));
+    let state = Teller::new(OpState::default());
+    assert_eq!(outbox.waits_for(4, OPERATION, 1, state.hearer(), false), Err(None));
     assert_eq!(outbox.ends_by(StreamEnd::Cancelled), [(OPERATION, 1)], "it ends as the stream did");
-    let late = outbox.waits_for(5, OPERATION, 2, state, false);
+    let late = outbox.waits_for(5, OPERATION, 2, state.hearer(), false);
     assert_eq!(late, Err(Some(StreamEnd::Cancelled)));
 }
