@@ -18,6 +18,7 @@ use tonic::Status;
 
 use crate::trust::{Subject, Trust};
 pub(crate) use layer::AccessLayer;
+pub(crate) use meter::Actions;
 pub use meter::MeterLayer;
 pub(crate) use table::{Method, method};
 

@@ -171,6 +171,8 @@ const CROWD: usize = 4;
 const QUEUE: usize = 1024;
 /// How long an ended operation is kept in memory: longer than any handler takes from its look at the table to the core.
 pub(crate) const RECENT: Duration = Duration::from_secs(5);
+/// Entries for which a table may always have room.
+pub(crate) const ROOMY: usize = 1000;
 /// Ended operations that are kept in memory at most.
 const MAX_RECENT: usize = 20_000;
 
@@ -415,6 +417,18 @@ impl Core {
                 }
             }
         }
+        if self.recent_order.is_empty() && self.recent_order.capacity() > ROOMY {
+            self.let_go();
+        }
+    }
+
+    /// Tables that have had very many entries and have few now keep no room for so many.
+    fn let_go(&mut self) {
+        self.recent = HashMap::new();
+        self.recent_keys = HashMap::new();
+        self.recent_order = VecDeque::new();
+        self.keys.shrink_to(ROOMY);
+        self.logs.let_go();
     }
 
     /// Hands over what the last event brought.

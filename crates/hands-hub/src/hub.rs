@@ -26,7 +26,7 @@ use tonic::service::Routes;
 use tonic::transport::server::Router;
 use tower::layer::util::{Identity, Stack};
 
-use crate::access::{AccessLayer, MeterLayer};
+use crate::access::{AccessLayer, Actions, MeterLayer};
 use crate::actions::ActionsService;
 use crate::core::{Core, CoreConfig, Event, Parts, unix_millis};
 use crate::db::{Bounds, Db};
@@ -160,7 +160,9 @@ impl Hub {
             walks: Semaphore::new(WALKS),
         });
         if let Some(give_back) = config.give_back {
-            crate::task::spawn("memory", shared.meter.give_back_with(give_back));
+            let (ledger, activity) = (Arc::clone(&shared.ledger), watched.clone());
+            let actions = Actions { ledger, activity };
+            crate::task::spawn("memory", shared.meter.give_back_with(give_back, actions));
         }
         let (close, closed) = watch::channel(false);
         if let Some(trust) = &shared.trust {

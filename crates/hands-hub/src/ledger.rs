@@ -129,6 +129,11 @@ impl Ledger {
         self.lost.fetch_add(u64::from(started), Ordering::Relaxed);
     }
 
+    /// How many actions have ended since the hub began.
+    pub(crate) fn ended_so_far(&self) -> u64 {
+        self.outcomes.iter().map(|outcome| outcome.load(Ordering::Relaxed)).sum()
+    }
+
     /// How many actions ended so.
     pub(crate) fn count(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome as usize].load(Ordering::Relaxed)

@@ -276,6 +276,11 @@ impl Logs {
         left.discard();
     }
 
+    /// Keeps no room for more actions than there are.
+    pub(crate) fn let_go(&self) {
+        self.lock().shrink_to(crate::core::ROOMY);
+    }
+
     /// Removes what belongs to no action that is still known.
     pub(crate) fn sweep(&self) -> io::Result<()> {
         let operations = self.lock();

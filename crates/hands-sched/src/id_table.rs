@@ -5,6 +5,9 @@ use hands_types::OperationId;
 
 use crate::state::OperationAt;
 
+/// Places that an empty table keeps.
+const ROOMY: usize = 4096;
+
 /// An open-addressing table with linear probing, at most three quarters full.
 #[derive(Debug)]
 pub(crate) struct IdTable {
@@ -52,6 +55,10 @@ impl IdTable {
     pub(crate) fn remove(&mut self, id: OperationId) {
         let Ok((mut hole, _)) = self.find(halves(id)) else { return };
         self.len -= 1;
+        if self.len == 0 && self.places.len() > ROOMY {
+            self.places = Vec::new();
+            return;
+        }
         self.places[hole] = None;
         let mask = self.places.len() - 1;
         // What was pushed behind the hole moves up, so that no search ends before it.

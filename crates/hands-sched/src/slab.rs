@@ -1,5 +1,8 @@
 //! A vector whose places are used again, so that what is named by millions of keys can be named by four bytes.
 
+/// Places that an empty one keeps.
+const ROOMY: usize = 1000;
+
 /// Values at stable places.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
@@ -24,6 +27,9 @@ impl<T> Slab<T> {
     pub(crate) fn remove(&mut self, at: u32) -> Option<T> {
         let value = self.places.get_mut(at as usize)?.take()?;
         self.free.push(at);
+        if self.len() == 0 && self.places.len() > ROOMY {
+            *self = Self::new();
+        }
         Some(value)
     }
 

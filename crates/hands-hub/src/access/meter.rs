@@ -11,12 +11,15 @@ use hands_proto::{Account, Charge, MessageBudget, Prefixes};
 use hands_types::MemberId;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
+use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::bounds::bound;
 use super::{KeyId, Principal};
+use crate::Activity;
+use crate::ledger::Ledger;
 
 /// What the messages of all clients may take in memory, bytes.
 pub(crate) const ALL: usize = 256 << 20;
@@ -33,6 +36,10 @@ const LONG: usize = 1 << 20;
 const LOOK: std::time::Duration = std::time::Duration::from_secs(5);
 /// What is worth giving back, bytes.
 const MUCH: usize = 16 << 20;
+/// Actions whose end is worth a look at what they took.
+const MANY: u64 = 1000;
+/// Actions that take little.
+const FEW: usize = 100;
 
 /// Gives every call a charge.
 #[derive(Clone, Debug)]
@@ -102,17 +109,28 @@ impl MeterLayer {
         Charge::new(self.0.budget.account(), super::bounds::OTHERS.message)
     }
 
-    /// Calls this whenever messages have taken much and take little now, until the layer is gone.
-    pub(crate) fn give_back_with(&self, give_back: fn()) -> impl Future<Output = ()> + use<> {
+    /// Calls this whenever messages have taken much and take little now, and after many actions have ended of which few are
+    /// left, until the layer is gone.
+    pub(crate) fn give_back_with(
+        &self,
+        give_back: fn(),
+        actions: Actions,
+    ) -> impl Future<Output = ()> + use<> {
         let meter = Arc::downgrade(&self.0);
         async move {
             let mut most = 0;
+            let (mut ended, mut has_ended) = (0, false);
             loop {
                 tokio::time::sleep(LOOK).await;
                 let Some(meter) = meter.upgrade() else { return };
                 let (now, high) = meter.budget.used();
                 most = high.max(most);
-                if most >= MUCH && now < most / 4 {
+                // What has just ended is remembered for a moment: until the next look.
+                let is_after_many = std::mem::take(&mut has_ended);
+                if actions.ended() - ended >= MANY && actions.left() < FEW {
+                    (ended, has_ended) = (actions.ended(), true);
+                }
+                if most >= MUCH && now < most / 4 || is_after_many {
                     most = now;
                     if let Err(status) = crate::task::blocking(give_back).await {
                         tracing::warn!(%status, "memory was not given back");
@@ -120,6 +138,23 @@ impl MeterLayer {
                 }
             }
         }
+    }
+}
+
+/// How many actions there were and are.
+pub(crate) struct Actions {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) activity: watch::Receiver<Activity>,
+}
+
+impl Actions {
+    fn ended(&self) -> u64 {
+        self.ledger.ended_so_far()
+    }
+
+    fn left(&self) -> usize {
+        let activity = self.activity.borrow();
+        activity.queued + activity.running
     }
 }
 

@@ -290,7 +290,8 @@ fn read_action(
             "the message that came along is not the action {digest}"
         )));
     }
-    Ok((digest, Some(Read::of(inline.clone(), &digest)?)))
+    // It is kept for as long as the action waits. A part of the message would keep all of it, with 127 others.
+    Ok((digest, Some(Read::of(Bytes::copy_from_slice(inline), &digest)?)))
 }
 
 /// All the rest that is known before the core has it.
