@@ -44,14 +44,6 @@ impl Side {
     }
 }
 
-/// What issue 12 wants of each, as a share of before.
-fn wanted_of(what: &str) -> Target {
-    match what {
-        HIT => Target::AtMost(0.25),
-        _ => Target::None,
-    }
-}
-
 const HIT: &str = "CPU of all processes per cache hit";
 const RUN: &str = "hands run -- true, start to exit";
 
@@ -107,7 +99,7 @@ fn tell(sides: &[Side], report: &mut Report) {
             Some(before) => {
                 let ratio = own / before;
                 let figure = format!("{own:.2} {unit} ({all}), before {before:.2}: {ratio:.2} ×");
-                report.add(what, ratio, "×", figure, wanted_of(what));
+                report.add(what, ratio, "×", figure, Target::None);
             }
         }
     }
