@@ -75,6 +75,22 @@ impl Taken {
     }
 }
 
+/// One snapshot that is under way, for as long as this lives.
+struct UnderWay<'a>(&'a watch::Sender<usize>);
+
+impl<'a> UnderWay<'a> {
+    fn begin(active: &'a watch::Sender<usize>) -> Self {
+        active.send_modify(|n| *n += 1);
+        Self(active)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|n| *n -= 1);
+    }
+}
+
 impl AgentPart for SnapshotServer {
     fn name(&self) -> &'static str {
         SNAPSHOT_PART
@@ -96,9 +112,9 @@ impl SnapshotServer {
 
     async fn connection(self: Arc<Self>, mut stream: UnixStream) -> io::Result<()> {
         while let Some((request, handles)) = receive(&stream).await? {
-            self.active.send_modify(|n| *n += 1);
+            let under_way = UnderWay::begin(&self.active);
             let result = self.take(&mut stream, request, handles).await;
-            self.active.send_modify(|n| *n -= 1);
+            drop(under_way);
             let reply = match result {
                 Ok(done) => Kind::Done(done),
                 Err(SnapshotError::Cancelled) => return Ok(()),

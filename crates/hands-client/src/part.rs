@@ -22,7 +22,7 @@ pub trait AgentPart: Send + Sync {
     /// dropped when the agent leaves; an error ends this connection and is logged.
     fn serve(self: Arc<Self>, stream: UnixStream) -> BoxFuture<'static, io::Result<()>>;
 
-    /// What it has under way: while this is not 0, the agent is busy, and each change is a sign of life.
+    /// What it has under way, counted so that a panic leaves nothing behind: while this is not 0, the agent is busy, and each change is a sign of life.
     fn under_way(&self) -> watch::Receiver<usize>;
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::Engine;
+use crate::{Engine, Identity, Route};
 
 /// The port where none is given.
 pub const DEFAULT_PORT: u16 = 8980;
@@ -26,12 +26,16 @@ pub enum Address {
 }
 
 impl Address {
-    /// Whether only this machine's users can reach it.
+    /// Whether what is sent there stays on this machine. Of a cluster's hub, the route that answered last time tells; its
+    /// membership is read for that.
     pub fn is_local(&self) -> bool {
         match self {
             Self::Unix(_) => true,
             Self::Tcp(address) => address.ip().is_loopback(),
-            Self::Member(_) => false,
+            Self::Member(dir) => {
+                let own = Identity::load(dir);
+                own.is_ok_and(|own| own.routes.first().is_some_and(Route::is_here))
+            }
             Self::Engine(engine) => {
                 engine.at.host == "localhost" || engine.at.ip().is_some_and(|ip| ip.is_loopback())
             }

@@ -34,6 +34,13 @@ impl Route {
         Ok(found)
     }
 
+    /// Whether it leads to this machine, so that bytes cost next to nothing on their way.
+    pub fn is_here(&self) -> bool {
+        match self {
+            Self::Tcp(at) => at.host == "localhost" || at.ip().is_some_and(|ip| ip.is_loopback()),
+        }
+    }
+
     /// Opens a stream along it. Who answers is still to be shown.
     pub(crate) async fn open(&self) -> io::Result<(BoxStream, Peer)> {
         match self {

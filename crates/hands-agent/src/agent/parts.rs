@@ -9,7 +9,6 @@ use futures_util::future::select_all;
 use hands_client::AgentPart;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 /// Pause after a connection could not be accepted: out of descriptors, most likely, and others may close some.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -50,22 +49,22 @@ impl Parts {
     }
 }
 
-/// Serves a part's connections at one socket, until told to stop; what it has accepted is served to its end.
+/// Takes in a part's connections at one socket, until told to stop. What it has accepted is served to its end, or to the
+/// agent's: whoever only keeps a connection open holds nobody up.
 pub(super) async fn serve(
     part: Arc<dyn AgentPart>,
     listener: UnixListener,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(connection(Arc::clone(&part), stream));
+                // A panic in it is told by the hook.
+                drop(tokio::spawn(connection(Arc::clone(&part), stream)));
             }
             Err(error) => {
                 tracing::warn!(part = part.name(), %error, "a connection can't be accepted");
@@ -73,8 +72,6 @@ pub(super) async fn serve(
             }
         }
     }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
 }
 
 async fn connection(part: Arc<dyn AgentPart>, stream: UnixStream) {

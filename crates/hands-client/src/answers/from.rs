@@ -12,9 +12,11 @@ use super::{
 };
 use crate::{Code, LostAttempt, printable};
 
-/// A moment, where it is one that this machine can tell.
+/// A moment, where it is one that this machine can tell. What lies before 1970 is none: engines in Go say the year 1 where
+/// they know no time.
 pub(crate) fn moment(time: Option<Timestamp>) -> Option<SystemTime> {
-    time.and_then(|time| SystemTime::try_from(time).ok())
+    let moment = time.and_then(|time| SystemTime::try_from(time).ok());
+    moment.filter(|moment| *moment >= SystemTime::UNIX_EPOCH)
 }
 
 fn all<T, U: From<T>>(of: Vec<T>) -> Vec<U> {
