@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::resident::below;
+
 pub(crate) struct Cluster {
     hands: PathBuf,
     home: PathBuf,
@@ -73,16 +75,7 @@ impl Cluster {
             .take_while(char::is_ascii_digit)
             .collect::<String>()
             .parse()?;
-        let mut all = vec![pid];
-        let mut next = 0;
-        while let Some(parent) = all.get(next).copied() {
-            next += 1;
-            for task in fs::read_dir(format!("/proc/{parent}/task"))?.flatten() {
-                let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-                all.extend(children.split_whitespace().filter_map(|c| c.parse::<u32>().ok()));
-            }
-        }
-        Ok(all)
+        Ok(below(pid))
     }
 }
 

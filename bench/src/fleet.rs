@@ -15,7 +15,7 @@ use anyhow::Result;
 
 use crate::report::Report;
 
-pub(crate) use hostile::call as call_as_a_hostile_member;
+pub(crate) use hostile::{call as call_as_a_hostile_member, sink};
 
 /// Runs the wanted parts: `evenly`, `sleeps`, `load`, `startup`, `hostile`.
 pub(crate) fn run(

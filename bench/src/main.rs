@@ -35,6 +35,9 @@ fn main() -> Result<()> {
     if first.as_deref() == Some("--hostile") {
         return fleet::call_as_a_hostile_member(&arguments.collect::<Vec<_>>());
     }
+    if first.as_deref() == Some("--sink") {
+        return fleet::sink();
+    }
     let usage = "usage: hands-bench HANDS core|cluster|bazel|reapi|session [NAME…]";
     let hands = PathBuf::from(first.context(usage)?);
     let (title, figures): (_, Figures) = match arguments.next().as_deref() {

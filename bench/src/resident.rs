@@ -45,6 +45,21 @@ pub(crate) fn binary(hands: &Path, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// A process and all below it.
+pub(crate) fn below(process: u32) -> Vec<u32> {
+    let mut all = vec![process];
+    let mut next = 0;
+    while let Some(parent) = all.get(next).copied() {
+        next += 1;
+        // A process that has ended has no children.
+        for task in fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten() {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            all.extend(children.split_whitespace().filter_map(|c| c.parse::<u32>().ok()));
+        }
+    }
+    all
+}
+
 /// Seconds of CPU of these processes so far; clock ticks are hundredths on Linux.
 pub(crate) fn cpu(processes: &[u32]) -> Result<f64> {
     let mut ticks = 0.0;

@@ -2,28 +2,33 @@
 //! an honest member waits beside it, what memory the hub takes, and whether anything is lost.
 
 mod caller;
+mod cluster;
+mod flood;
 mod honest;
 mod messages;
 mod random;
+mod sink;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use hands_link::{Address, JoinString};
-use hands_types::{Role, Roles};
+use anyhow::{Context, Result};
+use hands_types::Role;
 
 pub(crate) use caller::run as call;
+pub(crate) use sink::serve as sink;
 
+use self::cluster::{Cluster, run_on};
+use self::flood::{Flood, Totals};
 use self::honest::Honest;
-use super::hub::until;
+use self::sink::Sink;
 use crate::report::{Report, Target, say};
-use crate::resident::resident;
 use crate::stats::Times;
 
 /// How long the honest member is measured alone.
 const ALONE: Duration = Duration::from_secs(20);
+/// How long the figures beside the first are measured.
+const CONTROL: Duration = Duration::from_secs(30);
 /// What the honest member's actions ask for and its worker offers, so that no hostile worker gets them.
 const TAG: &str = "honest";
 /// Roles of a member that may do whatever an operator need not.
@@ -45,19 +50,14 @@ pub(crate) async fn hostile(hands: &Path, dir: &Path, report: &mut Report) -> Re
     honest.warm().await?;
     let alone = honest.measure(ALONE).await?;
     cluster.member("hostile", HOSTILE).await?;
-    let mut hostile = Command::new(std::env::current_exe()?)
-        .arg("--hostile")
-        .arg(cluster.dir("hostile"))
-        .args([seed.to_string(), length.as_secs().to_string()])
-        .stdin(Stdio::null())
-        .spawn()?;
-    // A second member by the same means would have a machine of its own: what this one spends on making messages is not
-    // taken from the hub that is measured.
-    lower(&hostile)?;
-    let (beside, most) = beside(&mut honest, &mut hostile, &cluster).await?;
-    ensure!(hostile.wait()?.success(), "the hostile member did not end well");
+    let (before, began) = (cluster.cpu()?, Instant::now());
+    let flood = Flood::start(&cluster, seed, length, None)?;
+    let (beside, totals, most) = beside(&mut honest, flood, &cluster).await?;
+    let (hub_cpu, took) = (cluster.cpu()? - before, began.elapsed().as_secs_f64());
     let kept = honest.kept().await?;
-    add(report, seed, length, &alone, &beside);
+    let title =
+        format!("honest actions beside {} s of hostile calls (seed {seed})", length.as_secs());
+    add(report, &title, Target::AtMost(5.0), &alone, &beside);
     report.add(
         "  hub's memory at most",
         most,
@@ -70,19 +70,69 @@ pub(crate) async fn hostile(hands: &Path, dir: &Path, report: &mut Report) -> Re
     let first = beside.errors.first().map(|error| format!(": {error:#}")).unwrap_or_default();
     let figure = format!("{lost:.0}{first} of {} actions, {} blobs", beside.actions, kept.blobs);
     report.add("  lost of the honest member's", lost, "", figure, Target::AtMost(0.0));
+    let rate = totals.bytes / took;
+    let figure = format!(
+        "hub {:.2}, hostile member {:.2} of {} cpus; {:.1} MB/s sent",
+        hub_cpu / took,
+        totals.cpu / took,
+        std::thread::available_parallelism()?,
+        rate / 1e6
+    );
+    report.add("  cpus taken meanwhile", hub_cpu / took, "", figure, Target::None);
+    machine(report, &cluster, &mut honest, (seed, rate), &alone).await?;
+    apart(report, &cluster, &mut honest, seed, length.min(CONTROL)).await
+}
+
+/// The control: what the machine alone does to the honest member while as many bytes go to somebody who does nothing with them.
+async fn machine(
+    report: &mut Report,
+    cluster: &Cluster,
+    honest: &mut Honest,
+    (seed, rate): (u64, f64),
+    alone: &Measured,
+) -> Result<()> {
+    let sink = Sink::start()?;
+    let flood = Flood::start(cluster, seed, CONTROL, Some((&sink, rate)))?;
+    let (beside, ..) = beside(honest, flood, cluster).await?;
+    add(
+        report,
+        "  control: the same bytes to a sink, not to the hub",
+        Target::None,
+        alone,
+        &beside,
+    );
     Ok(())
 }
 
-fn add(report: &mut Report, seed: u64, length: Duration, alone: &Measured, beside: &Measured) {
+/// With the hostile member on a CPU of its own, and all others on the rest, as if it had another machine.
+async fn apart(
+    report: &mut Report,
+    cluster: &Cluster,
+    honest: &mut Honest,
+    seed: u64,
+    length: Duration,
+) -> Result<()> {
+    let cpus = std::thread::available_parallelism()?.get();
+    if cpus < 2 {
+        say("skipped: the hostile member on a CPU of its own: there is one");
+        return Ok(());
+    }
+    cluster.run_on(&format!("1-{}", cpus - 1))?;
+    let alone = honest.measure(ALONE).await?;
+    let flood = Flood::start(cluster, seed, length, None)?;
+    run_on(flood.id(), "0")?;
+    let (beside, ..) = beside(honest, flood, cluster).await?;
+    let title = "  the hostile member on a CPU of its own";
+    add(report, title, Target::None, &alone, &beside);
+    cluster.run_on(&format!("0-{}", cpus - 1))
+}
+
+fn add(report: &mut Report, title: &str, target: Target, alone: &Measured, beside: &Measured) {
     let (alone, beside) = (Times::new(alone.times.clone()), Times::new(beside.times.clone()));
     let ratio = beside.at(0.99).as_secs_f64() / alone.at(0.5).as_secs_f64();
-    report.add(
-        &format!("honest actions beside {} s of hostile calls (seed {seed})", length.as_secs()),
-        ratio,
-        "×",
-        format!("p99 {ratio:.2} × p50 alone ({}; alone {})", beside.summary(), alone.summary()),
-        Target::AtMost(5.0),
-    );
+    let figure =
+        format!("p99 {ratio:.2} × p50 alone ({}; alone {})", beside.summary(), alone.summary());
+    report.add(title, ratio, "×", figure, target);
 }
 
 /// What an honest member saw.
@@ -93,14 +143,14 @@ struct Measured {
     errors: Vec<anyhow::Error>,
 }
 
-/// The honest member works until the hostile one ends; with the most memory that the hub had meanwhile, MB.
+/// The honest member works until the hostile one ends; with what that sent, and the most memory that the hub had meanwhile, MB.
 async fn beside(
     honest: &mut Honest,
-    hostile: &mut Child,
+    mut flood: Flood,
     cluster: &Cluster,
-) -> Result<(Measured, f64)> {
+) -> Result<(Measured, Totals, f64)> {
     let (mut all, mut most, mut said) = (Measured::default(), 0.0_f64, Instant::now());
-    while hostile.try_wait()?.is_none() {
+    while flood.ended()?.is_none() {
         let some = honest.measure(Duration::from_millis(500)).await?;
         most = most.max(cluster.resident()?);
         all.actions += some.actions;
@@ -112,106 +162,5 @@ async fn beside(
             say(&format!("  {} actions, p99 {p99:.1?}, hub at most {most:.0} MB", all.actions));
         }
     }
-    Ok((all, most))
-}
-
-/// Takes a process behind all others.
-fn lower(process: &Child) -> Result<()> {
-    let pid = process.id().to_string();
-    let done =
-        Command::new("renice").args(["-n", "19", "-p", &pid]).stdout(Stdio::null()).status()?;
-    ensure!(done.success(), "renice: {done}");
-    Ok(())
-}
-
-/// A hub with its authority on loopback, and one real worker.
-struct Cluster {
-    hands: PathBuf,
-    dir: PathBuf,
-    hub: Child,
-    worker: Option<Child>,
-}
-
-impl Cluster {
-    fn start(hands: &Path, dir: &Path) -> Result<Self> {
-        std::fs::create_dir_all(dir)?;
-        let mut cluster = Self {
-            hands: hands.to_owned(),
-            dir: dir.to_owned(),
-            hub: spawn_hub(hands, dir)?,
-            worker: None,
-        };
-        cluster.ready()?;
-        let join = cluster.token(&[Role::Worker])?;
-        let mut worker = cluster.command();
-        worker.args(["worker", &join, "--name", "honest", "--tag", TAG, "--slots", "2", "--state"]);
-        let mut worker = worker.arg(dir.join("worker")).stderr(Stdio::piped()).spawn()?;
-        let log = worker.stderr.take().context("piped above")?;
-        cluster.worker = Some(worker);
-        until(std::io::BufReader::new(log), "connected to the hub")?;
-        Ok(cluster)
-    }
-
-    fn ready(&mut self) -> Result<()> {
-        let log = self.hub.stderr.take().context("piped")?;
-        until(std::io::BufReader::new(log), "the hub serves")
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.hands);
-        command
-            .env("HANDS_HOME", self.dir.join("home"))
-            .current_dir(&self.dir)
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn dir(&self, name: &str) -> PathBuf {
-        self.dir.join(format!("member-{name}"))
-    }
-
-    fn token(&self, roles: &[Role]) -> Result<String> {
-        let mut command = self.command();
-        command.args(["token", "create"]);
-        for role in roles {
-            command.args(["--role", role.name()]);
-        }
-        let made = command.output()?;
-        if !made.status.success() {
-            bail!("hands token create: {}", String::from_utf8_lossy(&made.stderr));
-        }
-        Ok(String::from_utf8(made.stdout)?.trim().to_owned())
-    }
-
-    /// Joins; how the member dials.
-    async fn member(&self, name: &str, roles: &[Role]) -> Result<Address> {
-        let join: JoinString = self.token(roles)?.parse()?;
-        let all = roles.iter().fold(Roles::NONE, |all, role| all.with(*role));
-        hands_link::enrol(&join, name, all, &self.dir(name)).await?;
-        Ok(Address::Member(self.dir(name)))
-    }
-
-    /// Resident memory of the hub, MB.
-    fn resident(&self) -> Result<f64> {
-        resident(self.hub.id())
-    }
-}
-
-fn spawn_hub(hands: &Path, dir: &Path) -> Result<Child> {
-    let mut hub = Command::new(hands);
-    hub.args(["hub", "--listen", "127.0.0.1:0", "--name", "bench"]);
-    hub.env("HANDS_HOME", dir.join("home")).current_dir(dir);
-    hub.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    hub.spawn().context("hands hub")
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        for process in self.worker.iter_mut().chain([&mut self.hub]) {
-            let ended = process.kill().and_then(|()| process.wait());
-            if let Err(error) = ended {
-                say(&format!("a process did not end: {error}"));
-            }
-        }
-    }
+    Ok((all, flood.totals()?, most))
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use hands_link::Address;
+use hands_link::{Address, Identity};
 use hands_testkit::raw::Raw;
+use hands_types::WorkerId;
 use tokio::task::JoinSet;
 use tonic::client::Grpc;
 use tonic::transport::Channel;
@@ -38,32 +40,72 @@ enum Ending {
 /// How often each method ended with each code.
 type Tally = Arc<Mutex<BTreeMap<String, BTreeMap<String, u64>>>>;
 
-/// `--hostile DIRECTORY SEED SECONDS`: acts as the member whose identity is in the directory.
+/// `--hostile DIRECTORY SEED SECONDS TOTALS [SINK RATE]`: acts as the member whose identity is in the directory, or sends the
+/// same to a sink, so many bytes a second. What it sent and took goes to the file TOTALS.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let [dir, seed, seconds] = arguments else { anyhow::bail!("--hostile DIRECTORY SEED SECONDS") };
+    let (dir, seed, seconds, totals, sink) = match arguments {
+        [dir, seed, seconds, totals] => (dir, seed, seconds, totals, None),
+        [dir, seed, seconds, totals, sink, rate] => {
+            (dir, seed, seconds, totals, Some((Address::Tcp(sink.parse()?), rate.parse()?)))
+        }
+        _ => anyhow::bail!("--hostile DIRECTORY SEED SECONDS TOTALS [SINK RATE]"),
+    };
     let (seed, length) = (seed.parse()?, Duration::from_secs(seconds.parse()?));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(hostile(&Address::Member(dir.into()), seed, length))
+    let sent = runtime.block_on(hostile(Address::Member(dir.into()), sink, seed, length))?;
+    let cpu = crate::resident::cpu(&[std::process::id()])?;
+    std::fs::write(totals, format!("{sent} {cpu}"))?;
+    Ok(())
 }
 
-async fn hostile(hub: &Address, seed: u64, length: Duration) -> Result<()> {
+/// Counts what is sent, and holds it back where it is to be no more than so many bytes a second.
+struct Pace {
+    start: Instant,
+    sent: AtomicU64,
+    rate: Option<f64>,
+}
+
+impl Pace {
+    async fn send(&self, bytes: usize) {
+        let before = self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        if let Some(rate) = self.rate {
+            #[expect(clippy::cast_precision_loss, reason = "gigabytes at most")]
+            let due = Duration::from_secs_f64(before as f64 / rate);
+            tokio::time::sleep(due.saturating_sub(self.start.elapsed())).await;
+        }
+    }
+}
+
+async fn hostile(
+    hub: Address,
+    sink: Option<(Address, f64)>,
+    seed: u64,
+    length: Duration,
+) -> Result<u64> {
     let start = Instant::now();
     let methods = Arc::new(methods()?);
     let tally = Tally::default();
-    let planted = Arc::new(Planted::new(hub, &mut Random(seed)).await?);
+    let to = if sink.is_some() { None } else { Some(&hub) };
+    let Address::Member(dir) = &hub else { anyhow::bail!("a member's address") };
+    let worker = WorkerId(Identity::load(dir)?.member.0);
+    let planted = Arc::new(Planted::new(to, worker, &mut Random(seed)).await?);
+    let (rate, is_control) = (sink.as_ref().map(|(_, rate)| *rate), sink.is_some());
+    let pace = Arc::new(Pace { start: Instant::now(), sent: AtomicU64::new(0), rate });
+    let to = sink.map_or(hub, |(sink, _)| sink);
     let mut tasks = JoinSet::new();
     for connection in 0..CONNECTIONS {
-        let channel = hands_link::connect(hub);
+        let channel = hands_link::connect(&to);
         for call in 0..CALLS {
             let random = Random(seed ^ ((1 + connection * CALLS + call) << 32));
             let mut messages = Messages { random, planted: Arc::clone(&planted) };
-            let (channel, methods, tally) =
-                (channel.clone(), Arc::clone(&methods), Arc::clone(&tally));
+            let (channel, methods, tally, pace) =
+                (channel.clone(), Arc::clone(&methods), Arc::clone(&tally), Arc::clone(&pace));
             tasks.spawn(async move {
                 while start.elapsed() < length {
                     let method = messages.random.one_of(&methods).clone();
                     let bodies = messages.of(&method);
                     let ending = ending(&mut messages.random);
+                    pace.send(bodies.iter().map(Bytes::len).sum()).await;
                     let said = call_once(&channel, &method, bodies, ending).await;
                     let mut tally = tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     *tally.entry(method).or_default().entry(said).or_default() += 1;
@@ -74,6 +116,10 @@ async fn hostile(hub: &Address, seed: u64, length: Duration) -> Result<()> {
     while let Some(ended) = tasks.join_next().await {
         ended?;
     }
+    let sent = pace.sent.load(Ordering::Relaxed);
+    if is_control {
+        return Ok(sent);
+    }
     let tally = tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let calls: u64 = tally.values().flat_map(BTreeMap::values).sum();
     say(&format!("  {calls} hostile calls of {} methods:", tally.len()));
@@ -82,7 +128,7 @@ async fn hostile(hub: &Address, seed: u64, length: Duration) -> Result<()> {
         say(&format!("    {method}: {}", codes.join(", ")));
     }
     ensure!(tally.len() == methods.len(), "not every method was called");
-    Ok(())
+    Ok(sent)
 }
 
 fn ending(random: &mut Random) -> Ending {

@@ -9,7 +9,7 @@ use hands_proto::bytestream::byte_stream_client::ByteStreamClient;
 use hands_proto::bytestream::{ReadRequest, WriteRequest};
 use hands_proto::longrunning::ListOperationsRequest;
 use hands_proto::{asset, reapi, v1};
-use hands_types::{Digest, DigestFunction};
+use hands_types::{Digest, DigestFunction, WorkerId};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
@@ -27,13 +27,20 @@ const ACTIONS: &str = "hands.v1.Actions/Session";
 pub(super) struct Planted {
     blobs: Vec<Digest>,
     actions: Vec<Digest>,
+    /// Who the member may be as a worker.
+    worker: WorkerId,
 }
 
 impl Planted {
-    /// Uploads them.
-    pub(super) async fn new(hub: &Address, random: &mut Random) -> Result<Self> {
-        let mut planted = Self { blobs: Vec::new(), actions: Vec::new() };
-        let mut upload = Upload(ByteStreamClient::new(hands_link::connect(hub)), random.next());
+    /// Uploads them, where there is a hub.
+    pub(super) async fn new(
+        hub: Option<&Address>,
+        worker: WorkerId,
+        random: &mut Random,
+    ) -> Result<Self> {
+        let mut planted = Self { blobs: Vec::new(), actions: Vec::new(), worker };
+        let client = hub.map(|hub| ByteStreamClient::new(hands_link::connect(hub)));
+        let mut upload = Upload(client, random.next());
         for field in 1..4_u32 {
             for bytes in [random.size(1 << 20), random.size(60 << 20), 60 << 20] {
                 planted.blobs.push(upload.put(empties(field, bytes).into()).await?);
@@ -70,11 +77,12 @@ impl Planted {
     }
 }
 
-struct Upload(ByteStreamClient<tonic::transport::Channel>, u64);
+struct Upload(Option<ByteStreamClient<tonic::transport::Channel>>, u64);
 
 impl Upload {
     async fn put(&mut self, data: Bytes) -> Result<Digest> {
         let digest = digest(&data);
+        let Some(hub) = &mut self.0 else { return Ok(digest) };
         self.1 += 1;
         let name = format!(
             "uploads/00000000-0000-4000-8000-{:012x}/blobs/{digest}",
@@ -92,7 +100,7 @@ impl Upload {
                 }
             })
             .collect();
-        self.0.write(tokio_stream::iter(requests)).await?;
+        hub.write(tokio_stream::iter(requests)).await?;
         Ok(digest)
     }
 }
@@ -152,7 +160,10 @@ impl Messages {
             return self.session_of_actions();
         }
         let n = if self.random.below(8) == 0 { self.random.size(20) } else { 1 };
-        (0..n).map(|_| self.one(method)).collect()
+        // As a worker that is let in, which takes leases of its own actions, and then says anything.
+        let hello = method.ends_with("Workers/Session") && self.random.below(2) == 0;
+        let hello = hello.then(|| self.hello().into());
+        hello.into_iter().chain((0..n).map(|_| self.one(method))).collect()
     }
 
     fn one(&mut self, method: &str) -> Bytes {
@@ -396,11 +407,43 @@ impl Messages {
         v1::SubmitAction { action_digest, action: action.into(), command: command.into(), ..of }
     }
 
+    /// A worker's Hello as it should be.
+    fn hello(&self) -> Vec<u8> {
+        let property =
+            |name: &str, value: &str| v1::Property { name: name.into(), value: value.into() };
+        let hello = v1::Hello {
+            protocol: Some(v1::Protocol { low: 1, high: 1, ..Default::default() }),
+            worker_id: self.planted.worker.to_string(),
+            name: "hostile".to_owned(),
+            properties: vec![
+                property("OSFamily", "linux"),
+                property("ISA", std::env::consts::ARCH),
+            ],
+            slots: 4,
+            memory: 1 << 40,
+            ..Default::default()
+        };
+        let kind = v1::worker_message::Kind::Hello(hello);
+        v1::WorkerMessage { kind: Some(kind) }.encode_to_vec()
+    }
+
+    /// Results and trees of others that it says are damaged.
+    fn doubted(&mut self) -> v1::Doubted {
+        let operations = strings(&mut self.random, 4 << 20);
+        let result = |operation| v1::DoubtedResult {
+            operation,
+            action: self.planted.actions.first().map(Digest::to_string).unwrap_or_default(),
+            ..Default::default()
+        };
+        let results = operations.into_iter().map(result).collect();
+        v1::Doubted { reason: "hostile".to_owned(), results, number: 1 }
+    }
+
     /// A worker's Hello with too much in it, or what may only follow one.
     fn session(&mut self) -> Vec<u8> {
         use v1::worker_message::Kind;
         let property = |name| v1::Property { name, value: "hostile".to_owned() };
-        let kind = match self.random.below(3) {
+        let kind = match self.random.below(4) {
             0 => Kind::Hello(v1::Hello {
                 protocol: Some(v1::Protocol { low: 1, high: 1, ..Default::default() }),
                 worker_id: hands_types::WorkerId(u128::from(self.random.next())).to_string(),
@@ -409,7 +452,8 @@ impl Messages {
                 slots: 1,
                 ..Default::default()
             }),
-            1 => Kind::Holds(v1::Holds { digests: strings(&mut self.random, 8 << 20) }),
+            1 => Kind::Doubted(self.doubted()),
+            2 => Kind::Holds(v1::Holds { digests: strings(&mut self.random, 8 << 20) }),
             _ => Kind::Finished(v1::Finished {
                 id: Some(v1::AttemptId { operation: "0".repeat(26), attempt: 1 }),
                 result: Some(self.result()),
