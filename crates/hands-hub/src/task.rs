@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hands_proto::{Charge, Place};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
@@ -46,9 +47,18 @@ pub(crate) async fn blocking_for<T: Send + 'static>(
 pub(crate) async fn long<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, tonic::Status> {
-    hands_reapi::bulk(work)
-        .await
-        .map_err(|e| tonic::Status::internal(format!("a task of the hub failed: {e}")))
+    at(Charge::place().await, work).await
+}
+
+async fn at<T: Send + 'static>(
+    place: Option<Place>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tonic::Status> {
+    let outcome = hands_reapi::bulk(move || {
+        let _place = place;
+        work()
+    });
+    outcome.await.map_err(|_| tonic::Status::internal("a task of the hub failed"))
 }
 
 /// Lists that are read from a table at once: one reads, one is ready. They wait for one connection anyway, and many of them
@@ -67,10 +77,12 @@ pub(crate) async fn listing<T: Send + 'static>(
             self.0.store(true, Ordering::Relaxed);
         }
     }
+    // First its client's own, so that nobody waits for work that waits for other work of the same client.
+    let own = Charge::place().await;
     let place = LISTS.acquire().await.map_err(|_| crate::shared::ended())?;
     let call = Call(Arc::default());
     let given_up = Arc::clone(&call.0);
-    long(move || {
+    at(own, move || {
         let _place = place;
         work(&given_up)
     })

@@ -5,12 +5,14 @@
 //! refused; and whoever comes next finds room.
 
 use std::cell::RefCell;
+use std::num::NonZero;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use prost::Message as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status};
 
 use crate::look::{Lines, Look};
@@ -54,6 +56,10 @@ pub struct Account {
     budget: Arc<MessageBudget>,
     held: AtomicUsize,
     looks: Lines,
+    /// Large messages of it that are decoded: one after the other.
+    decodes: Arc<Semaphore>,
+    /// Its long works: as many as there are cores.
+    works: Arc<Semaphore>,
 }
 
 /// What one call takes, until it is dropped.
@@ -63,9 +69,15 @@ pub struct Charge {
     bound: MessageBound,
     paid_ahead: AtomicBool,
     held: Mutex<Held>,
+    /// Its turn to decode a large message, until it has.
+    decodes: Mutex<Option<OwnedSemaphorePermit>>,
     /// Why its answer could not be encoded.
     refusal: OnceLock<Status>,
 }
+
+/// A place among the long works of a client, until it is dropped.
+#[derive(Debug)]
+pub struct Place(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
@@ -99,8 +111,14 @@ impl MessageBudget {
 
     /// An account of a new client.
     pub fn account(self: &Arc<Self>) -> Arc<Account> {
-        let looks = Lines::of_one();
-        Arc::new(Account { budget: Arc::clone(self), held: AtomicUsize::new(0), looks })
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Arc::new(Account {
+            budget: Arc::clone(self),
+            held: AtomicUsize::new(0),
+            looks: Lines::of_one(),
+            decodes: Arc::new(Semaphore::new(1)),
+            works: Arc::new(Semaphore::new(cores.max(2))),
+        })
     }
 
     /// Bytes that are used now, and the most that were since the last call.
@@ -200,6 +218,7 @@ impl Charge {
             bound,
             paid_ahead: AtomicBool::new(false),
             held: Mutex::default(),
+            decodes: Mutex::default(),
             refusal: OnceLock::new(),
         })
     }
@@ -293,6 +312,38 @@ impl Charge {
     pub fn keep_message(self: &Arc<Self>) -> Option<Reserved> {
         let bytes = std::mem::take(&mut self.lock().message);
         (bytes > 0).then(|| Reserved { charge: Arc::clone(self), bytes })
+    }
+
+    /// Whether a message of so many bytes takes so long to decode that it waits for its turn.
+    pub const fn is_long(bytes: usize) -> bool {
+        bytes > QUICK
+    }
+
+    /// Waits for the turn to decode a large message, of which all but the end may have come. Whoever sends many at once has
+    /// one of them decoded at a time, so that one thread is busy with them.
+    pub async fn decodes(&self) {
+        // One that was never used must not keep it from the next.
+        self.has_decoded();
+        let turn = Arc::clone(&self.account.decodes).acquire_owned().await;
+        // It is never closed.
+        *self.turn() = turn.ok();
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.decodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The message is decoded, or will never be.
+    pub(crate) fn has_decoded(&self) {
+        let turn = self.turn().take();
+        drop(turn);
+    }
+
+    /// Waits until there is a place among the long works of the client whose call this is. None where nothing is counted.
+    pub async fn place() -> Option<Place> {
+        let works = Arc::clone(&Self::current()?.account.works);
+        // It is never closed.
+        works.acquire_owned().await.ok().map(Place)
     }
 
     /// Memory for a look at what the store has, bytes. Waits in a line until it is there.

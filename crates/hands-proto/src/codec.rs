@@ -74,7 +74,11 @@ impl<T: Message + Shaped + Default + Send> Decoder for Bounded<T> {
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<T>, Status> {
         match &self.charge {
-            Some(charge) => charge.work(buf.remaining(), || self.decode_now(buf)).map(Some),
+            Some(charge) => {
+                let decoded = charge.work(buf.remaining(), || self.decode_now(buf));
+                charge.has_decoded();
+                decoded.map(Some)
+            }
             None => self.decode_now(buf).map(Some),
         }
     }

@@ -18,7 +18,7 @@ mod weigh;
 mod wire;
 
 pub use any::{AnyError, pack, type_url, unpack};
-pub use budget::{Account, Aside, Charge, MessageBound, MessageBudget, Reserved};
+pub use budget::{Account, Aside, Charge, MessageBound, MessageBudget, Place, Reserved};
 pub use codec::{BoundedCodec, MAX_DECODED};
 pub use digest::{BadDigest, function_from_proto};
 pub use generated::build::bazel::remote::asset::v1 as asset;

@@ -14,6 +14,11 @@ pub struct Prefixes {
 }
 
 impl Prefixes {
+    /// Whether a message has ended and no other has begun.
+    pub const fn is_between(&self) -> bool {
+        self.left == 0 && self.known == 0
+    }
+
     /// Takes the next bytes of the body and tells the length of each message that begins in them.
     pub fn follow<E>(
         &mut self,

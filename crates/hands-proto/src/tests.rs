@@ -217,6 +217,32 @@ mod budget {
     }
 }
 
+/// Whoever sends many large messages keeps one thread busy with them, and others none of their own.
+#[tokio::test]
+async fn one_large_message_of_a_client_is_decoded_at_a_time() {
+    use std::sync::Arc;
+    use std::task::Poll;
+
+    use super::{Charge, MessageBound, MessageBudget};
+
+    let budget = MessageBudget::new(1 << 20, |_, work| work());
+    let bound = MessageBound { request: 1, memory: 1, answer: 1, streams: false };
+    let (one, other) = (budget.account(), budget.account());
+    let charge = |account| Charge::new(Arc::clone(account), bound);
+    let (a, b, c) = (charge(&one), charge(&one), charge(&other));
+    a.decodes().await;
+    c.decodes().await;
+    let mut later = Box::pin(b.decodes());
+    let waits = std::future::poll_fn(|cx| Poll::Ready(later.as_mut().poll(cx).is_pending())).await;
+    assert!(waits, "another of the same client is decoded");
+    // One that comes again before it has used its turn does not wait for itself, but behind others.
+    a.has_decoded();
+    later.await;
+    drop(b);
+    a.decodes().await;
+    a.decodes().await;
+}
+
 /// Large looks of one client stand in a line of their own, and small ones of others go by.
 #[tokio::test]
 async fn looks_wait_in_lines_and_give_back_what_they_had() {

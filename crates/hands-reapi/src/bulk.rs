@@ -2,40 +2,176 @@
 //!
 //! On two cores, six busy threads of the same priority made a chain of short steps wait for 9.6 ms at the 99th percentile,
 //! and for 0.6 ms with a niceness of 10: a thread that wakes up takes the place of such a one at once.
+//!
+//! They are few, and nobody hands them work under a lock: whoever waits for a lock that one of them holds waits as long as
+//! that one stands back. A runtime's own threads for blocking work have such a lock, for which a server's threads were seen to
+//! wait 31 ms.
 
+use std::any::Any;
+use std::num::NonZero;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, LazyLock};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker, ready};
+use std::thread::{self, Thread};
 
 use hands_proto::Charge;
-use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tonic::Status;
 
 use crate::INLINE;
 
 /// How far behind others such threads stand; a ninth of what an ordinary thread gets where a core is short.
 const NICENESS: i32 = 10;
-/// As many at once as one runtime has by default.
-const THREADS: usize = 512;
+/// Threads for each core at most. No client has so many works at once, so that one of few works need not wait for those of
+/// others; they share the cores.
+const OF_A_CORE: usize = 16;
 
-/// Only its threads for blocking work are used: those of a server's own runtime change places with the ones that answer.
-static BULK: LazyLock<Option<Runtime>> = LazyLock::new(|| {
-    let made = Builder::new_current_thread()
-        .thread_name("bulk")
-        .max_blocking_threads(THREADS)
-        .on_thread_start(stand_back)
-        .build();
-    // It asks for nothing that a system could refuse; if it is refused, the server's own threads do the work.
-    made.inspect_err(|error| tracing::warn!(%error, "long work gets no threads of its own")).ok()
-});
+type Job = Box<dyn FnOnce() + Send>;
+type Jobs = mpsc::UnboundedReceiver<Job>;
+
+static BULK: LazyLock<Threads> = LazyLock::new(Threads::new);
+
+/// They live as long as the process, and are started as they are needed.
+struct Threads {
+    jobs: mpsc::UnboundedSender<Job>,
+    queue: Mutex<Jobs>,
+    /// Works that no thread has taken yet.
+    waiting: AtomicUsize,
+    /// Threads that wait for work.
+    idle: AtomicUsize,
+    started: AtomicUsize,
+    most: usize,
+}
+
+impl Threads {
+    fn new() -> Self {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let (waiting, idle, started) = Default::default();
+        let most = OF_A_CORE * cores;
+        Self { jobs, queue: Mutex::new(queue), waiting, idle, started, most }
+    }
+
+    /// Gives back work for which there is no thread.
+    fn take(&'static self, job: Job) -> Option<Job> {
+        let waiting = self.waiting.fetch_add(1, Ordering::SeqCst) + 1;
+        if waiting > self.idle.load(Ordering::SeqCst) && !self.start() {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            return Some(job);
+        }
+        // The other end lives as long as this one.
+        self.jobs.send(job).err().map(|unsent| unsent.0)
+    }
+
+    /// Starts one more unless there are enough. False if there is none at all.
+    fn start(&'static self) -> bool {
+        if self.started.fetch_add(1, Ordering::SeqCst) >= self.most {
+            self.started.fetch_sub(1, Ordering::SeqCst);
+            return true;
+        }
+        let started = thread::Builder::new().name("bulk".to_owned()).spawn(|| self.work());
+        let Err(error) = started else { return true };
+        tracing::warn!(%error, "a thread for long work can't be started");
+        self.started.fetch_sub(1, Ordering::SeqCst) > 1
+    }
+
+    fn work(&self) {
+        stand_back();
+        loop {
+            self.idle.fetch_add(1, Ordering::SeqCst);
+            // One of them waits for work, and the others for it.
+            let job = next(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+            self.idle.fetch_sub(1, Ordering::SeqCst);
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            let Some(job) = job else { return };
+            job();
+        }
+    }
+}
+
+/// Waits for the next piece of work, as one thread that another wakes without a lock.
+fn next(queue: &mut Jobs) -> Option<Job> {
+    struct Parked(Thread);
+    impl Wake for Parked {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Parked(thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        match queue.poll_recv(&mut cx) {
+            Poll::Ready(job) => return job,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// Work that was begun; it goes on where nobody waits for it.
+#[derive(Debug)]
+pub struct Bulk<T>(Under<T>);
+
+#[derive(Debug)]
+enum Under<T> {
+    Bulk(oneshot::Receiver<thread::Result<T>>),
+    Runtime(JoinHandle<T>),
+}
+
+/// Work that has no outcome: it panicked, or the program ends.
+#[derive(Debug)]
+pub struct Failed(Option<Box<dyn Any + Send>>);
+
+impl Failed {
+    /// What to tell whoever waits, who takes a panic as its own.
+    pub fn resume(self) -> Status {
+        match self.0 {
+            Some(panic) => resume_unwind(panic),
+            None => Status::unavailable("the hub is shutting down"),
+        }
+    }
+}
+
+impl<T> Future for Bulk<T> {
+    type Output = Result<T, Failed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match &mut self.0 {
+            Under::Bulk(done) => match ready!(Pin::new(done).poll(cx)) {
+                Ok(outcome) => outcome.map_err(|panic| Failed(Some(panic))),
+                Err(_) => Err(Failed(None)),
+            },
+            Under::Runtime(job) => {
+                ready!(Pin::new(job).poll(cx)).map_err(|error| Failed(error.try_into_panic().ok()))
+            }
+        })
+    }
+}
 
 /// Runs something long on a thread that stands back. In a process of one thread, which serves nobody but its own user, on a
-/// thread like any other.
-pub fn bulk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    let serves_many = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
-    match &*BULK {
-        Some(threads) if serves_many => threads.spawn_blocking(work),
-        _ => tokio::task::spawn_blocking(work),
+/// thread like any other. It blocks for no other work of this kind.
+pub fn bulk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Bulk<T> {
+    let runtime = Handle::current();
+    let serves_many = runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+    if !serves_many {
+        return Bulk(Under::Runtime(runtime.spawn_blocking(work)));
     }
+    let (done, outcome) = oneshot::channel();
+    let own = runtime.clone();
+    let job = move || {
+        let _within = own.enter();
+        // Whoever wanted it may have left.
+        let _left = done.send(catch_unwind(AssertUnwindSafe(work)));
+    };
+    if let Some(job) = BULK.take(Box::new(job)) {
+        // A system that gives no threads; the runtime has some.
+        drop(runtime.spawn_blocking(job));
+    }
+    Bulk(Under::Bulk(outcome))
 }
 
 /// Has the calling thread let others go first, for as long as it lives: an ordinary user can't take it back.
@@ -52,19 +188,20 @@ pub fn stand_back() {
 }
 
 /// A message that may have a hundred thousand parts, which take as long to free as to read: that happens on a thread for long
-/// work, whichever way its call ends.
+/// work, whichever way its call ends, and its memory counts until then.
 #[derive(Debug)]
 pub struct Apart<T: Send + 'static> {
     /// It is there until this is dropped.
     message: Option<T>,
-    is_large: bool,
+    /// What counts it, where it is large.
+    charge: Option<Arc<Charge>>,
 }
 
 impl<T: Send + 'static> Apart<T> {
     /// The message of the call with this charge, or something of about its size.
     pub fn of(charge: Option<&Arc<Charge>>, message: T) -> Self {
-        let is_large = charge.is_some_and(|charge| charge.message() > INLINE);
-        Self { message: Some(message), is_large }
+        let charge = charge.filter(|charge| charge.message() > INLINE).map(Arc::clone);
+        Self { message: Some(message), charge }
     }
 
     /// The message, as any other.
@@ -75,7 +212,7 @@ impl<T: Send + 'static> Apart<T> {
 
 impl<T: Default + Send + 'static> Default for Apart<T> {
     fn default() -> Self {
-        Self { message: Some(T::default()), is_large: false }
+        Self { message: Some(T::default()), charge: None }
     }
 }
 
@@ -95,12 +232,18 @@ impl<T: Send + 'static> DerefMut for Apart<T> {
 
 impl<T: Send + 'static> Drop for Apart<T> {
     fn drop(&mut self) {
-        if self.is_large
+        if let Some(charge) = self.charge.take()
             && let Some(message) = self.message.take()
             && Handle::try_current().is_ok()
         {
             // Nobody waits for it.
-            drop(bulk(move || drop(message)));
+            drop(bulk(move || {
+                drop(message);
+                drop(charge);
+            }));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ pub mod services;
 mod status;
 
 pub use backend::{Backend, LogName, LogSource, LogStream};
-pub use bulk::{Apart, bulk, stand_back};
+pub use bulk::{Apart, Bulk, Failed, bulk, stand_back};
 pub use channel::{BadHeader, Channel};
 pub use client::{Answer, Blob, BlobClient, BlobError, Fetched, Source, Uploaded, passes};
 pub use complete::{

@@ -21,14 +21,14 @@ use hands_proto::bytestream::byte_stream_server::ByteStreamServer;
 use hands_proto::reapi::action_cache_server::ActionCacheServer;
 use hands_proto::reapi::capabilities_server::CapabilitiesServer;
 use hands_proto::reapi::content_addressable_storage_server::ContentAddressableStorageServer;
-use hands_proto::{BadDigest, Charge, function_from_proto, reapi};
+use hands_proto::{BadDigest, Charge, Place, function_from_proto, reapi};
 use hands_types::limits::MAX_MESSAGE;
 use hands_types::{Digest, DigestFunction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 use crate::looking::{ROOM_WITHIN, reserve_later};
-use crate::{Backend, bad_digest};
+use crate::{Backend, Failed, bad_digest};
 
 pub use action_cache::ActionCacheService;
 pub use assets::{FetchService, PushService};
@@ -141,8 +141,10 @@ async fn blocking_in<T: Send + 'static>(
     line: &Line,
     work: impl FnOnce(&Wanted) -> T + Send + 'static,
 ) -> Result<T, Status> {
+    // First its client's own, so that nobody takes all places of the line for work that waits for other work of theirs.
+    let own = Charge::place().await;
     let place = line.place().await?;
-    while_wanted(move |wanted| {
+    wanted_work(own, move |wanted| {
         // Longer than the call, if that is given up: the thread is taken until the work has found out.
         let _place = place;
         work(wanted)
@@ -161,6 +163,14 @@ async fn blocking_while_wanted<T: Send + 'static>(
 pub(crate) async fn while_wanted<T: Send + 'static>(
     work: impl FnOnce(&Wanted) -> T + Send + 'static,
 ) -> Result<T, Status> {
+    wanted_work(Charge::place().await, work).await
+}
+
+/// The same with a place.
+async fn wanted_work<T: Send + 'static>(
+    place: Option<Place>,
+    work: impl FnOnce(&Wanted) -> T + Send + 'static,
+) -> Result<T, Status> {
     /// Dropped with the call.
     struct Call(Wanted);
     impl Drop for Call {
@@ -170,7 +180,11 @@ pub(crate) async fn while_wanted<T: Send + 'static>(
     }
     let call = Call(Wanted::default());
     let wanted = call.0.clone();
-    blocking(move || work(&wanted)).await
+    let outcome = crate::bulk(move || {
+        let _place = place;
+        work(&wanted)
+    });
+    outcome.await.map_err(Failed::resume)
 }
 
 /// Says what a handler is about to allocate beside its request; RESOURCE_EXHAUSTED where it is too much.
@@ -182,11 +196,12 @@ fn reserve(charge: Option<&Arc<Charge>>, bytes: usize) -> Result<(), Status> {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Status> {
-    match crate::bulk(work).await {
-        Ok(value) => Ok(value),
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(Status::unavailable("the hub is shutting down")),
-    }
+    let place = Charge::place().await;
+    let outcome = crate::bulk(move || {
+        let _place = place;
+        work()
+    });
+    outcome.await.map_err(Failed::resume)
 }
 
 #[cfg(test)]

@@ -118,7 +118,7 @@ impl Inner {
                 true
             });
         let now = self.now();
-        let mut index = lock(&self.index);
+        let mut index = self.index();
         if let Some(used) = index.last_use(&row.digest)
             && used > row.used
         {
@@ -193,7 +193,7 @@ impl Inner {
             Err(error) => result = Err(error),
         }
         {
-            let mut index = lock(&self.index);
+            let mut index = self.index();
             for row in &go {
                 index.undoom(&row.digest);
             }
@@ -219,7 +219,7 @@ impl Inner {
         self.flush_pending()?;
         let found = self.readers.read("look for a blob", |connection| row(connection, digest))?;
         let Some((place, used)) = found else { return Ok(false) };
-        if !lock(&self.index).doom(digest) {
+        if !self.index().doom(digest) {
             // Somebody is writing it anew this very moment.
             return Ok(false);
         }
@@ -395,7 +395,7 @@ impl Inner {
                 *live.entry(*id).or_insert(0) += bytes;
             }
         }
-        let mut index = lock(&self.index);
+        let mut index = self.index();
         for (digest, offset, id, at) in moves {
             index.moved(&digest, Place::Pack { id: from, offset }, Place::Pack { id, offset: at });
         }

@@ -175,21 +175,26 @@ impl Index {
         self.pending.len()
     }
 
-    /// What is to be written to the database now. Followed by [`Index::flushed`] or [`Index::unflushed`].
+    /// What is to be written to the database now. Followed by [`Index::all_flushed`] or [`Index::unflushed`].
     pub(crate) fn flush(&mut self) -> (Vec<(Digest, Entry)>, Vec<(Digest, u64)>) {
         self.flushing = std::mem::take(&mut self.pending);
         (self.flushing.iter().map(|(d, e)| (*d, *e)).collect(), std::mem::take(&mut self.touches))
     }
 
+    /// Some of what is being written is in the database.
     pub(crate) fn flushed(&mut self, stored: &[(Digest, Entry)]) {
-        self.failing = false;
-        let flushing = std::mem::take(&mut self.flushing);
         for (digest, written) in stored {
-            if let Some(mut entry) = flushing.get(digest).copied() {
+            if let Some(mut entry) = self.flushing.remove(digest) {
                 entry.stored = written.used;
                 self.remember(*digest, entry);
             }
         }
+    }
+
+    /// All of it is.
+    pub(crate) fn all_flushed(&mut self) {
+        self.failing = false;
+        self.flushing = Map::default();
     }
 
     pub(crate) fn unflushed(&mut self) {

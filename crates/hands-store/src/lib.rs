@@ -45,6 +45,7 @@ mod soundness;
 mod stage;
 mod store;
 mod trees;
+mod turn;
 mod verify;
 mod write;
 mod writer;

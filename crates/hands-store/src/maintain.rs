@@ -14,10 +14,11 @@ use rusqlite::Connection;
 use crate::db::lock;
 use crate::error::StoreError;
 use crate::files::on_disk;
-use crate::index::{Entry, Place};
+use crate::index::{DigestSet, Entry, Place};
 use crate::pack::HEADER;
 use crate::recover::{add_meta, key, set_meta};
 use crate::store::Inner;
+use crate::turn::TURN;
 
 /// What the maintenance thread is asked to do.
 #[derive(Debug)]
@@ -170,7 +171,7 @@ fn maintain(inner: &Arc<Inner>, queue: &Receiver<Request>, sync: &Disk) {
                     report(result);
                 }
             }
-            if lock(&inner.index).is_outgrown() {
+            if inner.index().is_outgrown() {
                 report(inner.load_known());
             }
         }
@@ -191,7 +192,7 @@ impl Inner {
 
     /// The same with every use that the database does not know, at the end.
     fn flush_all(&self) -> Result<(), StoreError> {
-        let touches = lock(&self.index).all_touches();
+        let touches = self.index().all_touches();
         self.flush_with(touches)?;
         let trees = self.trees.uses();
         self.writer.run("write down uses of trees", move |connection| {
@@ -208,12 +209,12 @@ impl Inner {
         self.flush_asked.store(false, Ordering::Relaxed);
         let (checkpoint, mut entries, mut touches) = {
             let active = self.packs.active();
-            let (entries, touches) = lock(&self.index).flush();
+            let (entries, touches) = self.index().flush();
             ((active.id, active.len), entries, touches)
         };
         touches.extend(more_touches);
         if entries.is_empty() && touches.is_empty() {
-            lock(&self.index).flushed(&[]);
+            self.index().all_flushed();
             self.index_changed.notify_all();
             return Ok(());
         }
@@ -240,16 +241,20 @@ impl Inner {
                         *known.entry(pack).or_insert(0) += bytes;
                     }
                 }
-                let mut index = lock(&self.index);
-                index.flushed(&entries);
-                for digest in duplicates {
-                    // The database has it somewhere else: that place is the one that is kept.
-                    index.forget(&digest);
+                for some in entries.chunks(TURN) {
+                    let mut index = self.index_in_turn();
+                    index.flushed(some);
+                    // The database has them somewhere else: that place is the one that is kept.
+                    for (digest, _) in some.iter().filter(|(digest, _)| duplicates.contains(digest))
+                    {
+                        index.forget(digest);
+                    }
                 }
+                self.index().all_flushed();
                 Ok(())
             }
             Err(error) => {
-                lock(&self.index).unflushed();
+                self.index().unflushed();
                 Err(error)
             }
         };
@@ -273,17 +278,17 @@ impl Inner {
         prefixes.sort_unstable();
         prefixes.dedup();
         prefixes.shrink_to_fit();
-        lock(&self.index).set_known(prefixes);
+        self.index().set_known(prefixes);
         Ok(())
     }
 }
 
-type Inserted = (BTreeMap<u32, u64>, Vec<Digest>);
+type Inserted = (BTreeMap<u32, u64>, DigestSet);
 
 /// Adds rows; answers with the bytes that became live per pack, and the blobs that were there already.
 fn insert(connection: &Connection, rows: &[(Digest, Entry)]) -> rusqlite::Result<Inserted> {
     let mut live: BTreeMap<u32, u64> = BTreeMap::new();
-    let mut duplicates = Vec::new();
+    let mut duplicates = DigestSet::default();
     let mut file_bytes = 0_u64;
     let mut statement =
         connection.prepare_cached("INSERT OR IGNORE INTO blobs VALUES (?1, ?2, ?3, ?4, ?5)")?;
@@ -300,7 +305,7 @@ fn insert(connection: &Connection, rows: &[(Digest, Entry)]) -> rusqlite::Result
             entry.used.cast_signed(),
         );
         if statement.execute(values)? == 0 {
-            duplicates.push(*digest);
+            duplicates.insert(*digest);
         } else if pack == 0 {
             file_bytes += on_disk(digest.size);
         } else {

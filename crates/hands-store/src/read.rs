@@ -12,12 +12,12 @@ use hands_tree::Hasher;
 use hands_types::{Digest, DigestFunction};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use crate::db::lock;
 use crate::error::StoreError;
 use crate::files::{FILE, open_blob};
 use crate::index::{Entry, Lookup, Place};
 use crate::recover::key;
 use crate::store::{Inner, Store};
+use crate::turn::TURN;
 
 /// Bytes read at once while a large blob is hashed.
 pub(crate) const CHUNK: usize = 1 << 20;
@@ -124,9 +124,9 @@ impl Inner {
         let now = self.now();
         let mut absent = vec![false; digests.len()];
         let mut unknown = Vec::new();
-        {
-            let mut index = lock(&self.index);
-            for (i, digest) in digests.iter().enumerate() {
+        for (n, some) in digests.chunks(TURN).enumerate() {
+            let mut index = self.index_in_turn();
+            for (i, digest) in (n * TURN..).zip(some) {
                 if digest.is_empty() {
                     absent[i] = *digest != hands_tree::empty(digest.function);
                     continue;
@@ -145,13 +145,17 @@ impl Inner {
                     .map(|&i| row(connection, &digests[i]))
                     .collect::<rusqlite::Result<Vec<_>>>()
             })?;
-            let mut index = lock(&self.index);
-            for (&i, found) in unknown.iter().zip(found) {
-                absent[i] = match found {
-                    Some((place, stored)) => index.learn(digests[i], place, stored, now).is_none(),
-                    // It may have come in since the database was asked.
-                    None => !matches!(index.look_up(&digests[i], now), Lookup::Found(_)),
-                };
+            for (some, found) in unknown.chunks(TURN).zip(found.chunks(TURN)) {
+                let mut index = self.index_in_turn();
+                for (&i, found) in some.iter().zip(found) {
+                    absent[i] = match *found {
+                        Some((place, stored)) => {
+                            index.learn(digests[i], place, stored, now).is_none()
+                        }
+                        // It may have come in since the database was asked.
+                        None => !matches!(index.look_up(&digests[i], now), Lookup::Found(_)),
+                    };
+                }
             }
         }
         let mut missing: Vec<Digest> = digests
@@ -171,13 +175,13 @@ impl Inner {
     /// Where a blob is. Counts as a use.
     pub(crate) fn look_up(&self, digest: &Digest) -> Result<Option<Entry>, StoreError> {
         let now = self.now();
-        match lock(&self.index).look_up(digest, now) {
+        match self.index().look_up(digest, now) {
             Lookup::Found(entry) => return Ok(Some(entry)),
             Lookup::Absent => return Ok(None),
             Lookup::Unknown => {}
         }
         let found = self.readers.read("look for a blob", |connection| row(connection, digest))?;
-        let mut index = lock(&self.index);
+        let mut index = self.index();
         Ok(match found {
             Some((place, stored)) => index.learn(*digest, place, stored, now),
             None => match index.look_up(digest, now) {
@@ -216,7 +220,7 @@ impl Inner {
                     let _removed = self.report_corrupt(digest)?;
                     return Ok(None);
                 }
-                Some(_) | None => lock(&self.index).forget(digest),
+                Some(_) | None => self.index().forget(digest),
             }
         }
     }
@@ -267,7 +271,7 @@ impl Inner {
                 if !intact || !untouched {
                     self.linked.note(&[before]);
                 }
-                lock(&self.index).set_verified(digest, true);
+                self.index().set_verified(digest, true);
                 return Ok(Some(file));
             }
         } else if self.look_up(digest)?.is_none() {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) writer: Writer,
     pub(crate) packs: Packs,
     pub(crate) index: Mutex<Index>,
+    /// Threads that wait for it.
+    pub(crate) index_waiting: AtomicUsize,
     /// Told when a deletion is done or pending entries were written.
     pub(crate) index_changed: Condvar,
     /// Bytes that blobs point to, of each pack.
@@ -158,6 +160,7 @@ impl Store {
             layout,
             config,
             index: Mutex::default(),
+            index_waiting: AtomicUsize::new(0),
             lock: held,
         });
         {

@@ -11,7 +11,6 @@ use hands_tree::Hasher;
 use hands_types::{Digest, DigestFunction, limits};
 
 use crate::aside::SideHasher;
-use crate::db::lock;
 use crate::error::StoreError;
 use crate::files::{FILE, Temp, on_disk};
 use crate::index::{Index, Lookup, Place};
@@ -19,12 +18,13 @@ use crate::maintain::Request;
 use crate::pack::{HEADER, Kind};
 use crate::read::CHUNK;
 use crate::store::{Inner, SMALL, Store};
+use crate::turn::TURN;
 
 /// Files up to this many bytes are read whole when they are ingested, so that nothing is written if they are here.
 const WHOLE: u64 = 4 << 20;
 /// Bytes that a file takes beyond its content at most: the rest of its last block, and its record in the log.
 const ROUNDING: u64 = 4096 + HEADER;
-/// Most bytes appended to a pack at once.
+/// Most bytes appended to a pack at once, of so many blobs that others who append hardly wait.
 const BATCH: u64 = 1 << 20;
 /// Entries not yet in the database beyond which writers wait.
 const MOST_PENDING: usize = 200_000;
@@ -149,7 +149,7 @@ impl Store {
                 results[i] = self.inner.put_checked(*digest, bytes);
                 continue;
             }
-            if size + digest.size > BATCH {
+            if size + digest.size > BATCH || batch.len() >= TURN {
                 flush(&mut batch, &mut results);
                 size = 0;
             }
@@ -348,7 +348,7 @@ impl Inner {
         let mut taken = crate::index::DigestSet::default();
         let mut records = Vec::with_capacity(missing.len());
         {
-            let mut index = lock(&self.index);
+            let mut index = self.index();
             for (digest, bytes) in blobs {
                 if missing.contains(digest)
                     && !matches!(index.look_up(digest, now), Lookup::Found(_))
@@ -363,7 +363,7 @@ impl Inner {
         let grown = if active.id == before.0 { active.len - before.1 } else { active.len };
         self.pack_bytes.fetch_add(grown, Ordering::Relaxed);
         // Still under the lock of the pack: a checkpoint must never cover a record that is not in the index.
-        let mut index = lock(&self.index);
+        let mut index = self.index();
         for ((_, digest, _), (id, offset)) in records.iter().zip(places) {
             index = self.wait_doomed(index, digest);
             index.insert_pending(*digest, Place::Pack { id, offset }, now, true);
@@ -387,7 +387,7 @@ impl Inner {
             return Ok(());
         }
         {
-            let index = lock(&self.index);
+            let index = self.index();
             let mut index = self.wait_doomed(index, &digest);
             index.arrive(digest);
         }
@@ -399,7 +399,7 @@ impl Inner {
             self.packs.append(&mut active, &[(Kind::File, digest, &[])], self.power())?;
             let grown = if active.id == before.0 { active.len - before.1 } else { active.len };
             self.pack_bytes.fetch_add(grown, Ordering::Relaxed);
-            let mut index = lock(&self.index);
+            let mut index = self.index();
             // Another writer may have been quicker; both have put the same content in the same place.
             if !matches!(index.look_up(&digest, now), Lookup::Found(_)) {
                 index.insert_pending(digest, Place::File, now, true);
@@ -407,7 +407,7 @@ impl Inner {
             }
             Ok(index.n_pending())
         });
-        lock(&self.index).arrived(&digest);
+        self.index().arrived(&digest);
         self.index_changed.notify_all();
         self.pending_grew(logged?)
     }
@@ -432,7 +432,7 @@ impl Inner {
         } else if !self.flush_asked.swap(true, Ordering::Relaxed) {
             self.request(Request::Flush)?;
         }
-        let mut index = lock(&self.index);
+        let mut index = self.index();
         while index.n_pending() > MOST_PENDING && !index.flush_fails() {
             index = self.index_changed.wait(index).unwrap_or_else(PoisonError::into_inner);
         }

@@ -223,6 +223,8 @@ where
             prefixes,
             charge: Arc::clone(&charge),
             turn: Turn::default(),
+            is_long: false,
+            ends: None,
             refused: None,
         };
         let body = Body::new(counting);
@@ -303,6 +305,9 @@ impl http_body::Body for Answering {
     }
 }
 
+/// Waits for the turn to decode a message.
+type Decodes = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A request's body, each message of which is paid for when it begins.
 struct Counting {
     inner: Body,
@@ -310,6 +315,10 @@ struct Counting {
     charge: Arc<Charge>,
     /// Whoever reads it copies what has come into one piece, megabytes without a pause.
     turn: Turn,
+    /// Whether the message that is under way takes long to decode.
+    is_long: bool,
+    /// The end of such a message, which waits for its turn.
+    ends: Option<(Frame<Bytes>, Decodes)>,
     /// Why its message is not taken. What is still to come of it is thrown away: a client whose call ends while it sends may
     /// miss the answer.
     refused: Option<Status>,
@@ -323,7 +332,11 @@ impl http_body::Body for Counting {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Self { inner, prefixes, charge, turn, refused } = &mut *self;
+        let Self { inner, prefixes, charge, turn, is_long, ends, refused } = &mut *self;
+        if let Some((_, decodes)) = ends {
+            ready!(decodes.as_mut().poll(cx));
+            return Poll::Ready(ends.take().map(|(frame, _)| Ok(frame)));
+        }
         charge.waits();
         loop {
             ready!(turn.poll(cx));
@@ -337,8 +350,26 @@ impl http_body::Body for Counting {
                 return Poll::Ready(refused.take().map(Err));
             }
             let Some(data) = data else { return Poll::Ready(frame) };
-            match prefixes.follow(data, |length| charge.announced(length)) {
-                Ok(()) => return Poll::Ready(frame),
+            let mut is_end = false;
+            let followed = prefixes.follow(data, |length| {
+                is_end |= std::mem::replace(is_long, Charge::is_long(length));
+                charge.announced(length)
+            });
+            match followed {
+                Ok(()) => {
+                    is_end |= *is_long && prefixes.is_between();
+                    if !is_end {
+                        return Poll::Ready(frame);
+                    }
+                    *is_long &= !prefixes.is_between();
+                    let charge = Arc::clone(charge);
+                    let mut decodes: Decodes = Box::pin(async move { charge.decodes().await });
+                    if decodes.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(frame);
+                    }
+                    *ends = frame.and_then(Result::ok).map(|frame| (frame, decodes));
+                    return Poll::Pending;
+                }
                 Err(status) if status.code() == Code::ResourceExhausted && !charge.streams() => {
                     *refused = Some(status);
                 }
@@ -348,10 +379,13 @@ impl http_body::Body for Counting {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.refused.is_none() && self.inner.is_end_stream()
+        self.refused.is_none() && self.ends.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

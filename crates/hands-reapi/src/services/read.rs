@@ -12,12 +12,11 @@ use hands_store::{BlobReader, Store};
 use hands_tree::Hasher;
 use hands_types::Digest;
 use hands_types::limits::CHUNK;
-use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
 use super::{blocking, reserve_later};
 use crate::codec::Deflate;
-use crate::{Backend, BlobName, LogName, missing_blobs, store_status};
+use crate::{Backend, BlobName, Bulk, LogName, missing_blobs, store_status};
 
 pub(super) type ReadStream = Pin<Box<dyn Stream<Item = Result<ReadResponse, Status>> + Send>>;
 
@@ -223,7 +222,7 @@ impl Pump {
 fn pump(pump: Pump, held: Option<Reserved>) -> ReadStream {
     struct State {
         ready: VecDeque<Bytes>,
-        job: Option<JoinHandle<Step>>,
+        job: Option<Bulk<Step>>,
         _held: Option<Reserved>,
     }
     let start = |pump: Pump| crate::bulk(move || pump.step());
@@ -235,8 +234,7 @@ fn pump(pump: Pump, held: Option<Reserved>) -> ReadStream {
             }
             let outcome = match state.job.take()?.await {
                 Ok(outcome) => outcome,
-                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                Err(_) => Err(Status::unavailable("the hub is shutting down")),
+                Err(failed) => Err(failed.resume()),
             };
             match outcome {
                 Ok((Some(mut bytes), pump)) => {

@@ -7,13 +7,12 @@ use hands_proto::bytestream::WriteRequest;
 use hands_proto::{Charge, Reserved};
 use hands_store::{BlobWriter, Store, StoreError};
 use hands_types::Digest;
-use tokio::task::JoinHandle;
 use tonic::{Status, Streaming};
 
 use super::uploads::Uploads;
 use super::{Wanted, blocking, while_wanted};
 use crate::codec::{self, CodecError, Inflate};
-use crate::{INLINE, Invocation, UploadName, store_status};
+use crate::{Bulk, INLINE, Invocation, UploadName, store_status};
 
 /// What is gathered before a blocking thread hashes and writes it.
 const GATHER: usize = 1 << 20;
@@ -136,7 +135,7 @@ fn resume(uploads: &Uploads, name: &UploadName, offset: u64) -> Result<BlobWrite
 /// Gathers pieces while a blocking thread works on the ones before.
 struct Sink {
     idle: Option<Work>,
-    job: Option<JoinHandle<Result<Work, Status>>>,
+    job: Option<Bulk<Result<Work, Status>>>,
     gathered: Vec<Piece>,
     bytes: usize,
     /// Something has been written.
@@ -225,8 +224,7 @@ impl Sink {
         let job = self.job.take().ok_or_else(|| Status::aborted("the upload failed before"))?;
         match job.await {
             Ok(outcome) => outcome,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(Status::unavailable("the hub is shutting down")),
+            Err(failed) => Err(failed.resume()),
         }
     }
 }

@@ -7,6 +7,29 @@ use hands_types::{Digest, DigestFunction, ErrorClass};
 
 use super::common::{Random, SHA, blob, config, open};
 
+/// More than are looked up, appended or written down in one go.
+#[test]
+fn many_blobs_are_told_in_the_order_in_which_they_were_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let blobs: Vec<(Digest, Bytes)> = (0..1500).map(|n| blob(SHA, n, 20)).collect();
+    let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
+    let (there, missing): (Vec<_>, Vec<_>) = (0..).zip(&blobs).partition(|(n, _)| n % 3 > 0);
+    let missing: Vec<Digest> = missing.into_iter().map(|(_, (digest, _))| *digest).collect();
+    let outcomes = store.put_many(there.iter().map(|(_, blob)| (*blob).clone()).collect());
+    assert!(outcomes.len() == 1000 && outcomes.iter().all(Result::is_ok));
+    assert_eq!(store.missing(&digests).unwrap(), missing);
+    store.flush().unwrap();
+    assert_eq!(store.missing(&digests).unwrap(), missing);
+    drop(store);
+    // Now the database has to be asked.
+    let store = open(dir.path());
+    assert_eq!(store.missing(&digests).unwrap(), missing);
+    for (_, (digest, bytes)) in there {
+        assert_eq!(store.read(digest).unwrap().as_ref(), Some(bytes));
+    }
+}
+
 #[test]
 fn blobs_of_both_functions_come_back_by_every_way() {
     let dir = tempfile::tempdir().unwrap();
