@@ -75,7 +75,8 @@ impl Execution for ExecutionService {
             && let Looked { found: Some(result), look } =
                 look_up(hub, &request.instance_name, &digest, &invocation, charge.as_ref()).await?
         {
-            let (record, done) = answer_from_cache(hub, &request, digest, &caller, (result, look));
+            let (record, done) =
+                answer_from_cache(hub, &request, digest, &caller, (result, look), charge.as_ref());
             let memory = Memory::Of(charge.as_ref());
             return once(hub, record, done, inline, memory).await.map(Response::new);
         }
@@ -101,10 +102,13 @@ impl Execution for ExecutionService {
         };
         // Until it is queued, where what is kept of it counts for its client. Not within the look: what waits for another one
         // must not keep it from others.
-        let _kept = match (&charge, look) {
-            (Some(charge), Some(_)) => {
+        let is_large = look.is_some();
+        drop(look);
+        let _kept = match &charge {
+            Some(charge) if is_large => {
                 let bytes = action::memory_of_command(loaded.0.command_digest.size);
-                Some(charge.spare(bytes).ok_or_else(Charge::crowded)?)
+                let room = tokio::time::timeout(ROOM_WITHIN, charge.hold_later(bytes));
+                Some(room.await.map_err(|_| Charge::crowded())?)
             }
             _ => None,
         };
@@ -439,6 +443,7 @@ fn answer_from_cache(
     digest: Digest,
     caller: &Caller,
     (result, look): (reapi::ActionResult, Option<Look>),
+    charge: Option<&Arc<Charge>>,
 ) -> (Arc<Record>, Done) {
     let mut options = caller.options.clone().unwrap_or_default();
     let title = std::mem::take(&mut options.title);
@@ -484,10 +489,14 @@ fn answer_from_cache(
         return (record, done);
     }
     let write = Write::Answered { record: Arc::clone(&record), done: done.clone() };
-    // It takes memory until it is written.
-    let then: Vec<crate::db::Then> =
-        look.into_iter().map(|look| Box::new(move || drop(look)) as crate::db::Then).collect();
-    hub.db.submit(crate::db::Commit { writes: vec![write], then, ..Default::default() });
+    // It takes memory until it is written, and counts for its client, who does not wait for that.
+    let paid = (look, charge.cloned());
+    let then: crate::db::Then = Box::new(move || drop(paid));
+    hub.db.submit(crate::db::Commit {
+        writes: vec![write],
+        then: vec![then],
+        ..Default::default()
+    });
     (record, done)
 }
 
