@@ -1,5 +1,6 @@
 //! Results that their worker takes back: what they were made from was found damaged on its disk.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use hands_proto::{fields, reapi, unpack, v1};
@@ -26,9 +27,14 @@ pub(crate) struct Doubter {
 /// Takes a worker's doubted results out of the action cache, and says which there are. Blocks.
 pub(crate) fn withdraw(store: &Store, doubter: &Doubter, doubted: &v1::Doubted) {
     let (mut withdrawn, mut of_others) = (0_u32, 0_u32);
-    // All of them, for a wrong result stays wrong: a message holds no more than a minute's worth.
+    let mut seen = HashSet::new();
+    // All of them, for a wrong result stays wrong: a message holds no more than a minute's worth. Each once, or a message that
+    // names a large one a hundred thousand times has it read as often.
     for result in &doubted.results {
         let Ok(action) = result.action.parse::<Digest>() else { continue };
+        if !seen.insert((result.instance_name.as_str(), action)) {
+            continue;
+        }
         match withdraw_one(store, doubter, &result.instance_name, &action) {
             Ok(Some(true)) => withdrawn += 1,
             Ok(Some(false)) => of_others += 1,

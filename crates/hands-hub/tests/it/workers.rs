@@ -106,6 +106,24 @@ async fn a_worker_takes_back_its_own_results_and_nobody_else_s() {
     assert!(!is_cached(&world, digest));
 }
 
+/// It would be read again each time, which would take minutes.
+#[tokio::test]
+async fn a_large_result_that_is_doubted_many_times_is_looked_at_once() {
+    let world = World::new();
+    let mut worker = world.worker("w").await;
+    let (digest, mut doubted) = made(&world, &mut worker, "1").await;
+    let other = reapi::ActionResult {
+        output_files: vec![reapi::OutputFile::default(); 200_000],
+        ..Default::default()
+    };
+    let large = world.action(|_, command| command.arguments.push("2".into()));
+    world.store.action_put("", large, other.encode_to_vec().into()).unwrap();
+    let again = v1::DoubtedResult { action: large.to_string(), ..Default::default() };
+    doubted.results.splice(0..0, std::iter::repeat_n(again, 50_000));
+    doubt(&mut worker, &doubted).await;
+    assert!(!is_cached(&world, digest) && is_cached(&world, large));
+}
+
 /// A worker has another name in lists while one of its name is connected.
 #[tokio::test]
 async fn a_worker_takes_back_its_own_results_whatever_it_is_called() {
