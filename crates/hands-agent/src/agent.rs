@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
 use crate::service::{AgentService, Ask};
-use crate::snapshot::SnapshotServer;
+use crate::snapshot::{KnownImages, SnapshotServer};
 use crate::stat_cache::StatCache;
 use crate::{AgentConfig, AgentError, Readiness, log};
 use doors::Doors;
@@ -131,7 +131,8 @@ impl Running {
             Arc::new(loading.await.unwrap_or_else(|_| StatCache::new()))
         };
         let (ask, asks) = mpsc::channel(16);
-        let snapshots = SnapshotServer::new(embedded.store.clone(), Arc::clone(&cache));
+        let images = KnownImages::new(&config.cache_dir);
+        let snapshots = SnapshotServer::new(embedded.store.clone(), Arc::clone(&cache), images);
         let mut parts: Vec<Arc<dyn AgentPart>> = vec![Arc::new(snapshots)];
         parts.extend(config.parts.iter().cloned());
         let parts = Parts::new(parts);

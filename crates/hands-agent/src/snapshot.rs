@@ -6,6 +6,8 @@ mod image;
 #[cfg(not(feature = "oci"))]
 #[path = "snapshot/no_image.rs"]
 mod image;
+#[cfg(feature = "oci")]
+mod known;
 mod parts;
 mod receive;
 mod remote;
@@ -39,6 +41,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::error::SnapshotError;
 use crate::stat_cache::StatCache;
 use crate::walk::{LeftOut, Progress, WalkInput, Walked};
+pub(crate) use image::KnownImages;
 use parts::Part;
 use receive::receive;
 use stored::To;
@@ -55,6 +58,7 @@ const ROUNDS: usize = 4;
 pub(crate) struct SnapshotServer {
     store: Store,
     cache: Arc<StatCache>,
+    images: KnownImages,
     /// How many are under way.
     active: watch::Sender<usize>,
 }
@@ -106,8 +110,8 @@ impl AgentPart for SnapshotServer {
 }
 
 impl SnapshotServer {
-    pub(crate) fn new(store: Store, cache: Arc<StatCache>) -> Self {
-        Self { store, cache, active: watch::Sender::new(0) }
+    pub(crate) fn new(store: Store, cache: Arc<StatCache>, images: KnownImages) -> Self {
+        Self { store, cache, images, active: watch::Sender::new(0) }
     }
 
     async fn connection(self: Arc<Self>, mut stream: UnixStream) -> io::Result<()> {
@@ -155,7 +159,10 @@ impl SnapshotServer {
             tokio::task::spawn_blocking(move || {
                 server.cache.begin();
                 if let Some(image) = &image {
-                    image::take(&server.store, &runtime, &request, image, function, &progress)
+                    let (store, progress) = (&server.store, &progress);
+                    let (runtime, request) = (&runtime, &request);
+                    let to = To { store, runtime, request, function, progress };
+                    image::take(&to, image, &server.images)
                 } else if let Some(part) = &part {
                     let (store, progress) = (&server.store, &progress);
                     let (runtime, request) = (&runtime, &request);

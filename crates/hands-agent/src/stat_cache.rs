@@ -81,6 +81,12 @@ impl StatKey {
         Mtime::from_nanos(self.mtime)
     }
 
+    /// Whether it was left alone for long enough that a change will show.
+    #[cfg(feature = "oci")]
+    pub(crate) fn is_settled(&self, now: i128) -> bool {
+        self.changed() + SETTLED < now
+    }
+
     fn changed(&self) -> i128 {
         i128::from(self.mtime.max(self.ctime))
     }

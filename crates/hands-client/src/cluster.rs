@@ -287,7 +287,17 @@ impl Cluster {
         result: &JobResult,
         below: BorrowedFd<'_>,
     ) -> Result<Fetched, ClientError> {
-        fetch::fetch(self, result, below).await
+        let fetched = fetch::fetch(self, &[(result, below)]).await?;
+        Ok(fetched.into_iter().next().unwrap_or_default())
+    }
+
+    /// The same for many results, each with a directory of its own: what several of them have comes once, and what is small
+    /// comes many at once. Where one of them fails, all do.
+    pub async fn fetch_many(
+        &self,
+        results: &[(&JobResult, BorrowedFd<'_>)],
+    ) -> Result<Vec<Fetched>, ClientError> {
+        fetch::fetch(self, results).await
     }
 
     /// Versions, workers and host roots of a hub; asked for anew unless connecting has just told.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hands_types::Platform;
-use hands_types::platform::{Layers, property};
+use hands_types::platform::{Root, property};
 
 use crate::{Caching, ClientError, Cluster, ClusterKind, JobSpec};
 
@@ -33,13 +33,10 @@ impl Cluster {
 }
 
 pub(crate) fn needs_host_root(cluster: &Cluster, spec: &JobSpec) -> bool {
-    // A layer that can't be read is the hub's to refuse.
-    let has_own_root = Layers::read(&spec.platform, cluster.function())
-        .is_ok_and(|layers| !layers.root.is_empty());
     spec.caching != Caching::Uncached
         && cluster.kind() != ClusterKind::Engine
         && spec.platform.get(property::HOST_ROOT).is_none()
-        && !has_own_root
+        && spec.root == Root::Host
 }
 
 /// Has an action not cached, and says why.

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use hands_proto::v1::{ImageRequest, SnapshotRequest};
+use hands_types::platform::{isa, os_family};
 use rustix::fs::{Mode, OFlags};
 
 use crate::snapshot::bad;
@@ -17,7 +18,7 @@ pub struct ImageSource {
     archive: bool,
     reference: String,
     os: String,
-    architecture: String,
+    isa: String,
     display: PathBuf,
 }
 
@@ -38,6 +39,10 @@ pub struct ImageRoot {
     pub user: String,
     /// What of it a tree can't hold, for people: `3 devices or pipes`.
     pub lost: Vec<String>,
+    /// The operating system that it is for, as properties name it.
+    pub os: String,
+    /// The instruction set that it is for, as properties name it.
+    pub isa: String,
 }
 
 impl ImageSource {
@@ -79,8 +84,8 @@ impl ImageSource {
             handle,
             archive,
             reference: reference.to_owned(),
-            os: os.unwrap_or("linux").to_lowercase(),
-            architecture: in_images(architecture.unwrap_or(std::env::consts::ARCH)),
+            os: os_family(os.unwrap_or("linux")),
+            isa: isa(architecture.unwrap_or(std::env::consts::ARCH)),
             display: path.to_owned(),
         })
     }
@@ -90,8 +95,8 @@ impl ImageSource {
             descriptor: 0,
             archive: self.archive,
             reference: self.reference.clone(),
-            os: self.os.clone(),
-            architecture: self.architecture.clone(),
+            os: if self.os == "macos" { "darwin".to_owned() } else { self.os.clone() },
+            architecture: in_images(&self.isa).to_owned(),
             display: self.display.to_string_lossy().into_owned(),
         }
     }
@@ -106,12 +111,13 @@ fn split(text: &str) -> (&Path, &str) {
 }
 
 /// An instruction set as images call it.
-fn in_images(architecture: &str) -> String {
-    let architecture = architecture.to_lowercase();
-    match architecture.as_str() {
-        "x86_64" | "x86-64" => "amd64".to_owned(),
-        "aarch64" => "arm64".to_owned(),
-        _ => architecture,
+fn in_images(isa: &str) -> &str {
+    match isa {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        "powerpc64le" => "ppc64le",
+        isa => isa,
     }
 }
 
@@ -152,6 +158,8 @@ impl Cluster {
                 .filter(|(n, _)| *n > 0)
                 .map(|(n, what)| format!("{n} {what}"))
                 .collect(),
+            os: image.os.clone(),
+            isa: image.isa.clone(),
         })
     }
 }
@@ -168,6 +176,11 @@ mod tests {
             let error = ImageSource::open(text, None, None).unwrap_err().to_string();
             assert!(error.contains("is no image: name one as oci:DIR"), "{text}: {error}");
         }
+        let [arm, amd] = ["arm-a64", "AMD64"].map(|arch| {
+            let image = ImageSource::open("oci:/", None, Some(arch)).unwrap();
+            image.request().architecture
+        });
+        assert_eq!((arm.as_str(), amd.as_str()), ("arm64", "amd64"));
         let error = ImageSource::open("oci:/no/such:x", None, None).unwrap_err().to_string();
         assert!(error.contains("/no/such"), "{error}");
     }

@@ -54,6 +54,7 @@ pub use code::Code;
 pub use error::ClientError;
 pub use feed::Feed;
 pub use fetch::{Fetched, WrittenOutput, check_place, is_temporary_name};
+pub use hands_types::platform::{Layer, Root};
 pub use hands_types::text::printable;
 pub use ids::{new_invocation_id, random_u128};
 pub use image::{ImageRoot, ImageSource};

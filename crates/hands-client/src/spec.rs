@@ -7,12 +7,13 @@ use hands_proto::MTIME;
 use hands_proto::reapi;
 use hands_proto::reapi::command::{EnvironmentVariable, OutputDirectoryFormat};
 use hands_proto::v1::ExecuteOptions;
-use hands_types::platform::property;
+use hands_types::platform::{Layer, Layers, Root, property};
 use hands_types::retry::why_not_again;
 use hands_types::text::cut;
 use hands_types::{Digest, DigestFunction, Network, Platform, RelPath, limits};
 use prost::Message;
 
+use crate::TreeSpec;
 use crate::metadata::bounded;
 use crate::{ClientError, Terminal, random_u128};
 
@@ -32,6 +33,10 @@ pub struct JobSpec {
     pub outputs: Vec<String>,
     /// What a worker must offer, and properties that change how the action runs.
     pub platform: Platform,
+    /// Its file system: the worker's, or trees. Engines of others know only the worker's: [`JobSpec::flatten`].
+    pub root: Root,
+    /// Trees that it sees at paths of their own.
+    pub layers: Vec<Layer>,
     /// The digest of the root `Directory`; without one the input root is empty.
     pub input_root: Option<Digest>,
     /// How long the command may run. None is no deadline.
@@ -101,6 +106,8 @@ impl JobSpec {
             cwd: RelPath::default(),
             outputs: Vec::new(),
             platform: Platform::default(),
+            root: Root::Host,
+            layers: Vec::new(),
             input_root: None,
             timeout: None,
             caching: Caching::Uncached,
@@ -134,6 +141,32 @@ impl JobSpec {
         lost == 0 || why_not_again(self.retry, effects, lost).is_none()
     }
 
+    /// Takes the action's trees away, which engines of others do not know, and makes one of them to lie below its inputs: none
+    /// where it has no trees. What stood at absolute paths then stands below the input root.
+    pub fn flatten(&mut self) -> Option<TreeSpec> {
+        let stack = match std::mem::take(&mut self.root) {
+            Root::Host => Vec::new(),
+            Root::Layers(stack) => stack,
+        };
+        let layers = std::mem::take(&mut self.layers);
+        if stack.is_empty() && layers.is_empty() {
+            return None;
+        }
+        let stack = stack.into_iter().rev().map(TreeSpec::Stored);
+        let layers = layers.into_iter().map(|layer| {
+            let path = RelPath::normalized(layer.path.trim_start_matches('/')).unwrap_or_default();
+            TreeSpec::Stored(layer.tree).at(path)
+        });
+        Some(TreeSpec::Merged(stack.chain(layers).collect()))
+    }
+
+    /// The platform as workers of ours read it, trees included.
+    pub(crate) fn whole_platform(&self) -> Platform {
+        let mut pairs = self.platform.properties().to_vec();
+        pairs.extend(Layers::properties(&self.root, &self.layers));
+        Platform::new(pairs)
+    }
+
     /// What REAPI can't say about it.
     pub(crate) fn options(&self) -> ExecuteOptions {
         ExecuteOptions {
@@ -154,7 +187,7 @@ impl JobSpec {
     /// Encodes Command and Action. An uncached one gets a fresh salt each time: encode once per submission.
     pub fn encode(&self, function: DigestFunction) -> Result<EncodedJob, ClientError> {
         self.check()?;
-        let platform = reapi_platform(&self.platform);
+        let platform = reapi_platform(&self.whole_platform());
         let mut env: Vec<&(String, String)> = self.env.iter().collect();
         // Stable: among equals the last one given stays last, and is the one to keep.
         env.sort_by(|a, b| a.0.cmp(&b.0));

@@ -4,6 +4,7 @@
 //! looked into, and no file's content comes here.
 
 mod ask;
+mod find;
 mod make;
 mod stored;
 

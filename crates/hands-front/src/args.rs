@@ -73,6 +73,10 @@ pub struct ActionArgs {
     #[arg(long, help_heading = "Files")]
     pub same_path: bool,
 
+    /// Use a container image as its root, in place of the worker's files: oci:DIR[:NAME] or docker-archive:FILE[:NAME]. Its
+    /// variables and working directory count; its entrypoint counts where `run` is given no command, and its user never
+    #[arg(long, value_name = "IMAGE", help_heading = "What it sees")]
+    pub image: Option<String>,
     /// Set a variable, or with no value copy it from here [repeatable]
     #[arg(short, long, value_name = "K[=V]", help_heading = "What it sees")]
     pub env: Vec<EnvItem>,

@@ -7,6 +7,7 @@ use hands_client::{
     Cluster, ClusterKind, Input, Invocation, ListRequest, Paths, Session, Snapshot, Target,
     TreeSpec,
 };
+use hands_types::RelPath;
 use tokio::time::timeout;
 
 use crate::caller::Caller;
@@ -23,6 +24,24 @@ const EACH: Duration = Duration::from_micros(50);
 
 /// Paths that a warning names.
 const FEW: usize = 3;
+
+/// What lies around the paths of an input root.
+#[derive(Debug, Default)]
+pub struct Around {
+    /// A tree on which they are laid.
+    pub below: Option<TreeSpec>,
+    /// Where in it.
+    pub at: RelPath,
+    /// A tree that is laid over all.
+    pub above: Option<TreeSpec>,
+}
+
+impl Around {
+    /// Whether there is nothing around them.
+    pub fn is_nothing(&self) -> bool {
+        self.below.is_none() && self.above.is_none() && self.at.as_str().is_empty()
+    }
+}
 
 /// One use of a front-end.
 #[derive(Debug)]
@@ -157,18 +176,18 @@ impl FrontEnd {
         paths: &[P],
         times: bool,
     ) -> Result<Option<Snapshot>, RunError> {
-        self.snapshot_with(cluster, paths, times, None).await
+        self.snapshot_with(cluster, paths, times, Around::default()).await
     }
 
-    /// The same, with something more laid over it.
+    /// The same, with other trees around it.
     pub async fn snapshot_with<P: AsRef<Path>>(
         &self,
         cluster: &Cluster,
         paths: &[P],
         times: bool,
-        more: Option<TreeSpec>,
+        around: Around,
     ) -> Result<Option<Snapshot>, RunError> {
-        if paths.is_empty() && more.is_none() {
+        if paths.is_empty() && around.is_nothing() {
             return Ok(None);
         }
         let layout = spec::layout(paths, &self.caller)?;
@@ -177,9 +196,13 @@ impl FrontEnd {
             .map(|(path, place)| Ok(Input::open(path, place, true)?))
             .collect::<Result<Vec<_>, RunError>>()?;
         let paths = TreeSpec::Paths(Paths { inputs, directory: layout.directory, times });
-        let tree = match more {
-            None => paths,
-            Some(more) => TreeSpec::Merged(vec![paths, more]),
+        let tree = match around.is_nothing() {
+            true => paths,
+            false => {
+                let Around { below, at, above } = around;
+                let parts = below.into_iter().chain([paths.at(at)]).chain(above);
+                TreeSpec::Merged(parts.collect())
+            }
         };
         let watched = self.out.watched();
         let began = SystemTime::now();

@@ -2,9 +2,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use hands_client::{Caching, JobSpec, Logs};
-use hands_types::platform::property;
-use hands_types::{Digest, Platform, RelPath};
+use hands_client::{Caching, JobSpec, Layer, Logs, Root};
+use hands_types::platform::{Layers, property};
+use hands_types::{Digest, DigestFunction, Platform, RelPath};
 
 use crate::args::ActionArgs;
 use crate::caller::Caller;
@@ -23,6 +23,7 @@ pub fn job(
     job.outputs = outputs(args)?;
     let layout = layout(&args.input, caller)?;
     job.platform = platform(args, &layout)?;
+    (job.root, job.layers) = layers(args)?;
     job.env = environment(args, caller, &[]);
     job.cwd = layout.directory;
     job.input_root = root;
@@ -109,10 +110,23 @@ fn platform(args: &ActionArgs, layout: &Layout) -> Result<Platform, RunError> {
     for tag in &args.tag {
         add(property::TAG, tag.clone());
     }
-    for item in &args.prop {
+    for item in args.prop.iter().filter(|item| item.key != property::LAYER) {
         add(&item.key, item.value.clone());
     }
     Ok(Platform::new(all))
+}
+
+/// The trees that `--prop layer=…` names.
+fn layers(args: &ActionArgs) -> Result<(Root, Vec<Layer>), RunError> {
+    let layers = args.prop.iter().filter(|item| item.key == property::LAYER);
+    let pairs: Vec<_> = layers.map(|item| (item.key.clone(), item.value.clone())).collect();
+    if args.image.is_some() && pairs.iter().any(|(_, value)| value.starts_with("/=")) {
+        return Err(RunError::Usage(
+            "--image and --prop layer=/=… both give the action its root".to_owned(),
+        ));
+    }
+    let layers = Layers::read(&Platform::new(pairs), DigestFunction::Sha256);
+    Ok(layers.map_err(|error| RunError::Usage(error.to_string()))?.into_parts())
 }
 
 /// An output's path as the action has it: below the input root, which stands for the current directory.

@@ -10,6 +10,7 @@ use crate::entries::{Entries, Kind};
 use crate::error::{ImageError, shown};
 use crate::image::{Found, ImageLimits, LayerFile, Wanted, few_enough};
 use crate::layout::too_large;
+use crate::sink::Sink;
 
 const WHAT: &str = "the archive";
 /// Links within an archive that are followed.
@@ -35,8 +36,9 @@ pub(crate) fn find(
     file: &File,
     wanted: &Wanted,
     limits: &ImageLimits,
+    sink: &dyn Sink,
 ) -> Result<Found, ImageError> {
-    let archive = Archive::list(file, limits)?;
+    let archive = Archive::list(file, limits, sink)?;
     if !archive.members.contains_key("manifest.json") {
         let why = "it has no manifest.json".to_owned();
         return Err(ImageError::NoImage { what: "docker-archive", why });
@@ -74,7 +76,7 @@ pub(crate) fn find(
 
 impl Archive {
     /// Goes through the whole archive once, passing over contents.
-    fn list(file: &File, limits: &ImageLimits) -> Result<Self, ImageError> {
+    fn list(file: &File, limits: &ImageLimits, sink: &dyn Sink) -> Result<Self, ImageError> {
         let failed = |source| ImageError::Read { what: WHAT.to_owned(), source };
         let mut file = file.try_clone().map_err(failed)?;
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
@@ -88,6 +90,9 @@ impl Archive {
         let mut entries = Entries::new(BufReader::with_capacity(4096, &file));
         let mut members = BTreeMap::new();
         while let Some(entry) = entries.next(WHAT)? {
+            if !sink.is_wanted() {
+                return Err(ImageError::Cancelled);
+            }
             let path = plain(&entry.path);
             let member = match entry.kind {
                 Kind::File => Member::File { offset: entries.offset(), size: entry.size },

@@ -133,9 +133,15 @@ impl Draft {
         self.opaque = true;
     }
 
-    /// The file at a path, in the layer itself or as the layers below show it.
+    /// The file or link at a path, in the layer itself or as the layers below show it. Links on the way are followed, as a
+    /// kernel does that links the file.
     pub(crate) fn file(&self, below: &[Self], path: &str) -> Option<Node> {
-        let path = path.trim_start_matches("./").trim_start_matches('/');
+        let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let mut look = |path: &str| Ok::<_, ()>(there(self, below, path));
+        let real = follow(&RelPath::default(), above, Some("/"), &mut look);
+        let (Ok(Ok(real)), Ok(name)) = (real, RelPath::new(name)) else { return None };
+        let path = real.path.join(&name);
+        let path = path.as_str();
         for layer in std::iter::once(self).chain(below.iter().rev()) {
             match layer.say(path) {
                 Said::Node(Node::File { digest, executable, mtime }) => {
@@ -154,13 +160,16 @@ impl Draft {
 
     fn say(&self, path: &str) -> Said<'_> {
         let mut here = self;
+        // Whether what the layers below have there is gone: below a mark all is this layer's.
+        let mut covers = false;
         let mut names = path.split('/').filter(|name| !matches!(*name, "" | ".")).peekable();
         while let Some(name) = names.next() {
+            covers |= here.opaque || here.gone.contains(name);
             match here.nodes.get(name) {
                 Some(node) if names.peek().is_none() => return Said::Node(node),
                 Some(Node::Directory(directory)) => here = directory,
                 Some(Node::File { .. } | Node::Symlink { .. }) => return Said::Gone,
-                None if here.opaque || here.gone.contains(name) => return Said::Gone,
+                None if covers => return Said::Gone,
                 None => return Said::Nothing,
             }
         }

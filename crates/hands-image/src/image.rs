@@ -123,6 +123,19 @@ pub(crate) struct LayerFile {
     pub(crate) part: String,
 }
 
+/// What an image is known by: of a layout the digest of its manifest, by which all of it is named. An archive has none that
+/// could be had without reading it.
+pub fn identity(
+    place: &Place,
+    wanted: &Wanted,
+    limits: &ImageLimits,
+) -> Result<Option<String>, ImageError> {
+    match place {
+        Place::Layout(directory) => layout::manifest(directory, wanted, limits).map(Some),
+        Place::Archive(_) => Ok(None),
+    }
+}
+
 /// Reads an image into a sink: its files and the directories of its one tree. Blocks. What went into the sink before an error
 /// are blobs that nothing names.
 pub fn read(
@@ -134,7 +147,7 @@ pub fn read(
 ) -> Result<Image, ImageError> {
     let found = match place {
         Place::Layout(directory) => layout::find(directory, wanted, limits)?,
-        Place::Archive(file) => archive::find(file, wanted, limits)?,
+        Place::Archive(file) => archive::find(file, wanted, limits, sink)?,
     };
     let part = "the configuration";
     let document: ConfigDocument = parse(part, &found.config)?;

@@ -19,12 +19,22 @@ const SHOWN: usize = 32;
 /// Indexes within indexes that are followed.
 const DEEPEST: usize = 4;
 
-/// Chooses the image and opens its parts.
-pub(crate) fn find(
+/// The digest of the manifest of the image that is wanted.
+pub(crate) fn manifest(
     directory: &OwnedFd,
     wanted: &Wanted,
     limits: &ImageLimits,
-) -> Result<Found, ImageError> {
+) -> Result<String, ImageError> {
+    let manifest = descriptor(directory, wanted, limits)?;
+    Ok(Sha256::parse(&manifest.digest)?.hex())
+}
+
+/// The manifest of the image that is wanted.
+fn descriptor(
+    directory: &OwnedFd,
+    wanted: &Wanted,
+    limits: &ImageLimits,
+) -> Result<Descriptor, ImageError> {
     let index = top(directory, limits)?;
     let named: Vec<Descriptor> = match wanted.reference.as_str() {
         "" => {
@@ -51,9 +61,17 @@ pub(crate) fn find(
     let mut there = Vec::new();
     let mut indexes = MAX_INDEXES;
     let search = (DEEPEST, &mut indexes);
-    let Some(manifest) = choose(directory, named, wanted, limits, search, &mut there)? else {
-        return Err(ImageError::NoPlatform { wanted: wanted.platform(), there });
-    };
+    choose(directory, named, wanted, limits, search, &mut there)?
+        .ok_or_else(|| ImageError::NoPlatform { wanted: wanted.platform(), there })
+}
+
+/// Chooses the image and opens its parts.
+pub(crate) fn find(
+    directory: &OwnedFd,
+    wanted: &Wanted,
+    limits: &ImageLimits,
+) -> Result<Found, ImageError> {
+    let manifest = descriptor(directory, wanted, limits)?;
     let part = name("the manifest", &manifest);
     let manifest: Manifest = parse(&part, &document(directory, &part, &manifest, limits)?)?;
     let part = name("the configuration", &manifest.config);

@@ -30,6 +30,6 @@ mod tests;
 
 pub use config::ImageConfig;
 pub use error::ImageError;
-pub use image::{Image, ImageLimits, Lost, Place, Wanted, read};
+pub use image::{Image, ImageLimits, Lost, Place, Wanted, identity, read};
 pub use sink::{Sink, SinkError};
 pub use unpacked::{Unpacked, unpack};

@@ -14,9 +14,6 @@ pub struct RunArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a group of flags")]
     pub action: ActionArgs,
-    /// Use a container image as its root, in place of the worker's files: oci:DIR[:NAME] or docker-archive:FILE[:NAME]
-    #[arg(long, value_name = "IMAGE", help_heading = "What it sees")]
-    pub image: Option<String>,
     /// Send our standard input along, live; otherwise it is empty
     #[arg(short = 'i', long, help_heading = "Interaction")]
     pub stdin: bool,
@@ -32,9 +29,9 @@ pub struct RunArgs {
     /// Write when it was waiting for what, for chrome://tracing or Perfetto
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Interaction")]
     pub trace: Option<PathBuf>,
-    /// The command and its arguments; `-` reads a script from standard input
+    /// The command and its arguments; `-` reads a script from standard input; none runs what the image says
     #[arg(
-        required = true,
+        required_unless_present = "image",
         trailing_var_arg = true,
         value_name = "CMD",
         value_hint = ValueHint::CommandWithArguments
@@ -52,6 +49,8 @@ Examples:
 Of a directory that is an input, `.git` and what a .gitignore, .ignore or
 .handsignore names stay here, unless an --input of their own names them, as in
 `--input . --input build`.
+Of an image, a command that is given runs as it is, without the image's
+entrypoint, as with `docker run --entrypoint`.
 An output directory is laid over the one that is here.";
 
 /// Runs many commands on the cluster.

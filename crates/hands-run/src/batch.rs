@@ -25,7 +25,7 @@ use tokio::time::{Duration, MissedTickBehavior, interval};
 use crate::args::BatchArgs;
 use crate::quote::in_a_line;
 use crate::streams::Streams;
-use crate::{again, hints, report};
+use crate::{again, hints, image, report};
 use joblog::{Entry, Finished, JobLog};
 use pool::{Before, Flying, Landed, Outcome, Pool};
 use progress::Progress;
@@ -200,7 +200,12 @@ impl Run<'_> {
     ) -> Result<Left, RunError> {
         let (args, front) = (self.args, self.front);
         let watched = front.out.watched() && !args.json;
-        let pool = Pool::new(cluster, session, front, &args.action, self.trace, watched);
+        let image = image::open(&args.action)?;
+        if let Some(sentence) = image::warning(&args.action, cluster) {
+            front.out.warning(&sentence);
+        }
+        let (action, trace) = (&args.action, self.trace);
+        let pool = Pool::new(cluster, session, front, action, trace, watched, image);
         let mut live = Live::default();
         let mut todo = tasks.iter().copied();
         // Those whose inputs had gone, or that the cluster forgot.

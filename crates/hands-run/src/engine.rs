@@ -60,7 +60,6 @@ pub(crate) fn check_run(args: &RunArgs, kind: ClusterKind, peer: &str) -> Result
     let flag = match (kind, args) {
         (ClusterKind::Engine, RunArgs { tty: true, .. }) => "--tty",
         (ClusterKind::Engine, RunArgs { detach: true, .. }) => "--detach",
-        (ClusterKind::Engine, RunArgs { image: Some(_), .. }) => "--image",
         _ => return check(&args.action, kind, peer),
     };
     Err(RunError::Usage(format!("{flag}: {peer} is not a hub of ours and has nothing like it")))

@@ -9,8 +9,8 @@ use std::path::Path;
 use hands_client::{Cluster, ClusterKind, JobResult, JobStream, Logs, check_place};
 use hands_front::args::{ActionArgs, value};
 use hands_front::{
-    Caught, End, FrontEnd, RunError, Signals, Trace, Verdict, eye, shell_quoted, spec, traced,
-    verdict,
+    Around, Caught, End, FrontEnd, RunError, Signals, Trace, Verdict, eye, shell_quoted, spec,
+    traced, verdict,
 };
 use hands_types::error::exit;
 
@@ -37,7 +37,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
     let mut signals = Signals::listen().map_err(RunError::Terminal)?;
     let mut argv: Vec<String> =
         args.command.iter().map(value::text).collect::<Result<_, _>>().map_err(RunError::Usage)?;
-    let title = argv.iter().map(|a| shell_quoted(a)).collect::<Vec<_>>().join(" ");
+    let title = title_of(&argv);
     if argv.first().is_some_and(|first| first == "-") {
         if args.stdin || args.tty {
             return Err(RunError::Usage(
@@ -60,9 +60,9 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
     if args.detach || args.json {
         spec.logs = Logs::No;
     }
-    let (argv, outputs, title) = (spec.argv.clone(), spec.outputs.clone(), spec.title.clone());
+    let outputs = spec.outputs.clone();
 
-    let root = args.image.as_deref().map(|text| image::open(text, &args.action)).transpose()?;
+    let image = image::open(&args.action)?;
     if !args.detach {
         check_places(&args.action, &outputs, front)?;
     }
@@ -72,15 +72,32 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
         Err(caught) => return Ok(caught.exit_code()),
     };
     engine::check_run(&args, cluster.kind(), cluster.peer())?;
-    if let Some(sentence) = engine::loses_times(&args.action, &cluster) {
-        front.out.warning(&sentence);
+    let sentences =
+        [engine::loses_times(&args.action, &cluster), image::warning(&args.action, &cluster)];
+    for sentence in sentences.iter().flatten() {
+        front.out.warning(sentence);
     }
     let takes_live_input = cluster.kind() != ClusterKind::Engine;
     let mut is_stdin_sent = false;
     let mut sent_again = false;
     let mut streams = Streams::default();
-    let (job, mut flight, ended) = loop {
+    let (job, mut flight, ended, argv, title) = loop {
         let submitting = async {
+            let mut spec = spec.clone();
+            let mut around = Around::default();
+            if let Some(image) = &image {
+                let reading = image::read(image, &cluster, front);
+                let root = trace.span("reading the image", reading).await?;
+                if spec.argv.is_empty() {
+                    spec.argv = image::command_of(&root)?;
+                    spec.title = title_of(&spec.argv);
+                }
+                around = image::apply(&root, &mut spec, &args.action, &cluster, front).await?;
+            }
+            if cluster.kind() == ClusterKind::Engine && image.is_none() {
+                around.below = spec.flatten();
+            }
+            let said = (spec.argv.clone(), spec.title.clone());
             let (stdin, pouring) = match args.stdin && !takes_live_input {
                 true => {
                     let (part, pouring) = engine::stdin_part(&spec)?;
@@ -90,10 +107,11 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
                 }
                 false => (None, None),
             };
+            around.above = stdin;
             let times = spec.times;
             let snapshot = async {
                 let inputs = &args.action.input;
-                let snapshot = front.snapshot_with(&cluster, inputs, times, stdin);
+                let snapshot = front.snapshot_with(&cluster, inputs, times, around);
                 let pouring = async {
                     match pouring {
                         Some(pouring) => pouring.await,
@@ -102,10 +120,6 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
                 };
                 Ok::<_, RunError>(tokio::try_join!(snapshot, pouring)?.0)
             };
-            if let Some(root) = &root {
-                let reading = image::become_root(root, &mut spec, &args.action, &cluster, front);
-                trace.span("reading the image", reading).await?;
-            }
             let snapshot = trace.span("sending inputs", snapshot).await?;
             // Not for each run of what is meant to begin anew.
             let is_told = front.out.is_verbose() && !sent_again;
@@ -116,10 +130,10 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
                 front.out.hint(&hint);
             }
             spec.input_root = snapshot.map(|s| s.root);
-            let flight = trace.action(&title);
-            Ok::<_, RunError>((cluster.submit(spec.clone()).await?, flight))
+            let flight = trace.action(&said.1);
+            Ok::<_, RunError>((cluster.submit(spec).await?, flight, said))
         };
-        let (mut job, flight) = tokio::select! {
+        let (mut job, flight, (argv, title)) = tokio::select! {
             submitted = front.telling(&cluster, submitting) => submitted?,
             caught = signals.next() => {
                 // The hub may have the action although it has not said so.
@@ -178,7 +192,9 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
                     spec.retry = spec.retry.map(|most| most.saturating_sub(lost));
                 }
             }
-            Ended::Done(..) | Ended::Left(_) | Ended::Closed => break (job, flight, ended),
+            Ended::Done(..) | Ended::Left(_) | Ended::Closed => {
+                break (job, flight, ended, argv, title);
+            }
         }
     };
     let (result, cancelled) = match ended {
@@ -236,6 +252,10 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
         }
     }
     Ok(verdict.code)
+}
+
+fn title_of(argv: &[String]) -> String {
+    argv.iter().map(|word| shell_quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// Refuses an output before the command runs for which there is no place here. Where its directories are sent, whoever

@@ -4,8 +4,8 @@ mod reader;
 
 use std::cell::Cell;
 
-use hands_client::Cluster;
-use hands_front::{End, FrontEnd, RunError, Signals, Trace, spec, traced, verdict};
+use hands_client::{Cluster, ClusterKind, ImageRoot};
+use hands_front::{Around, End, FrontEnd, RunError, Signals, Trace, spec, traced, verdict};
 use hands_types::error::exit;
 use tokio::task::spawn_blocking;
 
@@ -13,7 +13,7 @@ use crate::args::ShellArgs;
 use crate::batch::shell_argv;
 use crate::follow::{Ended, Manner, Whose, follow};
 use crate::streams::Streams;
-use crate::{engine, hints, run};
+use crate::{engine, hints, image, run};
 use reader::{LineReader, Typed};
 
 const PROMPT: &str = "hands> ";
@@ -44,6 +44,19 @@ async fn try_shell(args: &ShellArgs, front: &FrontEnd, trace: &Trace) -> Result<
     if let Some(sentence) = engine::loses_times(&args.action, &cluster) {
         front.out.warning(&sentence);
     }
+    if let Some(sentence) = image::warning(&args.action, &cluster) {
+        front.out.warning(&sentence);
+    }
+    let image = match image::open(&args.action)? {
+        Some(image) => {
+            let reading = trace.span("reading the image", image::read(&image, &cluster, front));
+            match signals.unless(reading).await {
+                Ok(image) => Some(image?),
+                Err(caught) => return Ok(caught.exit_code()),
+            }
+        }
+        None => None,
+    };
     let mut reader = LineReader::new(front.caller.history.clone())?;
     let interactive = reader.is_terminal();
     if interactive {
@@ -53,7 +66,8 @@ async fn try_shell(args: &ShellArgs, front: &FrontEnd, trace: &Trace) -> Result<
     }
     let mut code = exit::OK;
     let hinted = Cell::new(false);
-    let place = Place { args, cluster: &cluster, front, trace, interactive, hinted };
+    let image = image.as_ref();
+    let place = Place { args, cluster: &cluster, front, trace, image, interactive, hinted };
     loop {
         let reading = spawn_blocking(move || {
             let typed = reader.read(PROMPT);
@@ -125,18 +139,25 @@ struct Place<'a> {
     cluster: &'a Cluster,
     front: &'a FrontEnd,
     trace: &'a Trace,
+    image: Option<&'a ImageRoot>,
     interactive: bool,
     /// Whether it was said that an output's directory is not sent.
     hinted: Cell<bool>,
 }
 
 async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Result<u8, RunError> {
-    let Place { args, cluster, front, trace, interactive, ref hinted } = *place;
+    let Place { args, cluster, front, trace, image, interactive, ref hinted } = *place;
     let argv = shell_argv(line);
     let submitting = async {
         let mut spec = spec::job(&args.action, argv.clone(), line.to_owned(), None, &front.caller)?;
         let outputs = spec.outputs.clone();
-        let snapshot = front.snapshot(cluster, &args.action.input, spec.times);
+        let mut around = Around::default();
+        if let Some(image) = image {
+            around = image::apply(image, &mut spec, &args.action, cluster, front).await?;
+        } else if cluster.kind() == ClusterKind::Engine {
+            around.below = spec.flatten();
+        }
+        let snapshot = front.snapshot_with(cluster, &args.action.input, spec.times, around);
         let snapshot = trace.span("sending inputs", snapshot).await?;
         spec.input_root = snapshot.as_ref().map(|s| s.root);
         if let Some(snapshot) = snapshot.filter(|_| !hinted.get())

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use hands_types::limits::MIN_MEMORY;
-use hands_types::platform::property;
+use hands_types::platform::{isa, os_family, property};
 use hands_types::{Platform, Resources, parse_size};
 
 /// Hints of other engines and instructions for staging: they say nothing about which worker can take an action.
@@ -140,25 +140,11 @@ impl fmt::Display for NeedsError {
 
 impl std::error::Error for NeedsError {}
 
-/// One spelling for operating systems and instruction sets; REAPI's lexicon is lower case, real clients are not.
+/// One spelling for what names operating systems and instruction sets.
 pub(crate) fn normalize(name: &str, value: &str) -> (String, String) {
-    let lower = || value.to_ascii_lowercase();
     match name.to_ascii_lowercase().as_str() {
-        "osfamily" | "os" => {
-            let os = match lower().as_str() {
-                "darwin" | "osx" | "mac" | "macosx" => "macos".to_owned(),
-                other => other.to_owned(),
-            };
-            (property::OS.to_owned(), os)
-        }
-        "isa" | "arch" | "cpu_arch" => {
-            let isa = match lower().as_str() {
-                "x86-64" | "amd64" | "x64" => "x86_64".to_owned(),
-                "arm64" | "arm-a64" | "armv8" => "aarch64".to_owned(),
-                other => other.to_owned(),
-            };
-            (property::ISA.to_owned(), isa)
-        }
+        "osfamily" | "os" => (property::OS.to_owned(), os_family(value)),
+        "isa" | "arch" | "cpu_arch" => (property::ISA.to_owned(), isa(value)),
         _ => (name.to_owned(), value.to_owned()),
     }
 }

@@ -9,7 +9,7 @@ pub const FIXED_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:
 /// The `LANG` of an action that names none.
 pub const FIXED_LANG: &str = "C.UTF-8";
 
-pub use layers::{BadLayer, Layers};
+pub use layers::{BadLayer, Layer, Layers, Root};
 
 /// An action's platform: sorted properties, in which one name may stand more than once (REAPI v2, `Platform`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +82,25 @@ impl Resources {
                 .custom
                 .iter()
                 .any(|(k, n)| *n > 0 && other.custom.get(k).is_some_and(|n| *n > 0))
+    }
+}
+
+/// One spelling for operating systems; REAPI's lexicon is lower case, real clients are not.
+pub fn os_family(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    match lower.as_str() {
+        "darwin" | "osx" | "mac" | "macosx" => "macos".to_owned(),
+        _ => lower,
+    }
+}
+
+/// One spelling for instruction sets: `arm64`, `arm-a64` and `aarch64` are the same.
+pub fn isa(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    match lower.as_str() {
+        "x86-64" | "amd64" | "x64" => "x86_64".to_owned(),
+        "arm64" | "arm-a64" | "armv8" => "aarch64".to_owned(),
+        _ => lower,
     }
 }
 

@@ -3,16 +3,14 @@
 use std::os::fd::OwnedFd;
 
 use hands_image::{Image, ImageLimits, Place, Wanted, read};
-use hands_proto::v1::{ImageConfig, ImageRequest, SnapshotRequest};
-use hands_store::Store;
-use hands_types::DigestFunction;
-use tokio::runtime::Handle;
+use hands_proto::v1::{ImageConfig, ImageRequest};
 
 use super::Taken;
+pub(crate) use super::known::KnownImages;
 use super::sink::image_error;
 use super::stored::{self, To};
 use crate::error::SnapshotError;
-use crate::walk::{LeftOut, Progress};
+use crate::walk::LeftOut;
 
 /// An image of this machine, opened by the front-end.
 pub(super) struct ImageSource {
@@ -36,23 +34,31 @@ pub(super) fn source(
     Ok(ImageSource { place, wanted, display: image.display.clone() })
 }
 
-/// Takes an image. Blocks; called on a thread for that.
+/// Takes an image. One that was taken before is not read again while all of it is in the store. Blocks; called on a thread for
+/// that.
 pub(super) fn take(
-    store: &Store,
-    runtime: &Handle,
-    request: &SnapshotRequest,
+    to: &To<'_>,
     source: &ImageSource,
-    function: DigestFunction,
-    progress: &Progress,
+    known: &KnownImages,
 ) -> Result<Taken, SnapshotError> {
-    let to = To { store, runtime, request, function, progress };
-    stored::take(&to, |sink| {
+    let function = to.function;
+    let key = known.key(&source.place, &source.wanted, function, &source.display)?;
+    if let Some(taken) = key.as_ref().and_then(|key| known.get(key, function))
+        && stored::is_there(to, &taken.root)?
+    {
+        return Ok(taken);
+    }
+    let taken = stored::take(to, |sink| {
         let limits = ImageLimits::standard();
         let image = read(&source.place, &source.wanted, function, &limits, sink);
         let mut image = image.map_err(|error| image_error(&source.display, &error))?;
         let blobs = std::mem::take(&mut image.blobs);
         Ok((taken(image), blobs))
-    })
+    })?;
+    if let Some(key) = &key {
+        known.put(key, &taken);
+    }
+    Ok(taken)
 }
 
 fn taken(image: Image) -> Taken {

@@ -1,15 +1,23 @@
 //! In place of container images where the program is built without its feature `oci`.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use hands_proto::v1::{ImageRequest, SnapshotRequest};
-use hands_store::Store;
-use hands_types::{DigestFunction, ErrorClass};
-use tokio::runtime::Handle;
+use hands_proto::v1::ImageRequest;
+use hands_types::ErrorClass;
 
 use super::Taken;
+use super::stored::To;
 use crate::error::SnapshotError;
-use crate::walk::Progress;
+
+/// None are.
+pub(crate) struct KnownImages;
+
+impl KnownImages {
+    pub(crate) const fn new(_cache: &Path) -> Self {
+        Self
+    }
+}
 
 /// There is none.
 pub(super) enum ImageSource {}
@@ -26,12 +34,9 @@ pub(super) fn source(
 }
 
 pub(super) fn take(
-    _store: &Store,
-    _runtime: &Handle,
-    _request: &SnapshotRequest,
+    _to: &To<'_>,
     source: &ImageSource,
-    _function: DigestFunction,
-    _progress: &Progress,
+    _known: &KnownImages,
 ) -> Result<Taken, SnapshotError> {
     match *source {}
 }

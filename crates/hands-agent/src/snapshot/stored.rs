@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
+#[cfg(feature = "oci")]
+use hands_proto::Room;
 use hands_proto::v1::SnapshotRequest;
 use hands_reapi::{Blob, Source};
 use hands_store::{Pin, Store, StoreError};
@@ -47,6 +49,22 @@ pub(super) fn take(
         }
     }
     Err(SnapshotError::Unsteady)
+}
+
+/// Brings a tree to where it is wanted, if all of it is in the store.
+#[cfg(feature = "oci")]
+pub(super) fn is_there(to: &To<'_>, root: &Digest) -> Result<bool, SnapshotError> {
+    let mut pin = to.store.pin([]);
+    let mut room = Room::new(usize::MAX);
+    let looked = to.store.look_at_tree(root, &mut room, &mut |digests| {
+        pin.add(digests.iter().copied());
+    });
+    // What can't be looked at is read anew.
+    let Ok(report) = looked else { return Ok(false) };
+    if report.missing.is_empty() {
+        keep(to, root, &report.blobs)?;
+    }
+    Ok(report.missing.is_empty())
 }
 
 /// Brings a tree that is in the store to where it is wanted.

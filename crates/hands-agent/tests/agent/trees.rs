@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -169,6 +170,34 @@ pub(crate) fn outputs_are_inputs_without_coming_here() {
             assert_eq!(&out[..], b"small\nmine\n");
             let came = came.load(Ordering::Relaxed);
             assert!(came < LARGE / 16, "{came} bytes came here");
+        }
+        // Of many results each blob comes once.
+        let mut results = Vec::new();
+        for name in ["a", "b", "c"] {
+            let script = format!(
+                "mkdir -p d && seq 1200000 >d/large && seq 100 >d/small && cp d/large one && echo {name} >own"
+            );
+            let mut spec = shell(&script);
+            spec.outputs = ["d", "one", "own"].map(str::to_owned).to_vec();
+            results.push((name, done(&session, spec).await));
+        }
+        let before = came.load(Ordering::Relaxed);
+        let places = results.iter().map(|(name, _)| {
+            let place = ours.work().join(name);
+            fs::create_dir(&place).unwrap();
+            fs::File::open(place).unwrap()
+        });
+        let places: Vec<fs::File> = places.collect();
+        let wanted = results.iter().map(|(_, result)| result).zip(places.iter().map(AsFd::as_fd));
+        let fetched = cluster.fetch_many(&wanted.collect::<Vec<_>>()).await.unwrap();
+        let large: String = (1..=1_200_000).map(|n| format!("{n}\n")).collect();
+        let came = came.load(Ordering::Relaxed) - before;
+        assert!(came < large.len() as u64 * 5 / 4, "{came} bytes came for six of {}", large.len());
+        assert_eq!((fetched.len(), fetched[0].written.len()), (3, 3));
+        for (name, _) in &results {
+            let read = |path: &str| fs::read_to_string(ours.work().join(name).join(path)).unwrap();
+            assert!(read("d/large") == large && read("one") == large);
+            assert_eq!((read("own"), read("d/small").len()), (format!("{name}\n"), 292));
         }
         let error = cluster.output(&done(&session, shell("true")).await, "no").unwrap_err();
         assert_eq!(error.to_string(), "the action made no output `no`");

@@ -1,7 +1,6 @@
 //! What a result wants written, checked before anything is: paths that stay below, names that are names, nothing twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem;
 
 use bytes::Bytes;
 use hands_proto::reapi::{self, NodeProperties, OutputFile, Tree};
@@ -12,11 +11,11 @@ use crate::result::Skew;
 use crate::{ClientError, printable};
 
 /// A larger file comes as a stream of its own.
-const LARGEST: u64 = 64 << 10;
+pub(super) const LARGEST: u64 = 64 << 10;
 /// Bytes that are asked for at once.
-const BYTES: u64 = 1 << 20;
+pub(super) const BYTES: u64 = 1 << 20;
 /// Files that are asked for at once.
-const FILES: usize = 500;
+pub(super) const FILES: usize = 500;
 
 /// Everything of one result, by path. Links are made last, so that none of them can lead another output elsewhere.
 pub(super) struct Plan {
@@ -58,28 +57,6 @@ impl Plan {
     /// Bytes of all files. An engine may tell sizes that are none.
     pub(super) fn bytes(&self) -> u64 {
         self.files.values().fold(0, |sum, file| sum.saturating_add(file.digest.size))
-    }
-
-    /// The files, by the requests that bring them.
-    pub(super) fn groups(&self) -> Vec<Vec<(&str, &File)>> {
-        let mut groups = Vec::new();
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        for (path, file) in &self.files {
-            let one = (path.as_str(), file);
-            if file.has_contents() || file.digest.size > LARGEST {
-                groups.push(vec![one]);
-                continue;
-            }
-            if bytes + file.digest.size > BYTES || batch.len() == FILES {
-                groups.push(mem::take(&mut batch));
-                bytes = 0;
-            }
-            bytes += file.digest.size;
-            batch.push(one);
-        }
-        groups.push(batch);
-        groups.retain(|group| !group.is_empty());
-        groups
     }
 
     pub(super) fn new(function: DigestFunction, skew: Skew) -> Self {

@@ -4,11 +4,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use hands_proto::reapi::{self, Directory, DirectoryNode, FileNode, OutputFile, SymlinkNode};
+use hands_proto::reapi::{self, Directory, DirectoryNode, FileNode, OutputFile, SymlinkNode, Tree};
 use hands_types::DigestFunction;
 use prost::Message as _;
 
-use super::place::open_by_name;
+use super::place::{Content as _, open_by_name};
 use super::plan::*;
 use super::*;
 use crate::result::Skew;

@@ -8,6 +8,28 @@ fn blob(made: &Made, bytes: &[u8]) -> std::path::PathBuf {
 }
 
 #[test]
+fn the_list_of_an_archive_that_nobody_waits_for_is_not_gone_through() {
+    struct Unwanted(Memory);
+    impl Sink for Unwanted {
+        fn file(&self, content: &mut dyn Read, size: u64) -> Result<Digest, SinkError> {
+            self.0.file(content, size)
+        }
+        fn directories(&self, directories: Vec<(Digest, Bytes)>) -> Result<(), SinkError> {
+            self.0.directories(directories)
+        }
+        fn is_wanted(&self) -> bool {
+            false
+        }
+    }
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&tar_of("a=1 b=2")).unwrap();
+    let wanted = Wanted { reference: String::new(), os: "linux".into(), architecture: ARCH.into() };
+    let (limits, sink) = (ImageLimits::standard(), Unwanted(Memory::default()));
+    let ended = read(&Place::Archive(file), &wanted, SHA, &limits, &sink);
+    assert!(matches!(ended, Err(ImageError::Cancelled)), "{ended:?}");
+}
+
+#[test]
 fn each_damage_is_one_sentence() {
     let tar = tar_of("a=1");
     let zipped = gzip(&tar);

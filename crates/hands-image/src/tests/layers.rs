@@ -56,6 +56,20 @@ fn hard_links_are_their_files_also_of_layers_below() {
 }
 
 #[test]
+fn targets_of_hard_links_are_found_through_links() {
+    let made = Made::of_tars(&["usr/lib/a=1 lib->usr/lib", "n=>lib/a m=>./lib/../lib/a"]);
+    shows(&made.place(), "m=1 n=1 lib->usr/lib usr/ usr/lib/ usr/lib/a=1");
+}
+
+#[test]
+fn below_a_directory_made_again_nothing_of_the_old_one_counts() {
+    let made = Made::of_tars(&["d/l->x d/x/o=1", ".wh.d d/n=1 d/l/f=2"]);
+    shows(&made.place(), "d/ d/n=1 d/l/ d/l/f=2");
+    let error = Made::of_tars(&["d/a=1", ".wh.d d/n=1 h=>d/a"]).read("").unwrap_err().to_string();
+    assert!(error.contains("has h: a hard link to d/a, which is no file"), "{error}");
+}
+
+#[test]
 fn links_on_the_way_are_followed_as_a_kernel_does() {
     let made = Made::of_tars(&["usr/lib/a=1 lib->usr/lib abs->/usr", "lib/b=2 abs/c=3 lib/.wh.a"]);
     shows(&made.place(), "abs->/usr lib->usr/lib usr/ usr/c=3 usr/lib/ usr/lib/b=2");

@@ -7,14 +7,17 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use hands_client::{ActionId, Cluster, JobResult, JobStream, Logs, Session, Snapshot};
+use hands_client::{
+    ActionId, Cluster, ClusterKind, ImageRoot, ImageSource, JobResult, JobStream, Logs, Session,
+    Snapshot,
+};
 use hands_front::args::ActionArgs;
-use hands_front::{Flight, FrontEnd, RunError, Trace, Verdict, spec, verdict};
+use hands_front::{Around, Flight, FrontEnd, RunError, Trace, Verdict, spec, verdict};
 use hands_types::Digest;
 use tokio::sync::OnceCell;
 
 use crate::batch::source::Task;
-use crate::{engine, hints, run};
+use crate::{engine, hints, image, run};
 
 /// Paths, and whether they carry their times.
 type Inputs = (Vec<PathBuf>, bool);
@@ -31,6 +34,9 @@ pub(crate) struct Pool<'a> {
     follows: bool,
     /// One snapshot for all commands that name the same inputs.
     roots: RefCell<BTreeMap<Inputs, Root>>,
+    /// The image that all of them have as their root.
+    image: Option<ImageSource>,
+    read: OnceCell<ImageRoot>,
     /// Whether its user was told what there is to know about the way commands are submitted.
     noted: Cell<bool>,
     /// The same about what could not be had where they ran.
@@ -86,8 +92,11 @@ impl<'a> Pool<'a> {
         action: &'a ActionArgs,
         trace: &'a Trace,
         follows: bool,
+        image: Option<ImageSource>,
     ) -> Self {
         Self {
+            image,
+            read: OnceCell::new(),
             cluster,
             session,
             front,
@@ -135,7 +144,16 @@ impl<'a> Pool<'a> {
         job.logs = Logs::No;
         job.follow = self.follows;
         job.retry = job.retry.map(|most| most.saturating_sub(before.lost));
-        let snapshot = self.root(&inputs_of(action)).await?;
+        let mut around = Around::default();
+        if let Some(image) = &self.image {
+            let reading = image::read(image, self.cluster, self.front);
+            let reading = || self.trace.span("reading the image", reading);
+            let image = self.read.get_or_try_init(reading).await?;
+            around = image::apply(image, &mut job, action, self.cluster, self.front).await?;
+        } else if self.cluster.kind() == ClusterKind::Engine {
+            around.below = job.flatten();
+        }
+        let snapshot = self.root(&inputs_of(action), around).await?;
         let root = snapshot.as_ref().map(|s| s.root);
         job.input_root = root;
         if let Some(snapshot) = &snapshot
@@ -216,14 +234,19 @@ impl<'a> Pool<'a> {
         }
     }
 
-    async fn root(&self, inputs: &Inputs) -> Result<Option<Rc<Snapshot>>, RunError> {
+    /// What goes around the inputs is the same for all.
+    async fn root(
+        &self,
+        inputs: &Inputs,
+        around: Around,
+    ) -> Result<Option<Rc<Snapshot>>, RunError> {
         let (paths, times) = inputs;
-        if paths.is_empty() {
+        if paths.is_empty() && around.is_nothing() {
             return Ok(None);
         }
         let cell = Rc::clone(self.roots.borrow_mut().entry(inputs.clone()).or_default());
         let root = cell.get_or_try_init(|| async {
-            let snapshot = self.front.snapshot(self.cluster, paths, *times);
+            let snapshot = self.front.snapshot_with(self.cluster, paths, *times, around);
             Ok::<_, RunError>(self.trace.span("sending inputs", snapshot).await?.map(Rc::new))
         });
         Ok(root.await?.clone())

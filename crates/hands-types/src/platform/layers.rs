@@ -9,6 +9,25 @@ use super::{Platform, property};
 use crate::limits::MAX_ROOT_LAYERS;
 use crate::{Digest, DigestFunction};
 
+/// What an action sees as its file system beside its input root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Root {
+    /// The part of its worker's files that is shown to actions.
+    #[default]
+    Host,
+    /// These trees and nothing of the worker's, topmost first.
+    Layers(Vec<Digest>),
+}
+
+/// A tree that an action sees, read-only, at a path of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Where: an absolute path.
+    pub path: String,
+    /// The root of the tree, which must be in the store.
+    pub tree: Digest,
+}
+
 /// What all `layer` properties of a platform say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layers {
@@ -52,6 +71,24 @@ impl Layers {
             }
         }
         Ok(layers)
+    }
+
+    /// The properties that say the same.
+    pub fn properties(root: &Root, layers: &[Layer]) -> Vec<(String, String)> {
+        let mut values: Vec<String> =
+            layers.iter().map(|layer| format!("{}={}", layer.path, layer.tree)).collect();
+        if let Root::Layers(stack) = root {
+            let stack: Vec<String> = stack.iter().map(Digest::to_string).collect();
+            values.push(format!("/={}", stack.join(",")));
+        }
+        values.into_iter().map(|value| (property::LAYER.to_owned(), value)).collect()
+    }
+
+    /// The same, as an action is described.
+    pub fn into_parts(self) -> (Root, Vec<Layer>) {
+        let root = if self.root.is_empty() { Root::Host } else { Root::Layers(self.root) };
+        let mounted = self.mounted.into_iter();
+        (root, mounted.map(|(path, tree)| Layer { path, tree }).collect())
     }
 
     /// All trees.

@@ -177,6 +177,82 @@ fn images_of_umoci_and_skopeo_are_roots_of_actions() {
 }
 
 #[test]
+fn an_image_says_where_commands_begin_and_what_runs_without_one() {
+    let home = Home::new().warm();
+    if !has_mounts(&home) {
+        return;
+    }
+    let layout = Layout::make(&home);
+    let config = [
+        ["--config.workingdir", "/data"],
+        ["--config.entrypoint", "/bin/cat"],
+        ["--config.cmd", "kept"],
+        ["--config.user", "12"],
+    ];
+    layout.umoci(&[&["config", "--image", &layout.named("two")], &config.concat()[..]].concat());
+    let [one, two] = ["one", "two"].map(|tag| layout.oci(tag));
+    says(&home.run(&["run", "--image", &two]), "one data/kept\n");
+    fails(&home.run(&["run", "--image", &one]), 125, "the image has none of its own");
+    // What is given runs as it is, and inputs are laid over what the image has there.
+    home.write("in", "sent\n");
+    let script = "pwd; cat kept in >out; ls";
+    let more = ["--input", "in", "--output", "out", "--", "sh", "-c", script];
+    let ended = home.run(&[&["run", "--image", &two][..], &more].concat());
+    says(&ended, "/data\nin\nkept\nout\ntwin\n");
+    assert_eq!(home.read("out"), "one data/kept\nsent\n");
+    // Also for many commands, and for a prompt's lines.
+    let lines = "cat twin\necho $GREETING; pwd\n";
+    let expected = "one data/kept\nfrom the image\n/data\n";
+    says(&home.run_with(&["batch", "--jobs", "1", "--image", &two, "-"], lines), expected);
+    says(&home.run_with(&["shell", "--image", &two], lines), expected);
+    // It is known by its manifest, and not read again.
+    let largest = layout.largest();
+    fs::write(&largest, b"damaged").unwrap();
+    says(&home.run(&["run", "--image", &two]), "one data/kept\n");
+    // Whatever instruction sets are called here or there.
+    for arch in ["arm64", "arm-a64", "aarch64"] {
+        let other = if cfg!(target_arch = "aarch64") { "amd64" } else { arch };
+        let refused = home.run(&["run", "--image", &one, "--arch", other, "--", "true"]);
+        let named = if other == "amd64" { "linux/amd64" } else { "linux/arm64" };
+        fails(&refused, 125, &format!("the image is not there for {named}"));
+    }
+}
+
+#[test]
+fn an_image_lies_in_the_input_root_on_another_engine() {
+    let home = Home::new();
+    let layout = Layout::make(&home);
+    let config = ["--config.workingdir", "/data"];
+    layout.umoci(&[&["config", "--image", &layout.named("two")], &config[..]].concat());
+    let listen = ["hub", "--listen", "127.0.0.1:0", "--insecure-loopback"];
+    let (_hub, line) = Server::start(&home, &listen, "the hub serves");
+    let address = address(&line);
+    let worker = ["worker", &address, "--isolation", &level(&home)];
+    let (_worker, _) = Server::start(&home, &worker, "connected to the hub");
+    let (engine, image) = (format!("grpc://{address}"), layout.oci("two"));
+    let run = |more: &[&str]| {
+        home.run(&[&["run", "--engine", &engine, "--image", &image][..], more].concat())
+    };
+    home.write("in", "sent\n");
+    // Its busybox, and beside its files what is sent; the machine's own root is there, too.
+    let ended = run(&[
+        "--input",
+        "in",
+        "--output",
+        "out",
+        "--",
+        "sh",
+        "-c",
+        "cat kept in >out; ls -d /usr",
+    ]);
+    says(&ended, "/usr\n");
+    assert_eq!(home.read("out"), "one data/kept\nsent\n");
+    assert!(ended.err.contains("the image lies in the input root and is not"), "{ended:?}");
+    let asked = ["run", "--engine", &engine, "--image", &image, "-i", "--", "busybox", "cat", "-"];
+    says(&home.run_with(&asked, "typed\n"), "typed\n");
+}
+
+#[test]
 fn an_image_goes_to_a_hub_elsewhere() {
     let home = Home::new();
     if !has_mounts(&home) {
