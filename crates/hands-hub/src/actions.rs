@@ -13,6 +13,7 @@ mod line;
 mod outbox;
 mod take;
 
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -231,7 +232,7 @@ impl Session {
     }
 
     /// What was given up while it waited to be taken up. What is not known was never begun.
-    async fn give_up_known(&self, cancelled: &[u64], message: &mut v1::Submissions) {
+    async fn give_up_known(&self, cancelled: &HashSet<u64>, message: &mut v1::Submissions) {
         if cancelled.is_empty() {
             return;
         }
@@ -363,7 +364,7 @@ impl Session {
         for action in message.actions.iter().filter(|action| action.sent_before) {
             known.push((self.head.operation(action)?, action.id, action.follow));
         }
-        let mut named = std::collections::HashSet::new();
+        let mut named = HashSet::new();
         known.retain(|(_, id, _)| !self.outbox.knows(*id) && named.insert(*id));
         Ok(known)
     }
@@ -374,8 +375,7 @@ impl Session {
         known: Vec<(OperationId, u64, bool)>,
         message: &mut v1::Submissions,
     ) -> Result<(), Status> {
-        let mut found: std::collections::HashSet<u64> =
-            known.iter().map(|(_, id, _)| *id).collect();
+        let mut found: HashSet<u64> = known.iter().map(|(_, id, _)| *id).collect();
         for group in known.chunks(GROUP) {
             let (reply, answer) = oneshot::channel();
             let resumed = Resumed {

@@ -1,8 +1,9 @@
 //! Submissions that wait until there is room for their answers, within the session's window.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use hands_proto::{Reserved, v1};
+use prost::Message as _;
 use tonic::Status;
 
 use super::WINDOW;
@@ -25,8 +26,8 @@ pub(super) struct Line {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) message: v1::Submissions,
-    /// Of what may have been begun over an earlier stream, that which was given up since.
-    pub(super) cancelled: Vec<u64>,
+    /// Of what may have been begun over an earlier stream, that which was given up since. No more than stands in the message.
+    pub(super) cancelled: HashSet<u64>,
     bytes: u64,
     _memory: Option<Reserved>,
 }
@@ -48,6 +49,10 @@ impl Line {
                 "a message takes up no more than {RESUMED} actions"
             )));
         }
+        if message.encoded_len() == 0 {
+            // It would take memory here that nobody pays.
+            return Ok(());
+        }
         let bytes = size(&message);
         // What a client has given up it counts no more, and it may still be here.
         if !self.waiting.is_empty() && self.bytes + bytes > 2 * WINDOW {
@@ -55,7 +60,7 @@ impl Line {
                 "more was submitted than the window of {WINDOW} bytes"
             )));
         }
-        let waiting = Waiting { message, cancelled: Vec::new(), bytes, _memory: memory };
+        let waiting = Waiting { message, cancelled: HashSet::new(), bytes, _memory: memory };
         self.put(waiting, VecDeque::push_back);
         Ok(())
     }
@@ -86,16 +91,20 @@ impl Line {
     pub(super) fn take_out(&mut self, ids: &[u64]) -> Vec<u64> {
         let is_meant = |id: &u64| ids.binary_search(id).is_ok();
         let mut found = Vec::new();
-        for Waiting { message, cancelled, .. } in &mut self.waiting {
+        for Waiting { message, cancelled, bytes, .. } in &mut self.waiting {
             cancelled.extend(message.resume.iter().map(|it| it.id).filter(is_meant));
             message.actions.retain(|action| {
-                if !is_meant(&action.id) {
-                    return true;
+                let is_meant = is_meant(&action.id);
+                if is_meant && action.sent_before {
+                    cancelled.insert(action.id);
+                } else if is_meant {
+                    found.push(action.id);
                 }
-                let known = if action.sent_before { &mut *cancelled } else { &mut found };
-                known.push(action.id);
-                action.sent_before
+                !is_meant || action.sent_before
             });
+            let left = size(message);
+            self.bytes -= *bytes - left;
+            *bytes = left;
         }
         found
     }
@@ -112,3 +121,6 @@ fn size(message: &v1::Submissions) -> u64 {
     let blobs: usize = message.blobs.iter().map(bytes::Bytes::len).sum();
     (actions + blobs) as u64
 }
+
+#[cfg(test)]
+mod tests;

@@ -312,9 +312,12 @@ impl Outbox {
     }
 
     /// Operations and waiters of some actions, to give them up.
-    pub(super) fn waiters_of(&self, ids: &[u64]) -> Vec<(OperationId, u64)> {
+    pub(super) fn waiters_of<'a>(
+        &self,
+        ids: impl IntoIterator<Item = &'a u64>,
+    ) -> Vec<(OperationId, u64)> {
         let state = self.lock();
-        let live = ids.iter().filter_map(|id| state.live.get(id));
+        let live = ids.into_iter().filter_map(|id| state.live.get(id));
         live.map(|live| (live.operation, live.waiter)).collect()
     }
 
