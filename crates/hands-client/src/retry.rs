@@ -10,7 +10,7 @@ use crate::ClientError;
 pub(crate) const FIRST: Duration = Duration::from_millis(20);
 pub(crate) const LAST: Duration = Duration::from_secs(1);
 /// What is back before anyone could read about it is not told.
-const UNTIL_TOLD: Duration = Duration::from_secs(1);
+pub(crate) const UNTIL_TOLD: Duration = Duration::from_secs(1);
 
 /// When the hub last answered any of the requests that share this: what one finds out, all know. Many wait for a hub that
 /// is killed again and again, and each by itself might miss the moments when it is there.
@@ -117,7 +117,8 @@ impl Backoff {
         Ok(())
     }
 
-    fn sentence(&self, peer: &str, error: &ClientError) -> String {
+    /// Why there is a pause.
+    pub(crate) fn sentence(&self, peer: &str, error: &ClientError) -> String {
         let trying = self
             .patience
             .map_or_else(|| "trying".to_owned(), |time| format!("trying for {} s", time.as_secs()));

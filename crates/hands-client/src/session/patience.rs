@@ -5,7 +5,7 @@ use std::time::Duration;
 use hands_types::limits;
 use tokio::time::Instant;
 
-use crate::retry::LAST;
+use crate::retry::{LAST, UNTIL_TOLD};
 
 /// The first pause after a refusal that passes; each one after it is twice as long.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -19,6 +19,24 @@ pub(super) struct Refused {
     pub(super) for_own: bool,
 }
 
+/// What a message of the hub says of being able to take actions.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// It has accepted one, or answered one that waited for that.
+    pub(super) took: bool,
+    /// What it refused for now.
+    pub(super) refused: Option<Refused>,
+}
+
+impl Heard {
+    /// One more was refused. What does not wait for the session itself is what has a limit.
+    pub(super) fn refuses(&mut self, refused: Refused) {
+        if self.refused.as_ref().is_none_or(|before| before.for_own) {
+            self.refused = Some(refused);
+        }
+    }
+}
+
 /// What a hub said of being able to take actions.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
@@ -28,29 +46,36 @@ pub(super) struct Patience {
     troubled: Option<Since>,
     pause: Duration,
     paused_until: Option<Instant>,
+    /// The refusal that was told last.
+    told: Option<String>,
 }
 
 #[derive(Debug)]
 struct Since {
     at: Instant,
+    /// When somebody may have waited for too long.
+    check: Instant,
     message: String,
 }
 
 impl Since {
     fn or_now(earlier: Option<Self>, now: Instant, message: String) -> Option<Self> {
-        Some(Self { at: earlier.map_or(now, |earlier| earlier.at), message })
+        let (at, check) =
+            earlier.map_or((now, now + limits::ORPHAN), |earlier| (earlier.at, earlier.check));
+        Some(Self { at, check, message })
     }
 }
 
 impl Patience {
-    /// The hub has said something, a refusal or not. True if it takes actions.
-    pub(super) fn heard(&mut self, now: Instant, refused: Option<Refused>) -> bool {
-        let Some(Refused { message, for_own }) = refused else {
-            if self.troubled.is_none() {
-                self.refuses = None;
-                self.pause = Duration::ZERO;
-            }
-            return self.troubled.is_none();
+    /// The hub has said something. True if as far as is known it takes actions.
+    pub(super) fn heard(&mut self, now: Instant, heard: Heard) -> bool {
+        if heard.took && self.troubled.is_none() {
+            self.refuses = None;
+            self.told = None;
+            self.pause = Duration::ZERO;
+        }
+        let Some(Refused { message, for_own }) = heard.refused else {
+            return self.refuses.is_none() && self.troubled.is_none();
         };
         self.pause = (self.pause * 2).clamp(PAUSE, LAST);
         self.paused_until = Some(now + self.pause);
@@ -74,22 +99,43 @@ impl Patience {
         self.paused_until.is_some()
     }
 
-    /// When there is something to do next: to go on, or to give up.
-    pub(super) fn due(&self) -> Option<Instant> {
-        let ends = [&self.refuses, &self.troubled].into_iter().flatten();
-        ends.map(|since| since.at + limits::ORPHAN).chain(self.paused_until).min()
+    /// A refusal that has not passed in a second, once.
+    pub(super) fn tells(&mut self, now: Instant) -> Option<String> {
+        let since = self.untold().filter(|since| now >= since.at + UNTIL_TOLD)?;
+        let message = since.message.clone();
+        self.told = Some(message.clone());
+        Some(message)
     }
 
-    /// Some time has passed. Gives for how long the hub took nothing, and what it says, if that was too long; then the time
-    /// begins anew, for what is submitted from now on.
-    pub(super) fn passed(&mut self, now: Instant) -> Option<(Duration, String)> {
+    fn untold(&self) -> Option<&Since> {
+        self.refuses.as_ref().filter(|since| self.told.as_ref() != Some(&since.message))
+    }
+
+    /// When there is something to do next: to go on, to tell, or to give up.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let ends = [&self.refuses, &self.troubled].into_iter().flatten().map(|since| since.check);
+        let told = self.untold().map(|since| since.at + UNTIL_TOLD);
+        ends.chain(told).chain(self.paused_until).min()
+    }
+
+    /// Some time has passed. `oldest`: since when that waits to be taken which waits longest. Gives for how long it waits for a
+    /// hub that takes nothing, and what that says, if it is too long.
+    pub(super) fn passed(
+        &mut self,
+        now: Instant,
+        oldest: impl Fn() -> Option<Instant>,
+    ) -> Option<(Duration, String)> {
         self.paused_until = self.paused_until.filter(|until| *until > now);
         let mut ended = None;
-        for since in [&mut self.refuses, &mut self.troubled].into_iter().flatten() {
-            let waited = now - since.at;
-            if waited >= limits::ORPHAN {
-                since.at = now;
-                ended = Some((waited, since.message.clone()));
+        for since in [&mut self.refuses, &mut self.troubled] {
+            let Some(said) = since.as_mut().filter(|since| now >= since.check) else { continue };
+            // What is submitted from now on has its own time, too.
+            let from = oldest().unwrap_or(now).max(said.at);
+            said.check = from + limits::ORPHAN;
+            if now >= said.check {
+                ended = Some((now - from, said.message.clone()));
+                // Others may have waited nearly as long.
+                said.check = now;
             }
         }
         ended

@@ -7,8 +7,9 @@ use std::time::SystemTime;
 use hands_proto::v1;
 use hands_types::OperationId;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use super::patience::Refused;
+use super::patience::{Heard, Refused};
 use super::told;
 use crate::{Caching, ClientError, EncodedJob, Event, JobSpec};
 
@@ -89,6 +90,8 @@ struct Pending {
     message: v1::SubmitAction,
     bytes: u64,
     is_sent: bool,
+    /// When it was submitted.
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -309,7 +312,9 @@ impl Shared {
     /// The stream was lost: whatever has no answer is to be sent again.
     pub(super) fn lost(&self) {
         let mut state = self.lock();
-        state.is_up = false;
+        if !std::mem::take(&mut state.is_up) {
+            return;
+        }
         state.all = match state.all {
             All::Wanted | All::Sent => All::Lost,
             all => all,
@@ -337,10 +342,19 @@ impl Shared {
         self.given_up.notify_one();
     }
 
-    /// What the hub has not accepted ends with this.
-    pub(super) fn fail_unaccepted(&self, error: &ClientError) {
+    /// Since when that waits to be accepted which waits longest.
+    pub(super) fn oldest_unaccepted(&self) -> Option<Instant> {
+        let state = self.lock();
+        let pending = state.actions.values().filter_map(|action| action.pending.as_ref());
+        pending.map(|pending| pending.since).min()
+    }
+
+    /// What was submitted before that and the hub has not accepted ends with this.
+    pub(super) fn fail_unaccepted(&self, before: Instant, error: &ClientError) {
         let mut state = self.lock();
-        let unaccepted = state.actions.iter().filter(|(_, action)| action.pending.is_some());
+        let unaccepted = state.actions.iter().filter(|(_, action)| {
+            action.pending.as_ref().is_some_and(|pending| pending.since <= before)
+        });
         let mut ids: Vec<u64> = unaccepted.map(|(id, _)| *id).collect();
         ids.sort_unstable();
         for id in ids {
@@ -377,24 +391,28 @@ impl Shared {
         self.given_up.notify_one();
     }
 
-    /// Takes what the hub says. `bytes`: what it cost the hub's credit. Gives what it refused for now.
+    /// Takes what the hub says. `bytes`: what it cost the hub's credit.
     pub(super) fn hear(
         &self,
         events: v1::ActionEvents,
         bytes: u64,
         peer: &told::Peer<'_>,
-    ) -> Option<Refused> {
+    ) -> Heard {
         let mut state = self.lock();
         let before = state.events.len();
-        let mut refused = None;
+        let mut heard = Heard::default();
         for v1::ActionAccepted { id, operation } in events.accepted {
-            state.accepted(id, &operation);
+            heard.took |= state.accepted(id, &operation);
         }
         for told in events.states {
             state.changed(told);
         }
         for ended in events.ended {
-            refused = state.ended(ended, peer).or(refused);
+            let was_pending = state.is_pending(ended.id);
+            match state.ended(ended, peer) {
+                Some(refused) => heard.refuses(refused),
+                None => heard.took |= was_pending,
+            }
         }
         for id in events.unknown {
             if state.actions.contains_key(&id) {
@@ -417,7 +435,7 @@ impl Shared {
             self.to_read.notify_one();
         }
         self.room.notify_one();
-        refused
+        heard
     }
 }
 
@@ -439,7 +457,8 @@ impl State {
             follow: spec.follow,
             sent_before: false,
         };
-        let pending = Some(Box::new(Pending { message, bytes, is_sent: false }));
+        let pending =
+            Some(Box::new(Pending { message, bytes, is_sent: false, since: Instant::now() }));
         let action = Action {
             asked: SystemTime::now(),
             pending,
@@ -499,16 +518,23 @@ impl State {
         actions
     }
 
-    fn accepted(&mut self, id: u64, operation: &str) {
-        let Some(action) = self.actions.get_mut(&id) else { return };
-        let Ok(operation) = operation.parse() else { return };
+    fn is_pending(&self, id: u64) -> bool {
+        self.actions.get(&id).is_some_and(|action| action.pending.is_some())
+    }
+
+    /// False where it was accepted before, or is not known.
+    fn accepted(&mut self, id: u64, operation: &str) -> bool {
+        let Some(action) = self.actions.get_mut(&id) else { return false };
+        let Ok(operation) = operation.parse() else { return false };
         action.operation = operation;
         let pending = action.pending.take();
-        if pending.is_some() && action.follow {
+        let is_new = pending.is_some();
+        if is_new && action.follow {
             let event = Ok(Event::Queued { id: operation.to_string() });
             self.events.push_back(Told { id, event, grant: 0 });
         }
         self.answered(pending);
+        is_new
     }
 
     fn changed(&mut self, state: v1::ActionState) {

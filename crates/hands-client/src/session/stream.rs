@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use super::patience::{Patience, Refused};
+use super::patience::{Heard, Patience};
 use super::state::{CREDIT, Next, Shared};
 use super::told::Peer;
 use crate::retry::Backoff;
@@ -120,7 +120,11 @@ impl Keeper {
                         open = Some(stream);
                         continue;
                     }
-                    Err(status) => status,
+                    Err(status) => {
+                        // It may have ended behind its welcome.
+                        self.shared.lost();
+                        status
+                    }
                 },
             };
             // Nobody needs it now; a hub that is away for a while does no harm.
@@ -177,8 +181,8 @@ impl Keeper {
                                 self.tell(sentence);
                             }
                             has_served |= !events.accepted.is_empty() || !events.ended.is_empty();
-                            let refused = self.hear(events);
-                            if patience.heard(Instant::now(), refused) {
+                            let heard = self.hear(events);
+                            if patience.heard(Instant::now(), heard) {
                                 self.cluster.contact().made();
                             }
                         }
@@ -193,24 +197,39 @@ impl Keeper {
                 },
                 () = self.shared.stirred(), if !is_full => {}
                 Ok(_room) = requests.reserve(), if is_full => {}
-                () = due => if let Some((waited, message)) = patience.passed(Instant::now()) {
-                    self.never(waited, &message);
-                },
+                () = due => {
+                    let now = Instant::now();
+                    if let Some(message) = patience.tells(now) {
+                        self.cluster.contact().tell(self.refusal(&message));
+                    }
+                    let oldest = || self.shared.oldest_unaccepted();
+                    if let Some((waited, message)) = patience.passed(now, oldest) {
+                        self.never(now, waited, &message);
+                    }
+                }
             }
         }
     }
 
-    fn hear(&self, events: v1::ActionEvents) -> Option<Refused> {
+    fn hear(&self, events: v1::ActionEvents) -> Heard {
         let costs = !events.ended.is_empty() || !events.states.is_empty();
         let bytes = if costs { events.encoded_len() as u64 } else { 0 };
         self.shared.hear(events, bytes, &Peer { name: self.cluster.peer() })
     }
 
-    /// It went on saying that it can't take anything: what it has not accepted ends here.
-    fn never(&self, waited: Duration, message: &str) {
+    /// It went on saying that it can't take anything: what it has not accepted for so long ends here.
+    fn never(&self, now: Instant, waited: Duration, message: &str) {
         let peer = self.cluster.peer().to_owned();
         let message = crate::printable(message).into_owned();
-        self.shared.fail_unaccepted(&ClientError::Never { peer, waited, message });
+        let before = now - waited.min(limits::ORPHAN);
+        self.shared.fail_unaccepted(before, &ClientError::Never { peer, waited, message });
+    }
+
+    /// What it refuses for now, as a sentence.
+    fn refusal(&self, message: &str) -> String {
+        let peer = self.cluster.peer().to_owned();
+        let error = ClientError::NotNow { peer, message: crate::printable(message).into_owned() };
+        Backoff::new(Some(limits::ORPHAN)).sentence(self.cluster.peer(), &error)
     }
 
     /// Why nothing can be made durable now.

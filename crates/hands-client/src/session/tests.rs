@@ -2,10 +2,12 @@ use futures_util::FutureExt as _;
 use hands_proto::{reapi, rpc, v1};
 use prost::Message as _;
 
+use super::patience::Heard;
 use super::state::{CREDIT, Next, Shared};
 use super::told::Peer;
 use crate::{ClientError, Event, JobSpec};
 
+const TOOK: Heard = Heard { took: true, refused: None };
 const PEER: Peer<'_> = Peer { name: "hub" };
 
 fn spec() -> JobSpec {
@@ -46,7 +48,8 @@ async fn what_has_no_answer_is_sent_again_as_the_same_and_what_was_accepted_is_t
     let shared = Shared::default();
     let (first, second) = (submit(&shared).await, submit(&shared).await);
     assert_eq!(sent(&shared, 5), [(first, 5, false), (second, 5, false)]);
-    assert!(shared.hear(accepted(first), 0, &PEER).is_none());
+    assert_eq!(shared.hear(accepted(first), 0, &PEER), TOOK);
+    assert_eq!(shared.hear(accepted(first), 0, &PEER), Heard::default(), "it was told before");
     shared.lost();
     let resumed = shared.welcome(1 << 20);
     assert_eq!(resumed.iter().map(|r| r.id).collect::<Vec<_>>(), [first]);
@@ -68,21 +71,24 @@ async fn a_hub_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
     let shared = Shared::default();
     let id = submit(&shared).await;
     assert_eq!(sent(&shared, 1).len(), 1);
-    assert!(shared.hear(ended(id, false, tonic::Code::Unavailable.into()), 0, &PEER).is_some());
+    let heard = shared.hear(ended(id, false, tonic::Code::Unavailable.into()), 0, &PEER);
+    assert!(heard.refused.is_some() && !heard.took);
     assert_eq!(sent(&shared, 2), [(id, 1, true)]);
     let refused = shared.hear(ended(id, false, tonic::Code::InvalidArgument.into()), 0, &PEER);
-    assert!(refused.is_none());
+    assert_eq!(refused, TOOK);
     assert!(shared.next_event().await.1.is_err());
     assert_eq!(shared.live(), 0);
     // One that stays busy is given up for what it has not taken, and for that only.
     let (kept, left) = (submit(&shared).await, submit(&shared).await);
     assert_eq!(sent(&shared, 3).len(), 2);
     shared.hear(accepted(kept), 0, &PEER);
+    let oldest = shared.oldest_unaccepted().unwrap();
+    let _late = submit(&shared).await;
     let (peer, message, waited) = ("hub".to_owned(), String::new(), std::time::Duration::ZERO);
-    shared.fail_unaccepted(&ClientError::Never { peer, waited, message });
+    shared.fail_unaccepted(oldest, &ClientError::Never { peer, waited, message });
     let (id, event) = shared.next_event().await;
     assert!(id == left && matches!(event, Err(ClientError::Never { .. })));
-    assert_eq!((shared.live(), shared.has_left_behind()), (1, true));
+    assert_eq!((shared.live(), shared.has_left_behind()), (2, true), "one was submitted later");
     // It may have it, and must not run it for nobody.
     shared.hear(ended(kept, true, 0), 0, &PEER);
     let mut giving_up = std::pin::pin!(shared.cancel_all("hub"));
@@ -200,16 +206,19 @@ async fn a_refusal_that_says_when_it_passes_is_no_end() {
     let shared = Shared::default();
     let (last, other) = (submit(&shared).await, submit(&shared).await);
     assert_eq!(sent(&shared, 1).len(), 2);
-    let refused = shared.hear(crowded(last), 0, &PEER).unwrap();
+    let refused = shared.hear(crowded(last), 0, &PEER).refused.unwrap();
     assert!(!refused.for_own && refused.message.contains("try again"), "{refused:?}");
     shared.hear(accepted(other), 0, &PEER);
     assert_eq!(sent(&shared, 2), [(last, 1, true)]);
-    assert!(shared.hear(crowded(last), 0, &PEER).unwrap().for_own, "it waits for the other");
+    assert!(
+        shared.hear(crowded(last), 0, &PEER).refused.unwrap().for_own,
+        "it waits for the other"
+    );
     assert!(shared.next_event().now_or_never().is_none());
     // The same code without that is one, such as the limit of one member.
     assert_eq!(sent(&shared, 3).len(), 1);
     let full = ended(last, false, tonic::Code::ResourceExhausted.into());
-    assert!(shared.hear(full, 0, &PEER).is_none());
+    assert_eq!(shared.hear(full, 0, &PEER), TOOK);
     let (id, event) = shared.next_event().await;
     assert!(id == last && event.is_err_and(|error| error.is_for_want_of_room()));
 }
