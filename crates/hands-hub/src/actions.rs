@@ -13,7 +13,7 @@ mod line;
 mod outbox;
 mod take;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -192,11 +192,7 @@ impl Session {
             }
             Kind::Cancel(v1::CancelActions { ids, all: false }) => self.cancel(ids, line).await,
             Kind::Cancel(v1::CancelActions { all: true, .. }) => {
-                self.take_up(line.take_all()).await?;
-                // The core takes what was sent before this first, so that all of it is known by now.
-                self.hub.ask(|_| ()).await?;
-                self.cancel_all().await;
-                Ok(())
+                self.cancel_all(line.take_all()).await
             }
             Kind::Submit(message) => {
                 let memory = self.head.asker.charge.as_ref().and_then(Charge::keep_message);
@@ -221,16 +217,6 @@ impl Session {
         Ok(())
     }
 
-    /// Takes up what waits in line and may have been begun over an earlier stream, for it to be given up with all.
-    async fn take_up(&self, waiting: impl IntoIterator<Item = Waiting>) -> Result<(), Status> {
-        for Waiting { mut message, .. } in waiting {
-            let known = self.known(&mut message)?;
-            self.outbox.make_room(known.len()).map_err(|status| later(&status))?;
-            self.resume(known, &mut message).await?;
-        }
-        Ok(())
-    }
-
     /// What was given up while it waited to be taken up. What is not known was never begun.
     async fn give_up_known(&self, cancelled: &HashSet<u64>, message: &mut v1::Submissions) {
         if cancelled.is_empty() {
@@ -246,12 +232,28 @@ impl Session {
         give_up(&self.hub, self.outbox.waiters_of(cancelled)).await;
     }
 
-    async fn cancel_all(&self) {
-        give_up(&self.hub, self.outbox.take_all().waiters().await).await;
+    /// Gives up all: what is live, and what waits in line and may have been begun over an earlier stream.
+    async fn cancel_all(&self, waiting: VecDeque<Waiting>) -> Result<(), Status> {
+        // The core takes what was sent before this first, so that all of it is known by now.
+        self.hub.ask(|_| ()).await?;
+        // Before the rest is taken up, for which there may be no room until then.
+        self.give_up_live().await;
+        for Waiting { mut message, .. } in waiting {
+            for known in self.known(&mut message)?.chunks(outbox::STEP) {
+                self.outbox.make_room(known.len()).map_err(|status| later(&status))?;
+                self.resume(known, &mut message).await?;
+                self.give_up_live().await;
+            }
+        }
         let outbox = Arc::clone(&self.outbox);
         // Behind the rows of all of them.
         let done = Some(Box::new(move || outbox.all_cancelled()) as Box<dyn FnOnce() + Send>);
         self.hub.core.send(Event::GiveUp { of: Vec::new(), done }).await;
+        Ok(())
+    }
+
+    async fn give_up_live(&self) {
+        give_up(&self.hub, self.outbox.take_all().waiters().await).await;
     }
 
     /// Looks at a message, and gives back what is to be looked at later.
@@ -259,7 +261,9 @@ impl Session {
         let mut message = std::mem::take(&mut waiting.message);
         let resume = self.known(&mut message)?;
         message.actions.retain(|action| self.outbox.notes(action.id));
-        if let Err(status) = self.outbox.make_room(message.actions.len() + resume.len()) {
+        // Those that are noted count already.
+        let more = resume.iter().filter(|(_, id, _)| !self.outbox.knows(*id)).count();
+        if let Err(status) = self.outbox.make_room(more) {
             if !resume.is_empty() {
                 // They may be running: the client asks for them again.
                 return Err(later(&status));
@@ -270,7 +274,7 @@ impl Session {
             }
             return Ok(None);
         }
-        self.resume(resume, &mut message).await?;
+        self.resume(&resume, &mut message).await?;
         self.give_up_known(&std::mem::take(&mut waiting.cancelled), &mut message).await;
         if message.actions.is_empty() && message.blobs.is_empty() {
             return Ok(None);
@@ -372,7 +376,7 @@ impl Session {
     /// Takes up what is known. What is not is told, or where it was sent again taken as new.
     async fn resume(
         &self,
-        known: Vec<(OperationId, u64, bool)>,
+        known: &[(OperationId, u64, bool)],
         message: &mut v1::Submissions,
     ) -> Result<(), Status> {
         let mut found: HashSet<u64> = known.iter().map(|(_, id, _)| *id).collect();

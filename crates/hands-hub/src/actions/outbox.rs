@@ -24,7 +24,7 @@ pub(super) const HELD: usize = 1 << 20;
 /// What an action takes here, with its place in what is to be said.
 const ACTION: usize = 192;
 /// So many actions are asked for at once.
-const STEP: usize = 512;
+pub(super) const STEP: usize = 512;
 /// Words of one message, and bytes of results in it beyond which nothing is added.
 const WORDS: usize = 256;
 pub(super) const BYTES: usize = 64 << 10;
