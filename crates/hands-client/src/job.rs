@@ -12,7 +12,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hands_proto::longrunning::Operation;
@@ -139,7 +139,7 @@ pub(crate) enum Submission {
         asked: SystemTime,
     },
     /// An action that somebody submitted before.
-    Follow { logs: Logs, patience: Option<std::time::Duration> },
+    Follow { logs: Logs, patience: Option<Duration> },
 }
 
 impl Submission {
@@ -147,6 +147,14 @@ impl Submission {
         match self {
             Self::Execute { spec, .. } => spec.logs,
             Self::Follow { logs, .. } => *logs,
+        }
+    }
+
+    /// For how long a hub may be away.
+    const fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Execute { spec, .. } => spec.patience,
+            Self::Follow { patience, .. } => *patience,
         }
     }
 }
@@ -193,14 +201,15 @@ impl Cluster {
         };
         let asked = SystemTime::now();
         let submission = Arc::new(Submission::Execute { spec, encoded, asked });
-        let operations = match cached {
-            Some(operation) => Operations::Cached(Some(operation)),
+        let (operations, is_again) = match cached {
+            Some(operation) => (Operations::cached(operation), false),
             None => {
-                let stream = operation::open(self.clone(), Arc::clone(&submission), None).await?;
-                Operations::Open(Box::new(stream))
+                let opened = operation::open(self.clone(), Arc::clone(&submission), None).await?;
+                Operations::open(opened)
             }
         };
-        Ok(Job::new(self.clone(), submission, String::new(), Some(action), operations))
+        let job = Job::new(self.clone(), submission, String::new(), Some(action), operations);
+        Ok(Job { is_again, ..job })
     }
 
     /// Follows an action that was submitted before: by its whole id, or a unique prefix. Its result is there for an
@@ -212,9 +221,10 @@ impl Cluster {
         };
         let patience = Some(limits::ORPHAN);
         let submission = Arc::new(Submission::Follow { logs, patience });
-        let stream =
+        let opened =
             operation::open(self.clone(), Arc::clone(&submission), Some(id.clone())).await?;
-        Ok(Job::new(self.clone(), submission, id, None, Operations::Open(Box::new(stream))))
+        let (operations, _) = Operations::open(opened);
+        Ok(Job::new(self.clone(), submission, id, None, operations))
     }
 }
 
@@ -467,7 +477,7 @@ impl Job {
             // What this connection uploaded before was evicted since.
             self.sent_again = true;
             self.cluster.uploader().forget(&[encoded.action, encoded.command]);
-            self.operations = Operations::reopen(&self.cluster, &self.submission, None, None);
+            self.operations = Operations::anew(&self.cluster, &self.submission);
             return Ok(());
         }
         if result.result.is_none() {

@@ -81,6 +81,11 @@ impl Backoff {
         }
     }
 
+    /// Whether that it answers is no sign that it is of use.
+    pub(crate) const fn is_in_vain(&self) -> bool {
+        self.in_vain
+    }
+
     /// Pauses before the next try, or gives up with an error that says how long nobody had an answer. What is not there for
     /// a while is told by [`Contact::trouble`].
     pub(crate) async fn pause(

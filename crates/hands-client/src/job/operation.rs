@@ -1,7 +1,9 @@
 //! The operation's stream: opened, lost, opened again.
 
-use std::fmt;
+use std::iter::successors;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{fmt, mem};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -18,25 +20,76 @@ use tonic::{Code, Streaming};
 use super::Submission;
 use crate::cluster::ClusterKind;
 use crate::retry::Backoff;
-use crate::{Caching, ClientError, Cluster, Logs, agent, metadata, result};
+use crate::{Caching, ClientError, Cluster, JobSpec, Logs, agent, metadata, result};
 
-pub(super) enum Operations {
+/// An operation's messages, over however many streams.
+pub(super) struct Operations {
+    way: Way,
+    /// Its pauses go on where a stream ends as soon as it is open.
+    tries: Tries,
+    opened: Instant,
+    /// Messages of the stream that is open.
+    heard: u32,
+}
+
+enum Way {
     Open(Box<Streaming<Operation>>),
-    Reopening(BoxFuture<'static, Result<Streaming<Operation>, ClientError>>),
+    Reopening(BoxFuture<'static, Result<Opened, ClientError>>),
     /// It ended before it began: its result was in the action cache.
     Cached(Option<Operation>),
 }
 
+/// How often it was tried to open a stream.
+#[derive(Debug)]
+struct Tries {
+    backoff: Backoff,
+    /// Executes that an engine may have begun and did not answer.
+    unanswered: u32,
+}
+
+/// A stream, and what it took to open it.
+pub(super) struct Opened {
+    stream: Streaming<Operation>,
+    tries: Tries,
+    /// An engine may have begun the action before.
+    is_again: bool,
+}
+
 impl Operations {
-    /// `lost` is why the stream has to be opened again; there is a pause before it then.
-    pub(super) fn reopen(
+    pub(super) fn cached(operation: Operation) -> Self {
+        Self::by(Way::Cached(Some(operation)), Tries::new(None))
+    }
+
+    /// Those of a stream, and whether an engine may have begun the action before.
+    pub(super) fn open(opened: Opened) -> (Self, bool) {
+        let Opened { stream, tries, is_again } = opened;
+        (Self::by(Way::Open(Box::new(stream)), tries), is_again)
+    }
+
+    /// Opens a stream for a submission that was answered and is to be sent once more.
+    pub(super) fn anew(cluster: &Cluster, submission: &Arc<Submission>) -> Self {
+        let tries = Tries::new(submission.patience());
+        let opening = open_after(cluster.clone(), Arc::clone(submission), None, None, tries);
+        Self::by(Way::Reopening(opening.boxed()), Tries::new(submission.patience()))
+    }
+
+    fn by(way: Way, tries: Tries) -> Self {
+        Self { way, tries, opened: Instant::now(), heard: 0 }
+    }
+
+    /// The stream has ended with this: it is opened again after a pause.
+    fn reopen(
+        &mut self,
         cluster: &Cluster,
         submission: &Arc<Submission>,
         id: Option<String>,
-        lost: Option<ClientError>,
-    ) -> Self {
-        let opening = open_after(cluster.clone(), Arc::clone(submission), id, lost);
-        Self::Reopening(opening.boxed())
+        lost: ClientError,
+    ) {
+        let next = Tries::new(submission.patience());
+        let mut tries = mem::replace(&mut self.tries, next);
+        tries.backoff.ended(self.heard > 0, self.opened.elapsed());
+        let opening = open_after(cluster.clone(), Arc::clone(submission), id, Some(lost), tries);
+        self.way = Way::Reopening(opening.boxed());
     }
 
     /// The next message. Loses nothing when it is dropped while it waits. `is_again` is set where an engine may have begun the
@@ -49,19 +102,26 @@ impl Operations {
         is_again: &mut bool,
     ) -> Result<Operation, ClientError> {
         loop {
-            let lost = match self {
-                Self::Cached(operation) => match operation.take() {
+            let lost = match &mut self.way {
+                Way::Cached(operation) => match operation.take() {
                     Some(operation) => return Ok(operation),
                     // Whoever took it has the result and asks no more.
                     None => std::future::pending().await,
                 },
-                Self::Reopening(opening) => {
-                    let stream = opening.await?;
-                    *self = Self::Open(Box::new(stream));
+                Way::Reopening(opening) => {
+                    let (open, again) = Self::open(opening.await?);
+                    *is_again |= again;
+                    *self = open;
                     continue;
                 }
-                Self::Open(stream) => match stream.message().await {
-                    Ok(Some(operation)) => return Ok(operation),
+                Way::Open(stream) => match stream.message().await {
+                    Ok(Some(operation)) => {
+                        self.heard += 1;
+                        if self.heard == 1 {
+                            cluster.contact().made();
+                        }
+                        return Ok(operation);
+                    }
                     // An engine may end the stream before the action has ended.
                     Ok(None) => ClientError::Connect {
                         peer: cluster.peer().to_owned(),
@@ -79,23 +139,36 @@ impl Operations {
                 && cluster.kind() == ClusterKind::Engine
                 && let Submission::Execute { spec, .. } = &**submission
             {
-                if !spec.reruns() {
-                    return Err(ClientError::Unanswered { peer: cluster.peer().to_owned() });
-                }
+                self.tries.is_unanswered(cluster, spec)?;
                 *is_again = true;
             }
-            *self = Self::reopen(cluster, submission, id, Some(lost));
+            self.reopen(cluster, submission, id, lost);
         }
     }
 }
 
 impl fmt::Debug for Operations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Open(_) => "Open",
-            Self::Reopening(_) => "Reopening",
-            Self::Cached(_) => "Cached",
+        f.write_str(match self.way {
+            Way::Open(_) => "Open",
+            Way::Reopening(_) => "Reopening",
+            Way::Cached(_) => "Cached",
         })
+    }
+}
+
+impl Tries {
+    fn new(patience: Option<Duration>) -> Self {
+        Self { backoff: Backoff::new(patience), unanswered: 0 }
+    }
+
+    /// An engine may have begun the action. Fails where it is not to be begun once more.
+    fn is_unanswered(&mut self, cluster: &Cluster, spec: &JobSpec) -> Result<(), ClientError> {
+        self.unanswered += 1;
+        if spec.reruns_after(self.unanswered) {
+            return Ok(());
+        }
+        Err(ClientError::Unanswered { peer: cluster.peer().to_owned() })
     }
 }
 
@@ -134,35 +207,41 @@ pub(super) async fn open(
     cluster: Cluster,
     submission: Arc<Submission>,
     id: Option<String>,
-) -> Result<Streaming<Operation>, ClientError> {
-    open_after(cluster, submission, id, None).await
+) -> Result<Opened, ClientError> {
+    let tries = Tries::new(submission.patience());
+    open_after(cluster, submission, id, None, tries).await
 }
 
+/// `lost` is why the stream has to be opened again; there is a pause before it then.
 async fn open_after(
     cluster: Cluster,
     submission: Arc<Submission>,
     mut id: Option<String>,
     mut lost: Option<ClientError>,
-) -> Result<Streaming<Operation>, ClientError> {
-    let patience = match &*submission {
-        Submission::Execute { spec, .. } => spec.patience,
-        Submission::Follow { patience, .. } => *patience,
-    };
-    let mut backoff = Backoff::new(patience);
+    mut tries: Tries,
+) -> Result<Opened, ClientError> {
     let mut sent_again = false;
     let mut was_there = false;
+    let mut is_again = false;
     loop {
         if let Some(error) = lost.take() {
             was_there = true;
-            backoff.pause(cluster.contact(), cluster.peer(), &error).await?;
+            tries.backoff.pause(cluster.contact(), cluster.peer(), &error).await?;
             if let Some(spec) = cluster.embedded_agent() {
                 agent::ensure(spec, &mut |_| {}).await?;
             }
         }
+        let mut is_sent = false;
         let result = match (&id, &*submission) {
             (Some(id), _) => wait(&cluster, id).await,
             (None, Submission::Execute { spec, encoded, .. }) => {
-                execute(&cluster, spec, encoded).await
+                match send_messages(&cluster, encoded).await {
+                    Ok(()) => {
+                        is_sent = true;
+                        execute(&cluster, spec, encoded).await
+                    }
+                    Err(status) => Err(status),
+                }
             }
             (None, Submission::Follow { .. }) => {
                 Err(tonic::Status::not_found("the operation has no name"))
@@ -170,8 +249,11 @@ async fn open_after(
         };
         let status = match result {
             Ok(stream) => {
-                cluster.contact().made();
-                return Ok(stream);
+                // One after others that ended at once is no sign yet.
+                if !tries.backoff.is_in_vain() {
+                    cluster.contact().made();
+                }
+                return Ok(Opened { stream, tries, is_again });
             }
             Err(status) => status,
         };
@@ -193,10 +275,28 @@ async fn open_after(
                 sent_again = true;
                 cluster.uploader().forget(&[encoded.action, encoded.command]);
             }
-            _ if error.is_lost_connection() => lost = Some(error),
+            submission if error.is_lost_connection() => {
+                // Unlike our hub an engine need not know that the same is submitted a second time.
+                if is_sent
+                    && cluster.kind() == ClusterKind::Engine
+                    && may_have_heard(&status)
+                    && let Submission::Execute { spec, .. } = submission
+                {
+                    tries.is_unanswered(&cluster, spec)?;
+                    is_again = true;
+                }
+                lost = Some(error);
+            }
             _ => return Err(error),
         }
     }
+}
+
+/// Whether a connection was lost that was there. One that could not be made, and a refusal, say that nothing was begun.
+fn may_have_heard(status: &tonic::Status) -> bool {
+    let mut causes =
+        successors(std::error::Error::source(status), |cause| cause.source()).peekable();
+    causes.peek().is_some() && !causes.any(|cause| cause.is::<hands_link::LinkError>())
 }
 
 fn is_missing(status: &tonic::Status, encoded: &crate::EncodedJob) -> bool {
@@ -209,16 +309,22 @@ fn is_missing(status: &tonic::Status, encoded: &crate::EncodedJob) -> bool {
     [encoded.action, encoded.command].iter().any(|d| missing.contains(&d.to_string()))
 }
 
-async fn execute(
+async fn send_messages(
     cluster: &Cluster,
-    spec: &crate::JobSpec,
     encoded: &crate::EncodedJob,
-) -> Result<Streaming<Operation>, tonic::Status> {
+) -> Result<(), tonic::Status> {
     let blobs = vec![
         (encoded.action, encoded.action_bytes.clone()),
         (encoded.command, encoded.command_bytes.clone()),
     ];
-    cluster.uploader().upload(blobs).await?;
+    cluster.uploader().upload(blobs).await
+}
+
+async fn execute(
+    cluster: &Cluster,
+    spec: &JobSpec,
+    encoded: &crate::EncodedJob,
+) -> Result<Streaming<Operation>, tonic::Status> {
     let live = spec.logs == Logs::Live;
     let mut request = tonic::Request::new(ExecuteRequest {
         instance_name: cluster.instance().to_owned(),
