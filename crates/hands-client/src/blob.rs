@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use hands_proto::{Shaped, decode_blob, reapi};
 use hands_reapi::BlobError;
-use hands_types::Digest;
+use hands_types::{Digest, limits};
 use prost::Message;
 
 use crate::job::JobStream;
+use crate::retry::Backoff;
 use crate::{ClientError, Cluster, JobResult, printable};
 
 impl Cluster {
@@ -65,7 +66,34 @@ impl Cluster {
         if u64::try_from(raw.len()) == Ok(digest.size) {
             return Ok(raw.clone());
         }
-        self.read_blob(digest, what).await
+        self.read_patiently(digest, what).await
+    }
+
+    /// As [`Cluster::read_blob`], and waits for a while for a hub that is away.
+    pub(crate) async fn read_patiently(
+        &self,
+        digest: Digest,
+        what: &str,
+    ) -> Result<Bytes, ClientError> {
+        let mut backoff = Backoff::new(Some(limits::ORPHAN));
+        loop {
+            match self.read_blob(digest, what).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => self.pause_to_read(&mut backoff, error).await?,
+            }
+        }
+    }
+
+    /// Pauses before what was read is asked for once more, which changes nothing; fails where the error stays.
+    pub(crate) async fn pause_to_read(
+        &self,
+        backoff: &mut Backoff,
+        error: ClientError,
+    ) -> Result<(), ClientError> {
+        if !error.is_lost_connection() {
+            return Err(error);
+        }
+        backoff.pause(self.contact(), self.peer(), &error).await
     }
 
     /// A whole blob in memory.

@@ -7,11 +7,12 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use hands_reapi::BlobError;
-use hands_types::Digest;
+use hands_types::{Digest, limits};
 
 use super::place::{Content as _, Place};
 use super::plan::{BYTES, FILES, File, LARGEST};
 use super::{One, described};
+use crate::retry::Backoff;
 use crate::{ClientError, Cluster, printable};
 
 /// One file in its place.
@@ -64,10 +65,21 @@ pub(super) fn of<'a>(all: &'a [One<'a>]) -> Vec<Group<'a>> {
 }
 
 impl Group<'_> {
+    /// Waits for a while for a hub that is away.
     pub(super) async fn write(self, cluster: &Cluster) -> Result<(), ClientError> {
+        let mut backoff = Backoff::new(Some(limits::ORPHAN));
+        loop {
+            match self.write_once(cluster).await {
+                Ok(()) => return Ok(()),
+                Err(error) => cluster.pause_to_read(&mut backoff, error).await?,
+            }
+        }
+    }
+
+    async fn write_once(&self, cluster: &Cluster) -> Result<(), ClientError> {
         match self {
             Self::Here(wanted) => {
-                let Wanted { path, file, .. } = &wanted;
+                let Wanted { path, file, .. } = wanted;
                 if hands_tree::hash(file.digest.function, &file.contents) != file.digest {
                     return Err(ClientError::Protocol {
                         peer: cluster.peer().to_owned(),
@@ -82,7 +94,7 @@ impl Group<'_> {
             Self::Small(all) => {
                 let contents =
                     cluster.blobs().download_many(all.iter().map(|wanted| wanted.file.digest));
-                let contents = contents.await.map_err(|error| failed(cluster, &all, error))?;
+                let contents = contents.await.map_err(|error| failed(cluster, all, error))?;
                 all.iter().try_for_each(|wanted| match contents.get(&wanted.file.digest) {
                     Some(bytes) => wanted.write(bytes),
                     None => Err(wanted.failed(cluster, BlobError::Missing(Vec::new()))),

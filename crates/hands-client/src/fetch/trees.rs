@@ -8,6 +8,7 @@ use hands_proto::reapi::{OutputDirectory, Tree};
 use hands_reapi::BlobError;
 use hands_types::{Digest, limits};
 
+use crate::retry::Backoff;
 use crate::{ClientError, Cluster, JobResult, printable};
 
 /// They, encoded.
@@ -25,9 +26,14 @@ pub(super) async fn read<'a>(
     let (Some(first), Some(directory)) = (digests.first(), directories.first()) else {
         return Ok(Trees(HashMap::new()));
     };
-    let read = cluster.blobs().download_many(digests.iter().copied()).await;
-    let failed = |error| cluster.blob_failed(&name(directory), *first, error);
-    Ok(Trees(read.map_err(failed)?))
+    let mut backoff = Backoff::new(Some(limits::ORPHAN));
+    loop {
+        let error = match cluster.blobs().download_many(digests.iter().copied()).await {
+            Ok(read) => return Ok(Trees(read)),
+            Err(error) => cluster.blob_failed(&name(directory), *first, error),
+        };
+        cluster.pause_to_read(&mut backoff, error).await?;
+    }
 }
 
 impl Trees {
