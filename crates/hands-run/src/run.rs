@@ -314,28 +314,42 @@ pub(crate) async fn settle(
     verdict: &mut Verdict,
     front: &FrontEnd,
 ) -> Result<(), RunError> {
-    if result.output_paths().next().is_none() {
-        return Ok(());
-    }
-    let directory = &front.caller.directory;
-    let below = File::open(directory)
-        .map_err(|source| RunError::Read { path: directory.clone(), source })?;
-    if let Err(error) = cluster.fetch_outputs(result, below.as_fd()).await {
-        let error = RunError::from(error);
+    if let Err(error) = bring(cluster, result, front).await? {
         error.print(&front.out);
-        if result.id.is_empty() {
-            // The action cache had it before it was an operation.
-            front.out.hint("the same command brings the outputs once more, from the cache");
-        } else {
-            front.out.hint(&format!(
-                "`hands fetch {}` brings the outputs once more, `-C DIR` to another place",
-                result.id
-            ));
-        }
+        hint_outputs(result, front);
         verdict.code = error.exit_code(true);
         verdict.end = End::NotRun;
     }
     Ok(())
+}
+
+/// The same; gives why they could not be had.
+pub(crate) async fn bring(
+    cluster: &Cluster,
+    result: &JobResult,
+    front: &FrontEnd,
+) -> Result<Result<(), RunError>, RunError> {
+    if result.output_paths().next().is_none() {
+        return Ok(Ok(()));
+    }
+    let directory = &front.caller.directory;
+    let below = File::open(directory)
+        .map_err(|source| RunError::Read { path: directory.clone(), source })?;
+    let fetched = cluster.fetch_outputs(result, below.as_fd()).await;
+    Ok(fetched.map(drop).map_err(RunError::from))
+}
+
+/// How outputs that are not here are had.
+pub(crate) fn hint_outputs(result: &JobResult, front: &FrontEnd) {
+    if result.id.is_empty() {
+        // The action cache had it before it was an operation.
+        front.out.hint("the same command brings the outputs once more, from the cache");
+    } else {
+        front.out.hint(&format!(
+            "`hands fetch {}` brings the outputs once more, `-C DIR` to another place",
+            result.id
+        ));
+    }
 }
 
 /// Says what the exit code alone does not.

@@ -194,7 +194,12 @@ impl<'a> Pool<'a> {
         }
         flight.has_result(&result);
         let mut verdict = verdict::of(&result, &spec::outputs(action)?);
-        run::settle(self.cluster, &result, &mut verdict, self.front).await?;
+        if let Err(error) = run::bring(self.cluster, &result, self.front).await? {
+            // It has been run, and is not to be run once more for that.
+            let why = format!("its outputs can't be had: {}", hands_front::chain(&error));
+            verdict.was_not_brought(why, error.exit_code(true));
+            run::hint_outputs(&result, self.front);
+        }
         let mut lost = hints::not_kept(action, &result);
         lost.extend(hints::wrong_clock(action, &result));
         if !lost.is_empty() && !self.warned.replace(true) {
