@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hands_reapi::{Blob, BlobClient, BlobError, Source};
 use hands_types::{Digest, limits};
 use tokio::sync::oneshot;
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// Digests that this connection is known to have uploaded; forgotten as a whole when there are too many.
 const KNOWN: usize = 4096;
@@ -90,27 +90,40 @@ impl Uploader {
                 (wave, blobs)
             };
             let result = self.send(&requests).await;
-            if result.is_ok() {
-                let mut state = self.lock();
-                if state.known.len() + requests.len() > KNOWN {
-                    state.known.clear();
-                }
-                state.known.extend(requests.iter().map(|(digest, _)| *digest));
-            }
-            for wanted in wave {
+            let is_shared = wave.len() > 1;
+            for Wanted { blobs, done } in wave {
+                let result = match &result {
+                    // One that is refused is no reason to refuse those beside it.
+                    Err(refused) if is_shared && is_of_one(refused) => self.send(&blobs).await,
+                    result => result.clone(),
+                };
                 // Whoever has given up does not hear it.
-                drop(wanted.done.send(result.clone()));
+                drop(done.send(result));
             }
         }
     }
 
     async fn send(&self, blobs: &[(Digest, Bytes)]) -> Result<(), Status> {
-        let blobs = blobs.iter().map(|(digest, bytes)| {
+        let sent = blobs.iter().map(|(digest, bytes)| {
             let source = Source::Bytes(bytes.clone());
             Blob { digest: *digest, source }
         });
-        self.client.upload(blobs.collect()).await.map(drop).map_err(|error| status_of(&error))
+        self.client.upload(sent.collect()).await.map_err(|error| status_of(&error))?;
+        let mut state = self.lock();
+        if state.known.len() + blobs.len() > KNOWN {
+            state.known.clear();
+        }
+        state.known.extend(blobs.iter().map(|(digest, _)| *digest));
+        Ok(())
     }
+}
+
+/// Whether an error may be that of one blob, and not of a connection or an engine that can't take any now.
+fn is_of_one(status: &Status) -> bool {
+    let is_of_all = std::error::Error::source(status).is_some()
+        || status.code() == Code::Unavailable
+        || hands_reapi::passes(status);
+    !is_of_all
 }
 
 /// What each of those hears who wait for an upload.
