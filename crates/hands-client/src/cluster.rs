@@ -170,7 +170,7 @@ impl Cluster {
                 why: error.to_string(),
             })?,
         };
-        let uploader = Arc::new(Uploader::new(blobs.clone()));
+        let uploader = Arc::new(Uploader::new(blobs.clone().impatient()));
         let inner = Inner {
             channel,
             peer,

@@ -21,10 +21,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hands_types::{Digest, Platform};
+use hands_types::{Digest, Platform, limits};
 use tokio::task::JoinHandle;
 
 use crate::host_root::{add, needs_host_root, no_host_root};
+use crate::retry::Backoff;
 use crate::{ClientError, Cluster, ClusterKind, Event, JobSpec};
 use each::Each;
 use state::Shared;
@@ -106,11 +107,26 @@ impl Session {
             }
         }
         if !large.is_empty() {
-            let uploaded = self.cluster.uploader().upload(large).await;
-            uploaded.map_err(|status| self.cluster.failed("the upload of a command", &status))?;
+            self.upload(large).await?;
         }
         let id = streams.submit(&spec, encoded).await?;
         Ok(Submitted { id: ActionId(id), note })
+    }
+
+    /// Waits for a while for a hub that is away or has no room.
+    async fn upload(&self, blobs: Vec<(Digest, bytes::Bytes)>) -> Result<(), ClientError> {
+        let cluster = &self.cluster;
+        let mut backoff = Backoff::new(Some(limits::ORPHAN));
+        loop {
+            let error = match cluster.uploader().upload(blobs.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(status) => cluster.failed("the upload of a command", &status),
+            };
+            if !error.is_lost_connection() {
+                return Err(error);
+            }
+            backoff.pause(cluster.contact(), cluster.peer(), &error).await?;
+        }
     }
 
     /// The next thing that happens to any of the actions: [`Event::Done`] or an error once for each, last. Waits for ever

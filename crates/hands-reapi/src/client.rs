@@ -9,6 +9,7 @@ mod upload;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hands_proto::bytestream::byte_stream_client::ByteStreamClient;
 use hands_proto::reapi::action_cache_client::ActionCacheClient;
@@ -37,6 +38,7 @@ pub struct BlobClient {
     function: DigestFunction,
     compress: bool,
     limits: Arc<OnceCell<Limits>>,
+    patience: Duration,
 }
 
 impl fmt::Debug for BlobClient {
@@ -54,7 +56,14 @@ impl BlobClient {
     pub fn new(channel: impl Into<Channel>, instance: &str, function: DigestFunction) -> Self {
         let limits = Arc::default();
         let channel = channel.into();
-        Self { channel, instance: instance.into(), function, compress: false, limits }
+        let (instance, patience) = (instance.into(), patience::PATIENCE);
+        Self { channel, instance, function, compress: false, limits, patience }
+    }
+
+    /// The same, which makes no call again that the engine has no room for now: its caller does, and says so.
+    #[must_use]
+    pub fn impatient(self) -> Self {
+        Self { patience: Duration::ZERO, ..self }
     }
 
     /// Whether blobs are compressed on the wire where the engine takes zstd. It pays on links slower than some

@@ -117,7 +117,7 @@ impl BlobClient {
             acceptable_compressors,
             digest_function: Value::from(self.function).into(),
         };
-        let reply = patiently(|| {
+        let reply = patiently(self.patience, || {
             let (mut cas, request) = (self.cas(), request.clone());
             async move { cas.batch_read_blobs(request).await }
         });

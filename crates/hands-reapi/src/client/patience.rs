@@ -9,15 +9,16 @@ use tokio::time::Instant;
 use tonic::{Response, Status};
 
 /// How long an engine may be asked to take a call that it has no room for now.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest pause that an engine may ask for.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Makes a call, and again after as long as its refusal asks for (google.rpc.RetryInfo), for a minute at most.
+/// Makes a call, and again after as long as its refusal asks for (google.rpc.RetryInfo), for so long at most.
 pub(super) async fn patiently<T, F: Future<Output = Result<Response<T>, Status>>>(
+    patience: Duration,
     mut call: impl FnMut() -> F,
 ) -> Result<T, Status> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + patience;
     loop {
         let refused = match call().await {
             Ok(response) => return Ok(response.into_inner()),

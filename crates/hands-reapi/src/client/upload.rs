@@ -94,7 +94,7 @@ impl BlobClient {
             blob_digests: wave.iter().map(Into::into).collect(),
             digest_function: Value::from(self.function).into(),
         };
-        let reply = patiently(|| {
+        let reply = patiently(self.patience, || {
             let (mut cas, request) = (self.cas(), request.clone());
             async move { cas.find_missing_blobs(request).await }
         });
@@ -156,7 +156,7 @@ impl BlobClient {
             requests,
             digest_function: Value::from(self.function).into(),
         };
-        let reply = patiently(|| {
+        let reply = patiently(self.patience, || {
             let (mut cas, request) = (self.cas(), request.clone());
             async move { cas.batch_update_blobs(request).await }
         });

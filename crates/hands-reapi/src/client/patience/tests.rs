@@ -15,7 +15,7 @@ fn no_room() -> Status {
 async fn after(refusals: usize, refusal: impl Fn() -> Status) -> (Result<usize, Code>, Duration) {
     let began = Instant::now();
     let mut calls = 0;
-    let answer = patiently(|| {
+    let answer = patiently(PATIENCE, || {
         calls += 1;
         let answer = if calls > refusals { Ok(Response::new(calls)) } else { Err(refusal()) };
         async move { answer }
