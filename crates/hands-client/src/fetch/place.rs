@@ -78,7 +78,7 @@ impl<'a> Place<'a> {
         // The caller's umask decides the rest, as it does for what a compiler writes.
         let mode = Mode::from_raw_mode(if executable { 0o777 } else { 0o666 });
         let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&directory, &*temporary, flags, mode)
             .map_err(|e| write_error(path, e.into()))?;
         let mut draft = Draft {
