@@ -122,7 +122,7 @@ fn load_within(
     let mut missing = Vec::new();
     let is_large = command_digest.size > LEASED_COMMAND;
     let pin = is_large.then(|| store.pin([*digest, command_digest]));
-    room.keep(memory_of_command(command_digest.size.min(MAX_COMMAND)))?;
+    room.keep(memory_of_so_many(command_digest.size))?;
     let command_bytes = read_message(store, &command_digest, "Command", MAX_COMMAND)?;
     if command_bytes.is_none() {
         missing.push(command_digest);
@@ -183,9 +183,15 @@ fn load_within(
     })
 }
 
-/// Bytes that a Command of so many bytes takes with what is decoded of it, at most.
-pub(crate) fn memory_of_command(size: u64) -> usize {
-    usize::try_from(size).unwrap_or(usize::MAX).saturating_mul(9)
+/// Bytes that the Command of an Action takes with what is decoded of it, at most. One that is too large is refused before it is
+/// read.
+pub(crate) fn memory_of_command(action: &reapi::Action) -> usize {
+    let size = action.command_digest.as_ref().map_or(0, |command| command.size_bytes);
+    memory_of_so_many(u64::try_from(size).unwrap_or(0))
+}
+
+fn memory_of_so_many(size: u64) -> usize {
+    usize::try_from(size.min(MAX_COMMAND)).unwrap_or(usize::MAX).saturating_mul(9)
 }
 
 /// Bytes of a message that is read and checked on the reactor.

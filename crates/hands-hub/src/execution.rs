@@ -81,8 +81,18 @@ impl Execution for ExecutionService {
             return once(hub, record, done, inline, memory).await.map(Response::new);
         }
         let Some(read) = read else { return Err(action::missing_blobs(&[digest])) };
-        let Looked { found: loaded, look } = if action::is_long(&hub.trees, &read.message, &digest)
-        {
+        let is_long = action::is_long(&hub.trees, &read.message, &digest);
+        // Until it is queued, where what is kept of a large Command counts for its client. Before anything of it is in memory, and
+        // before a look: what waits for another one must not keep it from others.
+        let _kept = match &charge {
+            Some(charge) if is_long => {
+                let bytes = action::memory_of_command(&read.message);
+                let room = tokio::time::timeout(ROOM_WITHIN, charge.hold_later(bytes));
+                Some(room.await.map_err(|_| Charge::crowded())?)
+            }
+            _ => None,
+        };
+        let Looked { found: loaded, .. } = if is_long {
             let (hub, metadata) = (Arc::clone(hub), caller.metadata.clone());
             let load = move |room: &mut Room| load(&hub, &metadata, &digest, &read, room);
             hands_reapi::looking(charge.as_ref(), 0, ROOM_WITHIN, load).await?
@@ -99,18 +109,6 @@ impl Execution for ExecutionService {
                 return Ok(Response::new(failed(digest, &status)));
             }
             Err(status) => return Err(status),
-        };
-        // Until it is queued, where what is kept of it counts for its client. Not within the look: what waits for another one
-        // must not keep it from others.
-        let is_large = look.is_some();
-        drop(look);
-        let _kept = match &charge {
-            Some(charge) if is_large => {
-                let bytes = action::memory_of_command(loaded.0.command_digest.size);
-                let room = tokio::time::timeout(ROOM_WITHIN, charge.hold_later(bytes));
-                Some(room.await.map_err(|_| Charge::crowded())?)
-            }
-            _ => None,
         };
         self.submit(&request, digest, caller, loaded, asker, inline).await
     }

@@ -55,6 +55,8 @@ pub struct MessageBudget {
 pub struct Account {
     budget: Arc<MessageBudget>,
     held: AtomicUsize,
+    /// One take of it after the other, so that a refused one is never seen in `held`.
+    taking: Mutex<()>,
     looks: Lines,
     /// Large messages of it that are decoded: one after the other.
     decodes: Arc<Semaphore>,
@@ -115,6 +117,7 @@ impl MessageBudget {
         Arc::new(Account {
             budget: Arc::clone(self),
             held: AtomicUsize::new(0),
+            taking: Mutex::default(),
             looks: Lines::of_one(),
             decodes: Arc::new(Semaphore::new(1)),
             works: Arc::new(Semaphore::new(cores.max(2))),
@@ -175,20 +178,27 @@ impl Account {
             return Ok(());
         }
         let budget = &self.budget;
-        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
-        let all = budget.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let _alone = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.held.load(Ordering::SeqCst);
         let mine = before + bytes;
-        let free = budget.all.saturating_sub(all);
-        let fits = match r#use {
-            Use::Unrefused => true,
-            Use::Needed => mine <= free / 2,
-            Use::Spare => mine <= free / 4,
+        let fits = |all: usize| {
+            let free = budget.all.saturating_sub(all);
+            match r#use {
+                Use::Unrefused => true,
+                Use::Needed => mine <= free / 2,
+                Use::Spare => mine <= free / 4,
+            }
         };
-        if fits {
+        // What does not fit is never counted: it would disturb others, and those who wait would have to be told.
+        let count = |held: usize| Some(held + bytes).filter(|all| fits(*all));
+        let taken = budget.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count);
+        let Err(held) = taken else {
+            self.held.fetch_add(bytes, Ordering::SeqCst);
+            let all = taken.unwrap_or_default() + bytes;
             budget.high.fetch_max(all, Ordering::Relaxed);
             return Ok(());
-        }
-        self.give(bytes);
+        };
+        let all = held + bytes;
         // Others give back at the same time, first from their own account.
         let of_others = all.saturating_sub(mine);
         let most = budget.all.saturating_sub(of_others) / 3;
@@ -202,7 +212,7 @@ impl Account {
         if bytes == 0 {
             return;
         }
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.held.fetch_sub(bytes, Ordering::SeqCst);
         self.budget.held.fetch_sub(bytes, Ordering::SeqCst);
         if self.budget.has_waiting.load(Ordering::SeqCst) {
             self.budget.wake();

@@ -215,6 +215,34 @@ mod budget {
         drop(first);
         waits.await.unwrap();
     }
+
+    #[test]
+    fn what_is_refused_wakes_nobody() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        use std::task::{Context, Wake};
+
+        #[derive(Default)]
+        struct Woken(AtomicUsize);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let budget = MessageBudget::new(ALL, |_, work| work());
+        let account = budget.account();
+        let bound = MessageBound { request: ALL, memory: ALL, answer: ALL, streams: false };
+        let [first, second] = [(); 2].map(|()| Charge::new(Arc::clone(&account), bound));
+        first.reserve(ALL / 3).unwrap();
+        let woken = Arc::new(Woken::default());
+        let waker = Arc::clone(&woken).into();
+        let mut waits = Box::pin(second.reserve_later(ALL / 3));
+        assert!(waits.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        first.reserve(ALL / 3).unwrap_err();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0, "whoever waits would try again for ever");
+        drop(first);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(waits.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    }
 }
 
 /// Whoever sends many large messages keeps one thread busy with them, and others none of their own.

@@ -39,10 +39,13 @@ pub async fn looking<T: Send + 'static>(
 ) -> Result<Looked<T>, Status> {
     let work = Arc::new(work);
     for most in rooms(expected) {
+        // First its client's own place, so that nobody holds memory that all share while it waits for other work of its own.
+        let waiting = tokio::time::timeout(within, Charge::place());
+        let place = waiting.await.map_err(|_| Charge::crowded())?;
         let look = look(charge, most, within).await?;
         let work = Arc::clone(&work);
         // The memory is taken until the work has ended. Where the call is given up that is soon: nothing has room then.
-        let done = crate::services::while_wanted(move |wanted| {
+        let done = crate::services::wanted_work(place, move |wanted| {
             (work(&mut Room::of_call(most, wanted.is_over())), look)
         });
         if let (Ok(found), look) = done.await? {

@@ -167,7 +167,7 @@ pub(crate) async fn while_wanted<T: Send + 'static>(
 }
 
 /// The same with a place.
-async fn wanted_work<T: Send + 'static>(
+pub(crate) async fn wanted_work<T: Send + 'static>(
     place: Option<Place>,
     work: impl FnOnce(&Wanted) -> T + Send + 'static,
 ) -> Result<T, Status> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use hands_client::{Cluster, ClusterKind, ImageRoot, ImageSource, JobSpec, Root, TreeSpec};
 use hands_front::args::ActionArgs;
 use hands_front::eye::bytes;
-use hands_front::{Around, FrontEnd, RunError, spec};
+use hands_front::{Around, FrontEnd, RunError, printable, spec};
 use hands_types::platform::{FIXED_PATH, property};
 use hands_types::{Platform, RelPath};
 
@@ -69,7 +69,12 @@ pub(crate) async fn apply(
 ) -> Result<Around, RunError> {
     job.env = spec::environment(args, &front.caller, &image.env);
     let begin = &image.working_directory;
-    let below_root = RelPath::normalized(begin.trim_start_matches('/')).unwrap_or_default();
+    let below_root = RelPath::normalized(begin.trim_start_matches('/')).map_err(|_| {
+        RunError::Usage(format!(
+            "the image's working directory makes no sense: {}",
+            printable(begin)
+        ))
+    })?;
     job.root = Root::Layers(vec![image.tree.root]);
     if cluster.kind() == ClusterKind::Engine {
         relocate(image, job, cluster, &below_root).await?;
@@ -117,8 +122,15 @@ async fn relocate(
     Ok(())
 }
 
-/// What an image can't be on another engine, as a sentence.
+/// What an image, or a layer, can't be on another engine, as a sentence.
 pub(crate) fn warning(args: &ActionArgs, cluster: &Cluster) -> Option<String> {
+    let layered = args.prop.iter().any(|prop| prop.key == "layer");
+    if layered && args.image.is_none() && cluster.kind() == ClusterKind::Engine {
+        return Some(format!(
+            "on {} layers lie in the input root and not at their paths: absolute paths are those of the engine's workers",
+            cluster.peer()
+        ));
+    }
     (args.image.is_some() && cluster.kind() == ClusterKind::Engine).then(|| {
         format!(
             "on {} the image lies in the input root and is not the command's root: absolute paths and shared libraries are those of the engine's workers",

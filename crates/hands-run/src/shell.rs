@@ -4,7 +4,7 @@ mod reader;
 
 use std::cell::Cell;
 
-use hands_client::{Cluster, ClusterKind, ImageRoot};
+use hands_client::{Cluster, ClusterKind, ImageSource};
 use hands_front::{Around, End, FrontEnd, RunError, Signals, Trace, spec, traced, verdict};
 use hands_types::error::exit;
 use tokio::task::spawn_blocking;
@@ -47,16 +47,15 @@ async fn try_shell(args: &ShellArgs, front: &FrontEnd, trace: &Trace) -> Result<
     if let Some(sentence) = image::warning(&args.action, &cluster) {
         front.out.warning(&sentence);
     }
-    let image = match image::open(&args.action)? {
-        Some(image) => {
-            let reading = trace.span("reading the image", image::read(&image, &cluster, front));
-            match signals.unless(reading).await {
-                Ok(image) => Some(image?),
-                Err(caught) => return Ok(caught.exit_code()),
-            }
+    let image = image::open(&args.action)?;
+    if let Some(image) = &image {
+        // What is wrong with it is told before anybody types.
+        let reading = trace.span("reading the image", image::read(image, &cluster, front));
+        match signals.unless(reading).await {
+            Ok(read) => drop(read?),
+            Err(caught) => return Ok(caught.exit_code()),
         }
-        None => None,
-    };
+    }
     let mut reader = LineReader::new(front.caller.history.clone())?;
     let interactive = reader.is_terminal();
     if interactive {
@@ -139,7 +138,8 @@ struct Place<'a> {
     cluster: &'a Cluster,
     front: &'a FrontEnd,
     trace: &'a Trace,
-    image: Option<&'a ImageRoot>,
+    /// Read anew for each line, for the store may have let go of it: what did not change costs next to nothing.
+    image: Option<&'a ImageSource>,
     interactive: bool,
     /// Whether it was said that an output's directory is not sent.
     hinted: Cell<bool>,
@@ -152,8 +152,10 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
         let mut spec = spec::job(&args.action, argv.clone(), line.to_owned(), None, &front.caller)?;
         let outputs = spec.outputs.clone();
         let mut around = Around::default();
-        if let Some(image) = image {
-            around = image::apply(image, &mut spec, &args.action, cluster, front).await?;
+        if let Some(source) = image {
+            let reading = image::read(source, cluster, front);
+            let image = trace.span("reading the image", reading).await?;
+            around = image::apply(&image, &mut spec, &args.action, cluster, front).await?;
         } else if cluster.kind() == ClusterKind::Engine {
             around.below = spec.flatten();
         }

@@ -36,7 +36,7 @@ pub(crate) struct Pool<'a> {
     roots: RefCell<BTreeMap<Inputs, Root>>,
     /// The image that all of them have as their root.
     image: Option<ImageSource>,
-    read: OnceCell<ImageRoot>,
+    read: RefCell<Rc<OnceCell<ImageRoot>>>,
     /// Whether its user was told what there is to know about the way commands are submitted.
     noted: Cell<bool>,
     /// The same about what could not be had where they ran.
@@ -96,7 +96,7 @@ impl<'a> Pool<'a> {
     ) -> Self {
         Self {
             image,
-            read: OnceCell::new(),
+            read: RefCell::default(),
             cluster,
             session,
             front,
@@ -148,7 +148,8 @@ impl<'a> Pool<'a> {
         if let Some(image) = &self.image {
             let reading = image::read(image, self.cluster, self.front);
             let reading = || self.trace.span("reading the image", reading);
-            let image = self.read.get_or_try_init(reading).await?;
+            let read = Rc::clone(&self.read.borrow());
+            let image = read.get_or_try_init(reading).await?;
             around = image::apply(image, &mut job, action, self.cluster, self.front).await?;
         } else if self.cluster.kind() == ClusterKind::Engine {
             around.below = job.flatten();
@@ -230,8 +231,9 @@ impl<'a> Pool<'a> {
         Bytes::new()
     }
 
-    /// Has a snapshot taken again.
+    /// Has a snapshot taken again, and an image read again: either may be what went from the store.
     fn forget(&self, inputs: &Inputs, root: Option<Digest>) {
+        self.read.take();
         let mut roots = self.roots.borrow_mut();
         let known = roots.get(inputs).and_then(|cell| cell.get());
         if known.is_some_and(|snapshot| snapshot.as_ref().map(|s| s.root) == root) {
