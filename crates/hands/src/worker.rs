@@ -48,7 +48,10 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
         let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let mut https = Vec::new();
         for address in &args.http {
-            https.push(Http::bind(*address).await?);
+            let http = Http::bind(*address).await?;
+            // Whoever looks from now on has an answer once the worker has started.
+            tracing::info!(address = %http.address(), "figures over HTTP");
+            https.push(http);
         }
         // Before a token is used up and an identity replaced that another worker goes by.
         let store = Store::open(store)?;
@@ -68,7 +71,6 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
         let worker = Arc::new(worker);
         let mut serving = tokio::task::JoinSet::new();
         for http in https {
-            tracing::info!(address = %http.address(), "figures over HTTP");
             let hosts = http::hosts(http.address(), &args.name);
             let figures = Source::Worker(Arc::clone(&worker));
             serving.spawn(http.serve(vec![Arc::new(figures)], hosts));
