@@ -20,7 +20,7 @@ pub struct RunArgs {
     /// Give it a terminal; `~.` at the start of a line ends a dead session
     #[arg(long, conflicts_with_all = ["json", "cache", "detach"], help_heading = "Interaction")]
     pub tty: bool,
-    /// Print its id and leave; `hands wait ID` brings the result back
+    /// Print its id and leave; `hands wait ID` waits for its end, `hands fetch ID` brings its outputs
     #[arg(short, long, conflicts_with = "stdin", help_heading = "Interaction")]
     pub detach: bool,
     /// Print one JSON object with result and streams, instead of the streams
