@@ -124,12 +124,12 @@ pub enum ClientError {
         second: u32,
     },
     /// An engine had not answered when the connection to it was lost, and the action may not be run a second time.
-    #[error(
-        "the connection to {peer} was lost before it had answered, so that the action may have been run; it may have had effects outside or is not to be run again, so it is not submitted again"
-    )]
+    #[error("{}", unanswered(peer, *times))]
     Unanswered {
         /// Who did not answer.
         peer: String,
+        /// How often the action was submitted.
+        times: u32,
     },
     /// The hub does not know the action any more, which may not be run a second time.
     #[error(
@@ -290,6 +290,17 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
+}
+
+fn unanswered(peer: &str, times: u32) -> String {
+    if times > 1 {
+        return format!(
+            "the connection to {peer} was lost {times} times before it had answered, so that the action may have been run as often; it is not submitted again"
+        );
+    }
+    format!(
+        "the connection to {peer} was lost before it had answered, so that the action may have been run; it may have had effects outside or is not to be run again, so it is not submitted again"
+    )
 }
 
 fn other_output(stream: JobStream, bytes: u64, first: u32, second: u32) -> String {

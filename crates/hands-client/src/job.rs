@@ -4,6 +4,8 @@
 //! its own: everything happens inside [`Job::next`], so a caller that does not ask holds the stream back. Dropping it
 //! drops the streams, by which the hub cancels the action unless others wait for it or it was submitted with `detach`.
 
+#[cfg(test)]
+mod again_tests;
 mod logs;
 mod operation;
 #[cfg(test)]
@@ -15,7 +17,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use hands_proto::longrunning::Operation;
 use hands_proto::longrunning::operation::Result as OperationResult;
 use hands_proto::reapi::execution_stage::Value as Stage;
 use hands_proto::reapi::{ExecuteOperationMetadata, ExecuteResponse};
@@ -26,7 +27,7 @@ use hands_types::{Digest, limits};
 use crate::cluster::ClusterKind;
 use crate::{Caching, ClientError, Cluster, EncodedJob, JobResult, JobSpec, Logs, printable};
 use logs::Log;
-use operation::Operations;
+use operation::{Heard, Operations};
 
 /// Which of an action's streams. A terminal has only the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,8 +125,6 @@ pub struct Job {
     ended: bool,
     announced: bool,
     sent_again: bool,
-    /// It may have been begun before, by an engine that had not answered; that is not told yet.
-    is_again: bool,
 }
 
 /// What it takes to submit the same action again.
@@ -201,15 +200,11 @@ impl Cluster {
         };
         let asked = SystemTime::now();
         let submission = Arc::new(Submission::Execute { spec, encoded, asked });
-        let (operations, is_again) = match cached {
-            Some(operation) => (Operations::cached(operation), false),
-            None => {
-                let opened = operation::open(self.clone(), Arc::clone(&submission), None).await?;
-                Operations::open(opened)
-            }
+        let operations = match cached {
+            Some(operation) => Operations::cached(operation),
+            None => Operations::open(self, &submission, None).await?,
         };
-        let job = Job::new(self.clone(), submission, String::new(), Some(action), operations);
-        Ok(Job { is_again, ..job })
+        Ok(Job::new(self.clone(), submission, String::new(), Some(action), operations))
     }
 
     /// Follows an action that was submitted before: by its whole id, or a unique prefix. Its result is there for an
@@ -221,9 +216,7 @@ impl Cluster {
         };
         let patience = Some(limits::ORPHAN);
         let submission = Arc::new(Submission::Follow { logs, patience });
-        let opened =
-            operation::open(self.clone(), Arc::clone(&submission), Some(id.clone())).await?;
-        let (operations, _) = Operations::open(opened);
+        let operations = Operations::open(self, &submission, Some(id.clone())).await?;
         Ok(Job::new(self.clone(), submission, id, None, operations))
     }
 }
@@ -258,7 +251,6 @@ impl Job {
             ended: false,
             announced: false,
             sent_again: false,
-            is_again: false,
         }
     }
 
@@ -328,10 +320,8 @@ impl Job {
     /// Waits until the hub has the action and returns its id: what `--detach` needs before it lets go.
     pub async fn accepted(&mut self) -> Result<String, ClientError> {
         while self.id.is_empty() {
-            let (operations, is_again) = (&mut self.operations, &mut self.is_again);
-            let operation =
-                operations.message(&self.cluster, &self.submission, &self.id, is_again).await?;
-            self.receive(operation)?;
+            let heard = self.operations.message(&self.cluster, &self.submission, &self.id).await?;
+            self.hear(heard)?;
         }
         Ok(self.id.clone())
     }
@@ -384,10 +374,8 @@ impl Job {
                 biased;
                 data = stdout.next(&self.cluster) => self.output(JobStream::Stdout, data?),
                 data = stderr.next(&self.cluster) => self.output(JobStream::Stderr, data?),
-                operation = self.operations.message(
-                    &self.cluster, &self.submission, &self.id, &mut self.is_again,
-                ), if !done => {
-                    self.receive(operation?)?;
+                heard = self.operations.message(&self.cluster, &self.submission, &self.id), if !done => {
+                    self.hear(heard?)?;
                 }
             }
         }
@@ -425,18 +413,22 @@ impl Job {
         Ok(())
     }
 
-    fn receive(&mut self, operation: Operation) -> Result<(), ClientError> {
-        if mem::take(&mut self.is_again) {
-            let lost = LostAttempt {
-                attempt: 0,
-                worker: String::new(),
-                reason: "the connection was lost before the engine had answered".to_owned(),
-                given_up: false,
-                overtaken: false,
-            };
-            let worker = String::new();
-            self.queue.push_back(Event::Again { lost, attempt: 0, worker, anew: false });
-        }
+    fn hear(&mut self, heard: Heard) -> Result<(), ClientError> {
+        let operation = match heard {
+            Heard::Operation(operation) => operation,
+            Heard::SentAgain => {
+                let lost = LostAttempt {
+                    attempt: 0,
+                    worker: String::new(),
+                    reason: "the connection was lost before the engine had answered".to_owned(),
+                    given_up: false,
+                    overtaken: false,
+                };
+                let worker = String::new();
+                self.queue.push_back(Event::Again { lost, attempt: 0, worker, anew: false });
+                return Ok(());
+            }
+        };
         self.take_name(operation.name);
         let metadata: Option<ExecuteOperationMetadata> =
             operation.metadata.as_ref().and_then(|any| hands_proto::unpack(any).ok());

@@ -18,6 +18,8 @@ mod build_id;
 mod cluster;
 mod code;
 mod error;
+#[cfg(test)]
+mod fake;
 mod feed;
 mod fetch;
 #[cfg(any(test, fuzzing))]

@@ -8,7 +8,7 @@ use hands_proto::reapi;
 use hands_proto::reapi::command::{EnvironmentVariable, OutputDirectoryFormat};
 use hands_proto::v1::ExecuteOptions;
 use hands_types::platform::{Layer, Layers, Root, property};
-use hands_types::retry::why_not_again;
+use hands_types::retry::Reruns;
 use hands_types::text::cut;
 use hands_types::{Digest, DigestFunction, Network, Platform, RelPath, limits};
 use prost::Message;
@@ -130,15 +130,14 @@ impl JobSpec {
 
     /// Whether it may be run again after it was lost once.
     pub fn reruns(&self) -> bool {
-        self.reruns_after(1)
+        self.budget().lose(1).is_ok()
     }
 
-    /// The same after so many attempts of it were started and lost.
-    pub fn reruns_after(&self, lost: u32) -> bool {
+    /// How often it may be run again. Who submits it anew counts here what was lost.
+    pub fn budget(&self) -> Reruns {
         let host_network =
             self.platform.all(property::NETWORK).any(|network| network == Network::Host.name());
-        let effects = host_network || self.terminal.is_some() || self.stdin;
-        lost == 0 || why_not_again(self.retry, effects, lost).is_none()
+        Reruns::new(self.retry, host_network || self.terminal.is_some() || self.stdin)
     }
 
     /// Takes the action's trees away, which engines of others do not know, and makes one of them to lie below its inputs: none

@@ -276,16 +276,16 @@ impl Run<'_> {
                             continue;
                         }
                         Err(error) => {
-                            let Some(Flying { task, reruns, mut before, .. }) = flying.remove(&id) else { continue };
+                            let Some(Flying { task, mut reruns, mut before, .. }) = flying.remove(&id) else { continue };
                             // There is no room for so many: it is its turn again when another has ended.
                             if error.is_for_want_of_room() && !flying.is_empty() {
                                 most = flying.len();
                                 again.push_front((task, before));
                                 continue;
                             }
-                            if matches!(error, ClientError::Forgotten { .. }) && reruns {
+                            if matches!(error, ClientError::Forgotten { .. }) && reruns.lose(1).is_ok() {
                                 front.out.always(&format!("command {}: {}", task.number, again::FORGOTTEN));
-                                before.lost = before.lost.saturating_add(1);
+                                before.lost = reruns.lost();
                                 again.push_back((task, before));
                                 continue;
                             }

@@ -182,14 +182,14 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
                     && !is_stdin_sent
                     && lacks_inputs(result)
                     && !streams.is_spent()
-                    && spec.reruns_after(begun(result)) =>
+                    && spec.budget().lose(begun(result)).is_ok() =>
             {
                 sent_again = true;
-                let lost = begun(result);
-                if lost > 0 {
+                let mut reruns = spec.budget();
+                if begun(result) > 0 && reruns.lose(begun(result)).is_ok() {
                     streams.end_line().await;
                     front.out.always(again::SENT_AGAIN);
-                    spec.retry = spec.retry.map(|most| most.saturating_sub(lost));
+                    spec.retry = reruns.left();
                 }
             }
             Ended::Done(..) | Ended::Left(_) | Ended::Closed => {

@@ -2,7 +2,7 @@
 
 use std::iter::successors;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::{fmt, mem};
 
 use futures_util::FutureExt;
@@ -13,6 +13,7 @@ use hands_proto::reapi::digest_function::Value as FunctionValue;
 use hands_proto::reapi::execution_client::ExecutionClient;
 use hands_proto::reapi::{ExecuteRequest, ExecuteResponse, ExecutionPolicy, WaitExecutionRequest};
 use hands_reapi::BlobError;
+use hands_types::retry::Reruns;
 use hands_types::{Digest, limits};
 use prost::Message;
 use tonic::{Code, Streaming};
@@ -32,8 +33,18 @@ pub(super) struct Operations {
     heard: u32,
 }
 
+/// What comes of waiting for a message.
+pub(super) enum Heard {
+    Operation(Operation),
+    /// The connection was lost before the engine had answered, and the action is sent once more. Unlike our hub an engine need
+    /// not know that it is the same.
+    SentAgain,
+}
+
 enum Way {
     Open(Box<Streaming<Operation>>),
+    /// It was lost so, before there was an answer.
+    Unanswered(ClientError),
     Reopening(BoxFuture<'static, Result<Opened, ClientError>>),
     /// It ended before it began: its result was in the action cache.
     Cached(Option<Operation>),
@@ -43,34 +54,47 @@ enum Way {
 #[derive(Debug)]
 struct Tries {
     backoff: Backoff,
-    /// Executes that an engine may have begun and did not answer.
-    unanswered: u32,
+    /// Where the action was submitted here: the Executes that were begun, or may have been, and brought nothing.
+    reruns: Reruns,
 }
 
 /// A stream, and what it took to open it.
-pub(super) struct Opened {
-    stream: Streaming<Operation>,
+struct Opened {
+    /// Else why an engine that may have begun the action did not answer. It is to be sent again.
+    stream: Result<Streaming<Operation>, ClientError>,
     tries: Tries,
-    /// An engine may have begun the action before.
-    is_again: bool,
 }
 
 impl Operations {
     pub(super) fn cached(operation: Operation) -> Self {
-        Self::by(Way::Cached(Some(operation)), Tries::new(None))
+        let tries = Tries { backoff: Backoff::new(None), reruns: Reruns::new(None, false) };
+        Self::by(Way::Cached(Some(operation)), tries)
     }
 
-    /// Those of a stream, and whether an engine may have begun the action before.
-    pub(super) fn open(opened: Opened) -> (Self, bool) {
-        let Opened { stream, tries, is_again } = opened;
-        (Self::by(Way::Open(Box::new(stream)), tries), is_again)
+    /// Opens the stream of a submission: of a known operation by WaitExecution, else by Execute. Waits for a hub that is
+    /// away as long as the submission allows, and starts an agent that has ended.
+    pub(super) async fn open(
+        cluster: &Cluster,
+        submission: &Arc<Submission>,
+        id: Option<String>,
+    ) -> Result<Self, ClientError> {
+        let tries = Tries::new(submission);
+        open_after(cluster.clone(), Arc::clone(submission), id, None, tries).await.map(Self::of)
     }
 
     /// Opens a stream for a submission that was answered and is to be sent once more.
     pub(super) fn anew(cluster: &Cluster, submission: &Arc<Submission>) -> Self {
-        let tries = Tries::new(submission.patience());
+        let tries = Tries::new(submission);
         let opening = open_after(cluster.clone(), Arc::clone(submission), None, None, tries);
-        Self::by(Way::Reopening(opening.boxed()), Tries::new(submission.patience()))
+        Self::by(Way::Reopening(opening.boxed()), Tries::new(submission))
+    }
+
+    fn of(opened: Opened) -> Self {
+        let way = match opened.stream {
+            Ok(stream) => Way::Open(Box::new(stream)),
+            Err(lost) => Way::Unanswered(lost),
+        };
+        Self::by(way, opened.tries)
     }
 
     fn by(way: Way, tries: Tries) -> Self {
@@ -85,34 +109,36 @@ impl Operations {
         id: Option<String>,
         lost: ClientError,
     ) {
-        let next = Tries::new(submission.patience());
-        let mut tries = mem::replace(&mut self.tries, next);
-        tries.backoff.ended(self.heard > 0, self.opened.elapsed());
+        let mut tries = mem::replace(&mut self.tries, Tries::new(submission));
+        if matches!(self.way, Way::Open(_)) {
+            tries.backoff.ended(self.heard > 0, self.opened.elapsed());
+        }
         let opening = open_after(cluster.clone(), Arc::clone(submission), id, Some(lost), tries);
         self.way = Way::Reopening(opening.boxed());
     }
 
-    /// The next message. Loses nothing when it is dropped while it waits. `is_again` is set where an engine may have begun the
-    /// action before: unlike our hub it need not know that the same is submitted a second time.
+    /// The next message. Loses nothing when it is dropped while it waits.
     pub(super) async fn message(
         &mut self,
         cluster: &Cluster,
         submission: &Arc<Submission>,
         id: &str,
-        is_again: &mut bool,
-    ) -> Result<Operation, ClientError> {
+    ) -> Result<Heard, ClientError> {
         loop {
             let lost = match &mut self.way {
                 Way::Cached(operation) => match operation.take() {
-                    Some(operation) => return Ok(operation),
+                    Some(operation) => return Ok(Heard::Operation(operation)),
                     // Whoever took it has the result and asks no more.
                     None => std::future::pending().await,
                 },
                 Way::Reopening(opening) => {
-                    let (open, again) = Self::open(opening.await?);
-                    *is_again |= again;
-                    *self = open;
+                    *self = Self::of(opening.await?);
                     continue;
+                }
+                Way::Unanswered(lost) => {
+                    let lost = lost.again();
+                    self.reopen(cluster, submission, None, lost);
+                    return Ok(Heard::SentAgain);
                 }
                 Way::Open(stream) => match stream.message().await {
                     Ok(Some(operation)) => {
@@ -120,7 +146,7 @@ impl Operations {
                         if self.heard == 1 {
                             cluster.contact().made();
                         }
-                        return Ok(operation);
+                        return Ok(Heard::Operation(operation));
                     }
                     // An engine may end the stream before the action has ended.
                     Ok(None) => ClientError::Connect {
@@ -137,10 +163,11 @@ impl Operations {
             let id = (!id.is_empty()).then(|| id.to_owned());
             if id.is_none()
                 && cluster.kind() == ClusterKind::Engine
-                && let Submission::Execute { spec, .. } = &**submission
+                && matches!(**submission, Submission::Execute { .. })
             {
-                self.tries.is_unanswered(cluster, spec)?;
-                *is_again = true;
+                self.tries.is_unanswered(cluster)?;
+                self.reopen(cluster, submission, id, lost);
+                return Ok(Heard::SentAgain);
             }
             self.reopen(cluster, submission, id, lost);
         }
@@ -151,6 +178,7 @@ impl fmt::Debug for Operations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.way {
             Way::Open(_) => "Open",
+            Way::Unanswered(_) => "Unanswered",
             Way::Reopening(_) => "Reopening",
             Way::Cached(_) => "Cached",
         })
@@ -158,17 +186,20 @@ impl fmt::Debug for Operations {
 }
 
 impl Tries {
-    fn new(patience: Option<Duration>) -> Self {
-        Self { backoff: Backoff::new(patience), unanswered: 0 }
+    fn new(submission: &Submission) -> Self {
+        let reruns = match submission {
+            Submission::Execute { spec, .. } => spec.budget(),
+            Submission::Follow { .. } => Reruns::new(None, false),
+        };
+        Self { backoff: Backoff::new(submission.patience()), reruns }
     }
 
     /// An engine may have begun the action. Fails where it is not to be begun once more.
-    fn is_unanswered(&mut self, cluster: &Cluster, spec: &JobSpec) -> Result<(), ClientError> {
-        self.unanswered += 1;
-        if spec.reruns_after(self.unanswered) {
-            return Ok(());
-        }
-        Err(ClientError::Unanswered { peer: cluster.peer().to_owned() })
+    fn is_unanswered(&mut self, cluster: &Cluster) -> Result<(), ClientError> {
+        self.reruns.lose(1).map_err(|_| ClientError::Unanswered {
+            peer: cluster.peer().to_owned(),
+            times: self.reruns.lost(),
+        })
     }
 }
 
@@ -201,17 +232,6 @@ pub(super) async fn cached(
     }))
 }
 
-/// Opens the stream of a submission: of a known operation by WaitExecution, else by Execute. Waits for a hub that is
-/// away as long as the submission allows, and starts an agent that has ended.
-pub(super) async fn open(
-    cluster: Cluster,
-    submission: Arc<Submission>,
-    id: Option<String>,
-) -> Result<Opened, ClientError> {
-    let tries = Tries::new(submission.patience());
-    open_after(cluster, submission, id, None, tries).await
-}
-
 /// `lost` is why the stream has to be opened again; there is a pause before it then.
 async fn open_after(
     cluster: Cluster,
@@ -222,7 +242,6 @@ async fn open_after(
 ) -> Result<Opened, ClientError> {
     let mut sent_again = false;
     let mut was_there = false;
-    let mut is_again = false;
     loop {
         if let Some(error) = lost.take() {
             was_there = true;
@@ -253,7 +272,7 @@ async fn open_after(
                 if !tries.backoff.is_in_vain() {
                     cluster.contact().made();
                 }
-                return Ok(Opened { stream, tries, is_again });
+                return Ok(Opened { stream: Ok(stream), tries });
             }
             Err(status) => status,
         };
@@ -263,7 +282,7 @@ async fn open_after(
             // of it nobody knows.
             Submission::Execute { spec, .. } if id.is_some() && status.code() == Code::NotFound => {
                 // Its standard input can't be sent twice, whatever may be run again.
-                if spec.stdin || !spec.reruns() {
+                if spec.stdin || tries.reruns.lose(1).is_err() {
                     return Err(ClientError::Forgotten { peer: cluster.peer().to_owned() });
                 }
                 id = None;
@@ -275,15 +294,11 @@ async fn open_after(
                 sent_again = true;
                 cluster.uploader().forget(&[encoded.action, encoded.command]);
             }
-            submission if error.is_lost_connection() => {
+            _ if error.is_lost_connection() => {
                 // Unlike our hub an engine need not know that the same is submitted a second time.
-                if is_sent
-                    && cluster.kind() == ClusterKind::Engine
-                    && may_have_heard(&status)
-                    && let Submission::Execute { spec, .. } = submission
-                {
-                    tries.is_unanswered(&cluster, spec)?;
-                    is_again = true;
+                if is_sent && cluster.kind() == ClusterKind::Engine && may_have_heard(&status) {
+                    tries.is_unanswered(&cluster)?;
+                    return Ok(Opened { stream: Err(error), tries });
                 }
                 lost = Some(error);
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hands_proto::v1;
 use hands_sched::{FailReason, RejectReason, RequeueReason};
-use hands_types::retry::why_not_again;
+use hands_types::retry::Reruns;
 use hands_types::{Attempt, OperationId, WorkerId};
 use tonic::Status;
 
@@ -39,7 +39,7 @@ impl Core {
         } else if !started {
             None
         } else {
-            why_not_again(options.retry, operation.effects, operation.lost)
+            Reruns::new(options.retry, operation.effects).lose(operation.lost).err()
         };
         if let Some(why) = forbidden {
             let reason = if gone.given_up { format!(" ({})", gone.reason) } else { String::new() };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hands_proto::v1;
 use hands_store::Pin;
-use hands_types::retry::why_not_again;
+use hands_types::retry::Reruns;
 use hands_types::{Attempt, Digest, Time};
 use tokio::sync::watch;
 
@@ -120,7 +120,7 @@ impl Operation {
 
     /// Whether it may be run again, if it is lost only once.
     pub(crate) fn reruns(&self) -> bool {
-        why_not_again(self.record.options.retry, self.effects, 1).is_none()
+        Reruns::new(self.record.options.retry, self.effects).lose(1).is_ok()
     }
 
     /// Whether it stays although nobody waits.

@@ -14,6 +14,7 @@ use hands_client::{
 use hands_front::args::ActionArgs;
 use hands_front::{Around, Flight, FrontEnd, RunError, Trace, Verdict, spec, verdict};
 use hands_types::Digest;
+use hands_types::retry::Reruns;
 use tokio::sync::OnceCell;
 
 use crate::batch::source::Task;
@@ -53,10 +54,8 @@ pub(crate) struct Flying<'a> {
     root: Option<Digest>,
     flight: Flight<'a>,
     pub(crate) before: Before,
-    /// Whether it may be run again where the cluster forgot it.
-    pub(crate) reruns: bool,
-    /// How often, if its user said so.
-    retry: Option<u32>,
+    /// How often it may be run again, with what was lost before.
+    pub(crate) reruns: Reruns,
 }
 
 /// What became of earlier submissions of a command.
@@ -143,7 +142,12 @@ impl<'a> Pool<'a> {
         let mut job = spec::job(action, task.argv.clone(), task.title.clone(), None, caller)?;
         job.logs = Logs::No;
         job.follow = self.follows;
-        job.retry = job.retry.map(|most| most.saturating_sub(before.lost));
+        let mut reruns = job.budget();
+        if let Err(why) = reruns.lose(before.lost) {
+            // Whoever began it anew has asked before.
+            return Err(RunError::Bug(why));
+        }
+        job.retry = reruns.left();
         let mut around = Around::default();
         if let Some(image) = &self.image {
             let reading = image::read(image, self.cluster, self.front);
@@ -165,13 +169,12 @@ impl<'a> Pool<'a> {
         }
         run::check_places(action, &job.outputs, self.front)?;
         let flight = self.trace.action(&task.title);
-        let (reruns, retry) = (job.reruns(), job.retry);
         let submitted = self.session.submit(job).await?;
         // Said once: all may have it in common.
         if let Some(note) = submitted.note.filter(|_| !self.noted.replace(true)) {
             self.front.out.warning(note);
         }
-        Ok((submitted.id, Flying { task, root, flight, before, reruns, retry }))
+        Ok((submitted.id, Flying { task, root, flight, before, reruns }))
     }
 
     /// Judges a result, and brings its outputs and streams.
@@ -184,14 +187,14 @@ impl<'a> Pool<'a> {
     }
 
     async fn try_land(&self, flying: Flying<'_>, result: JobResult) -> Result<Landed, RunError> {
-        let lost = run::begun(&result);
-        let may_begin_anew = flying.may_begin_anew(lost);
-        let Flying { task, root, mut flight, before, .. } = flying;
+        let Flying { task, root, mut flight, before, mut reruns } = flying;
         let action = task.action.as_deref().unwrap_or(self.action);
-        if run::lacks_inputs(&result) && !before.lacked_inputs && may_begin_anew {
+        if run::lacks_inputs(&result)
+            && !before.lacked_inputs
+            && reruns.lose(run::begun(&result)).is_ok()
+        {
             self.forget(&inputs_of(action), root);
-            let lost = before.lost.saturating_add(lost);
-            return Ok(Landed::Again(Before { lacked_inputs: true, lost }));
+            return Ok(Landed::Again(Before { lacked_inputs: true, lost: reruns.lost() }));
         }
         flight.has_result(&result);
         let mut verdict = verdict::of(&result, &spec::outputs(action)?);
@@ -257,13 +260,6 @@ impl<'a> Pool<'a> {
             Ok::<_, RunError>(self.trace.span("sending inputs", snapshot).await?.map(Rc::new))
         });
         Ok(root.await?.clone())
-    }
-}
-
-impl Flying<'_> {
-    /// Whether it may be submitted once more after so many attempts of this submission were lost.
-    fn may_begin_anew(&self, lost: u32) -> bool {
-        lost == 0 || self.reruns && self.retry.is_none_or(|most| lost <= most)
     }
 }
 
