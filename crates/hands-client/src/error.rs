@@ -520,7 +520,7 @@ pub(crate) fn class_by_name(name: &str) -> ErrorClass {
     }
 }
 
-const fn name_of(stream: JobStream) -> &'static str {
+pub(crate) const fn name_of(stream: JobStream) -> &'static str {
     match stream {
         JobStream::Stdout => "standard output",
         JobStream::Stderr => "standard error",

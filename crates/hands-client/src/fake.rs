@@ -14,6 +14,7 @@ use hands_proto::bytestream::{
     WriteResponse,
 };
 use hands_proto::longrunning::Operation;
+use hands_proto::longrunning::operation::Result as OperationResult;
 use hands_proto::reapi::batch_update_blobs_response::Response as Taken;
 use hands_proto::reapi::capabilities_server::{Capabilities, CapabilitiesServer};
 use hands_proto::reapi::content_addressable_storage_server::{
@@ -22,10 +23,10 @@ use hands_proto::reapi::content_addressable_storage_server::{
 use hands_proto::reapi::execution_server::{Execution, ExecutionServer};
 use hands_proto::reapi::{
     BatchReadBlobsRequest, BatchReadBlobsResponse, BatchUpdateBlobsRequest,
-    BatchUpdateBlobsResponse, ExecuteRequest, ExecutionCapabilities, FindMissingBlobsRequest,
-    FindMissingBlobsResponse, GetCapabilitiesRequest, GetTreeRequest, GetTreeResponse,
-    ServerCapabilities, SpliceBlobRequest, SpliceBlobResponse, SplitBlobRequest, SplitBlobResponse,
-    WaitExecutionRequest,
+    BatchUpdateBlobsResponse, ExecuteRequest, ExecuteResponse, ExecutionCapabilities,
+    FindMissingBlobsRequest, FindMissingBlobsResponse, GetCapabilitiesRequest, GetTreeRequest,
+    GetTreeResponse, ServerCapabilities, SpliceBlobRequest, SpliceBlobResponse, SplitBlobRequest,
+    SplitBlobResponse, WaitExecutionRequest,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -115,6 +116,16 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.server.abort();
+    }
+}
+
+/// The message of an operation that has ended.
+pub(crate) fn done(name: &str, response: &ExecuteResponse) -> Operation {
+    Operation {
+        name: name.to_owned(),
+        done: true,
+        result: Some(OperationResult::Response(hands_proto::pack(response))),
+        ..Operation::default()
     }
 }
 

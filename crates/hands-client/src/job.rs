@@ -9,6 +9,8 @@ mod again_tests;
 mod logs;
 mod operation;
 #[cfg(test)]
+mod stream_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
@@ -372,8 +374,8 @@ impl Job {
             let [stdout, stderr] = &mut self.logs;
             tokio::select! {
                 biased;
-                data = stdout.next(&self.cluster) => self.output(JobStream::Stdout, data?),
-                data = stderr.next(&self.cluster) => self.output(JobStream::Stderr, data?),
+                data = stdout.next(&self.cluster) => self.output(JobStream::Stdout, data)?,
+                data = stderr.next(&self.cluster) => self.output(JobStream::Stderr, data)?,
                 heard = self.operations.message(&self.cluster, &self.submission, &self.id), if !done => {
                     self.hear(heard?)?;
                 }
@@ -381,15 +383,34 @@ impl Job {
         }
     }
 
-    fn output(&mut self, stream: JobStream, data: Option<Bytes>) {
-        if let Some(data) = data.filter(|d| !d.is_empty()) {
-            let [stdout, stderr] = &self.logs;
-            let attempt = match stream {
-                JobStream::Stdout => stdout.attempt(),
-                JobStream::Stderr => stderr.attempt(),
-            };
-            self.queue.push_back(Event::Output { stream, attempt, data });
+    fn output(
+        &mut self,
+        stream: JobStream,
+        data: Result<Option<Bytes>, ClientError>,
+    ) -> Result<(), ClientError> {
+        let [stdout, stderr] = &mut self.logs;
+        let log = match stream {
+            JobStream::Stdout => stdout,
+            JobStream::Stderr => stderr,
+        };
+        match (data, &mut self.result) {
+            (Ok(data), _) => {
+                if let Some(data) = data.filter(|d| !d.is_empty()) {
+                    let attempt = log.attempt();
+                    self.queue.push_back(Event::Output { stream, attempt, data });
+                }
+            }
+            (Err(error @ ClientError::OtherOutput { .. }), _) | (Err(error), None) => {
+                return Err(error);
+            }
+            // It has been run, and what else it made is there.
+            (Err(error), Some(result)) => {
+                log.give_up();
+                let name = crate::error::name_of(stream);
+                result.unread.get_or_insert(format!("its {name} can't be had: {error}"));
+            }
         }
+        Ok(())
     }
 
     /// Compares what was shown with what the result says, and shows or fetches the rest.

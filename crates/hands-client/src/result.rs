@@ -40,6 +40,8 @@ pub struct JobResult {
     pub remark: String,
     /// What stood among the outputs and could not be brought; the result brings all others. Printable.
     pub left_out: LeftOut,
+    /// Why some of what it wrote could not be shown, as a fragment of a sentence.
+    pub unread: Option<String>,
     /// When this process asked for the action, by this machine's clock; none where another process did.
     pub asked: Option<SystemTime>,
     /// When it had the answer.
@@ -122,6 +124,7 @@ impl JobResult {
             message,
             remark,
             left_out: LeftOut::default(),
+            unread: None,
             asked: None,
             answered: Some(SystemTime::now()),
         };

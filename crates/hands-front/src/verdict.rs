@@ -117,6 +117,14 @@ pub fn left_out(result: &JobResult) -> Vec<String> {
 
 /// Judges a result; `declared` are the outputs that the caller asked for.
 pub fn of(result: &JobResult, declared: &[String]) -> Verdict {
+    let mut verdict = of_command(result, declared);
+    if let Some(why) = &result.unread {
+        verdict.was_not_brought(why.clone(), exit::NOT_RUN);
+    }
+    verdict
+}
+
+fn of_command(result: &JobResult, declared: &[String]) -> Verdict {
     let message = Some(result.message.clone()).filter(|m| !m.is_empty());
     if let Some(code) = result.exit_code() {
         let missing: Vec<String> = if code == 0 {

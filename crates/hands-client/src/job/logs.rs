@@ -3,7 +3,7 @@
 //! A stream belongs to one attempt. When that is lost, the next one's stream is read from its first byte: shown anew where
 //! that can be done, and else compared with what was handed out, which can't be taken back.
 
-use std::fmt;
+use std::{fmt, mem};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -17,6 +17,7 @@ use hands_types::{Digest, DigestFunction, limits};
 use tonic::{Code, Status, Streaming};
 
 use super::JobStream;
+use crate::retry::Backoff;
 use crate::{ClientError, Cluster};
 
 pub(super) struct Log {
@@ -32,6 +33,10 @@ pub(super) struct Log {
     compared: Option<Compared>,
     /// Whether its reader can begin anew with another attempt.
     restarts: bool,
+    /// Where the read that is under way began.
+    began: u64,
+    /// The pauses before reads that were refused, while nothing comes.
+    backoff: Option<Backoff>,
 }
 
 struct Compared {
@@ -50,8 +55,10 @@ enum State {
     Absent,
     /// The live stream has ended.
     Ended,
-    Opening(BoxFuture<'static, Result<Streaming<ReadResponse>, Status>>, Source),
-    Open(Box<Streaming<ReadResponse>>, Source),
+    /// Its read was refused for now, or lost: it is made again after a pause.
+    Pausing(BoxFuture<'static, Result<Backoff, ClientError>>, String, Source),
+    Opening(BoxFuture<'static, Result<Streaming<ReadResponse>, Status>>, String, Source),
+    Open(Box<Streaming<ReadResponse>>, String, Source),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,6 +77,8 @@ impl Log {
             shown: Hasher::new(function),
             compared: None,
             restarts: false,
+            began: 0,
+            backoff: None,
         }
     }
 
@@ -120,7 +129,7 @@ impl Log {
         if self.is_settled() || attempt == 0 || attempt == self.attempt {
             return false;
         }
-        let first = std::mem::replace(&mut self.attempt, attempt);
+        let first = mem::replace(&mut self.attempt, attempt);
         (first > 0 || self.received > 0) && self.begin_anew(first)
     }
 
@@ -130,7 +139,7 @@ impl Log {
         if self.is_settled() {
             return false;
         }
-        let first = std::mem::replace(&mut self.attempt, 0);
+        let first = mem::replace(&mut self.attempt, 0);
         (first > 0 || self.received > 0) && self.begin_anew(first)
     }
 
@@ -152,50 +161,112 @@ impl Log {
     }
 
     fn read(&mut self, cluster: &Cluster, name: String, source: Source) {
-        let (cluster, offset) = (cluster.clone(), self.received);
+        let (cluster, offset, resource) = (cluster.clone(), self.received, name.clone());
+        self.began = offset;
         self.state = State::Opening(
-            async move { read_stream(&cluster, name, offset).await }.boxed(),
+            async move { read_stream(&cluster, resource, offset).await }.boxed(),
+            name,
             source,
         );
     }
 
+    /// Reads on after a pause. The action runs as long as it likes, and its stream with it; what is left of it when it has
+    /// ended is waited for as long as any blob.
+    fn pause(&mut self, cluster: &Cluster, name: String, source: Source, error: ClientError) {
+        let patience = (source == Source::Blob).then_some(limits::ORPHAN);
+        let came = self.received > self.began;
+        let waited = self.backoff.take().filter(|_| !came);
+        let mut backoff = waited.unwrap_or_else(|| Backoff::new(patience));
+        let cluster = cluster.clone();
+        let pausing = async move {
+            backoff.pause(cluster.contact(), cluster.peer(), &error).await?;
+            Ok(backoff)
+        };
+        self.state = State::Pausing(pausing.boxed(), name, source);
+    }
+
+    /// Nothing more of it comes.
+    pub(super) fn give_up(&mut self) {
+        self.state = State::Settled;
+    }
+
     /// The next piece; None when the state has changed. Waits for ever when there is nothing to read.
     pub(super) async fn next(&mut self, cluster: &Cluster) -> Result<Option<Bytes>, ClientError> {
-        let (result, source) = match &mut self.state {
+        let (result, name, source) = match &mut self.state {
             State::Settled | State::Idle | State::Absent | State::Ended => {
                 return std::future::pending().await;
             }
-            State::Opening(opening, source) => {
-                let source = *source;
-                match opening.await {
+            State::Pausing(pausing, name, source) => {
+                let paused = pausing.await;
+                let (name, source) = (mem::take(name), *source);
+                self.backoff = Some(paused?);
+                self.read(cluster, name, source);
+                return Ok(None);
+            }
+            State::Opening(opening, name, source) => {
+                let opened = opening.await;
+                let (name, source) = (mem::take(name), *source);
+                match opened {
                     Ok(stream) => {
-                        self.state = State::Open(Box::new(stream), source);
+                        if self.backoff.is_some() {
+                            cluster.contact().made();
+                        }
+                        self.state = State::Open(Box::new(stream), name, source);
                         return Ok(None);
                     }
-                    Err(status) => (Err(status), source),
+                    Err(status) => (Err(status), name, source),
                 }
             }
-            State::Open(stream, source) => (stream.message().await, *source),
+            State::Open(stream, name, source) => match stream.message().await {
+                Ok(Some(piece)) => return self.take(piece.data),
+                ended => (ended, mem::take(name), *source),
+            },
         };
         match result {
-            Ok(Some(piece)) => self.take(piece.data),
-            Ok(None) => {
+            Ok(_) if source == Source::Blob && self.received == self.began => {
+                let (peer, size) = (cluster.peer().to_owned(), self.received);
+                let why = format!("a stream in its store ended after {size} bytes, too early");
+                Err(ClientError::Protocol { peer, why })
+            }
+            Ok(_) => {
                 self.state = State::Ended;
                 Ok(None)
             }
             Err(status) => {
-                let error = ClientError::rpc("the read of a stream", cluster.peer(), &status);
-                if source == Source::Blob {
-                    return Err(error);
-                }
-                tracing::debug!(%error, "a live stream broke");
-                // ABORTED: the attempt was lost, and the operation's next message names another.
-                let is_lost = status.code() == Code::Aborted && self.attempt > 0;
-                let comes_back = error.is_lost_connection() || is_lost;
-                self.state = if comes_back { State::Idle } else { State::Absent };
+                self.broke(cluster, name, source, &status)?;
                 Ok(None)
             }
         }
+    }
+
+    fn broke(
+        &mut self,
+        cluster: &Cluster,
+        name: String,
+        source: Source,
+        status: &Status,
+    ) -> Result<(), ClientError> {
+        let error = ClientError::rpc("the read of a stream", cluster.peer(), status);
+        if source == Source::Blob {
+            if !error.is_lost_connection() {
+                return Err(error);
+            }
+            self.pause(cluster, name, source, error);
+            return Ok(());
+        }
+        tracing::debug!(%error, "a live stream broke");
+        if matches!(error, ClientError::NotNow { .. }) {
+            // The operation may have nothing more to say for hours.
+            self.pause(cluster, name, source, error);
+            return Ok(());
+        }
+        // ABORTED: the attempt was lost, and the operation's next message names another. One that was refused may have been
+        // lost with its hub, which does not know it yet.
+        let is_lost = status.code() == Code::Aborted && self.attempt > 0;
+        let is_new = status.code() == Code::NotFound && self.backoff.is_some();
+        let comes_back = error.is_lost_connection() || is_lost || is_new;
+        self.state = if comes_back { State::Idle } else { State::Absent };
+        Ok(())
     }
 
     /// Takes a piece, and gives what of it is to be handed out.
@@ -249,8 +320,9 @@ impl Log {
                 self.state = State::Settled;
                 return rest;
             }
-            State::Opening(..) | State::Open(..) => {}
-            State::Ended | State::Idle | State::Absent => {
+            State::Opening(..) | State::Open(..) | State::Pausing(_, _, Source::Blob) => {}
+            State::Ended | State::Idle | State::Absent | State::Pausing(_, _, Source::Live) => {
+                self.backoff = None;
                 let digest =
                     digest.map(|d| d.to_digest(cluster.function())).transpose().map_err(|e| {
                         ClientError::Protocol {
@@ -300,6 +372,7 @@ impl fmt::Debug for Log {
             State::Idle => "Idle",
             State::Absent => "Absent",
             State::Ended => "Ended",
+            State::Pausing(..) => "Pausing",
             State::Opening(..) => "Opening",
             State::Open(..) => "Open",
         };

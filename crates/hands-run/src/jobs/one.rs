@@ -169,6 +169,7 @@ async fn try_logs(args: &LogsArgs, front: &FrontEnd) -> Result<u8, RunError> {
         Streams::restart_on_terminals(&mut job);
     }
     let so_far = known.state != JobState::Done && !args.follow;
+    let mut code = exit::OK;
     loop {
         let event = if so_far {
             // A stream of a running action has no end to read to, and does not say where it is now: what it has comes
@@ -188,11 +189,15 @@ async fn try_logs(args: &LogsArgs, front: &FrontEnd) -> Result<u8, RunError> {
                 printer.streams.end_line().await;
                 front.out.always(&again::sentence(&event).unwrap_or_default());
             }
+            Some(Event::Done(result)) if result.unread.is_some() => {
+                front.out.error(&result.unread.unwrap_or_default());
+                code = exit::CLUSTER;
+            }
             Some(_) => {}
             None => break,
         }
     }
-    Ok(exit::OK)
+    Ok(code)
 }
 
 struct LogPrinter {
