@@ -111,12 +111,18 @@ impl RunError {
             return;
         }
         out.error(&chain(self));
-        if let Self::Client(error) = self
-            && let Some(hint) = error.hint()
-        {
+        if let Some(hint) = self.hint() {
             out.hint(&hint);
         } else if self.class() == ErrorClass::Bug {
             out.hint("this is a bug of hands; please report it together with the command and this message");
+        }
+    }
+
+    /// The next step, where there is one that helps.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Client(error) => error.hint(),
+            _ => None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use bytes::Bytes;
 use hands_client::{Cluster, ClusterKind, JobResult, JobStream, Logs, check_place};
 use hands_front::args::{ActionArgs, value};
 use hands_front::{
@@ -219,8 +220,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
         verdict.code = caught.exit_code();
         verdict.sentence = None;
     }
-    if let Some(caught) =
-        settle_unless(&mut signals, &cluster, &result, &mut verdict, front).await?
+    if let Some(caught) = settle_unless(&mut signals, &cluster, &result, &mut verdict, front).await
     {
         return Ok(caught.exit_code());
     }
@@ -233,15 +233,17 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
     }
     if args.json {
         let printing = async {
+            let stdout = stream_of(&cluster, &result, JobStream::Stdout, &mut verdict).await;
+            let stderr = stream_of(&cluster, &result, JobStream::Stderr, &mut verdict).await;
             let mut map = report::result(&result, &verdict, &title);
-            let (stdout, stderr) = (JobStream::Stdout, JobStream::Stderr);
-            report::stream(&mut map, "stdout", &cluster.stream_of(&result, stdout).await?);
-            report::stream(&mut map, "stderr", &cluster.stream_of(&result, stderr).await?);
+            report::stream(&mut map, "stdout", &stdout);
+            report::stream(&mut map, "stderr", &stderr);
             let line = format!("{}\n", serde_json::Value::from(map));
-            Ok::<_, RunError>(streams.stdout(line.as_bytes()).await?)
+            streams.stdout(line.as_bytes()).await?;
+            Ok::<_, RunError>(verdict.code)
         };
         return match signals.unless(printing).await {
-            Ok(printed) => printed.map(|()| verdict.code),
+            Ok(printed) => printed,
             Err(caught) => Ok(caught.exit_code()),
         };
     }
@@ -294,53 +296,49 @@ pub(crate) async fn settle_unless(
     result: &JobResult,
     verdict: &mut Verdict,
     front: &FrontEnd,
-) -> Result<Option<Caught>, RunError> {
+) -> Option<Caught> {
     match signals.unless(settle(cluster, result, verdict, front)).await {
-        Ok(settled) => settled.map(|()| None),
+        Ok(()) => None,
         Err(caught) => {
             let id = &result.id;
             front.out.note(&format!(
                 "not all outputs are here; `hands fetch {id}` brings them once more"
             ));
-            Ok(Some(caught))
+            Some(caught)
         }
     }
 }
 
-/// Puts a result's outputs in place.
+/// Puts a result's outputs in place. The command has been run also where they can't be had.
 pub(crate) async fn settle(
     cluster: &Cluster,
     result: &JobResult,
     verdict: &mut Verdict,
     front: &FrontEnd,
-) -> Result<(), RunError> {
-    if let Err(error) = bring(cluster, result, front).await? {
-        error.print(&front.out);
+) {
+    if let Err(error) = bring(cluster, result, front).await {
+        let why = format!("its outputs can't be had: {}", hands_front::chain(&error));
+        verdict.was_not_brought(why, error.exit_code(true));
+        if let Some(hint) = error.hint() {
+            front.out.hint(&hint);
+        }
         hint_outputs(result, front);
-        verdict.code = error.exit_code(true);
-        verdict.end = End::NotRun;
     }
-    Ok(())
 }
 
-/// The same; gives why they could not be had.
-pub(crate) async fn bring(
-    cluster: &Cluster,
-    result: &JobResult,
-    front: &FrontEnd,
-) -> Result<Result<(), RunError>, RunError> {
+async fn bring(cluster: &Cluster, result: &JobResult, front: &FrontEnd) -> Result<(), RunError> {
     if result.output_paths().next().is_none() {
-        return Ok(Ok(()));
+        return Ok(());
     }
     let directory = &front.caller.directory;
     let below = File::open(directory)
         .map_err(|source| RunError::Read { path: directory.clone(), source })?;
-    let fetched = cluster.fetch_outputs(result, below.as_fd()).await;
-    Ok(fetched.map(drop).map_err(RunError::from))
+    cluster.fetch_outputs(result, below.as_fd()).await?;
+    Ok(())
 }
 
 /// How outputs that are not here are had.
-pub(crate) fn hint_outputs(result: &JobResult, front: &FrontEnd) {
+fn hint_outputs(result: &JobResult, front: &FrontEnd) {
     if result.id.is_empty() {
         // The action cache had it before it was an operation.
         front.out.hint("the same command brings the outputs once more, from the cache");
@@ -350,6 +348,26 @@ pub(crate) fn hint_outputs(result: &JobResult, front: &FrontEnd) {
             result.id
         ));
     }
+}
+
+/// What the command wrote. It has been run also where that can't be had.
+pub(crate) async fn stream_of(
+    cluster: &Cluster,
+    result: &JobResult,
+    stream: JobStream,
+    verdict: &mut Verdict,
+) -> Bytes {
+    let error = match cluster.stream_of(result, stream).await {
+        Ok(bytes) => return bytes,
+        Err(error) => RunError::from(error),
+    };
+    let name = match stream {
+        JobStream::Stdout => "standard output",
+        JobStream::Stderr => "standard error",
+    };
+    let why = format!("its {name} can't be had: {}", hands_front::chain(&error));
+    verdict.was_not_brought(why, error.exit_code(true));
+    Bytes::new()
 }
 
 /// Says what the exit code alone does not.

@@ -198,7 +198,7 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
     if streams.is_unwritable() {
         verdict.was_not_written();
     }
-    let settled = run::settle_unless(signals, cluster, &result, &mut verdict, front).await?;
+    let settled = run::settle_unless(signals, cluster, &result, &mut verdict, front).await;
     if let Some(sentence) = hints::wrong_clock(&args.action, &result) {
         front.out.warning(&sentence);
     }

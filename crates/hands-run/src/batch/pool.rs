@@ -198,12 +198,7 @@ impl<'a> Pool<'a> {
         }
         flight.has_result(&result);
         let mut verdict = verdict::of(&result, &spec::outputs(action)?);
-        if let Err(error) = run::bring(self.cluster, &result, self.front).await? {
-            // It has been run, and is not to be run once more for that.
-            let why = format!("its outputs can't be had: {}", hands_front::chain(&error));
-            verdict.was_not_brought(why, error.exit_code(true));
-            run::hint_outputs(&result, self.front);
-        }
+        run::settle(self.cluster, &result, &mut verdict, self.front).await;
         let mut lost = hints::not_kept(action, &result);
         lost.extend(hints::wrong_clock(action, &result));
         if !lost.is_empty() && !self.warned.replace(true) {
@@ -211,27 +206,13 @@ impl<'a> Pool<'a> {
                 self.front.out.warning(&sentence);
             }
         }
-        let stdout = self.stream(&result, JobStream::Stdout, &mut verdict).await;
-        let stderr = self.stream(&result, JobStream::Stderr, &mut verdict).await;
+        let cluster = self.cluster;
+        let stdout = run::stream_of(cluster, &result, JobStream::Stdout, &mut verdict).await;
+        let stderr = run::stream_of(cluster, &result, JobStream::Stderr, &mut verdict).await;
         flight.ends(&verdict);
         // By the worker's clock, where it tells.
         let started = result.started().unwrap_or_else(SystemTime::now);
         Ok(Landed::Over(Box::new(Outcome { result, verdict, stdout, stderr, started })))
-    }
-
-    /// What the command wrote. It has been run also where that can't be had.
-    async fn stream(&self, result: &JobResult, stream: JobStream, verdict: &mut Verdict) -> Bytes {
-        let error = match self.cluster.stream_of(result, stream).await {
-            Ok(bytes) => return bytes,
-            Err(error) => RunError::from(error),
-        };
-        let name = match stream {
-            JobStream::Stdout => "standard output",
-            JobStream::Stderr => "standard error",
-        };
-        let why = format!("its {name} can't be had: {}", hands_front::chain(&error));
-        verdict.was_not_brought(why, error.exit_code(true));
-        Bytes::new()
     }
 
     /// Has a snapshot taken again, and an image read again: either may be what went from the store.

@@ -1,9 +1,10 @@
 //! Outputs that can't all be brought, and outputs whose places are links: what a user gets, at every level of isolation.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::symlink;
 
-use crate::home::{Home, json};
+use crate::home::{Home, json, ran};
 use crate::killable::Cluster;
 
 /// Levels that this machine can have, by `HANDS_ISOLATION`, and the copied input root beside them.
@@ -235,5 +236,26 @@ fn the_place_of_an_output_may_be_a_link_inside() {
             assert!(ran.err.contains(words), "{ran:?}");
         }
         fs::remove_file(home.work().join("abs")).unwrap();
+    }
+}
+
+/// Something came into the way of its output while it ran: it has been run all the same.
+#[test]
+fn a_command_whose_output_can_not_be_put_in_place_has_its_own_exit_code() {
+    let home = Home::new();
+    let script = "echo began; read code; mkdir -p d; echo x >d/out; exit $code";
+    for (own, code) in [("7", 7), ("0", 125)] {
+        let mut child = home.start(&["run", "-i", "-o", "d/out", "--", "sh", "-c", script]);
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut began = String::new();
+        out.read_line(&mut began).unwrap();
+        assert_eq!(began, "began\n");
+        home.write("d", "in the way\n");
+        writeln!(child.stdin.take().unwrap(), "{own}").unwrap();
+        let ended = ran(child.wait_with_output().unwrap());
+        assert_eq!(ended.code, code, "{ended:?}");
+        assert!(ended.err.contains("its outputs can't be had: "), "{ended:?}");
+        assert!(ended.err.contains("`hands fetch "), "{ended:?}");
+        fs::remove_file(home.work().join("d")).unwrap();
     }
 }
