@@ -20,7 +20,7 @@ use hands_proto::v1::{
 use hands_reapi::{BlobClient, Channel};
 use hands_types::{DigestFunction, Platform};
 use prost::Message;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request};
 
@@ -50,6 +50,7 @@ struct Inner {
     uploader: Arc<Uploader>,
     blobs: BlobClient,
     contact: Contact,
+    large_files: Semaphore,
     hello: Option<AgentStatus>,
     info: Option<HubInfo>,
     keeps_times: bool,
@@ -183,6 +184,7 @@ impl Cluster {
             uploader,
             blobs,
             contact: Contact::new(),
+            large_files: Semaphore::new(fetch::LARGE_FILES),
             hello,
             info,
             keeps_times,
@@ -203,6 +205,11 @@ impl Cluster {
     /// What is known of the other end's being there.
     pub(crate) fn contact(&self) -> &Contact {
         &self.inner.contact
+    }
+
+    /// Turns for large files that come here: each holds descriptors.
+    pub(crate) fn large_files(&self) -> &Semaphore {
+        &self.inner.large_files
     }
 
     /// What requests wait for, as a sentence, after they have waited a second for a hub that has gone or an engine that can't

@@ -26,6 +26,9 @@ use trees::Trees;
 
 /// Requests for files that are under way at once.
 const CALLS: usize = 8;
+/// Large files that are under way at once over one connection, whatever they belong to: each takes three descriptors, of which
+/// a process has 1,024 as a rule.
+pub(crate) const LARGE_FILES: usize = 32;
 
 /// What was put in place.
 #[derive(Clone, Debug, Default)]

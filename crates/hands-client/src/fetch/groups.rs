@@ -102,6 +102,7 @@ impl Group<'_> {
             }
             Self::Large(all) => {
                 let Some((first, rest)) = all.split_first() else { return Ok(()) };
+                let _turn = cluster.large_files().acquire().await;
                 let Wanted { place, path, file } = first;
                 let draft = place.draft(path, file.executable, file.mtime)?;
                 let got =

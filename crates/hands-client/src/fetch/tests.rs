@@ -2,8 +2,10 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
+use hands_proto::bytestream::{ReadRequest, ReadResponse};
 use hands_proto::reapi::{self, Directory, DirectoryNode, FileNode, OutputFile, SymlinkNode, Tree};
 use hands_types::DigestFunction;
 use prost::Message as _;
@@ -11,6 +13,7 @@ use prost::Message as _;
 use super::place::{Content as _, open_by_name};
 use super::plan::*;
 use super::*;
+use crate::fake::{Engine, Script};
 use crate::result::Skew;
 
 #[test]
@@ -263,4 +266,50 @@ fn a_file_counts_for_all_outputs_that_it_stands_in() {
     names.iter().for_each(|name| count(&mut tops, name, 1));
     assert!(tops.values().all(|bytes| *bytes == 1));
     assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+}
+
+/// Each of 64 results of a batch has files of its own, and each file under way takes descriptors.
+#[tokio::test]
+async fn large_files_under_way_are_bounded_over_all_results() {
+    let contents = |n: usize| bytes::Bytes::from(format!("{n:03}").repeat(30_000));
+    let (now, most) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+    let counted = (Arc::clone(&now), Arc::clone(&most));
+    let all: BTreeMap<String, usize> =
+        (0..120).map(|n| (hands_tree::hash(FUNCTION, &contents(n)).hex(), n)).collect();
+    let read = Box::new(move |_, request: ReadRequest| {
+        let hash = request.resource_name.rsplit('/').nth(1).unwrap();
+        let data = contents(all[hash]);
+        let (now, most) = (Arc::clone(&counted.0), Arc::clone(&counted.1));
+        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let piece = async move {
+            // As long as a file takes on its way.
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            now.fetch_sub(1, Ordering::SeqCst);
+            Ok(ReadResponse { data })
+        };
+        Ok(futures_util::stream::once(piece).boxed())
+    });
+    let engine = Engine::start(Script { read, ..Script::default() }).await;
+    let dir = TestDir::new();
+    let landings = (0..12).map(|landing| {
+        let file = |n: usize| OutputFile {
+            path: format!("{n}"),
+            digest: Some(hands_tree::hash(FUNCTION, &contents(n)).into()),
+            ..OutputFile::default()
+        };
+        let files = (landing * 10..landing * 10 + 10).map(file).collect();
+        let result = ActionResult { output_files: files, ..ActionResult::default() };
+        let response =
+            reapi::ExecuteResponse { result: Some(result), ..reapi::ExecuteResponse::default() };
+        (JobResult::new(String::new(), None, response, true, None), dir.dest())
+    });
+    let landings: Vec<_> = landings.collect();
+    let fetches = landings.iter().map(|(result, dest)| async {
+        engine.cluster.fetch_outputs(result, dest.as_fd()).await.unwrap();
+    });
+    futures_util::future::join_all(fetches).await;
+    assert_eq!(fs::read_dir(dir.0.join("dest")).unwrap().count(), 120);
+    assert_eq!(now.load(Ordering::SeqCst), 0);
+    let most = most.load(Ordering::SeqCst);
+    assert!((8..=32).contains(&most), "{most} files were under way at once");
 }
