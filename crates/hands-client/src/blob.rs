@@ -1,8 +1,11 @@
 //! Blobs of the cluster's: what an action declares, and what it wrote.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use bytes::Bytes;
 use hands_proto::{Shaped, decode_blob, reapi};
-use hands_reapi::BlobError;
+use hands_reapi::{BlobClient, BlobError};
 use hands_types::{Digest, limits};
 use prost::Message;
 
@@ -75,25 +78,41 @@ impl Cluster {
         digest: Digest,
         what: &str,
     ) -> Result<Bytes, ClientError> {
-        let mut backoff = Backoff::new(Some(limits::ORPHAN));
-        loop {
-            match self.read_blob(digest, what).await {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) => self.pause_to_read(&mut backoff, error).await?,
-            }
-        }
+        self.patiently(|blobs| async move {
+            let read = blobs.download(&digest).await;
+            read.map_err(|error| self.blob_failed(what, digest, error))
+        })
+        .await
     }
 
-    /// Pauses before what was read is asked for once more, which changes nothing; fails where the error stays.
-    pub(crate) async fn pause_to_read(
+    /// Moves blobs, and again for a while where the hub is away, which changes nothing. The while begins when nothing comes any
+    /// more: a transfer of minutes that is lost has waited for nobody.
+    pub(crate) async fn patiently<T, F: Future<Output = Result<T, ClientError>>>(
         &self,
-        backoff: &mut Backoff,
-        error: ClientError,
-    ) -> Result<(), ClientError> {
-        if !error.is_lost_connection() {
-            return Err(error);
+        moving: impl FnMut(BlobClient) -> F,
+    ) -> Result<T, ClientError> {
+        self.patiently_for(limits::ORPHAN, moving).await
+    }
+
+    pub(crate) async fn patiently_for<T, F: Future<Output = Result<T, ClientError>>>(
+        &self,
+        patience: Duration,
+        mut moving: impl FnMut(BlobClient) -> F,
+    ) -> Result<T, ClientError> {
+        let (blobs, received) = self.blobs().counting();
+        let mut waits = None;
+        loop {
+            let error = match moving(blobs.clone()).await {
+                Ok(moved) => return Ok(moved),
+                Err(error) if error.is_lost_connection() => error,
+                Err(error) => return Err(error),
+            };
+            if received.swap(0, Ordering::Relaxed) > 0 {
+                waits = None;
+            }
+            let backoff = waits.get_or_insert_with(|| Backoff::new(Some(patience)));
+            backoff.pause(self.contact(), self.peer(), &error).await?;
         }
-        backoff.pause(self.contact(), self.peer(), &error).await
     }
 
     /// A whole blob in memory.
@@ -133,3 +152,6 @@ impl Cluster {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,7 @@ struct Inner {
     blobs: BlobClient,
     contact: Contact,
     large_files: Semaphore,
+    room: fetch::Room,
     hello: Option<AgentStatus>,
     info: Option<HubInfo>,
     keeps_times: bool,
@@ -185,6 +186,7 @@ impl Cluster {
             blobs,
             contact: Contact::new(),
             large_files: Semaphore::new(fetch::LARGE_FILES),
+            room: fetch::Room::default(),
             hello,
             info,
             keeps_times,
@@ -210,6 +212,11 @@ impl Cluster {
     /// Turns for large files that come here: each holds descriptors.
     pub(crate) fn large_files(&self) -> &Semaphore {
         &self.inner.large_files
+    }
+
+    /// What is still to be written of all outputs that come here.
+    pub(crate) fn room(&self) -> &fetch::Room {
+        &self.inner.room
     }
 
     /// What requests wait for, as a sentence, after they have waited a second for a hub that has gone or an engine that can't

@@ -253,12 +253,14 @@ pub enum ClientError {
     },
     /// The disk has no room for the outputs.
     #[error(
-        "the outputs have {} MiB, and the disk here has {} MiB free, of which {} MiB always stay free; nothing was written",
-        bytes.div_ceil(1 << 20), free >> 20, reserve >> 20
+        "the outputs have {} MiB{}, and the disk here has {} MiB free, of which {} MiB always stay free; nothing was written",
+        bytes.div_ceil(1 << 20), beside(*promised), free >> 20, reserve >> 20
     )]
     NoRoom {
         /// Of all outputs.
         bytes: u64,
+        /// Those of other results that are under way and not written yet.
+        promised: u64,
         /// Free bytes.
         free: u64,
         /// What always stays free.
@@ -301,6 +303,13 @@ fn unanswered(peer: &str, times: u32) -> String {
     format!(
         "the connection to {peer} was lost before it had answered, so that the action may have been run; it may have had effects outside or is not to be run again, so it is not submitted again"
     )
+}
+
+fn beside(promised: u64) -> String {
+    match promised.div_ceil(1 << 20) {
+        0 => String::new(),
+        mebibytes => format!(" beside {mebibytes} MiB that are under way"),
+    }
 }
 
 fn other_output(stream: JobStream, bytes: u64, first: u32, second: u32) -> String {

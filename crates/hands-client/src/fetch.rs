@@ -22,6 +22,7 @@ pub use place::is_temporary_name;
 #[cfg(any(test, fuzzing))]
 pub(crate) use plan::paths_of_tree;
 use plan::{Plan, safe};
+pub(crate) use room::Room;
 use trees::Trees;
 
 /// Requests for files that are under way at once.
@@ -59,14 +60,17 @@ pub(crate) async fn fetch(
         all.push(One::plan(cluster, result, *below, &trees)?);
     }
     let bytes = all.iter().fold(0_u64, |sum, one| sum.saturating_add(one.plan.bytes()));
-    for (_, below) in results {
-        room::check(*below, bytes)?;
-    }
+    let promise = cluster.room().promise(results.iter().map(|(_, below)| *below), bytes)?;
     for one in &mut all {
         one.make_directories().await?;
     }
     stream::iter(groups::of(&all))
-        .map(|group| group.write(cluster))
+        .map(|group| async {
+            let bytes = group.bytes();
+            group.write(cluster).await?;
+            promise.is_kept(bytes);
+            Ok::<_, ClientError>(())
+        })
         .buffer_unordered(CALLS)
         .try_collect::<()>()
         .await?;

@@ -9,6 +9,7 @@ mod upload;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use hands_proto::bytestream::byte_stream_client::ByteStreamClient;
@@ -39,6 +40,7 @@ pub struct BlobClient {
     compress: bool,
     limits: Arc<OnceCell<Limits>>,
     patience: Duration,
+    received: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for BlobClient {
@@ -57,7 +59,14 @@ impl BlobClient {
         let limits = Arc::default();
         let channel = channel.into();
         let (instance, patience) = (instance.into(), patience::PATIENCE);
-        Self { channel, instance, function, compress: false, limits, patience }
+        let received = Arc::default();
+        Self { channel, instance, function, compress: false, limits, patience, received }
+    }
+
+    /// The same, and how many bytes of blobs come by it: whether a download that is lost brought any.
+    pub fn counting(&self) -> (Self, Arc<AtomicU64>) {
+        let received: Arc<AtomicU64> = Arc::default();
+        (Self { received: Arc::clone(&received), ..self.clone() }, received)
     }
 
     /// The same, which makes no call again that the engine has no room for now: its caller does, and says so.

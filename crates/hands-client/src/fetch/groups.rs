@@ -6,13 +6,15 @@ use std::mem;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use hands_reapi::BlobError;
-use hands_types::{Digest, limits};
+use hands_reapi::{BlobClient, BlobError};
+use hands_types::Digest;
+
+use tokio::task::coop::consume_budget;
+use tokio::task::yield_now;
 
 use super::place::{Content as _, Place};
 use super::plan::{BYTES, FILES, File, LARGEST};
 use super::{One, described};
-use crate::retry::Backoff;
 use crate::{ClientError, Cluster, printable};
 
 /// One file in its place.
@@ -65,18 +67,21 @@ pub(super) fn of<'a>(all: &'a [One<'a>]) -> Vec<Group<'a>> {
 }
 
 impl Group<'_> {
-    /// Waits for a while for a hub that is away.
-    pub(super) async fn write(self, cluster: &Cluster) -> Result<(), ClientError> {
-        let mut backoff = Backoff::new(Some(limits::ORPHAN));
-        loop {
-            match self.write_once(cluster).await {
-                Ok(()) => return Ok(()),
-                Err(error) => cluster.pause_to_read(&mut backoff, error).await?,
-            }
-        }
+    /// Of all its files.
+    pub(super) fn bytes(&self) -> u64 {
+        let all = match self {
+            Self::Here(wanted) => std::slice::from_ref(wanted),
+            Self::Small(all) | Self::Large(all) => all,
+        };
+        all.iter().map(|wanted| wanted.file.digest.size).fold(0, u64::saturating_add)
     }
 
-    async fn write_once(&self, cluster: &Cluster) -> Result<(), ClientError> {
+    /// Waits for a while for a hub that is away.
+    pub(super) async fn write(self, cluster: &Cluster) -> Result<(), ClientError> {
+        cluster.patiently(|blobs| self.write_once(cluster, blobs)).await
+    }
+
+    async fn write_once(&self, cluster: &Cluster, blobs: BlobClient) -> Result<(), ClientError> {
         match self {
             Self::Here(wanted) => {
                 let Wanted { path, file, .. } = wanted;
@@ -92,24 +97,27 @@ impl Group<'_> {
                 wanted.write(&file.contents)
             }
             Self::Small(all) => {
-                let contents =
-                    cluster.blobs().download_many(all.iter().map(|wanted| wanted.file.digest));
+                let contents = blobs.download_many(all.iter().map(|wanted| wanted.file.digest));
                 let contents = contents.await.map_err(|error| failed(cluster, all, error))?;
-                all.iter().try_for_each(|wanted| match contents.get(&wanted.file.digest) {
-                    Some(bytes) => wanted.write(bytes),
-                    None => Err(wanted.failed(cluster, BlobError::Missing(Vec::new()))),
-                })
+                for wanted in all {
+                    match contents.get(&wanted.file.digest) {
+                        Some(bytes) => wanted.write(bytes)?,
+                        None => return Err(wanted.failed(cluster, BlobError::Missing(Vec::new()))),
+                    }
+                    // Of a hundred thousand equal ones, and whoever waits for this may be called away.
+                    consume_budget().await;
+                }
+                Ok(())
             }
             Self::Large(all) => {
                 let Some((first, rest)) = all.split_first() else { return Ok(()) };
                 let _turn = cluster.large_files().acquire().await;
                 let Wanted { place, path, file } = first;
                 let draft = place.draft(path, file.executable, file.mtime)?;
-                let got =
-                    cluster.blobs().download_to(&file.digest, draft.file(), Path::new(path)).await;
+                let got = blobs.download_to(&file.digest, draft.file(), Path::new(path)).await;
                 got.map_err(|error| first.failed(cluster, error))?;
                 for wanted in rest {
-                    wanted.copy(draft.file())?;
+                    wanted.copy(draft.file()).await?;
                 }
                 draft.commit()
             }
@@ -137,7 +145,7 @@ impl Wanted<'_> {
     }
 
     /// Writes what another one has, from its beginning.
-    fn copy(&self, from: &std::fs::File) -> Result<(), ClientError> {
+    async fn copy(&self, from: &std::fs::File) -> Result<(), ClientError> {
         let mut draft = self.place.draft(self.path, self.file.executable, self.file.mtime)?;
         let mut buffer = vec![0; 1 << 20];
         let mut at = 0;
@@ -155,6 +163,7 @@ impl Wanted<'_> {
             }
             draft.write(&buffer[..n])?;
             at += n as u64;
+            yield_now().await;
         }
     }
 

@@ -1,19 +1,24 @@
 use std::fs;
+use std::future::poll_fn;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::task::Poll;
 
 use hands_proto::bytestream::{ReadRequest, ReadResponse};
-use hands_proto::reapi::{self, Directory, DirectoryNode, FileNode, OutputFile, SymlinkNode, Tree};
+use hands_proto::reapi::{
+    self, BatchReadBlobsResponse, Directory, DirectoryNode, FileNode, OutputFile, SymlinkNode,
+    Tree, batch_read_blobs_response,
+};
 use hands_types::DigestFunction;
 use prost::Message as _;
 
 use super::place::{Content as _, open_by_name};
 use super::plan::*;
 use super::*;
-use crate::fake::{Engine, Script};
+use crate::fake::{Engine, Script, these};
 use crate::result::Skew;
 
 #[test]
@@ -24,11 +29,26 @@ fn a_disk_keeps_its_reserve_when_outputs_come_back() {
     let reserve = hands_types::limits::DISK_RESERVE.min(stat.f_blocks * stat.f_frsize / 20);
     // Other programs write to that disk too.
     let around = 256 << 20;
-    room::check(dir.dest().as_fd(), (free - reserve).saturating_sub(around)).unwrap();
-    let error = room::check(dir.dest().as_fd(), free - reserve + around).unwrap_err();
-    assert!(matches!(error, ClientError::NoRoom { .. }), "{error}");
+    let all = free - reserve;
+    let (room, dest) = (Room::default(), dir.dest());
+    let promise = |bytes| room.promise([dest.as_fd()], bytes);
+    let error = promise(all + around).unwrap_err();
+    assert!(matches!(error, ClientError::NoRoom { promised: 0, .. }), "{error}");
     // What is few is tried whatever the disk says.
-    room::check(dir.dest().as_fd(), 1 << 20).unwrap();
+    promise(1 << 20).unwrap();
+    let most = promise(all.saturating_sub(around)).unwrap();
+    // Results of a batch come beside each other, and each sees the same disk.
+    let error = promise(2 * around).unwrap_err();
+    assert!(error.to_string().contains("under way"), "{error}");
+    // Also those that are few for themselves.
+    let few: Vec<_> = std::iter::repeat_with(|| promise(15 << 20)).take(64).collect();
+    assert!(few.iter().any(Result::is_err));
+    drop(few);
+    // What is written shows on the disk.
+    most.is_kept(4 * around);
+    promise(2 * around).unwrap();
+    drop(most);
+    drop(promise(all.saturating_sub(around)).unwrap());
 }
 
 struct TestDir(PathBuf);
@@ -312,4 +332,60 @@ async fn large_files_under_way_are_bounded_over_all_results() {
     assert_eq!(now.load(Ordering::SeqCst), 0);
     let most = most.load(Ordering::SeqCst);
     assert!((8..=32).contains(&most), "{most} files were under way at once");
+}
+
+/// Whoever waits for equal outputs may be called away between any of them.
+#[tokio::test]
+async fn equal_files_are_not_all_written_at_once() {
+    let (small, large) =
+        (bytes::Bytes::from_static(b"small"), bytes::Bytes::from(vec![7; 3 << 20]));
+    let (few, many) = (12, 400);
+    let digest = |content: &[u8]| hands_tree::hash(FUNCTION, content);
+    let answer = BatchReadBlobsResponse {
+        responses: vec![batch_read_blobs_response::Response {
+            digest: Some(digest(&small).into()),
+            data: small.clone(),
+            ..Default::default()
+        }],
+    };
+    let batch_read = Box::new(move |_, _| Ok(answer.clone()));
+    let whole = large.clone();
+    let read = Box::new(move |_, _| {
+        let pieces = (0..3).map(|n| whole.slice(n << 20..(n + 1) << 20));
+        Ok(these(pieces.map(|data| Ok(ReadResponse { data }))))
+    });
+    let engine = Engine::start(Script { batch_read, read, ..Script::default() }).await;
+    for (content, count, most) in [(&small, many, 200), (&large, few, 2)] {
+        let dir = TestDir::new();
+        let file = |n| OutputFile {
+            path: format!("{n}"),
+            digest: Some(digest(content).into()),
+            ..OutputFile::default()
+        };
+        let files = (0..count).map(file).collect();
+        let result = ActionResult { output_files: files, ..ActionResult::default() };
+        let response =
+            reapi::ExecuteResponse { result: Some(result), ..reapi::ExecuteResponse::default() };
+        let result = JobResult::new(String::new(), None, response, true, None);
+        let dest = dir.dest();
+        let fetched = engine.cluster.fetch_outputs(&result, dest.as_fd());
+        let mut fetched = std::pin::pin!(fetched);
+        let (mut seen, mut jump) = (0, 0);
+        loop {
+            let is_done = poll_fn(|cx| {
+                let polled = fetched.as_mut().poll(cx);
+                Poll::Ready(polled.map(Result::unwrap).is_ready())
+            });
+            let is_done = is_done.await;
+            let now = fs::read_dir(dir.0.join("dest")).unwrap().count();
+            jump = jump.max(now.saturating_sub(seen));
+            seen = now;
+            if is_done {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(seen, count);
+        assert!(jump <= most, "{jump} of {count} in one go");
+    }
 }

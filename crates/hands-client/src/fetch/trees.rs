@@ -8,7 +8,6 @@ use hands_proto::reapi::{OutputDirectory, Tree};
 use hands_reapi::BlobError;
 use hands_types::{Digest, limits};
 
-use crate::retry::Backoff;
 use crate::{ClientError, Cluster, JobResult, printable};
 
 /// They, encoded.
@@ -26,14 +25,12 @@ pub(super) async fn read<'a>(
     let (Some(first), Some(directory)) = (digests.first(), directories.first()) else {
         return Ok(Trees(HashMap::new()));
     };
-    let mut backoff = Backoff::new(Some(limits::ORPHAN));
-    loop {
-        let error = match cluster.blobs().download_many(digests.iter().copied()).await {
-            Ok(read) => return Ok(Trees(read)),
-            Err(error) => cluster.blob_failed(&name(directory), *first, error),
-        };
-        cluster.pause_to_read(&mut backoff, error).await?;
-    }
+    let digests = &digests;
+    let read = cluster.patiently(|blobs| async move {
+        let read = blobs.download_many(digests.iter().copied()).await;
+        read.map_err(|error| cluster.blob_failed(&name(directory), *first, error))
+    });
+    read.await.map(Trees)
 }
 
 impl Trees {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
@@ -122,6 +123,8 @@ impl BlobClient {
             async move { cas.batch_read_blobs(request).await }
         });
         let reply = reply.await.map_err(|s| BlobError::rpc("download a batch of blobs", s))?;
+        let bytes: usize = reply.responses.iter().map(|response| response.data.len()).sum();
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
         let function = self.function;
         let check = move || {
             reply
@@ -190,6 +193,7 @@ impl BlobClient {
                     break;
                 };
                 bytes += message.data.len();
+                self.received.fetch_add(message.data.len() as u64, Ordering::Relaxed);
                 pieces.push(message.data);
             }
             received += bytes as u64;
