@@ -9,6 +9,7 @@ mod image;
 #[cfg(feature = "oci")]
 mod known;
 mod parts;
+mod patience;
 mod receive;
 mod remote;
 #[cfg(feature = "oci")]

@@ -13,6 +13,7 @@ use hands_store::digest_of_stream;
 use hands_types::{Digest, DigestFunction, RelPath};
 use tokio::runtime::Handle;
 
+use super::patience::patiently;
 use super::{ROUNDS, THREADS, Taken};
 use crate::error::{SnapshotError, sentence};
 use crate::stat_cache::{StatCache, SystemClock};
@@ -59,7 +60,10 @@ pub(crate) fn take(
         threads: THREADS,
     };
     let mut walked = walk.run()?;
-    let mut missing = runtime.block_on(client.find_missing(&walked.digests())).map_err(failed)?;
+    let lacking = |digests: &[Digest]| {
+        patiently(runtime, progress, || client.find_missing(digests))?.map_err(failed)
+    };
+    let mut missing = lacking(&walked.digests())?;
     for _ in 0..ROUNDS {
         let mut changed: HashSet<Digest> = HashSet::new();
         for group in missing.chunks(OPEN_FILES) {
@@ -79,7 +83,7 @@ pub(crate) fn take(
                 };
                 blobs.push(Blob { digest: *digest, source });
             }
-            match runtime.block_on(client.upload(blobs)) {
+            match patiently(runtime, progress, || client.upload(blobs.clone()))? {
                 Ok(_) => {
                     progress
                         .bytes_sent
@@ -96,7 +100,7 @@ pub(crate) fn take(
         }
         // A file changed between its hashing and its upload: take its new content, and whatever is missing then.
         walk.reread(&mut walked, &changed)?;
-        missing = runtime.block_on(client.find_missing(&walked.digests())).map_err(failed)?;
+        missing = lacking(&walked.digests())?;
     }
     Err(SnapshotError::Unsteady)
 }

@@ -15,6 +15,7 @@ use hands_store::{Pin, Store, StoreError};
 use hands_types::{Digest, DigestFunction};
 use tokio::runtime::Handle;
 
+use super::patience::patiently;
 use super::{KEPT, ROUNDS, Taken, remote};
 use crate::error::{SnapshotError, sentence};
 use crate::walk::Progress;
@@ -82,12 +83,13 @@ fn send(to: &To<'_>, blobs: &[Digest]) -> Result<(), SnapshotError> {
     let client = remote::client(runtime, request, *function)?;
     let blobs: Vec<Digest> = blobs.iter().copied().filter(|d| !d.is_empty()).collect();
     let failed = |error| remote::failed(request, &error);
-    let missing = runtime.block_on(client.find_missing(&blobs)).map_err(failed)?;
+    let missing = patiently(runtime, progress, || client.find_missing(&blobs))?.map_err(failed)?;
     for group in missing.chunks(GROUP) {
         progress.check()?;
         let source = || Source::Stored((*store).clone());
-        let blobs = group.iter().map(|digest| Blob { digest: *digest, source: source() }).collect();
-        runtime.block_on(client.upload(blobs)).map_err(failed)?;
+        let blobs = group.iter().map(|digest| Blob { digest: *digest, source: source() });
+        let blobs: Vec<Blob> = blobs.collect();
+        patiently(runtime, progress, || client.upload(blobs.clone()))?.map_err(failed)?;
         progress.bytes_sent.fetch_add(group.iter().map(|d| d.size).sum(), Ordering::Relaxed);
     }
     Ok(())

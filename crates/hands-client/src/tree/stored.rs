@@ -62,8 +62,12 @@ impl<'a> Stored<'a> {
             }
         }
         let Some(first) = absent.first() else { return Ok(()) };
-        let read = self.cluster.blobs().download_many(absent.iter().copied()).await;
-        let read = read.map_err(|error| self.cluster.blob_failed(DIRECTORY, *first, error))?;
+        let (cluster, wanted) = (self.cluster, &absent);
+        let read = cluster.patiently(|blobs| async move {
+            let read = blobs.download_many(wanted.iter().copied()).await;
+            read.map_err(|error| cluster.blob_failed(DIRECTORY, *first, error))
+        });
+        let read = read.await?;
         for digest in absent {
             let bytes = read.get(&digest).ok_or_else(|| {
                 let missing = BlobError::Missing(vec![digest]);
@@ -106,8 +110,7 @@ impl<'a> Stored<'a> {
         if digest.size > limits::MAX_PROTO_BLOB {
             return Err(self.bad(digest, "is too large"));
         }
-        let bytes = cluster.blobs().download(digest).await;
-        let bytes = bytes.map_err(|error| cluster.blob_failed(WHAT, *digest, error))?;
+        let bytes = cluster.read_patiently(*digest, WHAT).await?;
         let tree = decode_blob::<reapi::Tree>(bytes)
             .map_err(|error| self.bad(digest, &error.to_string()))?;
         let mut put = |directory: &reapi::Directory| {
@@ -128,8 +131,11 @@ impl<'a> Stored<'a> {
         let blobs = new.map(|(digest, bytes)| Blob { digest, source: Source::Bytes(bytes) });
         let blobs: Vec<Blob> = blobs.collect();
         let Some(digest) = blobs.first().map(|blob| blob.digest) else { return Ok(0) };
-        let sent = self.cluster.blobs().upload_missing(blobs).await;
-        let failed = |error| self.cluster.blob_failed("an input root", digest, error);
-        Ok(sent.map_err(failed)?.bytes)
+        let (cluster, new) = (self.cluster, &blobs);
+        let sent = cluster.patiently(|blobs| async move {
+            let sent = blobs.upload_missing(new.clone()).await;
+            sent.map_err(|error| cluster.blob_failed("an input root", digest, error))
+        });
+        Ok(sent.await?.bytes)
     }
 }
