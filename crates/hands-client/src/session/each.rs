@@ -88,7 +88,14 @@ async fn follow(
 ) -> Result<(), ClientError> {
     let follow = spec.follow;
     spec.logs = Logs::No;
-    let mut job = cluster.submit(spec).await?;
+    let mut job = tokio::select! {
+        job = cluster.submit(spec) => job?,
+        Ok(()) = &mut cancelled => {
+            // What the engine may have of it ends with its stream.
+            shared.tell(id, Ok(told::cancelled(None)));
+            return Ok(());
+        }
+    };
     let mut is_cancelled = false;
     loop {
         let event = tokio::select! {
