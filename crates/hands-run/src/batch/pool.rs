@@ -8,12 +8,12 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use hands_client::{
-    ActionId, Cluster, ClusterKind, ImageRoot, ImageSource, JobResult, JobStream, Logs, Session,
-    Snapshot,
+    ActionId, ClientError, Cluster, ClusterKind, ImageRoot, ImageSource, JobResult, JobStream,
+    Logs, Session, Snapshot,
 };
 use hands_front::args::ActionArgs;
 use hands_front::{Around, Flight, FrontEnd, RunError, Trace, Verdict, spec, verdict};
-use hands_types::Digest;
+use hands_types::ErrorClass;
 use hands_types::retry::Reruns;
 use tokio::sync::OnceCell;
 
@@ -22,7 +22,10 @@ use crate::{engine, hints, image, run};
 
 /// Paths, and whether they carry their times.
 type Inputs = (Vec<PathBuf>, bool);
-type Root = Rc<OnceCell<Option<Rc<Snapshot>>>>;
+type Root = Rc<Once<Option<Rc<Snapshot>>>>;
+
+/// What is made once for all commands, or what is wrong with the files of its user: that is not looked for again.
+pub(crate) type Once<T> = OnceCell<Result<T, String>>;
 
 /// What the commands of a batch share.
 pub(crate) struct Pool<'a> {
@@ -37,7 +40,7 @@ pub(crate) struct Pool<'a> {
     roots: RefCell<BTreeMap<Inputs, Root>>,
     /// The image that all of them have as their root.
     image: Option<ImageSource>,
-    read: RefCell<Rc<OnceCell<ImageRoot>>>,
+    read: RefCell<Rc<Once<Rc<ImageRoot>>>>,
     /// Whether its user was told what there is to know about the way commands are submitted.
     noted: Cell<bool>,
     /// The same about what could not be had where they ran.
@@ -51,7 +54,8 @@ pub(crate) struct Pool<'a> {
 /// One command that was submitted.
 pub(crate) struct Flying<'a> {
     pub(crate) task: &'a Task,
-    root: Option<Digest>,
+    root: Option<Rc<Snapshot>>,
+    image: Option<Rc<ImageRoot>>,
     flight: Flight<'a>,
     pub(crate) before: Before,
     /// How often it may be run again, with what was lost before.
@@ -149,19 +153,20 @@ impl<'a> Pool<'a> {
         }
         job.retry = reruns.left();
         let mut around = Around::default();
-        if let Some(image) = &self.image {
-            let reading = image::read(image, self.cluster, self.front);
-            let reading = || self.trace.span("reading the image", reading);
+        let mut image = None;
+        if let Some(source) = &self.image {
+            let reading = image::read(source, self.cluster, self.front);
+            let reading =
+                async { self.trace.span("reading the image", reading).await.map(Rc::new) };
             let read = Rc::clone(&self.read.borrow());
-            let image = read.get_or_try_init(reading).await?;
-            around = image::apply(image, &mut job, action, self.cluster, self.front).await?;
+            let root = image.insert(once(&read, Box::pin(reading)).await?);
+            around = image::apply(root, &mut job, action, self.cluster, self.front).await?;
         } else if self.cluster.kind() == ClusterKind::Engine {
             around.below = job.flatten();
         }
-        let snapshot = self.root(&inputs_of(action), around).await?;
-        let root = snapshot.as_ref().map(|s| s.root);
-        job.input_root = root;
-        if let Some(snapshot) = &snapshot
+        let root = self.root(&inputs_of(action), around).await?;
+        job.input_root = root.as_ref().map(|snapshot| snapshot.root);
+        if let Some(snapshot) = &root
             && let Some(hint) = hints::ignored_outputs(action, &job.outputs, snapshot, caller)?
             && !self.told_ignored.replace(true)
         {
@@ -174,7 +179,7 @@ impl<'a> Pool<'a> {
         if let Some(note) = submitted.note.filter(|_| !self.noted.replace(true)) {
             self.front.out.warning(note);
         }
-        Ok((submitted.id, Flying { task, root, flight, before, reruns }))
+        Ok((submitted.id, Flying { task, root, image, flight, before, reruns }))
     }
 
     /// Judges a result, and brings its outputs and streams.
@@ -187,13 +192,13 @@ impl<'a> Pool<'a> {
     }
 
     async fn try_land(&self, flying: Flying<'_>, result: JobResult) -> Result<Landed, RunError> {
-        let Flying { task, root, mut flight, before, mut reruns } = flying;
+        let Flying { task, root, image, mut flight, before, mut reruns } = flying;
         let action = task.action.as_deref().unwrap_or(self.action);
         if run::lacks_inputs(&result)
             && !before.lacked_inputs
             && reruns.lose(run::begun(&result)).is_ok()
         {
-            self.forget(&inputs_of(action), root);
+            self.forget(&inputs_of(action), root, image);
             return Ok(Landed::Again(Before { lacked_inputs: true, lost: reruns.lost() }));
         }
         flight.has_result(&result);
@@ -215,12 +220,17 @@ impl<'a> Pool<'a> {
         Ok(Landed::Over(Box::new(Outcome { result, verdict, stdout, stderr, started })))
     }
 
-    /// Has a snapshot taken again, and an image read again: either may be what went from the store.
-    fn forget(&self, inputs: &Inputs, root: Option<Digest>) {
-        self.read.take();
+    /// Has a snapshot taken again, and an image read again: either may be what went from the store. Once for all commands that
+    /// had the same: what was made since may well be there.
+    fn forget(&self, inputs: &Inputs, root: Option<Rc<Snapshot>>, image: Option<Rc<ImageRoot>>) {
+        let mut read = self.read.borrow_mut();
+        if is_held(&read, image.as_ref()) {
+            *read = Rc::default();
+        }
         let mut roots = self.roots.borrow_mut();
-        let known = roots.get(inputs).and_then(|cell| cell.get());
-        if known.is_some_and(|snapshot| snapshot.as_ref().map(|s| s.root) == root) {
+        if let Some(Ok(known)) = roots.get(inputs).and_then(|cell| cell.get())
+            && known.as_ref().map(Rc::as_ptr) == root.as_ref().map(Rc::as_ptr)
+        {
             roots.remove(inputs);
         }
     }
@@ -236,12 +246,36 @@ impl<'a> Pool<'a> {
             return Ok(None);
         }
         let cell = Rc::clone(self.roots.borrow_mut().entry(inputs.clone()).or_default());
-        let root = cell.get_or_try_init(|| async {
+        let sending = async {
             let snapshot = self.front.snapshot_with(self.cluster, paths, *times, around);
-            Ok::<_, RunError>(self.trace.span("sending inputs", snapshot).await?.map(Rc::new))
-        });
-        Ok(root.await?.clone())
+            Ok(self.trace.span("sending inputs", snapshot).await?.map(Rc::new))
+        };
+        once(&cell, Box::pin(sending)).await
     }
+}
+
+/// Has something made, unless that was done.
+pub(crate) async fn once<T: Clone>(
+    cell: &Once<T>,
+    making: impl Future<Output = Result<T, RunError>>,
+) -> Result<T, RunError> {
+    let class = ErrorClass::User;
+    let made = cell.get_or_try_init(|| async {
+        match making.await {
+            Ok(made) => Ok(Ok(made)),
+            Err(RunError::Client(ClientError::Snapshot { class: ErrorClass::User, message })) => {
+                Ok(Err(message))
+            }
+            Err(error) => Err(error),
+        }
+    });
+    made.await?.clone().map_err(|message| ClientError::Snapshot { class, message }.into())
+}
+
+/// Whether it is this very one that is held, and not one that was made after it.
+pub(crate) fn is_held<T>(cell: &Once<Rc<T>>, one: Option<&Rc<T>>) -> bool {
+    let Some(Ok(held)) = cell.get() else { return false };
+    one.is_some_and(|one| Rc::ptr_eq(held, one))
 }
 
 fn inputs_of(action: &ActionArgs) -> Inputs {

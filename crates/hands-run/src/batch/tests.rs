@@ -2,13 +2,16 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use hands_client::ClientError;
 use hands_front::args::ActionArgs;
 use hands_front::{RunError, eye};
-use hands_types::Network;
+use hands_types::{ErrorClass, Network};
 
 use super::joblog::{Entry, JobLog};
+use super::pool;
 use super::progress::Progress;
 use super::source::{Task, parse};
 use super::template;
@@ -217,4 +220,28 @@ fn a_time_limit_in_a_list_is_one_that_a_hub_accepts() {
         let error = super::json::task(1, &line, &ActionArgs::default()).err().unwrap();
         assert!(error.why.contains("7 days"), "{}", error.why);
     }
+}
+
+/// A list of a thousand commands reads a damaged image once, and one that was evicted once more.
+#[tokio::test]
+async fn what_commands_share_is_made_once_also_where_it_is_damaged() {
+    let refused = |class| ClientError::Snapshot { class, message: "it is damaged".to_owned() };
+    let (cell, mut made) = (pool::Once::<Rc<u8>>::default(), 0);
+    for class in [ErrorClass::Infra { retry: true }, ErrorClass::User, ErrorClass::User] {
+        let making = async {
+            made += 1;
+            Err(RunError::from(refused(class)))
+        };
+        let error = pool::once(&cell, making).await.unwrap_err();
+        assert_eq!((error.class(), error.to_string().as_str()), (class, "it is damaged"));
+    }
+    assert_eq!(made, 2, "what is wrong with the files is not looked for again");
+
+    let held = Rc::new(7);
+    let cell = pool::Once::<Rc<u8>>::default();
+    assert!(!pool::is_held(&cell, Some(&held)), "it is being made");
+    let first = pool::once(&cell, async { Ok(Rc::clone(&held)) }).await.unwrap();
+    assert!(pool::is_held(&cell, Some(&first)));
+    assert!(!pool::is_held(&cell, Some(&Rc::new(7))), "this was made before it");
+    assert!(!pool::is_held(&cell, None));
 }
