@@ -112,7 +112,8 @@ async fn relocate(
     begin: &RelPath,
 ) -> Result<(), RunError> {
     let Some(word) = job.argv.first() else { return Ok(()) };
-    let search = image.env.iter().rev().find(|(name, _)| name == "PATH");
+    // The image's, unless the user gives another.
+    let search = job.env.iter().rev().find(|(name, _)| name == "PATH");
     let search = search.map_or(FIXED_PATH, |(_, value)| value);
     if let Some(found) = cluster.program_in(image.tree.root, word, search).await? {
         let depth = begin.join(&job.cwd).names().count();
