@@ -148,7 +148,11 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
         if args.detach {
             let id = tokio::select! {
                 id = front.telling(&cluster, job.accepted()) => id?,
-                caught = signals.next() => return Ok(caught.exit_code()),
+                caught = signals.next() => {
+                    // The same, and it would stay there without anybody who knows its id.
+                    front.cancel_all(&cluster, &mut signals).await;
+                    return Ok(caught.exit_code());
+                }
             };
             let line = if args.json {
                 serde_json::json!({ "id": id, "command": title }).to_string()
