@@ -9,7 +9,7 @@ use hands_reapi::{BlobClient, BlobError};
 use hands_types::{Digest, limits};
 use prost::Message;
 
-use crate::job::JobStream;
+use crate::JobStream;
 use crate::retry::Backoff;
 use crate::{ClientError, Cluster, JobResult, printable};
 

@@ -1,212 +1,69 @@
-//! One submitted action, followed to its end.
+//! One action, followed to its end.
 //!
-//! A [`Job`] owns the stream of its operation and, where its output is wanted live, two log streams. It has no task of
-//! its own: everything happens inside [`Job::next`], so a caller that does not ask holds the stream back. Dropping it
-//! drops the streams, by which the hub cancels the action unless others wait for it or it was submitted with `detach`.
+//! A [`Job`] hears what happens to its action (over a session on our hub, over a stream of its own elsewhere), and owns two
+//! log streams where its output is wanted live. All that it does itself happens inside [`Job::next`], so a caller that does
+//! not ask holds the streams back. Dropping it drops the streams, by which the hub cancels the action unless others wait for
+//! it or it was submitted with `detach`.
 
 #[cfg(test)]
 mod again_tests;
 mod logs;
-mod operation;
+mod shown;
 #[cfg(test)]
 mod stream_tests;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
-use std::mem;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use hands_proto::longrunning::operation::Result as OperationResult;
-use hands_proto::reapi::execution_stage::Value as Stage;
-use hands_proto::reapi::{ExecuteOperationMetadata, ExecuteResponse};
-use hands_proto::v1;
-use hands_types::platform::{FIXED_LANG, FIXED_PATH};
-use hands_types::{Digest, limits};
+use hands_types::Digest;
 
 use crate::cluster::ClusterKind;
-use crate::{Caching, ClientError, Cluster, EncodedJob, JobResult, JobSpec, Logs, printable};
-use logs::Log;
-use operation::{Heard, Operations};
-
-/// Which of an action's streams. A terminal has only the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobStream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-/// What happens to a job, in this order: `Queued` once, then any of the others, `Done` last.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// The hub has the action, durably. It has this id.
-    Queued {
-        /// The operation's id.
-        id: String,
-    },
-    /// It waits, and this is why: one sentence of the hub's.
-    Waiting {
-        /// The reason, printable.
-        reason: String,
-    },
-    /// A worker runs it. May come again, when a worker was lost.
-    Started {
-        /// The worker's name, printable; empty where the engine does not tell.
-        worker: String,
-    },
-    /// An attempt was lost with its worker, and the action is run again. Comes for each such attempt, also where it was lost
-    /// before this program looked.
-    Again {
-        /// The attempt that was lost.
-        lost: LostAttempt,
-        /// The number of the attempt that runs now, or brought the result; 0 where the cluster does not know the action any
-        /// more, so that it was submitted again.
-        attempt: u32,
-        /// The worker that has it, printable; may be empty.
-        worker: String,
-        /// Whether something that was handed out comes anew, from its first byte ([`Job::restart`]).
-        anew: bool,
-    },
-    /// An attempt was lost, and the action ends without the result of another. Comes just before the end for each such attempt
-    /// that was not told.
-    Lost {
-        /// The attempt.
-        lost: LostAttempt,
-    },
-    /// A piece of a stream; without [`Logs::Live`] there are none.
-    Output {
-        /// Which stream.
-        stream: JobStream,
-        /// The attempt that wrote it; 0 where the engine does not tell.
-        attempt: u32,
-        /// The bytes as the action wrote them.
-        data: Bytes,
-    },
-    /// The end. All output has come before.
-    Done(Box<JobResult>),
-}
-
-/// An attempt that was lost with its worker, or given up by it. Its command may have been started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LostAttempt {
-    /// Its number, from 1.
-    pub attempt: u32,
-    /// The worker's name, printable; may be empty.
-    pub worker: String,
-    /// Why, as a fragment of a sentence, printable; may be empty.
-    pub reason: String,
-    /// Its worker was not lost: the attempt was given up, or its result could not be used, as the reason says.
-    pub given_up: bool,
-    /// It was not lost: the other attempt, which was begun beside it because it took long, has ended first.
-    pub overtaken: bool,
-}
+use crate::execution::Execution;
+use crate::session::{Alone, Heard};
+use crate::{ClientError, Cluster, Event, JobResult, JobSpec, JobStream, Logs};
+use shown::Shown;
 
 /// One submitted action.
 #[derive(Debug)]
 pub struct Job {
     cluster: Cluster,
-    submission: Arc<Submission>,
-    id: String,
+    source: Source,
     action: Option<Digest>,
-    operations: Operations,
     note: Option<&'static str>,
-    /// Why it waits, as it was said last.
-    waiting: String,
-    logs: [Log; 2],
-    stage: Stage,
-    /// The attempt that was seen running last, and its worker.
-    running: (u32, String),
-    /// The highest number of an attempt that was told to be lost.
-    told_lost: u32,
+    shown: Shown,
     queue: VecDeque<Event>,
     result: Option<Box<JobResult>>,
+    is_announced: bool,
+    /// The attempt that was told to run last.
+    started: Option<u32>,
     ended: bool,
-    announced: bool,
-    sent_again: bool,
 }
 
-/// What it takes to submit the same action again.
+/// From where it is heard what happens to it.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "stands alone in its Arc")]
-pub(crate) enum Submission {
-    Execute {
-        spec: JobSpec,
-        encoded: EncodedJob,
-        /// When.
-        asked: SystemTime,
-    },
-    /// An action that somebody submitted before.
-    Follow { logs: Logs, patience: Option<Duration> },
-}
-
-impl Submission {
-    fn logs(&self) -> Logs {
-        match self {
-            Self::Execute { spec, .. } => spec.logs,
-            Self::Follow { logs, .. } => *logs,
-        }
-    }
-
-    /// For how long a hub may be away.
-    const fn patience(&self) -> Option<Duration> {
-        match self {
-            Self::Execute { spec, .. } => spec.patience,
-            Self::Follow { patience, .. } => *patience,
-        }
-    }
-}
-
-/// What our own workers give every action without being told.
-fn add_fixed_environment(spec: &mut JobSpec) {
-    for (name, value) in [("PATH", FIXED_PATH), ("LANG", FIXED_LANG)] {
-        if !spec.env.iter().any(|(known, _)| known == name) {
-            spec.env.push((name.to_owned(), value.to_owned()));
-        }
-    }
+enum Source {
+    Session(Box<Alone>),
+    Stream(Box<Execution>),
 }
 
 impl Cluster {
-    /// Submits an action: uploads Action and Command and calls Execute. The input root must be in the store. What it can see
-    /// of a worker's own files becomes part of its key first, where its result may be recorded
-    /// ([`Cluster::name_host_root`]).
+    /// Submits an action. The input root must be in the store. What the action can see of a worker's own files becomes part of
+    /// its key first, where its result may be recorded ([`Cluster::name_host_root`]). On a hub of ours the action is on its way
+    /// when this returns; what the hub says of it, a refusal too, comes by [`Job::next`].
     pub async fn submit(&self, mut spec: JobSpec) -> Result<Job, ClientError> {
-        let note = match self.kind() {
-            ClusterKind::Agent | ClusterKind::Hub => self.name_host_root(&mut spec).await?,
-            ClusterKind::Engine => {
-                add_fixed_environment(&mut spec);
-                None
-            }
-        };
+        let logs = spec.logs;
+        if self.kind() == ClusterKind::Engine {
+            let execution = Execution::submit(self, spec).await?;
+            return Ok(Job::new(self, Source::Stream(Box::new(execution)), logs));
+        }
+        let note = self.name_host_root(&mut spec).await?;
         spec.times &= self.keeps_times();
         let encoded = spec.encode(self.function())?;
-        let mut job = self.submit_encoded(spec, encoded).await?;
-        job.note = note;
-        Ok(job)
-    }
-
-    /// Submits an action whose messages were encoded before. Submitting the same encoded job twice is one submission. One
-    /// that may be recorded should have its host root named ([`Cluster::name_host_root`]).
-    pub async fn submit_encoded(
-        &self,
-        spec: JobSpec,
-        encoded: EncodedJob,
-    ) -> Result<Job, ClientError> {
-        let action = encoded.action;
-        let cached = match (self.kind(), spec.caching) {
-            (ClusterKind::Engine, Caching::Cached) => operation::cached(self, &action).await?,
-            _ => None,
-        };
-        let asked = SystemTime::now();
-        let submission = Arc::new(Submission::Execute { spec, encoded, asked });
-        let operations = match cached {
-            Some(operation) => Operations::cached(operation),
-            None => Operations::open(self, &submission, None).await?,
-        };
-        Ok(Job::new(self.clone(), submission, String::new(), Some(action), operations))
+        let action = Some(encoded.action);
+        let alone = Alone::submit(self, spec, encoded).await?;
+        let job = Job::new(self, Source::Session(Box::new(alone)), logs);
+        Ok(Job { note, action, ..job })
     }
 
     /// Follows an action that was submitted before: by its whole id, or a unique prefix. Its result is there for an
@@ -216,49 +73,30 @@ impl Cluster {
             ClusterKind::Engine => id.to_owned(),
             ClusterKind::Agent | ClusterKind::Hub => self.get(id).await?.id,
         };
-        let patience = Some(limits::ORPHAN);
-        let submission = Arc::new(Submission::Follow { logs, patience });
-        let operations = Operations::open(self, &submission, Some(id.clone())).await?;
-        Ok(Job::new(self.clone(), submission, id, None, operations))
+        let execution = Execution::follow(self, id).await?;
+        Ok(Job::new(self, Source::Stream(Box::new(execution)), logs))
     }
 }
 
 impl Job {
-    fn new(
-        cluster: Cluster,
-        submission: Arc<Submission>,
-        id: String,
-        action: Option<Digest>,
-        operations: Operations,
-    ) -> Self {
-        let function = cluster.function();
-        let logs = [JobStream::Stdout, JobStream::Stderr].map(|stream| match submission.logs() {
-            Logs::Live => Log::idle(stream, function),
-            Logs::No => Log::unwanted(stream, function),
-        });
+    fn new(cluster: &Cluster, source: Source, logs: Logs) -> Self {
         Self {
-            cluster,
-            submission,
-            id,
-            action,
-            operations,
+            cluster: cluster.clone(),
+            source,
+            action: None,
             note: None,
-            waiting: String::new(),
-            logs,
-            stage: Stage::Unknown,
-            running: (0, String::new()),
-            told_lost: 0,
+            shown: Shown::new(cluster, logs),
             queue: VecDeque::new(),
             result: None,
+            is_announced: false,
+            started: None,
             ended: false,
-            announced: false,
-            sent_again: false,
         }
     }
 
     /// The operation's id; empty before [`Event::Queued`] of a new submission.
     pub fn id(&self) -> &str {
-        &self.id
+        self.source.id()
     }
 
     /// What its user should know about the way it was submitted: a sentence.
@@ -268,7 +106,10 @@ impl Job {
 
     /// The action's digest, where it is known.
     pub fn action(&self) -> Option<Digest> {
-        self.action
+        match &self.source {
+            Source::Session(_) => self.action,
+            Source::Stream(stream) => stream.action(),
+        }
     }
 
     /// The next event; none after [`Event::Done`] or an error. A lost connection is waited out inside. May be dropped
@@ -293,11 +134,7 @@ impl Job {
     /// attempt's number beside them. Any other stream goes on only where the next attempt has written the same so far, and
     /// ends with [`ClientError::OtherOutput`] else.
     pub const fn restart(&mut self, stream: JobStream) {
-        let [stdout, stderr] = &mut self.logs;
-        match stream {
-            JobStream::Stdout => stdout.restart(),
-            JobStream::Stderr => stderr.restart(),
-        }
+        self.shown.log(stream).restart();
     }
 
     /// Waits for the end; what comes before is dropped.
@@ -321,20 +158,31 @@ impl Job {
 
     /// Waits until the hub has the action and returns its id: what `--detach` needs before it lets go.
     pub async fn accepted(&mut self) -> Result<String, ClientError> {
-        while self.id.is_empty() {
-            let heard = self.operations.message(&self.cluster, &self.submission, &self.id).await?;
-            self.hear(heard)?;
+        while !self.is_announced {
+            if self.result.is_some() {
+                return Err(self.broken("the action has ended and has no name"));
+            }
+            self.hear().await?;
         }
-        Ok(self.id.clone())
+        Ok(self.id().to_owned())
     }
 
     /// Asks the hub to end the action at once. Its end comes as an event all the same.
     pub async fn cancel(&self) -> Result<(), ClientError> {
-        if self.id.is_empty() {
+        if self.id().is_empty() {
             // Not accepted yet: dropping the job is what ends it.
             return Ok(());
         }
-        self.cluster.cancel_exactly(&self.id).await
+        self.cluster.cancel_exactly(self.id()).await
+    }
+
+    /// Gives the action up, whether or not the hub has said that it has it. Nothing is heard of it from then on. True once the
+    /// hub has said that it has ended, unless others wait for it.
+    pub async fn give_up(&self) -> bool {
+        match &self.source {
+            Source::Session(alone) => alone.give_up().await,
+            Source::Stream(_) => false,
+        }
     }
 
     /// Whether the action has ended: what comes from here on is what it wrote before.
@@ -345,10 +193,10 @@ impl Job {
     /// Tells the running action that nobody reads this stream any more: its next write there meets SIGPIPE. False where that
     /// can't be told: it does not run, it is cacheable or detached, others wait for it too, or its engine has no such call.
     pub async fn close_output(&self, stream: JobStream) -> bool {
-        if self.id.is_empty() || self.cluster.kind() == ClusterKind::Engine {
+        if self.id().is_empty() || self.cluster.kind() == ClusterKind::Engine {
             return false;
         }
-        match self.cluster.close_output(&self.id, stream).await {
+        match self.cluster.close_output(self.id(), stream).await {
             Ok(()) => true,
             Err(error) => {
                 tracing::debug!(%error, "a stream can't be closed");
@@ -359,26 +207,22 @@ impl Job {
 
     async fn step(&mut self) -> Result<Event, ClientError> {
         loop {
-            if self.result.is_some() {
-                self.settle_logs()?;
+            if let Some(result) = &self.result {
+                self.queue.extend(self.shown.settle(&self.cluster, result)?);
             }
             if let Some(event) = self.queue.pop_front() {
                 return Ok(event);
             }
-            if self.logs.iter().all(Log::is_settled)
+            if self.shown.is_settled()
                 && let Some(result) = self.result.take()
             {
                 return Ok(Event::Done(result));
             }
-            let done = self.result.is_some();
-            let [stdout, stderr] = &mut self.logs;
+            let is_done = self.result.is_some();
             tokio::select! {
                 biased;
-                data = stdout.next(&self.cluster) => self.output(JobStream::Stdout, data)?,
-                data = stderr.next(&self.cluster) => self.output(JobStream::Stderr, data)?,
-                heard = self.operations.message(&self.cluster, &self.submission, &self.id), if !done => {
-                    self.hear(heard?)?;
-                }
+                (stream, output) = self.shown.next(&self.cluster) => self.output(stream, output)?,
+                heard = self.source.next(), if !is_done => self.receive(heard?),
             }
         }
     }
@@ -386,26 +230,16 @@ impl Job {
     fn output(
         &mut self,
         stream: JobStream,
-        data: Result<Option<Bytes>, ClientError>,
+        output: Result<Option<Event>, ClientError>,
     ) -> Result<(), ClientError> {
-        let [stdout, stderr] = &mut self.logs;
-        let log = match stream {
-            JobStream::Stdout => stdout,
-            JobStream::Stderr => stderr,
-        };
-        match (data, &mut self.result) {
-            (Ok(data), _) => {
-                if let Some(data) = data.filter(|d| !d.is_empty()) {
-                    let attempt = log.attempt();
-                    self.queue.push_back(Event::Output { stream, attempt, data });
-                }
-            }
+        match (output, &mut self.result) {
+            (Ok(output), _) => self.queue.extend(output),
             (Err(error @ ClientError::OtherOutput { .. }), _) | (Err(error), None) => {
                 return Err(error);
             }
             // It has been run, and what else it made is there.
             (Err(error), Some(result)) => {
-                log.give_up();
+                self.shown.log(stream).give_up();
                 let name = crate::error::name_of(stream);
                 result.unread.get_or_insert(format!("its {name} can't be had: {error}"));
             }
@@ -413,210 +247,84 @@ impl Job {
         Ok(())
     }
 
-    /// Compares what was shown with what the result says, and shows or fetches the rest.
-    fn settle_logs(&mut self) -> Result<(), ClientError> {
-        let result = self.result.as_ref().and_then(|r| r.result.as_ref());
-        let attempt = self.running.0;
-        for (log, stream) in self.logs.iter_mut().zip([JobStream::Stdout, JobStream::Stderr]) {
-            let rest = match (result, stream) {
-                (None, _) => log.settle_without_result(),
-                (Some(r), JobStream::Stdout) => {
-                    log.settle(&self.cluster, &r.stdout_raw, r.stdout_digest.as_ref(), attempt)?
-                }
-                (Some(r), JobStream::Stderr) => {
-                    log.settle(&self.cluster, &r.stderr_raw, r.stderr_digest.as_ref(), attempt)?
-                }
-            };
-            if let Some(data) = rest.filter(|data| !data.is_empty()) {
-                self.queue.push_back(Event::Output { stream, attempt: log.attempt(), data });
-            }
-        }
+    async fn hear(&mut self) -> Result<(), ClientError> {
+        let heard = self.source.next().await?;
+        self.receive(heard);
         Ok(())
     }
 
-    fn hear(&mut self, heard: Heard) -> Result<(), ClientError> {
-        let operation = match heard {
-            Heard::Operation(operation) => operation,
-            Heard::SentAgain => {
-                let lost = LostAttempt {
-                    attempt: 0,
-                    worker: String::new(),
-                    reason: "the connection was lost before the engine had answered".to_owned(),
-                    given_up: false,
-                    overtaken: false,
-                };
-                let worker = String::new();
-                self.queue.push_back(Event::Again { lost, attempt: 0, worker, anew: false });
-                return Ok(());
+    fn receive(&mut self, heard: Heard) {
+        let event = match heard {
+            Heard::Event(event) => event,
+            Heard::Unserved(stream) => {
+                self.source = Source::Stream(stream);
+                return;
             }
         };
-        self.take_name(operation.name);
-        let metadata: Option<ExecuteOperationMetadata> =
-            operation.metadata.as_ref().and_then(|any| hands_proto::unpack(any).ok());
-        let streams = metadata.as_ref().map(|metadata| {
-            (metadata.stdout_stream_name.clone(), metadata.stderr_stream_name.clone())
-        });
-        let about = metadata.map(|metadata| self.take_metadata(metadata)).unwrap_or_default();
-        if !operation.done {
-            return Ok(());
-        }
-        let response = match operation.result {
-            Some(OperationResult::Response(any)) => hands_proto::unpack::<ExecuteResponse>(&any)
-                .map_err(|e| self.broken(&format!("the operation's response: {e}")))?,
-            // REAPI forbids it, but the message is worth more than a complaint.
-            Some(OperationResult::Error(status)) => {
-                ExecuteResponse { status: Some(status), ..ExecuteResponse::default() }
+        let cluster = &self.cluster;
+        match event {
+            Event::Queued { id } => self.announce(id),
+            Event::Started { worker, attempt } => {
+                let names = self.source.streams(attempt);
+                self.queue.extend(self.shown.starts(cluster, attempt, &worker, names));
+                // It is said again where a stream may have to be opened again.
+                if self.started.replace(attempt) != Some(attempt) {
+                    self.queue.push_back(Event::Started { worker, attempt });
+                }
             }
-            None => return Err(self.broken("the operation is done and has no response")),
-        };
-        let foreign = self.cluster.kind() == ClusterKind::Engine;
-        let (timeout, asked) = match &*self.submission {
-            Submission::Execute { spec, asked, .. } => (spec.timeout, Some(*asked)),
-            Submission::Follow { .. } => (None, None),
-        };
-        let result = JobResult {
-            asked,
-            ..JobResult::new(self.id.clone(), self.action, response, foreign, timeout)
-        };
-        if let Submission::Execute { encoded, .. } = &*self.submission
-            && !self.sent_again
-            // Whether what was begun is begun anew is for the caller to say.
-            && result.lost().is_empty()
-            && result
-                .failure
-                .as_ref()
-                .is_some_and(|f| f.is_missing(&[encoded.action, encoded.command]))
-        {
-            // What this connection uploaded before was evicted since.
-            self.sent_again = true;
-            self.cluster.uploader().forget(&[encoded.action, encoded.command]);
-            self.operations = Operations::anew(&self.cluster, &self.submission);
-            return Ok(());
-        }
-        if result.result.is_none() {
-            let lost = result.lost().into_iter().filter(|lost| lost.attempt > self.told_lost);
-            self.queue.extend(lost.map(|lost| Event::Lost { lost }));
-        }
-        match (&result.result, streams) {
-            (None, Some((stdout, stderr))) if !foreign => {
-                // What it wrote before it ended so has no other name.
-                let [out, err] = &mut self.logs;
-                out.open_left(&self.cluster, &stdout, about.attempt);
-                err.open_left(&self.cluster, &stderr, about.attempt);
+            Event::Again { lost, attempt, worker, .. } => {
+                self.started = None;
+                self.queue.push_back(self.shown.again(lost, attempt, worker));
             }
-            (Some(_), _) if about.attempt > 0 => {
-                self.turn_to(about.attempt, &result.worker(), result.lost(), true, |log| {
-                    log.turn_to(about.attempt)
-                });
+            Event::Done(mut result) => {
+                let attempt = result.attempt;
+                if result.result.is_some() {
+                    self.queue.extend(self.shown.ends(attempt, &result.worker()));
+                } else if cluster.kind() != ClusterKind::Engine && attempt > 0 {
+                    self.shown.leaves(cluster, attempt, &self.source.streams(attempt));
+                }
+                result.action = result.action.or(self.action);
+                if !self.is_announced && !result.id.is_empty() {
+                    self.announce(result.id.clone());
+                }
+                self.result = Some(result);
             }
-            _ => {}
-        }
-        self.result = Some(Box::new(result));
-        Ok(())
-    }
-
-    fn take_name(&mut self, name: String) {
-        let id = match self.cluster.kind() {
-            ClusterKind::Engine => name,
-            ClusterKind::Agent | ClusterKind::Hub => {
-                name.rsplit_once('/').map(|(_, id)| id.to_owned()).unwrap_or(name)
+            event @ (Event::Waiting { .. } | Event::Lost { .. } | Event::Output { .. }) => {
+                self.queue.push_back(event);
             }
-        };
-        if !self.announced && !id.is_empty() {
-            self.announced = true;
-            self.queue.push_back(Event::Queued { id: printable(&id).into_owned() });
-        }
-        // A hub that lost the operation gives the same submission a new one.
-        if !self.id.is_empty() && !id.is_empty() && self.id != id {
-            self.turn_to_other_execution();
-        }
-        self.id = id;
-    }
-
-    /// Nothing that comes from now on belongs to what has come: also where attempts have the same numbers.
-    fn turn_to_other_execution(&mut self) {
-        let (attempt, worker) = mem::take(&mut self.running);
-        let stage = mem::replace(&mut self.stage, Stage::Unknown);
-        self.told_lost = 0;
-        let anew =
-            self.logs.iter_mut().fold(false, |anew, log| log.turn_to_other_execution() | anew);
-        if attempt > 0 || stage == Stage::Executing {
-            let (reason, given_up, overtaken) = Default::default();
-            let lost = LostAttempt { attempt, worker, reason, given_up, overtaken };
-            self.queue.push_back(Event::Again { lost, attempt: 0, worker: String::new(), anew });
         }
     }
 
-    /// Says which attempts were lost before this one, and turns the streams to it.
-    fn turn_to(
-        &mut self,
-        attempt: u32,
-        worker: &str,
-        mut lost: Vec<LostAttempt>,
-        has_result: bool,
-        mut turn: impl FnMut(&mut Log) -> bool,
-    ) {
-        let (before, its_worker) = mem::replace(&mut self.running, (attempt, worker.to_owned()));
-        lost.retain(|lost| lost.attempt > self.told_lost && lost.attempt != attempt);
-        let at = self.queue.len();
-        let anew = self.logs.iter_mut().fold(false, |anew, log| turn(log) | anew);
-        if lost.is_empty() && before > self.told_lost && before != attempt {
-            // Otherwise a hub tells what was lost; one that was started again may not know.
-            let overtaken = has_result;
-            if anew || (before < attempt && !has_result) {
-                let (worker, reason) = (its_worker, String::new());
-                let given_up = false;
-                lost.push(LostAttempt { attempt: before, worker, reason, given_up, overtaken });
-            }
-        }
-        for (i, lost) in lost.into_iter().enumerate() {
-            self.told_lost = lost.attempt;
-            let again = Event::Again { lost, attempt, worker: worker.to_owned(), anew };
-            self.queue.insert(at + i, again);
-        }
-    }
-
-    /// Gives what a hub of ours says beside the times.
-    fn take_metadata(&mut self, metadata: ExecuteOperationMetadata) -> v1::Job {
-        let stage = Stage::try_from(metadata.stage).unwrap_or(Stage::Unknown);
-        if self.action.is_none() {
-            self.action =
-                metadata.action_digest.and_then(|d| d.to_digest(self.cluster.function()).ok());
-        }
-        let partial = metadata.partial_execution_metadata.unwrap_or_default();
-        // Our hub says beside the times why it waits, and which attempt this is.
-        let about = partial
-            .auxiliary_metadata
-            .iter()
-            .find_map(|any| hands_proto::unpack::<v1::Job>(any).ok());
-        if let Some(about) = about.as_ref().filter(|about| about.waiting != self.waiting) {
-            if !about.waiting.is_empty() {
-                let reason = printable(&about.waiting).into_owned();
-                self.queue.push_back(Event::Waiting { reason });
-            }
-            self.waiting.clone_from(&about.waiting);
-        }
-        let about = about.unwrap_or_default();
-        let executing = stage == Stage::Executing;
-        let is_new = executing && (self.stage, self.running.0) != (stage, about.attempt);
-        self.stage = stage;
-        if executing {
-            let worker = printable(&partial.worker).into_owned();
-            let cluster = self.cluster.clone();
-            let mut names =
-                [&metadata.stdout_stream_name, &metadata.stderr_stream_name].into_iter();
-            let lost = about.lost.iter().cloned().map(LostAttempt::from).collect();
-            self.turn_to(about.attempt, &worker, lost, false, |log| {
-                names.next().is_some_and(|name| log.open(&cluster, name, about.attempt))
-            });
-            if is_new {
-                self.queue.push_back(Event::Started { worker });
-            }
-        }
-        about
+    fn announce(&mut self, id: String) {
+        self.is_announced = true;
+        self.queue.push_back(Event::Queued { id });
     }
 
     fn broken(&self, why: &str) -> ClientError {
         ClientError::Protocol { peer: self.cluster.peer().to_owned(), why: why.to_owned() }
+    }
+}
+
+impl Source {
+    fn id(&self) -> &str {
+        match self {
+            Self::Session(alone) => alone.id(),
+            Self::Stream(stream) => stream.id(),
+        }
+    }
+
+    /// Names of the streams of the attempt that was told last.
+    fn streams(&self, attempt: u32) -> [String; 2] {
+        match self {
+            Self::Session(alone) => alone.streams(attempt),
+            Self::Stream(stream) => stream.streams(),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Heard, ClientError> {
+        match self {
+            Self::Session(alone) => alone.next().await,
+            Self::Stream(stream) => stream.next().await.map(Heard::Event),
+        }
     }
 }

@@ -17,7 +17,7 @@ use prost_types::Timestamp;
 
 use crate::answers::moment;
 use crate::error::class_of_code;
-use crate::{Code, JobInfo, LeftOut, LostAttempt, Usage, printable};
+use crate::{Code, EncodedJob, JobInfo, LeftOut, LostAttempt, Usage, printable};
 pub(crate) use skew::Skew;
 pub use timeline::StageSpan;
 
@@ -46,6 +46,8 @@ pub struct JobResult {
     pub asked: Option<SystemTime>,
     /// When it had the answer.
     pub answered: Option<SystemTime>,
+    /// The attempt that brought it, or was the last to run; 0 where nobody counts.
+    pub(crate) attempt: u32,
 }
 
 /// How long each stage of an execution took, by the clocks of hub and worker.
@@ -127,12 +129,20 @@ impl JobResult {
             unread: None,
             asked: None,
             answered: Some(SystemTime::now()),
+            attempt: 0,
         };
         if foreign {
             this.tell_deadline(timeout);
         }
         this.take_left_out();
         this
+    }
+
+    /// Whether the action was not run because its own messages are not in the store. Whether what was begun is begun anew is for
+    /// the caller to say.
+    pub(crate) fn lacks_messages(&self, encoded: &EncodedJob) -> bool {
+        let messages = [encoded.action, encoded.command];
+        self.failure.as_ref().is_some_and(|it| it.is_missing(&messages)) && self.lost().is_empty()
     }
 
     /// Where a worker tells what it left out, its status says the same in words, for clients that know only those.

@@ -9,8 +9,10 @@
 //! end so are submissions. Dropping the session drops the stream, by which the hub gives up what has not ended and is not
 //! detached.
 
+mod alone;
 mod each;
 mod patience;
+mod shared;
 mod state;
 mod stream;
 #[cfg(test)]
@@ -26,9 +28,10 @@ use tokio::task::JoinHandle;
 
 use crate::host_root::{add, needs_host_root, no_host_root};
 use crate::retry::Backoff;
-use crate::{ClientError, Cluster, ClusterKind, Event, JobSpec};
+use crate::{ClientError, Cluster, ClusterKind, EncodedJob, Event, JobSpec};
+pub(crate) use alone::{Alone, Heard};
 use each::Each;
-use state::Shared;
+use shared::{Service, Shared};
 
 /// An action of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,31 +75,50 @@ const INLINE: usize = 256 << 10;
 
 impl Session {
     pub(crate) async fn open(cluster: &Cluster) -> Result<Self, ClientError> {
+        if cluster.kind() != ClusterKind::Engine {
+            let session = Self::begin(cluster, false)?;
+            match session.shared.service().await {
+                Service::Unserved => {}
+                Service::Failed => {
+                    if let Some(error) = session.shared.failure() {
+                        return Err(error);
+                    }
+                }
+                Service::Served | Service::Unknown => return Ok(session),
+            }
+        }
         let shared = Arc::new(Shared::default());
-        let opened = match cluster.kind() {
-            ClusterKind::Engine => None,
-            ClusterKind::Agent | ClusterKind::Hub => stream::open(cluster, &shared).await?,
-        };
-        let way = match opened {
-            Some(keeper) => Way::Stream(tokio::spawn(keeper)),
-            None => Way::Each(Each::new(cluster.clone(), Arc::clone(&shared))),
-        };
+        let way = Way::Each(Each::new(cluster.clone(), Arc::clone(&shared)));
+        Ok(Self { cluster: cluster.clone(), shared, way, roots: Mutex::default() })
+    }
+
+    /// One on a hub of ours that may have no sessions.
+    fn begin(cluster: &Cluster, alone: bool) -> Result<Self, ClientError> {
+        let shared = Arc::new(Shared::default());
+        let way = Way::Stream(tokio::spawn(stream::keep(cluster, &shared, alone)?));
         Ok(Self { cluster: cluster.clone(), shared, way, roots: Mutex::default() })
     }
 
     /// Submits an action. Its input root must be in the store. Returns when it is taken from the caller, not when the hub
     /// has it; waits where too much was submitted and not answered. Dropped while it waits, it submits nothing.
     pub async fn submit(&self, mut spec: JobSpec) -> Result<Submitted, ClientError> {
-        let streams = match &self.way {
-            Way::Each(each) => {
-                let id = each.submit(spec).await;
-                return Ok(Submitted { id, note: None });
-            }
-            Way::Stream(_) => &self.shared,
-        };
+        if let Way::Each(each) = &self.way {
+            let id = each.submit(spec).await;
+            return Ok(Submitted { id, note: None });
+        }
         let note = self.name_host_root(&mut spec).await?;
         spec.times &= self.cluster.keeps_times();
-        let mut encoded = spec.encode(self.cluster.function())?;
+        let encoded = spec.encode(self.cluster.function())?;
+        let id = self.submit_encoded(&spec, encoded, false).await?;
+        Ok(Submitted { id, note })
+    }
+
+    async fn submit_encoded(
+        &self,
+        spec: &JobSpec,
+        mut encoded: EncodedJob,
+        alone: bool,
+    ) -> Result<ActionId, ClientError> {
         let mut large: Vec<(Digest, _)> = Vec::new();
         for (digest, bytes) in [
             (encoded.action, &mut encoded.action_bytes),
@@ -109,8 +131,7 @@ impl Session {
         if !large.is_empty() {
             self.upload(large).await?;
         }
-        let id = streams.submit(&spec, encoded).await?;
-        Ok(Submitted { id: ActionId(id), note })
+        self.shared.submit(spec, encoded, alone).await.map(ActionId)
     }
 
     /// Waits for a while for a hub that is away or has no room.

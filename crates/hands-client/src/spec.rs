@@ -72,9 +72,6 @@ pub struct JobSpec {
     pub mnemonic: String,
     /// For people: what it makes or tests.
     pub target: String,
-    /// How long a lost hub is waited for: ordinarily as long as a hub keeps an action for a lost client. None waits for
-    /// ever.
-    pub patience: Option<Duration>,
 }
 
 /// Whether a recorded result will do, and whether this one is recorded.
@@ -124,7 +121,6 @@ impl JobSpec {
             title: String::new(),
             mnemonic: String::new(),
             target: String::new(),
-            patience: Some(limits::ORPHAN),
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use hands_client::{
-    Cluster, ClusterKind, Input, Invocation, ListRequest, Paths, Session, Snapshot, Target,
+    Cluster, ClusterKind, Input, Invocation, Job, ListRequest, Paths, Session, Snapshot, Target,
     TreeSpec,
 };
 use hands_types::RelPath;
@@ -41,6 +41,17 @@ impl Around {
     pub fn is_nothing(&self) -> bool {
         self.below.is_none() && self.above.is_none() && self.at.as_str().is_empty()
     }
+}
+
+/// What there is of an invocation.
+#[derive(Clone, Copy, Debug)]
+pub enum Own<'a> {
+    /// One action.
+    Job(&'a Job),
+    /// All actions of a session.
+    Session(&'a Session),
+    /// Whatever the cluster knows of it.
+    Unknown,
 }
 
 /// One use of a front-end.
@@ -123,16 +134,11 @@ impl FrontEnd {
     /// connection along, and a lost connection keeps actions for a minute. Bounded: the cluster may not answer, and a
     /// further signal ends the waiting at once. Other engines have no list of what is ours.
     pub async fn cancel_all(&self, cluster: &Cluster, signals: &mut Signals) {
-        self.give_up(cluster, None, signals).await;
+        self.give_up(cluster, Own::Unknown, signals).await;
     }
 
-    /// The same of all actions of a session, which takes one request.
-    pub async fn give_up(
-        &self,
-        cluster: &Cluster,
-        session: Option<&Session>,
-        signals: &mut Signals,
-    ) {
+    /// The same where it is known what that is, which takes one request.
+    pub async fn give_up(&self, cluster: &Cluster, own: Own<'_>, signals: &mut Signals) {
         if cluster.kind() == ClusterKind::Engine {
             let peer = cluster.peer();
             self.out.warning(&format!(
@@ -140,12 +146,19 @@ impl FrontEnd {
             ));
             return;
         }
-        let live = u32::try_from(session.map_or(0, Session::live)).unwrap_or(u32::MAX);
+        let live = match own {
+            Own::Session(session) => u32::try_from(session.live()).unwrap_or(u32::MAX),
+            Own::Job(_) | Own::Unknown => 0,
+        };
         let cancelling = async {
-            if let Some(session) = session
-                && session.cancel_all().await.is_ok()
-                && session.hears_of_cancel()
-            {
+            let is_over = match own {
+                Own::Session(session) => {
+                    session.cancel_all().await.is_ok() && session.hears_of_cancel()
+                }
+                Own::Job(job) => job.give_up().await,
+                Own::Unknown => false,
+            };
+            if is_over {
                 return Ok(());
             }
             let invocation = cluster.invocation().id.to_string();

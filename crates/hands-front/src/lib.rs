@@ -28,7 +28,7 @@ mod tests;
 pub use caller::Caller;
 pub use error::{RunError, chain};
 pub use facts::Facts;
-pub use front_end::{Around, FrontEnd};
+pub use front_end::{Around, FrontEnd, Own};
 /// Foreign text, safe to print.
 pub use hands_client::printable;
 pub use live::Live;

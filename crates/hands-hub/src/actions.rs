@@ -297,7 +297,9 @@ impl Session {
         let mut group = Vec::with_capacity(GROUP);
         for taken in taken {
             match taken {
-                Taken::Answered { id, response } => self.outbox.answered(id, *response),
+                Taken::Answered { id, operation, response } => {
+                    self.outbox.answered(id, operation, response);
+                }
                 Taken::Earlier { id, operation, done } => {
                     self.outbox.had_ended(id, operation, &done);
                 }
@@ -338,7 +340,9 @@ impl Session {
             hands_reapi::looking(charge, FIRST_LOOK + 1, hands_reapi::ROOM_WITHIN, work).await;
         match looked.map(|looked| looked.found) {
             Ok(Taken::New(submission)) => return Some(*submission),
-            Ok(Taken::Answered { id, response }) => self.outbox.answered(id, *response),
+            Ok(Taken::Answered { id, operation, response }) => {
+                self.outbox.answered(id, operation, response);
+            }
             Ok(Taken::Earlier { id, operation, done }) => {
                 self.outbox.had_ended(id, operation, &done);
             }

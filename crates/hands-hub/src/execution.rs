@@ -443,12 +443,38 @@ fn answer_from_cache(
     (result, look): (reapi::ActionResult, Option<Look>),
     charge: Option<&Arc<Charge>>,
 ) -> (Arc<Record>, Done) {
+    let response = Arc::new(cached_response(result));
+    // It takes memory until it is written, and counts for its client, who does not wait for that.
+    let paid = (look, charge.cloned());
+    let then: crate::db::Then = Box::new(move || drop(paid));
+    record_answer(hub, &request.instance_name, digest, caller, response, then)
+}
+
+/// What is said of an action whose result the action cache has.
+pub(crate) fn cached_response(result: reapi::ActionResult) -> reapi::ExecuteResponse {
+    reapi::ExecuteResponse {
+        result: Some(result),
+        cached_result: true,
+        status: Some(hands_proto::rpc::Status::default()),
+        ..Default::default()
+    }
+}
+
+/// Makes an operation of an answer of the action cache, and a row of that. `then`: when the row is written, or can't be.
+pub(crate) fn record_answer(
+    hub: &Shared,
+    instance: &str,
+    digest: Digest,
+    caller: &Caller,
+    response: Arc<reapi::ExecuteResponse>,
+    then: crate::db::Then,
+) -> (Arc<Record>, Done) {
     let mut options = caller.options.clone().unwrap_or_default();
     let title = std::mem::take(&mut options.title);
     let now = unix_millis();
     let record = Arc::new(Record {
         id: crate::id::operation(),
-        instance: request.instance_name.as_str().into(),
+        instance: instance.into(),
         digest,
         joinable: false,
         cacheable: true,
@@ -463,19 +489,11 @@ fn answer_from_cache(
         options,
         created: now,
     });
-    let worker = result
-        .execution_metadata
-        .as_ref()
-        .map(|metadata| metadata.worker.as_str())
-        .unwrap_or_default();
+    let metadata = response.result.as_ref().and_then(|it| it.execution_metadata.as_ref());
+    let worker = metadata.map(|metadata| metadata.worker.as_str()).unwrap_or_default();
     let done = Done {
         worker_name: said(worker, MAX_NAME).into(),
-        response: Arc::new(reapi::ExecuteResponse {
-            result: Some(result),
-            cached_result: true,
-            status: Some(hands_proto::rpc::Status::default()),
-            ..Default::default()
-        }),
+        response: Arc::clone(&response),
         finished: now,
         started: None,
         attempt: hands_types::Attempt(0),
@@ -484,12 +502,10 @@ fn answer_from_cache(
     hub.ledger.ended(&record, &done);
     if hub.accepts().is_err() {
         // Rows that can't be written would fill the memory instead.
+        then();
         return (record, done);
     }
     let write = Write::Answered { record: Arc::clone(&record), done: done.clone() };
-    // It takes memory until it is written, and counts for its client, who does not wait for that.
-    let paid = (look, charge.cloned());
-    let then: crate::db::Then = Box::new(move || drop(paid));
     hub.db.submit(crate::db::Commit {
         writes: vec![write],
         then: vec![then],

@@ -18,7 +18,9 @@ use std::time::Instant;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hands_client::{ActionId, ClientError, Cluster, ClusterKind, Event, Session};
-use hands_front::{Caught, End, FrontEnd, Live, RunError, Signals, Trace, spec, terminal, traced};
+use hands_front::{
+    Caught, End, FrontEnd, Live, Own, RunError, Signals, Trace, spec, terminal, traced,
+};
 use hands_types::error::exit;
 use tokio::time::{Duration, MissedTickBehavior, interval};
 
@@ -182,7 +184,7 @@ impl Run<'_> {
         }
         if !matches!(ended, Ok(Left::Nothing)) || session.has_left_behind() {
             self.end_line_of_stderr();
-            self.front.give_up(cluster, Some(&session), signals).await;
+            self.front.give_up(cluster, Own::Session(&session), signals).await;
         }
         Ok(match ended? {
             Left::Nothing | Left::Skipped => None,

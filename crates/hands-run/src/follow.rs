@@ -136,7 +136,7 @@ pub(crate) async fn follow(
                     last_reason = reason;
                 }
             }
-            Some(Event::Started { worker }) => {
+            Some(Event::Started { worker, .. }) => {
                 if out.is_verbose() && !worker.is_empty() {
                     out.note(&format!("running on {worker}"));
                 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hands_client::{Cluster, ClusterKind, JobResult, JobStream, Logs, check_place};
 use hands_front::args::{ActionArgs, value};
 use hands_front::{
-    Around, Caught, End, FrontEnd, RunError, Signals, Trace, Verdict, eye, shell_quoted, spec,
+    Around, Caught, End, FrontEnd, Own, RunError, Signals, Trace, Verdict, eye, shell_quoted, spec,
     traced, verdict,
 };
 use hands_types::error::exit;
@@ -149,8 +149,8 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
             let id = tokio::select! {
                 id = front.telling(&cluster, job.accepted()) => id?,
                 caught = signals.next() => {
-                    // The same, and it would stay there without anybody who knows its id.
-                    front.cancel_all(&cluster, &mut signals).await;
+                    // Nobody knows its name, so that nobody could end it.
+                    front.give_up(&cluster, Own::Job(&job), &mut signals).await;
                     return Ok(caught.exit_code());
                 }
             };
@@ -206,7 +206,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
         Ended::Done(result, cancelled) => (result, cancelled),
         Ended::Left(caught) => {
             if job.id().is_empty() {
-                front.cancel_all(&cluster, &mut signals).await;
+                front.give_up(&cluster, Own::Job(&job), &mut signals).await;
             }
             return Ok(caught.exit_code());
         }

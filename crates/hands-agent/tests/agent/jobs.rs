@@ -18,6 +18,14 @@ async fn until_started(job: &mut Job) {
 }
 
 async fn collect(job: &mut Job) -> (Vec<u8>, Vec<u8>, JobResult) {
+    let (out, err, result, lost) = collect_all(job).await;
+    assert!(lost.is_empty(), "it was run again: {lost:?}");
+    (out, err, result)
+}
+
+/// The same of one that may be run again, with the attempts that were lost.
+async fn collect_all(job: &mut Job) -> (Vec<u8>, Vec<u8>, JobResult, Vec<u32>) {
+    let mut told = Vec::new();
     let (mut out, mut err) = (Vec::new(), Vec::new());
     loop {
         match job.next().await.unwrap().expect("a result comes last") {
@@ -25,10 +33,10 @@ async fn collect(job: &mut Job) -> (Vec<u8>, Vec<u8>, JobResult) {
             Event::Output { stream: JobStream::Stderr, data, .. } => err.extend(data),
             Event::Done(result) => {
                 assert!(job.next().await.unwrap().is_none());
-                return (out, err, *result);
+                return (out, err, *result, told);
             }
             Event::Queued { .. } | Event::Waiting { .. } | Event::Started { .. } => {}
-            Event::Again { .. } | Event::Lost { .. } => panic!("it was run again"),
+            Event::Again { lost, .. } | Event::Lost { lost } => told.push(lost.attempt),
         }
     }
 }
@@ -92,8 +100,8 @@ pub(crate) fn a_job_survives_its_agent() {
         let id = job.id().to_owned();
         let pid = i32::try_from(cluster.agent_hello().unwrap().pid).unwrap();
         kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
-        let (out, _, result) = collect(&mut job).await;
-        assert_eq!(result.exit_code(), Some(5), "{result:?}");
+        let (out, _, result, lost) = collect_all(&mut job).await;
+        assert_eq!((result.exit_code(), &lost[..]), (Some(5), &[1][..]), "{result:?}");
         assert_eq!(result.id, id);
         assert!(out.ends_with(b"ended\n"), "{:?}", String::from_utf8_lossy(&out));
     });
@@ -132,7 +140,7 @@ pub(crate) fn cancelled_and_detached_jobs() {
     });
 }
 
-pub(crate) fn many_jobs_share_uploads() {
+pub(crate) fn many_jobs_at_once_end_each_with_its_own() {
     let home = Home::new();
     run(async {
         let cluster = home.cluster().await;

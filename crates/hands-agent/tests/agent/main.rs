@@ -47,7 +47,7 @@ const TESTS: &[Test] = &[
     ),
     ("a job survives its agent", jobs::a_job_survives_its_agent),
     ("cancelled and detached jobs", jobs::cancelled_and_detached_jobs),
-    ("many jobs share uploads", jobs::many_jobs_share_uploads),
+    ("many jobs at once end each with its own", jobs::many_jobs_at_once_end_each_with_its_own),
 ];
 
 fn main() {

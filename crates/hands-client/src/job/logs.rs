@@ -16,9 +16,8 @@ use hands_tree::Hasher;
 use hands_types::{Digest, DigestFunction, limits};
 use tonic::{Code, Status, Streaming};
 
-use super::JobStream;
 use crate::retry::Backoff;
-use crate::{ClientError, Cluster};
+use crate::{ClientError, Cluster, JobStream};
 
 pub(super) struct Log {
     stream: JobStream,
@@ -93,6 +92,10 @@ impl Log {
     /// Has the stream of another attempt be handed out from its beginning, instead of compared with what was.
     pub(super) const fn restart(&mut self) {
         self.restarts = true;
+    }
+
+    pub(super) const fn stream(&self) -> JobStream {
+        self.stream
     }
 
     /// Whose bytes come next.

@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use hands_types::DigestFunction;
 
-use super::JobStream;
 use super::logs::Log;
-use crate::ClientError;
+use crate::{ClientError, JobStream};
 
 fn log() -> Log {
     let mut log = Log::idle(JobStream::Stdout, DigestFunction::Sha256);

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-use super::state::Shared;
+use super::shared::Shared;
 use super::{ActionId, told};
+use crate::execution::Execution;
 use crate::{ClientError, Cluster, Event, JobSpec, Logs};
 
 /// Streams that are open at once: below what one connection of any engine takes.
@@ -88,8 +89,13 @@ async fn follow(
 ) -> Result<(), ClientError> {
     let follow = spec.follow;
     spec.logs = Logs::No;
-    let mut job = tokio::select! {
-        job = cluster.submit(spec) => job?,
+    let submitting = async {
+        // One that can't be named the root of is not cached.
+        let _note = cluster.name_host_root(&mut spec).await?;
+        Execution::submit(cluster, spec).await
+    };
+    let mut action = tokio::select! {
+        action = submitting => action?,
         Ok(()) = &mut cancelled => {
             // What the engine may have of it ends with its stream.
             shared.tell(id, Ok(told::cancelled(None)));
@@ -97,12 +103,13 @@ async fn follow(
         }
     };
     let mut is_cancelled = false;
+    let mut runs = None;
     loop {
         let event = tokio::select! {
-            event = job.next() => event?,
+            event = action.next() => event?,
             Ok(()) = &mut cancelled, if !is_cancelled => {
                 is_cancelled = true;
-                let name = job.id().to_owned();
+                let name = action.id().to_owned();
                 if name.is_empty() {
                     // Dropping it is what ends it.
                     shared.tell(id, Ok(told::cancelled(None)));
@@ -112,15 +119,19 @@ async fn follow(
                 continue;
             }
         };
-        let Some(event) = event else { return Ok(()) };
         let is_told = match &event {
-            Event::Queued { .. } | Event::Waiting { .. } | Event::Started { .. } => follow,
+            Event::Queued { .. } | Event::Waiting { .. } => follow,
+            Event::Started { attempt, .. } => runs.replace(*attempt) != Some(*attempt) && follow,
             Event::Again { .. } | Event::Lost { .. } | Event::Output { .. } | Event::Done(_) => {
                 true
             }
         };
+        let is_over = matches!(event, Event::Done(_));
         if is_told {
             shared.tell(id, Ok(event));
+        }
+        if is_over {
+            return Ok(());
         }
     }
 }

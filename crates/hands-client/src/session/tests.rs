@@ -3,7 +3,8 @@ use hands_proto::{reapi, rpc, v1};
 use prost::Message as _;
 
 use super::patience::Heard;
-use super::state::{CREDIT, Next, Shared};
+use super::shared::Shared;
+use super::state::{CREDIT, Next};
 use super::told::Peer;
 use crate::{ClientError, Event, JobSpec};
 
@@ -17,7 +18,7 @@ fn spec() -> JobSpec {
 async fn submit(shared: &Shared) -> u64 {
     let spec = spec();
     let encoded = spec.encode(hands_types::DigestFunction::Sha256).unwrap();
-    shared.submit(&spec, encoded).await.unwrap()
+    shared.submit(&spec, encoded, false).await.unwrap()
 }
 
 fn sent(shared: &Shared, at: u32) -> Vec<(u64, u32, bool)> {
@@ -179,8 +180,9 @@ async fn all_who_wait_to_submit_hear_that_it_is_over() {
     let shared = Shared::default();
     let large = JobSpec { argv: vec!["x".repeat(100 << 10); 2], ..spec() };
     let encode = || large.encode(hands_types::DigestFunction::Sha256).unwrap();
-    let _first = shared.submit(&large, encode()).await.unwrap();
-    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(shared.submit(&large, encode()))).collect();
+    let _first = shared.submit(&large, encode(), false).await.unwrap();
+    let mut waiting: Vec<_> =
+        (0..3).map(|_| Box::pin(shared.submit(&large, encode(), false))).collect();
     for waits in &mut waiting {
         assert!(waits.now_or_never().is_none());
     }
@@ -230,12 +232,12 @@ async fn whoever_waits_for_room_has_it_once_all_was_given_up() {
     let is_sent = [false, true];
     for is_sent in is_sent {
         let shared = Shared::default();
-        let _first = shared.submit(&large, encode()).await.unwrap();
+        let _first = shared.submit(&large, encode(), false).await.unwrap();
         if is_sent {
             assert_eq!(sent(&shared, 1).len(), 1);
             shared.lost();
         }
-        let waits = std::pin::pin!(shared.submit(&large, encode()));
+        let waits = std::pin::pin!(shared.submit(&large, encode(), false));
         let mut waits = waits;
         assert!(waits.as_mut().now_or_never().is_none());
         assert_eq!(shared.cancel_all("hub").await.is_ok(), !is_sent);

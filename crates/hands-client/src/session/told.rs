@@ -1,4 +1,4 @@
-//! From what a hub says of an action to the events of its caller.
+//! From the messages of a hub to what is said of an action.
 
 use std::time::SystemTime;
 
@@ -7,9 +7,9 @@ use prost::Message as _;
 use tonic::{Code, Status};
 
 use super::patience::Refused;
-use crate::job::LostAttempt;
 use crate::result::missing_blobs;
-use crate::{ClientError, Event, JobResult, printable};
+use crate::told::State;
+use crate::{ClientError, Event, JobResult, LostAttempt, printable};
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug)]
@@ -17,70 +17,30 @@ pub(super) struct Peer<'a> {
     pub(super) name: &'a str,
 }
 
-/// What was told of one action so far.
-#[derive(Debug, Default)]
-pub(super) struct Told {
-    /// The attempt that was seen running last.
-    attempt: u32,
-    /// The highest number of an attempt that was told to be lost.
-    lost: u32,
+/// An action's state as the hub says it.
+pub(super) fn state(state: v1::ActionState) -> State {
+    State {
+        runs: state.state == i32::from(v1::JobState::Running),
+        attempt: state.attempt,
+        worker: printable(&state.worker).into_owned(),
+        waiting: printable(&state.waiting).into_owned(),
+        lost: state.lost.into_iter().map(LostAttempt::from).collect(),
+    }
 }
 
-impl Told {
-    /// The action's state is another one.
-    pub(super) fn changed(&mut self, state: v1::ActionState, follow: bool) -> Vec<Event> {
-        let worker = printable(&state.worker).into_owned();
-        let lost = state.lost.into_iter().map(LostAttempt::from).collect();
-        let mut events = self.again(lost, state.attempt, &worker);
-        if !follow {
-            return events;
-        }
-        if !state.waiting.is_empty() {
-            events.push(Event::Waiting { reason: printable(&state.waiting).into_owned() });
-        }
-        if state.state == i32::from(v1::JobState::Running) && self.attempt != state.attempt {
-            self.attempt = state.attempt;
-            events.push(Event::Started { worker });
-        }
-        events
+/// An action's end: its result, or why it was not taken.
+pub(super) fn end(
+    ended: v1::ActionEnded,
+    asked: SystemTime,
+    peer: &Peer<'_>,
+) -> Result<JobResult, ClientError> {
+    let response = ended.response.unwrap_or_default();
+    let is_refused = ended.operation.is_empty() && response.result.is_none();
+    if is_refused && let Some(error) = refusal(&response, peer) {
+        return Err(error);
     }
-
-    /// The action has ended.
-    pub(super) fn ended(
-        &mut self,
-        ended: v1::ActionEnded,
-        asked: SystemTime,
-        peer: &Peer<'_>,
-    ) -> Vec<Result<Event, ClientError>> {
-        let response = ended.response.unwrap_or_default();
-        let is_refused = ended.operation.is_empty() && response.result.is_none();
-        if is_refused && let Some(error) = refusal(&response, peer) {
-            return vec![Err(error)];
-        }
-        let result = JobResult::new(ended.operation, None, response, false, None);
-        let result = JobResult { asked: Some(asked), ..result };
-        let told = if result.result.is_some() {
-            self.again(result.lost(), ended.attempt, &result.worker())
-        } else {
-            let lost = result.lost().into_iter().filter(|lost| lost.attempt > self.lost);
-            lost.map(|lost| Event::Lost { lost }).collect()
-        };
-        told.into_iter().chain([Event::Done(Box::new(result))]).map(Ok).collect()
-    }
-
-    /// Says which attempts were lost before this one, if that is new.
-    fn again(&mut self, mut lost: Vec<LostAttempt>, attempt: u32, worker: &str) -> Vec<Event> {
-        // The next one is told with its number.
-        if attempt == 0 {
-            return Vec::new();
-        }
-        lost.retain(|lost| lost.attempt > self.lost && lost.attempt != attempt);
-        let events = lost.into_iter().map(|lost| {
-            self.lost = lost.attempt;
-            Event::Again { lost, attempt, worker: worker.to_owned(), anew: false }
-        });
-        events.collect()
-    }
+    let result = JobResult::new(ended.operation, None, response, false, None);
+    Ok(JobResult { asked: Some(asked), attempt: ended.attempt, ..result })
 }
 
 /// Why an action was not taken. None where blobs are missing: that is told as a result, because they can be sent again.

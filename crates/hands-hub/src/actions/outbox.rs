@@ -20,7 +20,9 @@ use crate::status::to_rpc;
 use crate::told::Hearer;
 
 /// Bytes of results that wait for the client in memory.
-pub(super) const HELD: usize = 1 << 20;
+const HELD: usize = 1 << 20;
+/// The same for a client that takes little at once.
+const HELD_LEAST: usize = 64 << 10;
 /// What an action takes here, with its place in what is to be said.
 const ACTION: usize = 192;
 /// So many actions are asked for at once.
@@ -33,6 +35,8 @@ pub(super) const BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
+    /// Bytes of results that wait for the client in memory.
+    pub(super) most: usize,
     /// There is something to say.
     wake: Notify,
     /// Something was said, so that there is room.
@@ -126,12 +130,14 @@ pub(super) struct Words {
 impl Outbox {
     /// An empty one for a client that takes so many bytes.
     pub(super) fn new(charge: Option<Arc<Charge>>, credit: u64) -> Result<Arc<Self>, Status> {
+        // Who takes little at once has little kept.
+        let most = usize::try_from(credit).unwrap_or(HELD).clamp(HELD_LEAST, HELD);
         if let Some(charge) = &charge {
-            charge.reserve(HELD)?;
+            charge.reserve(most)?;
         }
         let state = Mutex::new(State { credit, ..State::default() });
         let (wake, taken, closed) = Default::default();
-        Ok(Arc::new(Self { state, wake, taken, closed, charge }))
+        Ok(Arc::new(Self { state, most, wake, taken, closed, charge }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -155,7 +161,7 @@ impl Outbox {
     /// Whether answers that no table has are few enough to take more submissions.
     pub(super) fn is_full(&self) -> bool {
         let state = self.lock();
-        state.held >= HELD && !state.is_closed
+        state.held >= self.most && !state.is_closed
     }
 
     /// Returns when there may be something to say.
@@ -255,7 +261,7 @@ impl Outbox {
         let bytes = done.response.encoded_len();
         let size = told_len(&done.response);
         let state = self.lock();
-        let fits = state.held + bytes <= HELD;
+        let fits = state.held + bytes <= self.most;
         let held = if fits { bytes } else { 0 };
         let response = fits.then(|| Arc::clone(&done.response));
         let attempt = done.attempt.0;
@@ -272,17 +278,35 @@ impl Outbox {
         self.say(self.lock(), ended);
     }
 
-    /// An action was answered from the action cache, or refused.
-    pub(super) fn answered(&self, id: u64, response: reapi::ExecuteResponse) {
+    /// An action was answered from the action cache, which may be an operation by now, or refused.
+    pub(super) fn answered(
+        &self,
+        id: u64,
+        operation: Option<OperationId>,
+        response: Arc<reapi::ExecuteResponse>,
+    ) {
         let bytes = response.encoded_len();
         let size = told_len(&response);
-        let response = Some(Arc::new(response));
-        self.say(self.lock(), Ended { id, operation: None, attempt: 0, response, bytes, size });
+        let response = Some(response);
+        self.say(self.lock(), Ended { id, operation, attempt: 0, response, bytes, size });
+    }
+
+    /// So much memory is taken by what the session does not wait for.
+    pub(super) fn hold(&self, bytes: usize) {
+        self.lock().held += bytes;
+    }
+
+    /// It is free again.
+    pub(super) fn let_go(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.held = state.held.saturating_sub(bytes);
+        drop(state);
+        self.taken.notify_one();
     }
 
     /// An action was refused.
     pub(crate) fn refused(&self, id: u64, status: &Status) {
-        self.answered(id, refusal(to_rpc(status)));
+        self.answered(id, None, Arc::new(refusal(to_rpc(status))));
     }
 
     /// The session gave an action up that goes on for others.
@@ -456,7 +480,7 @@ impl State {
                     }
                 }
                 Some(Said::Ended(ended)) => {
-                    self.held -= ended.bytes;
+                    self.held = self.held.saturating_sub(ended.bytes);
                     bytes += ended.size.max(1);
                     words.ended.push(ended);
                 }

@@ -12,12 +12,14 @@ use hands_types::{Digest, DigestFunction, OperationId};
 use prost::Message as _;
 use tonic::Status;
 
-use super::outbox::{Ended, HELD, Outbox, refusal};
+use super::outbox::{Ended, Outbox, refusal};
 use super::{Head, later};
 use crate::action::{self, Loaded, Read};
 use crate::core::{Reply, Submission, unix_millis};
 use crate::db::Done;
-use crate::execution::{About, Caller, check_options, load, record_of, store_status};
+use crate::execution::{
+    About, Caller, cached_response, check_options, load, record_answer, record_of, store_status,
+};
 use crate::shared::{Shared, table_status};
 use crate::status::to_rpc;
 
@@ -30,10 +32,11 @@ const NUMBER: u32 = 36;
 
 /// What became of a submission.
 pub(super) enum Taken {
-    /// By the action cache, or by a refusal.
+    /// By the action cache, or by a refusal. An answer that has an operation is one of the action cache.
     Answered {
         id: u64,
-        response: Box<reapi::ExecuteResponse>,
+        operation: Option<OperationId>,
+        response: Arc<reapi::ExecuteResponse>,
     },
     /// The same salted action was answered before.
     Earlier {
@@ -97,7 +100,8 @@ pub(super) fn take(
     let (mut taken, mut wanted, mut blobs) = (Vec::new(), Vec::new(), Vec::new());
     // What is submitted may be among them.
     let came = message.blobs.into_iter().map(|bytes| (hash(&bytes), bytes)).collect();
-    if let Err(status) = keep(hub, &invocation, came) {
+    let is_alone = message.actions.iter().all(|action| action.alone);
+    if let Err(status) = keep(hub, &invocation, came, is_alone) {
         taken.extend(message.actions.iter().map(|action| refused(action.id, &status)));
         return (taken, Vec::new());
     }
@@ -108,7 +112,7 @@ pub(super) fn take(
     for mut action in actions.by_ref() {
         let id = action.id;
         let is_first = taken.is_empty() && wanted.is_empty();
-        if held >= HELD && !is_first {
+        if held >= outbox.most && !is_first {
             rest.push(action);
             break;
         }
@@ -124,10 +128,15 @@ pub(super) fn take(
                 break;
             }
             Ok(Err(status)) => taken.push(refused(id, &status)),
-            Ok(Ok(Looked::Hit(response))) => {
-                hits += 1;
+            Ok(Ok(Looked::Hit(digest, response))) => {
                 held += response.encoded_len();
-                taken.push(Taken::Answered { id, response });
+                let mut operation = None;
+                if action.alone {
+                    operation = Some(operation_of(hub, head, outbox, &action, digest, &response));
+                } else {
+                    hits += 1;
+                }
+                taken.push(Taken::Answered { id, operation, response });
             }
             Ok(Ok(Looked::Miss(..))) if command.len() as u64 > MAX_COMMAND => {
                 let most = format!("a Command has no more than {MAX_COMMAND} bytes");
@@ -148,7 +157,7 @@ pub(super) fn take(
     if hits > 0 {
         hub.ledger.answered(&head.caller.metadata, hits, unix_millis());
     }
-    if let Err(status) = keep(hub, &invocation, blobs) {
+    if let Err(status) = keep(hub, &invocation, blobs, is_alone) {
         taken.extend(wanted.iter().map(|wanted| refused(wanted.action.id, &status)));
         return (taken, rest);
     }
@@ -170,8 +179,32 @@ pub(super) fn take(
     (taken, left)
 }
 
+/// Makes an answer of the action cache an operation. Its row takes memory until it is written.
+fn operation_of(
+    hub: &Shared,
+    head: &Head,
+    outbox: &Arc<Outbox>,
+    action: &v1::SubmitAction,
+    digest: Digest,
+    response: &Arc<reapi::ExecuteResponse>,
+) -> OperationId {
+    let bytes = response.encoded_len();
+    outbox.hold(bytes);
+    let outbox = Arc::clone(outbox);
+    let then = Box::new(move || outbox.let_go(bytes));
+    let caller = head.caller(action);
+    let (record, _) =
+        record_answer(hub, &head.instance, digest, &caller, Arc::clone(response), then);
+    record.id
+}
+
 /// Puts blobs into the store.
-fn keep(hub: &Shared, invocation: &Invocation, blobs: Vec<(Digest, Bytes)>) -> Result<(), Status> {
+fn keep(
+    hub: &Shared,
+    invocation: &Invocation,
+    blobs: Vec<(Digest, Bytes)>,
+    is_alone: bool,
+) -> Result<(), Status> {
     let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
     // Before they are there, so that they stay.
     invocation.keep(&hub.store, &digests);
@@ -181,7 +214,8 @@ fn keep(hub: &Shared, invocation: &Invocation, blobs: Vec<(Digest, Bytes)>) -> R
         .find_map(Result::err)
         // A disk that is full now may have room a little later, as for rows.
         .map_or(Ok(()), |e| {
-            Err(if e.is_full() { later(&store_status(e)) } else { store_status(e) })
+            let is_later = e.is_full() && !is_alone;
+            Err(if is_later { later(&store_status(e)) } else { store_status(e) })
         })
 }
 
@@ -212,12 +246,11 @@ pub(super) fn one(
 }
 
 fn refused(id: u64, status: &Status) -> Taken {
-    Taken::Answered { id, response: Box::new(refusal(to_rpc(status))) }
+    Taken::Answered { id, operation: None, response: Arc::new(refusal(to_rpc(status))) }
 }
 
-#[expect(clippy::large_enum_variant, reason = "lives for a moment, and most are the large one")]
 enum Looked {
-    Hit(Box<reapi::ExecuteResponse>),
+    Hit(Digest, Arc<reapi::ExecuteResponse>),
     Miss(Digest, Read),
 }
 
@@ -251,13 +284,11 @@ fn look(
         counter.fetch_add(1, Ordering::Relaxed);
         if let Some(mut result) = found {
             room.keep(streams_of(&result))?;
-            with_streams(hub, head.function, &mut result);
-            return Ok(Ok(Looked::Hit(Box::new(reapi::ExecuteResponse {
-                result: Some(result),
-                cached_result: true,
-                status: Some(hands_proto::rpc::Status::default()),
-                ..Default::default()
-            }))));
+            // A row has no use for them.
+            if !action.alone {
+                with_streams(hub, head.function, &mut result);
+            }
+            return Ok(Ok(Looked::Hit(digest, Arc::new(cached_response(result)))));
         }
     }
     let read = read.ok_or_else(|| action::missing_blobs(&[digest]));
@@ -349,7 +380,7 @@ fn queue(
         }
     }
     // It passes: the client sends it again.
-    hub.accepts().map_err(|status| later(&status))?;
+    hub.accepts().map_err(|status| if action.alone { status } else { later(&status) })?;
     let platform = Bytes::from(loaded.platform.encode_to_vec());
     let reply = Reply::Session { outbox: Arc::clone(outbox), id: action.id, follow: action.follow };
     let submission = Submission {

@@ -154,6 +154,49 @@ async fn a_recorded_result_is_an_answer_without_an_operation() {
 }
 
 #[tokio::test]
+async fn one_that_is_alone_is_an_operation_whatever_answers_it() {
+    let world = World::new();
+    let client = world.client();
+    let mut session = Session::open(&client, opening(0, MUCH)).await.unwrap();
+    let hit = recorded(&world, &session, 10).await;
+    session.until("the first end", |heard| heard.ended.len() == 1).await;
+    session.submit(vec![v1::SubmitAction { id: 1, alone: true, ..hit }]).await;
+    session.until("the second end", |heard| heard.ended.len() == 2).await;
+    let ended = session.ended(1);
+    let response = ended.response.as_ref().unwrap();
+    let stdout = response.result.as_ref().unwrap().stdout_raw.as_ref();
+    assert_eq!((response.cached_result, stdout), (true, &b"xxxxxxxxxx"[..]));
+    let get = v1::GetRequest { id: ended.operation.clone() };
+    let job = soon("its row", async {
+        loop {
+            // It is not waited for.
+            if let Ok(job) = client.jobs().get(get.clone()).await {
+                return job.into_inner();
+            }
+        }
+    });
+    assert!(job.await.cached);
+}
+
+#[tokio::test]
+async fn what_was_sent_ahead_of_a_welcome_that_never_came_is_one_action() {
+    let world = World::new();
+    let client = world.client();
+    let mut first = Session::open(&client, opening(0, MUCH)).await.unwrap();
+    let action = v1::SubmitAction { alone: true, ..salted(1) };
+    first.submit(vec![action.clone()]).await;
+    first.until("the acceptance", |heard| heard.accepted.len() == 1).await;
+    let name = first.heard.accepted[0].operation.clone();
+    // As if nothing had been heard: it does not know the epoch, by which the hub made that name.
+    drop((first, client));
+    let mut second = Session::open(&world.client(), opening(0, MUCH)).await.unwrap();
+    second.submit(vec![v1::SubmitAction { sent_before: true, ..action }]).await;
+    second.until("the acceptance", |heard| heard.accepted.len() == 1).await;
+    assert_eq!(second.heard.accepted[0].operation, name);
+    assert_eq!(world.hub.activity().borrow().queued, 1);
+}
+
+#[tokio::test]
 async fn what_is_sent_twice_runs_once_whatever_was_lost_between() {
     let mut world = World::new();
     let mut session = Session::open(&world.client(), opening(0, MUCH)).await.unwrap();

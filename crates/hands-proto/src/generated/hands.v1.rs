@@ -2551,7 +2551,7 @@ pub struct SubmitAction {
     /// The client's choice, below 2^36, and one for each action of a session.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    /// Milliseconds from the welcome to the first time that the client sent this. With the session, its epoch and the id it
+    /// Milliseconds from the welcome to the first time that the client sent this; 0 where it has not had one yet. With the session, its epoch and the id it
     /// names the operation: what is sent twice is one submission.
     #[prost(uint32, tag = "2")]
     pub at_ms: u32,
@@ -2580,6 +2580,10 @@ pub struct SubmitAction {
     /// It was sent over an earlier stream, which ended before it was answered.
     #[prost(bool, tag = "12")]
     pub sent_before: bool,
+    /// It is all that its client submits, and is answered as by Execute: a result of the action cache is an operation, too, with an
+    /// id and a row, and where the disk is full it is refused and not to be sent again.
+    #[prost(bool, tag = "13")]
+    pub alone: bool,
 }
 impl ::prost::Name for SubmitAction {
     const NAME: &'static str = "SubmitAction";
@@ -2757,7 +2761,7 @@ pub struct ActionEnded {
     /// The operation's id; empty where there never was one: the action cache had the result, or the action was refused.
     #[prost(string, tag = "2")]
     pub operation: ::prost::alloc::string::String,
-    /// Of the result; 0 where there was none.
+    /// That brought the result, or else was the last to run; 0 where there was none.
     #[prost(uint32, tag = "3")]
     pub attempt: u32,
     /// Small streams stand inside.

@@ -144,6 +144,27 @@ fn a_hub_that_counts_no_input_takes_it_as_before() {
     assert!(ran.out == typed, "{} bytes", ran.out.len());
 }
 
+/// Hubs before this one knew no sessions.
+#[test]
+fn a_hub_without_sessions_runs_as_before() {
+    let world = World::new();
+    let relay = world.relay(Speaks::Without("Actions/Session"), Speaks::AsIs);
+    let (_worker, _) = world.worker(&relay, "connected to the hub");
+    let hands = |arguments: &[&str], input: &str| {
+        let flags = [&arguments[..1], &["--cluster", &relay.address], &arguments[1..]].concat();
+        world.home.run_with(&flags, input)
+    };
+    let ran = hands(&["run", "-i", "--", "sh", "-c", "cat; echo err >&2; exit 3"], "typed\n");
+    assert_eq!((ran.code, ran.out.as_str()), (3, "typed\n"), "{ran:?}");
+    assert!(ran.err.contains("err\n"), "{ran:?}");
+    let stamp = || hands(&["run", "--cache", "--", "date", "+%N"], "").out;
+    assert_eq!(stamp(), stamp(), "the second is of the cache");
+    let many = hands(&["batch", "--", "echo", "{}", ":::", "a", "b", "c"], "");
+    assert_eq!((many.code, many.out.lines().count()), (0, 3), "{many:?}");
+    let begun = hands(&["run", "--detach", "--", "sh", "-c", "exit 4"], "");
+    assert_eq!(hands(&["wait", begun.out.trim()], "").code, 4, "{begun:?}");
+}
+
 /// A later hub has states that this program has no word for.
 #[test]
 fn a_state_of_a_later_version_is_shown_as_unknown() {

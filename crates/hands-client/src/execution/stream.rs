@@ -72,7 +72,7 @@ impl Operations {
     }
 
     /// Opens the stream of a submission: of a known operation by WaitExecution, else by Execute. Waits for a hub that is
-    /// away as long as the submission allows, and starts an agent that has ended.
+    /// away for a minute, and starts an agent that has ended.
     pub(super) async fn open(
         cluster: &Cluster,
         submission: &Arc<Submission>,
@@ -82,8 +82,8 @@ impl Operations {
         open_after(cluster.clone(), Arc::clone(submission), id, None, tries).await.map(Self::of)
     }
 
-    /// Opens a stream for a submission that was answered and is to be sent once more.
-    pub(super) fn anew(cluster: &Cluster, submission: &Arc<Submission>) -> Self {
+    /// Opens a stream for a submission once its messages are asked for.
+    pub(super) fn begin(cluster: &Cluster, submission: &Arc<Submission>) -> Self {
         let tries = Tries::new(submission);
         let opening = open_after(cluster.clone(), Arc::clone(submission), None, None, tries);
         Self::by(Way::Reopening(opening.boxed()), Tries::new(submission))
@@ -189,9 +189,9 @@ impl Tries {
     fn new(submission: &Submission) -> Self {
         let reruns = match submission {
             Submission::Execute { spec, .. } => spec.budget(),
-            Submission::Follow { .. } => Reruns::new(None, false),
+            Submission::Follow => Reruns::new(None, false),
         };
-        Self { backoff: Backoff::new(submission.patience()), reruns }
+        Self { backoff: Backoff::new(Some(limits::ORPHAN)), reruns }
     }
 
     /// An engine may have begun the action. Fails where it is not to be begun once more.
@@ -262,7 +262,7 @@ async fn open_after(
                     Err(status) => Err(status),
                 }
             }
-            (None, Submission::Follow { .. }) => {
+            (None, Submission::Follow) => {
                 Err(tonic::Status::not_found("the operation has no name"))
             }
         };
@@ -287,7 +287,7 @@ async fn open_after(
                 }
                 id = None;
             }
-            Submission::Follow { .. } if was_there && status.code() == Code::NotFound => {
+            Submission::Follow if was_there && status.code() == Code::NotFound => {
                 return Err(ClientError::NotKnown { peer: cluster.peer().to_owned() });
             }
             Submission::Execute { encoded, .. } if !sent_again && is_missing(&status, encoded) => {
