@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -14,8 +14,8 @@ use hands_proto::reapi::content_addressable_storage_client::ContentAddressableSt
 use hands_proto::reapi::execution_client::ExecutionClient;
 use hands_proto::reapi::{
     self, Action, ActionResult, BatchUpdateBlobsRequest, Command, Directory, ExecuteRequest,
-    ExecuteResponse, FindMissingBlobsRequest, GetActionResultRequest, RequestMetadata,
-    UpdateActionResultRequest,
+    ExecuteResponse, ExecutedActionMetadata, FindMissingBlobsRequest, GetActionResultRequest,
+    RequestMetadata, UpdateActionResultRequest,
 };
 use hands_proto::v1::ExecuteOptions;
 use hands_proto::{EXECUTE_OPTIONS, REQUEST_METADATA};
@@ -63,6 +63,19 @@ impl Side<'_> {
         }
     }
 }
+
+/// The parts of an action's time.
+pub(crate) const STAGES: [&str; 9] = [
+    "upload",
+    "to the row",
+    "to a worker",
+    "its turn there",
+    "inputs",
+    "a slot",
+    "the command",
+    "collecting",
+    "back",
+];
 
 /// A client whose actions run `/bin/true`.
 pub(crate) struct Client {
@@ -120,7 +133,35 @@ impl Client {
 
     /// Uploads a fresh action, executes it, waits for its end. Nothing of it was seen before.
     pub(crate) async fn noop(&mut self) -> Result<()> {
-        self.submit(false).await?.ended().await
+        self.submit(false).await?.ended().await?;
+        Ok(())
+    }
+
+    /// The same, with the times of its parts, in the order of [`STAGES`].
+    pub(crate) async fn stages(&mut self) -> Result<[Duration; STAGES.len()]> {
+        let begun = SystemTime::now();
+        let action = self.upload().await?;
+        let uploaded = SystemTime::now();
+        let told = self.execute(action, false).await?.ended().await?;
+        let ended = SystemTime::now();
+        let at = |time: &Option<prost_types::Timestamp>| {
+            let time = time.as_ref().context("an engine that gives all times")?;
+            SystemTime::try_from(*time).context("a time")
+        };
+        let times = [
+            begun,
+            uploaded,
+            at(&told.queued_timestamp)?,
+            at(&told.worker_start_timestamp)?,
+            at(&told.input_fetch_start_timestamp)?,
+            at(&told.input_fetch_completed_timestamp)?,
+            at(&told.execution_start_timestamp)?,
+            at(&told.execution_completed_timestamp)?,
+            at(&told.worker_completed_timestamp)?,
+            ended,
+        ];
+        // One clock's, which may be set while it runs.
+        Ok(std::array::from_fn(|i| times[i + 1].duration_since(times[i]).unwrap_or_default()))
     }
 
     /// Uploads a fresh action and submits it; to stay when nobody listens, if it is detached. The answer's first message
@@ -187,7 +228,7 @@ impl Client {
 
 impl Running {
     /// Waits for the end, which must be a good one.
-    pub(crate) async fn ended(self) -> Result<()> {
+    pub(crate) async fn ended(self) -> Result<ExecutedActionMetadata> {
         let Self { first, mut messages } = self;
         let mut next = Some(first);
         while let Some(operation) = next {
@@ -197,7 +238,7 @@ impl Running {
                 let response: ExecuteResponse = hands_proto::unpack(&any)?;
                 let result = response.result.context("a result")?;
                 ensure!(result.exit_code == 0 && !response.cached_result, "{result:?}");
-                return Ok(());
+                return Ok(result.execution_metadata.unwrap_or_default());
             }
             next = messages.message().await?;
         }

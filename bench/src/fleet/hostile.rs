@@ -24,6 +24,7 @@ use self::honest::Honest;
 use self::sink::Sink;
 use crate::report::{Report, Target, say};
 use crate::stats::Times;
+use crate::wire::STAGES;
 
 /// How long the honest member is measured alone.
 const ALONE: Duration = Duration::from_secs(20);
@@ -58,6 +59,8 @@ pub(crate) async fn hostile(hands: &Path, dir: &Path, report: &mut Report) -> Re
     let title =
         format!("honest actions beside {} s of hostile calls (seed {seed})", length.as_secs());
     add(report, &title, Target::AtMost(5.0), &alone, &beside);
+    let name = "  ms of the slowest hundredth by stage (p50 of all)";
+    report.add(name, 0.0, "", beside.slowest(), Target::None);
     report.add(
         "  hub's memory at most",
         most,
@@ -135,10 +138,28 @@ fn add(report: &mut Report, title: &str, target: Target, alone: &Measured, besid
     report.add(title, ratio, "×", figure, target);
 }
 
+impl Measured {
+    /// What the slowest hundredth waited for, and the median of each stage: of all, not of any one action.
+    fn slowest(&self) -> String {
+        let mut stages = self.stages.clone();
+        stages.sort_by_key(|stages| std::cmp::Reverse(stages.iter().sum::<Duration>()));
+        let slowest = &stages[..(stages.len() / 100).max(1)];
+        let of = |stage: usize| {
+            let mean: Duration = slowest.iter().map(|stages| stages[stage]).sum::<Duration>()
+                / u32::try_from(slowest.len()).unwrap_or(u32::MAX);
+            let all = Times::new(self.stages.iter().map(|stages| stages[stage]).collect());
+            format!("{} {:.1} ({:.2})", STAGES[stage], mean.as_secs_f64() * 1e3, all.median_ms())
+        };
+        (0..STAGES.len()).map(of).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// What an honest member saw.
 #[derive(Default)]
 struct Measured {
     times: Vec<Duration>,
+    /// Of each of them.
+    stages: Vec<[Duration; STAGES.len()]>,
     actions: usize,
     errors: Vec<anyhow::Error>,
 }
@@ -155,6 +176,7 @@ async fn beside(
         most = most.max(cluster.resident()?);
         all.actions += some.actions;
         all.times.extend(some.times);
+        all.stages.extend(some.stages);
         all.errors.extend(some.errors);
         if said.elapsed() > Duration::from_secs(30) {
             said = Instant::now();

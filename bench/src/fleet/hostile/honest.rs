@@ -51,8 +51,11 @@ impl Honest {
         let mut measured = Measured::default();
         while start.elapsed() < length {
             let begun = Instant::now();
-            match self.client.noop().await {
-                Ok(()) => measured.times.push(begun.elapsed()),
+            match self.client.stages().await {
+                Ok(stages) => {
+                    measured.times.push(begun.elapsed());
+                    measured.stages.push(stages);
+                }
                 Err(error) => measured.errors.push(error),
             }
             measured.actions += 1;
