@@ -11,6 +11,7 @@
 mod clock;
 mod line;
 mod outbox;
+mod sessions;
 mod take;
 
 use std::collections::{HashSet, VecDeque};
@@ -35,8 +36,9 @@ use crate::follow::Asker;
 use crate::shared::{Shared, ended, table_status};
 use clock::Clock;
 use line::{Line, Waiting};
-pub(crate) use outbox::Outbox;
 use outbox::Words;
+pub(crate) use outbox::{Outbox, Size};
+pub(crate) use sessions::Sessions;
 pub(crate) use take::NUMBER_TAKEN;
 use take::{Taken, take};
 
@@ -60,7 +62,7 @@ const CANCELS: usize = 4096;
 /// What holds for all actions of a session.
 #[derive(Debug)]
 pub(crate) struct Head {
-    name: Vec<u8>,
+    name: [u8; NAME],
     clock: Clock,
     instance: String,
     function: DigestFunction,
@@ -88,25 +90,26 @@ impl Actions for ActionsService {
             return Err(Status::invalid_argument("a session begins with `open`"));
         };
         hands_reapi::check_instance(&open.instance_name)?;
-        if open.session.len() != NAME {
-            return Err(Status::invalid_argument("a session is named by 16 random bytes"));
-        }
+        let name = <[u8; NAME]>::try_from(&*open.session)
+            .map_err(|_| Status::invalid_argument("a session is named by 16 random bytes"))?;
         let function = function_from_proto(open.digest_function)
             .map_err(|e| Status::invalid_argument(e.to_string()))?;
         let clock = Clock::of(open.epoch);
         let epoch = clock.epoch;
         let outbox = Outbox::new(charge.clone(), open.credit)?;
-        let connection = asker.connection.clone();
-        let answers =
-            outgoing(Arc::clone(hub), Arc::clone(&outbox), epoch, function, connection, charge);
-        let head = Head {
-            name: open.session.to_vec(),
-            clock,
-            instance: open.instance_name,
-            function,
-            caller,
-            asker,
+        let key = (asker.owner(), name);
+        if let Some(earlier) = hub.sessions.open(key, &outbox) {
+            replace(hub, &earlier).await;
+        }
+        let leaving = Leaving {
+            hub: Arc::clone(hub),
+            key,
+            outbox: Arc::clone(&outbox),
+            connection: asker.connection.clone(),
+            charge,
         };
+        let answers = outgoing(leaving, epoch, function);
+        let head = Head { name, clock, instance: open.instance_name, function, caller, asker };
         let session = Session { hub: Arc::clone(hub), head: Arc::new(head), outbox };
         crate::task::spawn("actions", session.listen(messages));
         Ok(Response::new(answers))
@@ -206,6 +209,9 @@ impl Session {
             return Err(Status::invalid_argument(format!(
                 "a message gives up no more than {CANCELS} actions"
             )));
+        }
+        if ids.is_empty() {
+            return Ok(());
         }
         ids.sort_unstable();
         ids.dedup();
@@ -437,6 +443,23 @@ fn later(status: &Status) -> Status {
     Status::unavailable(status.message())
 }
 
+/// Ends the stream of a session that is opened once more: its client has lost it, and says over the new one what it waits for. Else
+/// two would wait for each action, and neither could give it up.
+async fn replace(hub: &Shared, earlier: &Outbox) {
+    let left = earlier.close();
+    let late = earlier.ends_by(StreamEnd::Lost);
+    gone(hub, [left.waiters().await, late], StreamEnd::Lost).await;
+}
+
+/// The stream of these operations' waiters has ended.
+async fn gone(hub: &Shared, of: [Vec<(OperationId, u64)>; 2], end: StreamEnd) {
+    for of in of {
+        for group in of.chunks(GROUP) {
+            hub.core.send(Event::GoneMany { of: group.to_vec(), end }).await;
+        }
+    }
+}
+
 async fn give_up(hub: &Shared, of: Vec<(OperationId, u64)>) {
     for group in of.chunks(GROUP) {
         hub.core.send(Event::GiveUp { of: group.to_vec(), done: None }).await;
@@ -446,6 +469,7 @@ async fn give_up(hub: &Shared, of: Vec<(OperationId, u64)>) {
 /// Tells the core when the answering half is dropped.
 struct Leaving {
     hub: Arc<Shared>,
+    key: sessions::Key,
     outbox: Arc<Outbox>,
     connection: Option<ConnectionInfo>,
     charge: Option<Arc<Charge>>,
@@ -453,6 +477,7 @@ struct Leaving {
 
 impl Drop for Leaving {
     fn drop(&mut self) {
+        self.hub.sessions.close(&self.key, &self.outbox);
         let left = self.outbox.close();
         if tokio::runtime::Handle::try_current().is_err() {
             return;
@@ -472,11 +497,7 @@ impl Drop for Leaving {
             };
             let of = left.waiters().await;
             // What the core took meanwhile ends as the stream did.
-            for of in [of, outbox.ends_by(end)] {
-                for group in of.chunks(GROUP) {
-                    hub.core.send(Event::GoneMany { of: group.to_vec(), end }).await;
-                }
-            }
+            gone(&hub, [of, outbox.ends_by(end)], end).await;
         });
     }
 }
@@ -494,20 +515,13 @@ struct Writer {
     paid: Option<(Option<Reserved>, Option<Look>)>,
 }
 
-fn outgoing(
-    hub: Arc<Shared>,
-    outbox: Arc<Outbox>,
-    epoch: u64,
-    function: DigestFunction,
-    connection: Option<ConnectionInfo>,
-    charge: Option<Arc<Charge>>,
-) -> Replies {
+fn outgoing(leaving: Leaving, epoch: u64, function: DigestFunction) -> Replies {
     let writer = Writer {
-        ended: Box::pin(hub.core.ended()),
-        trouble: hub.db.trouble(),
+        ended: Box::pin(leaving.hub.core.ended()),
+        trouble: leaving.hub.db.trouble(),
         told: None,
         welcome: Some(v1::SessionWelcome { epoch, window: WINDOW }),
-        leaving: Leaving { hub, outbox, connection, charge },
+        leaving,
         paid: None,
         function,
     };

@@ -42,7 +42,6 @@ mod walk;
 
 pub(crate) use crowd::Owner;
 pub(crate) use finish::see_more;
-use followers::Followers;
 pub(crate) use followers::Resumed;
 pub(crate) use input::{Handed, InputRoute, Sender, Taken};
 pub(crate) use operation::{Messages, OpState, Operation, Second, Stage};
@@ -490,8 +489,11 @@ async fn run(
             () = timer => None,
         };
         core.wake(beats);
-        let Some(event) = event else {
+        // Whatever else waits: what is due is not put off by those who ask without a pause.
+        if core.next_deadline().is_some_and(|due| due <= core.now()) {
             core.tick();
+        }
+        let Some(event) = event else {
             core.flush();
             continue;
         };

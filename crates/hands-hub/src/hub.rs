@@ -27,7 +27,7 @@ use tonic::transport::server::Router;
 use tower::layer::util::{Identity, Stack};
 
 use crate::access::{AccessLayer, Actions, MeterLayer};
-use crate::actions::ActionsService;
+use crate::actions::{ActionsService, Sessions};
 use crate::core::{Core, CoreConfig, Event, Parts, unix_millis};
 use crate::db::{Bounds, Db};
 use crate::enrolment::EnrolmentService;
@@ -147,6 +147,7 @@ impl Hub {
             db,
             ledger,
             logs,
+            sessions: Sessions::default(),
             trees,
             hub_id,
             protocol,
@@ -219,13 +220,17 @@ impl Hub {
     }
 
     /// A server of all services that looks at who calls.
-    fn router(&self, parameters: Parameters) -> Router<Stack<AccessLayer, Identity>> {
+    fn router(
+        &self,
+        parameters: Parameters,
+        routes: Routes,
+    ) -> Router<Stack<AccessLayer, Identity>> {
         let access = AccessLayer {
             trust: self.shared.trust.clone(),
             metrics: Arc::clone(&self.shared.metrics),
             meter: self.shared.meter.clone(),
         };
-        hands_link::server_with(parameters).layer(access).add_routes(self.routes())
+        hands_link::server_with(parameters).layer(access).add_routes(routes)
     }
 
     /// How connections from elsewhere are encrypted; none if the hub was not opened for others.
@@ -257,8 +262,10 @@ impl Hub {
     /// Serves a listener until the hub is closed.
     pub fn serve(&self, listener: Listener) {
         let (near, far) = distance::split(listener.incoming(), self.closed.clone());
+        // One for both: an upload that broke off goes on over either.
+        let routes = self.routes();
         for (incoming, parameters) in [near, far] {
-            let router = self.router(parameters);
+            let router = self.router(parameters, routes.clone());
             let mut closed = self.closed.clone();
             crate::task::spawn("hub-serve", async move {
                 let serving = router.serve_with_incoming_shutdown(incoming, async move {

@@ -162,6 +162,8 @@ impl Jobs for JobsService {
         let (workers, (slots, busy), facts) = asked.await?;
         let (queued, leased, _) = facts.2;
         let memory = (queued + leased).saturating_mul(SUMMED);
+        // First its client's own place: nobody waits for that who holds what all wait for.
+        let place = Charge::place().await;
         let _look = hands_reapi::look(charge.as_ref(), memory, ROOM_WITHIN).await?;
         let mut summary = hub.walk(u128::MAX, Summary::new(rows)).await?;
         let job = |core: &Core, id: &OperationId| core.job(*id);
@@ -169,7 +171,7 @@ impl Jobs for JobsService {
         let queued = hub.ask_each(summary.queued(), job).await?;
         let part = PAGE_BYTES / 8;
         let ended = hub.ledger.invocations();
-        let invocations = crate::task::long(move || summary.invocations(ended)).await?;
+        let invocations = crate::task::at(place, move || summary.invocations(ended)).await?;
         Ok(Response::new(v1::OverviewReply {
             info: Some(info(hub, facts)),
             workers: workers.rows,

@@ -10,6 +10,7 @@ use tonic::Status;
 
 use crate::HubError;
 use crate::access::MeterLayer;
+use crate::actions::Sessions;
 use crate::core::{Core, CoreHandle};
 use crate::db::{Db, Trouble};
 use crate::ledger::Ledger;
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) db: Arc<Db>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) logs: Arc<Logs>,
+    /// Clients' sessions of many actions.
+    pub(crate) sessions: Sessions,
     pub(crate) trees: Arc<Trees>,
     pub(crate) hub_id: String,
     pub(crate) protocol: v1::Protocol,

@@ -43,14 +43,8 @@ pub(crate) async fn blocking_for<T: Send + 'static>(
     if parts > MANY { blocking(work).await } else { Ok(work()) }
 }
 
-/// As [`blocking`], for what computes for long: it lets what answers others go first.
-pub(crate) async fn long<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, tonic::Status> {
-    at(Charge::place().await, work).await
-}
-
-async fn at<T: Send + 'static>(
+/// As [`blocking`], for what computes for long, at the place of its client: it lets what answers others go first.
+pub(crate) async fn at<T: Send + 'static>(
     place: Option<Place>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, tonic::Status> {

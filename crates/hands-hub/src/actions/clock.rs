@@ -7,6 +7,8 @@ use crate::core::unix_millis;
 
 /// Milliseconds by which a client's clock, counted from the epoch, may run ahead of the hub's.
 const AHEAD: u64 = 60_000;
+/// The same of a session that was opened before: by how much a hub's clock may have been set back since.
+const SET_BACK: u64 = 86_400_000;
 /// Bits of an id that say when.
 const BITS: u32 = 48;
 
@@ -33,7 +35,7 @@ impl Clock {
         let sent = self.epoch.saturating_add(at_ms.into());
         // Not brought down to the hub's clock: it would have another name when it is sent again.
         let most = match self.began {
-            None => u64::MAX,
+            None => now().saturating_add(SET_BACK),
             Some(began) => {
                 let counted = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 now().max(self.epoch.saturating_add(counted)).saturating_add(AHEAD)

@@ -12,6 +12,8 @@ use super::WINDOW;
 const MANY: usize = 128;
 /// Actions that one message takes up.
 const RESUMED: usize = 4096;
+/// Messages that wait. Each submission counts in the window; what takes up actions does not, and has few messages.
+const MESSAGES: usize = 16 << 10;
 /// What a submission takes beside its messages, about; clients count the same.
 const SUBMISSION: usize = 256;
 
@@ -52,6 +54,11 @@ impl Line {
         if message.encoded_len() == 0 {
             // It would take memory here that nobody pays.
             return Ok(());
+        }
+        if self.waiting.len() >= MESSAGES {
+            return Err(Status::invalid_argument(format!(
+                "more than {MESSAGES} messages wait to be looked at"
+            )));
         }
         let bytes = size(&message);
         // What a client has given up it counts no more, and it may still be here.

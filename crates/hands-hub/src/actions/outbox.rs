@@ -120,6 +120,23 @@ pub(super) struct Ended {
     pub(super) size: usize,
 }
 
+/// Bytes of an answer as a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    /// As it is.
+    bytes: usize,
+    /// With its small streams inside.
+    told: usize,
+}
+
+impl Size {
+    /// Takes milliseconds where a result has very many entries.
+    pub(crate) fn of(response: &reapi::ExecuteResponse) -> Self {
+        let bytes = response.encoded_len();
+        Self { bytes, told: bytes + added_streams(response) }
+    }
+}
+
 /// What is said next, its results not filled in.
 #[derive(Debug, Default)]
 pub(super) struct Words {
@@ -249,17 +266,20 @@ impl Outbox {
     }
 
     /// An action has ended, and its row says so.
-    pub(crate) fn ended(&self, id: u64, operation: OperationId, done: &Done) {
+    pub(crate) fn ended(&self, id: u64, operation: OperationId, done: &Done, size: Size) {
         // It may have been given up together with all others.
         if self.lock().live.remove(&id).is_some() {
-            self.had_ended(id, operation, done);
+            self.tell_end(id, operation, done, size);
         }
     }
 
     /// The operation of an action that was just sent has ended already.
     pub(crate) fn had_ended(&self, id: u64, operation: OperationId, done: &Done) {
-        let bytes = done.response.encoded_len();
-        let size = told_len(&done.response);
+        self.tell_end(id, operation, done, Size::of(&done.response));
+    }
+
+    fn tell_end(&self, id: u64, operation: OperationId, done: &Done, size: Size) {
+        let Size { bytes, told: size } = size;
         let state = self.lock();
         let fits = state.held + bytes <= self.most;
         let held = if fits { bytes } else { 0 };
@@ -285,8 +305,7 @@ impl Outbox {
         operation: Option<OperationId>,
         response: Arc<reapi::ExecuteResponse>,
     ) {
-        let bytes = response.encoded_len();
-        let size = told_len(&response);
+        let Size { bytes, told: size } = Size::of(&response);
         let response = Some(response);
         self.say(self.lock(), Ended { id, operation, attempt: 0, response, bytes, size });
     }
@@ -412,13 +431,14 @@ impl Outbox {
         self.lock().is_closed = true;
         self.closed.send_replace(true);
         self.taken.notify_one();
+        self.wake.notify_one();
         self.take_all()
     }
 
     /// How the stream of a closed one ended. Gives operations and waiters that came before that was known.
     pub(super) fn ends_by(&self, end: StreamEnd) -> Vec<(OperationId, u64)> {
         let mut state = self.lock();
-        state.end = Some(end);
+        state.end.get_or_insert(end);
         std::mem::take(&mut state.late)
     }
 
@@ -453,7 +473,10 @@ impl Outbox {
             self.taken.notify_one();
             return Ok(Some(words));
         }
-        let is_over = state.is_finishing && state.live.is_empty() && state.said.is_empty();
+        let is_over = state.is_finishing
+            && state.live.is_empty()
+            && state.coming.is_empty()
+            && state.said.is_empty();
         if is_over || state.is_closed { Err(None) } else { Ok(None) }
     }
 }
@@ -504,8 +527,8 @@ impl Ended {
     }
 }
 
-/// Bytes of an answer with its small streams inside.
-fn told_len(response: &reapi::ExecuteResponse) -> usize {
+/// Bytes of the small streams that are put into an answer.
+fn added_streams(response: &reapi::ExecuteResponse) -> usize {
     let streams = response.result.iter().flat_map(|result| {
         [(&result.stdout_digest, &result.stdout_raw), (&result.stderr_digest, &result.stderr_raw)]
     });
@@ -513,8 +536,7 @@ fn told_len(response: &reapi::ExecuteResponse) -> usize {
         Some(digest) if raw.is_empty() => usize::try_from(digest.size_bytes).unwrap_or_default(),
         Some(_) | None => 0,
     });
-    let added: usize = added.filter(|size| *size <= INLINE_STREAM).sum();
-    response.encoded_len() + added
+    added.filter(|size| *size <= INLINE_STREAM).sum()
 }
 
 impl Live {

@@ -238,8 +238,9 @@ pub(super) fn one(
     room: &Room,
 ) -> Result<Taken, Tight> {
     let message = v1::Submissions { actions: vec![action.clone()], ..Default::default() };
-    let most = room.rest().most();
-    match take(hub, head, outbox, message, &mut Room::new(most)).0.pop() {
+    let mut rest = room.rest();
+    let most = rest.most();
+    match take(hub, head, outbox, message, &mut rest).0.pop() {
         Some(Taken::Large(_)) | None => Err(Tight(most)),
         Some(taken) => Ok(taken),
     }
@@ -370,7 +371,13 @@ fn queue(
     // The client names it, and might name what is somebody else's.
     let taken = hub.db.ids(record.id.0, record.id.0, 1).map_err(|e| table_status(&e))?;
     if !taken.is_empty() {
-        return Err(Status::invalid_argument(NUMBER_TAKEN));
+        // What came over the stream before, which was thought lost, may have been taken since it was looked for here: asked
+        // once more, it is found.
+        let status = match action.sent_before {
+            true => Status::unavailable("the action was just taken from an earlier stream"),
+            false => Status::invalid_argument(NUMBER_TAKEN),
+        };
+        return Err(status);
     }
     if record.salted {
         let stored = hub.db.retained(&record.instance, digest, since);

@@ -212,7 +212,7 @@ impl Core {
     pub(super) fn publish(&self, id: OperationId, change: impl FnOnce(&mut OpState)) {
         if let Some(operation) = self.operations.get(&id) {
             operation.state.change(change);
-            operation.followers.changed();
+            operation.waiters.changed();
         }
     }
 }

@@ -163,7 +163,7 @@ impl Core {
         };
         let worker = accepted.and_then(|(session, _)| Some(self.sessions.get(&session)?.worker));
         let cached = is_cacheable(&record, &done.response).then(|| Arc::clone(&done.response));
-        let followers = std::mem::take(&mut operation.followers);
+        let waiters = std::mem::take(&mut operation.waiters);
         let of = Arc::clone(&record);
         let tell = move || {
             if let Some(left) = logs.finish(id, attempt, done.response.result.is_some()) {
@@ -173,7 +173,7 @@ impl Core {
                 let ack = v1::ResultAck { id: Some(attempt_id(id, attempt)) };
                 out.say(v1::hub_message::Kind::ResultAck(ack));
             }
-            followers.ended(&of, &done);
+            waiters.ended(&of, &done);
             operation.state.change(|state| {
                 state.stage = Stage::Completed;
                 state.waiting = None;

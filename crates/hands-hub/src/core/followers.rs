@@ -9,40 +9,34 @@ use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::submit::Claim;
+use super::waiters::Waiters;
 use super::{Core, Outbox, Ticket};
+use crate::actions::Size;
 use crate::db::{Done, Record, Then};
 
-/// The sessions that wait for one operation.
-#[derive(Debug, Default)]
-pub(crate) struct Followers(Vec<Follower>);
-
-/// One of them.
+/// A session that waits for an operation.
 #[derive(Debug)]
 pub(crate) struct Follower {
     outbox: Arc<Outbox>,
     /// The session's own number of the action.
     number: u64,
-    waiter: u64,
 }
 
-impl Followers {
-    /// Takes one out.
-    pub(super) fn remove(&mut self, waiter: u64) -> Option<Follower> {
-        let at = self.0.iter().position(|follower| follower.waiter == waiter)?;
-        Some(self.0.swap_remove(at))
-    }
-
+impl Waiters {
     /// The operation's state has changed.
     pub(super) fn changed(&self) {
-        for follower in &self.0 {
+        for follower in self.followers() {
             follower.outbox.changed(follower.number);
         }
     }
 
     /// The operation has ended, durably.
     pub(super) fn ended(&self, record: &Record, done: &Done) {
-        for follower in &self.0 {
-            follower.outbox.ended(follower.number, record.id, done);
+        let mut size = None;
+        for follower in self.followers() {
+            // Once for all of them: a result may have very many entries.
+            let size = *size.get_or_insert_with(|| Size::of(&done.response));
+            follower.outbox.ended(follower.number, record.id, done, size);
         }
     }
 }
@@ -102,9 +96,9 @@ impl Core {
             Err(Some(end)) => return self.gone(id, waiter, end),
         }
         let told = Arc::clone(&outbox);
-        if let Some(operation) = self.operations.get_mut(&id) {
-            operation.followers.0.reserve_exact(1);
-            operation.followers.0.push(Follower { outbox, number, waiter });
+        let operation = self.operations.get_mut(&id);
+        if let Some(waiter) = operation.and_then(|operation| operation.waiters.get_mut(waiter)) {
+            waiter.follower = Some(Follower { outbox, number });
         }
         // Behind the operation's own row, which may not be durable yet.
         self.commit.then.push(Box::new(move || told.accepted(number)));
@@ -137,9 +131,9 @@ impl Core {
                 self.cancel(id, Status::cancelled("the client cancelled the action"));
                 continue;
             }
-            operation.waiters.remove(waiter);
+            let waiter = operation.waiters.remove(waiter);
             self.n_clients -= 1;
-            if let Some(follower) = operation.followers.remove(waiter) {
+            if let Some(follower) = waiter.and_then(|waiter| waiter.follower) {
                 let record = Arc::clone(&operation.record);
                 self.commit.then.push(Box::new(move || follower.given_up(&record)));
             }

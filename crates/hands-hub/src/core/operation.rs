@@ -9,7 +9,6 @@ use hands_types::retry::Reruns;
 use hands_types::{Attempt, Digest, Time};
 use tokio::sync::watch;
 
-use super::Followers;
 use super::crowd::Seat;
 use super::input::{InputRoute, InputSent};
 use super::waiters::Waiters;
@@ -69,10 +68,8 @@ pub(crate) struct Operation {
     /// Attempts that were started and brought no result.
     pub(crate) lost: u32,
     pub(crate) state: Teller<OpState>,
-    /// Who waits, by which connection.
+    /// Who waits.
     pub(crate) waiters: Waiters,
-    /// Sessions among those who wait.
-    pub(crate) followers: Followers,
     /// When it ends if nobody comes back.
     pub(crate) orphan_due: Option<Time>,
     /// What it ends with, where that was decided before the scheduler was told.
@@ -104,7 +101,6 @@ impl Operation {
             lost: 0,
             state: Teller::new(state),
             waiters: Waiters::default(),
-            followers: Followers::default(),
             orphan_due: None,
             verdict: None,
             attempt: None,

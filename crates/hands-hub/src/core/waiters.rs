@@ -1,5 +1,6 @@
 //! Who waits for an operation, and what happens when they leave.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hands_link::{ConnectionId, StreamEnd};
@@ -8,41 +9,104 @@ use hands_types::OperationId;
 use tokio::sync::oneshot;
 use tonic::Status;
 
+use super::followers::Follower;
 use super::submit::Claim;
 use super::{Core, Ticket};
 
-/// The streams that wait for one operation, by which connection: one as a rule.
+/// The streams and sessions that wait for one operation, by the number that each has here: one as a rule.
 #[derive(Debug, Default)]
-pub(crate) struct Waiters(Vec<(u64, Option<ConnectionId>)>);
+pub(crate) enum Waiters {
+    #[default]
+    Nobody,
+    One(u64, Waiter),
+    Many(Box<BTreeMap<u64, Waiter>>),
+}
+
+/// A stream or session that waits.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(super) connection: Option<ConnectionId>,
+    /// How it is told, where it is a session.
+    pub(super) follower: Option<Follower>,
+}
 
 impl Waiters {
-    pub(super) fn insert(&mut self, waiter: u64, connection: Option<ConnectionId>) {
-        if self.0.is_empty() {
-            // There are very many of these lists.
-            self.0.reserve_exact(1);
+    pub(super) fn insert(&mut self, number: u64, waiter: Waiter) {
+        *self = match std::mem::take(self) {
+            Self::Nobody => Self::One(number, waiter),
+            Self::One(first, other) => {
+                Self::Many(Box::new(BTreeMap::from([(first, other), (number, waiter)])))
+            }
+            Self::Many(mut all) => {
+                all.insert(number, waiter);
+                Self::Many(all)
+            }
+        };
+    }
+
+    /// Takes one out, if it is here.
+    pub(super) fn remove(&mut self, number: u64) -> Option<Waiter> {
+        match self {
+            Self::Nobody => None,
+            Self::One(one, _) if *one != number => None,
+            Self::One(..) => match std::mem::take(self) {
+                Self::One(_, waiter) => Some(waiter),
+                Self::Nobody | Self::Many(_) => None,
+            },
+            Self::Many(all) => {
+                let waiter = all.remove(&number);
+                if all.is_empty() {
+                    *self = Self::Nobody;
+                }
+                waiter
+            }
         }
-        self.0.push((waiter, connection));
     }
 
-    /// Takes one out. False if it was not here.
-    pub(super) fn remove(&mut self, waiter: u64) -> bool {
-        let at = self.0.iter().position(|(known, _)| *known == waiter);
-        at.is_some_and(|at| {
-            self.0.swap_remove(at);
-            true
-        })
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Waiter> {
+        match self {
+            Self::One(one, waiter) if *one == number => Some(waiter),
+            Self::Nobody | Self::One(..) => None,
+            Self::Many(all) => all.get_mut(&number),
+        }
     }
 
-    pub(super) fn contains(&self, waiter: u64) -> bool {
-        self.0.iter().any(|(known, _)| *known == waiter)
+    pub(super) fn contains(&self, number: u64) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::One(one, _) => *one == number,
+            Self::Many(all) => all.contains_key(&number),
+        }
     }
 
-    pub(crate) const fn len(&self) -> usize {
-        self.0.len()
+    /// All of them, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Waiter)> {
+        let one = match self {
+            Self::One(number, waiter) => Some((*number, waiter)),
+            Self::Nobody | Self::Many(_) => None,
+        };
+        let many = match self {
+            Self::Many(all) => Some(all.iter().map(|(number, waiter)| (*number, waiter))),
+            Self::Nobody | Self::One(..) => None,
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// The sessions among them.
+    pub(super) fn followers(&self) -> impl Iterator<Item = &Follower> {
+        self.iter().filter_map(|(_, waiter)| waiter.follower.as_ref())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Nobody => 0,
+            Self::One(..) => 1,
+            Self::Many(all) => all.len(),
+        }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        matches!(self, Self::Nobody)
     }
 }
 
@@ -58,7 +122,7 @@ impl Core {
         self.next_waiter += 1;
         self.n_clients += 1;
         self.n_detached -= usize::from(operation.is_kept());
-        operation.waiters.insert(waiter, connection);
+        operation.waiters.insert(waiter, Waiter { connection, follower: None });
         if let Some(due) = operation.orphan_due.take() {
             self.orphans.remove(&(due, id));
         }
@@ -86,10 +150,9 @@ impl Core {
     pub(super) fn gone(&mut self, id: OperationId, waiter: u64, end: StreamEnd) {
         let due = self.now().after(self.config.orphan);
         let Some(operation) = self.operations.get_mut(&id) else { return };
-        if !operation.waiters.remove(waiter) {
+        if operation.waiters.remove(waiter).is_none() {
             return;
         }
-        operation.followers.remove(waiter);
         self.n_clients -= 1;
         self.n_detached += usize::from(operation.is_kept());
         if !operation.waiters.is_empty() || operation.record.options.detach {
@@ -117,28 +180,23 @@ impl Core {
         let mut known = false;
         if let Some(operation) = self.operations.get_mut(&id) {
             known = true;
-            let is_caller = |by: &Option<ConnectionId>| by.is_some() && *by == connection;
-            let callers = operation.waiters.0.iter().filter(|(_, by)| is_caller(by)).count();
-            if callers > 0 && callers < operation.waiters.len() {
+            let is_caller = |by: Option<ConnectionId>| by.is_some() && by == connection;
+            let own: Vec<u64> = operation
+                .waiters
+                .iter()
+                .filter(|(_, waiter)| is_caller(waiter.connection))
+                .map(|(number, _)| number)
+                .collect();
+            if !own.is_empty() && own.len() < operation.waiters.len() {
                 // Its own streams end when it drops them, and then find others waiting.
                 // A session that gives up so is told that this is its end.
-                let own: Vec<u64> = operation
-                    .waiters
-                    .0
-                    .iter()
-                    .filter(|(_, by)| is_caller(by))
-                    .map(|(own, _)| *own)
-                    .collect();
-                let left = own
-                    .iter()
-                    .filter_map(|own| operation.followers.remove(*own))
-                    .collect::<Vec<_>>();
+                let left: Vec<Follower> =
+                    own.iter().filter_map(|own| operation.waiters.remove(*own)?.follower).collect();
                 let record = Arc::clone(&operation.record);
                 self.commit.then.push(Box::new(move || {
                     left.into_iter().for_each(|follower| follower.given_up(&record));
                 }));
-                operation.waiters.0.retain(|(_, by)| !is_caller(by));
-                self.n_clients -= callers;
+                self.n_clients -= own.len();
             } else {
                 self.cancel(id, Status::cancelled("the action was cancelled"));
             }

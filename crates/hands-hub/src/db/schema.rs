@@ -58,6 +58,7 @@ UPDATE operations SET platform = coalesce((SELECT id FROM platforms WHERE messag
 const INDEXES: &str = "
 CREATE INDEX IF NOT EXISTS operations_running ON operations(id) WHERE state = 1;
 CREATE INDEX IF NOT EXISTS operations_of ON operations(invocation, id) WHERE state = 2;
+CREATE INDEX IF NOT EXISTS operations_finished ON operations(finished) WHERE state = 2;
 ";
 
 /// Opens the database for its one writer, makes or migrates it.

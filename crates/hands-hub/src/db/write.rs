@@ -196,13 +196,17 @@ impl Writer {
         loop {
             let over = self.bytes > self.bounds.bytes;
             let change = self.connection.transaction()?;
+            // By their ends: an operation's id its client may have made.
+            let (before, most) = match over {
+                true => (i64::MAX, PRUNE_ROWS / 10),
+                false => (oldest, PRUNE_ROWS),
+            };
+            // By their ends: an operation's id its client may have made.
             let doomed: Vec<([u8; 16], i64)> = change
                 .prepare_cached(
-                    "SELECT id, bytes FROM operations WHERE state = 2 AND (?3 OR id < ?1 AND finished < ?2) ORDER BY id LIMIT ?4",
+                    "SELECT id, bytes FROM operations WHERE state = 2 AND finished < ?1 ORDER BY finished LIMIT ?2",
                 )?
-                .query_map(params![made_before(oldest), oldest, over, if over { PRUNE_ROWS / 10 } else { PRUNE_ROWS }], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })?
+                .query_map(params![before, most], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<rusqlite::Result<_>>()?;
             if doomed.is_empty() {
                 return Ok(());
@@ -221,11 +225,6 @@ impl Writer {
 /// How many platforms are written until those that nobody needs are looked for again.
 fn due_after(left: usize, active: usize) -> usize {
     FRESH_PLATFORMS.max(left).max(active / ROWS_PER_PLATFORM)
-}
-
-/// The key below which all ids were made before a time, in milliseconds since 1970.
-fn made_before(millis: i64) -> [u8; 16] {
-    key(OperationId::from_parts(u64::try_from(millis).unwrap_or(0), 0))
 }
 
 /// Makes one change. Tells the bytes of a row that is finished by it.

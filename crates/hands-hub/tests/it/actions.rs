@@ -276,6 +276,31 @@ async fn a_lost_session_leaves_its_actions_a_while_and_a_cancelled_one_does_not(
 }
 
 #[tokio::test]
+async fn a_session_that_is_opened_once_more_has_one_stream() {
+    let world = World::new();
+    // Its connection has died, and nobody has noticed.
+    let mut first = Session::open(&world.client(), opening(0, MUCH)).await.unwrap();
+    first.submit(vec![salted(1), salted(2)]).await;
+    first.until("acceptances", |heard| heard.accepted.len() == 2).await;
+    let epoch = first.welcome.epoch;
+    let mut back = Session::open(&world.client(), opening(epoch, MUCH)).await.unwrap();
+    let accepted = first.heard.accepted.iter();
+    let resume = accepted
+        .map(|it| v1::ResumeAction { id: it.id, operation: it.operation.clone(), follow: false })
+        .collect();
+    back.say(Kind::Submit(v1::Submissions { resume, ..Default::default() })).await;
+    back.until("both", |heard| heard.accepted.len() == 2).await;
+    let end = soon("the end of the first", first.replies.message()).await;
+    assert!(matches!(end, Ok(None)), "{end:?}");
+    back.say(Kind::Cancel(v1::CancelActions { ids: vec![1], all: false })).await;
+    back.until("its end", |heard| heard.ended.len() == 1).await;
+    assert_eq!(world.hub.activity().borrow().queued, 1, "nobody else waits for it");
+    back.say(Kind::Cancel(v1::CancelActions { ids: Vec::new(), all: true })).await;
+    back.until("the answer", |heard| heard.all_cancelled).await;
+    assert!(world.hub.activity().borrow().is_idle());
+}
+
+#[tokio::test]
 async fn actions_are_given_up_one_by_one_or_all_at_once() {
     let world = World::new();
     let mut session = Session::open(&world.client(), opening(0, MUCH)).await.unwrap();
@@ -329,14 +354,14 @@ async fn events_wait_for_credit_and_refusals_name_what_is_wrong() {
     let other = v1::SubmitAction { id: 1, ..salted(8) };
     session.say(Kind::Cancel(v1::CancelActions { ids: vec![1], all: false })).await;
     session.until("its end", |heard| heard.ended.len() == 3).await;
+    session.submit(vec![v1::SubmitAction { id: 1 << 36, ..salted(4) }]).await;
+    session.until("a refusal", |heard| heard.ended.len() == 4).await;
+    assert_eq!(session.code(1 << 36), Code::InvalidArgument);
     let mut again = Session::open(&world.client(), opening(epoch, MUCH)).await.unwrap();
     let at_ms = 0;
     again.submit(vec![v1::SubmitAction { at_ms, ..other }]).await;
     again.until("a refusal", |heard| heard.ended.len() == 1).await;
     assert_eq!(again.code(1), Code::InvalidArgument);
-    session.submit(vec![v1::SubmitAction { id: 1 << 36, ..salted(4) }]).await;
-    session.until("a refusal", |heard| heard.ended.len() == 4).await;
-    assert_eq!(session.code(1 << 36), Code::InvalidArgument);
     let unnamed = v1::OpenSession { session: Bytes::new(), ..opening(0, 0) };
     let refused = Session::open(&world.client(), unnamed).await.err().unwrap();
     assert_eq!(refused.code(), Code::InvalidArgument);

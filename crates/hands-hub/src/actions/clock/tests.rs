@@ -15,5 +15,6 @@ async fn a_session_outlives_a_clock_that_is_set_back() {
     // It comes back over another stream, or to the next hub, whose clock is behind.
     let back = Clock::of(now() + u64::from(HOUR));
     assert!(back.sent(HOUR).is_ok());
+    assert!(Clock::of(now() + 25 * u64::from(HOUR)).sent(1).is_err(), "more than a day ahead");
     assert!(Clock::of(u64::MAX).sent(1).is_err(), "no id says that");
 }

@@ -4,7 +4,7 @@ use hands_link::StreamEnd;
 use hands_proto::reapi;
 use hands_types::{Attempt, OperationId};
 
-use super::{HELD, Outbox};
+use super::{HELD, Outbox, Size};
 use crate::core::{OpState, Stage};
 use crate::db::Done;
 use crate::told::Teller;
@@ -29,6 +29,11 @@ fn done(bytes: usize) -> Done {
     }
 }
 
+fn ends(outbox: &Outbox, id: u64, bytes: usize) {
+    let done = done(bytes);
+    outbox.ended(id, OPERATION, &done, Size::of(&done.response));
+}
+
 fn waits(outbox: &Outbox, id: u64, follow: bool) -> Teller<OpState> {
     let state = Teller::new(OpState::default());
     assert_eq!(outbox.waits_for(id, OPERATION, 1, state.hearer(), follow), Ok(()));
@@ -40,7 +45,7 @@ fn an_acceptance_comes_first_and_costs_no_credit() {
     let outbox = outbox(0);
     let _state = waits(&outbox, 3, false);
     outbox.accepted(3);
-    outbox.ended(3, OPERATION, &done(10));
+    ends(&outbox, 3, 10);
     let words = outbox.next().unwrap().unwrap();
     assert_eq!(words.events.accepted[0].id, 3);
     assert!(words.ended.is_empty(), "its client takes nothing more");
@@ -54,7 +59,7 @@ fn results_that_find_no_room_are_left_in_the_table() {
     let outbox = outbox(u64::MAX);
     let states: Vec<_> = (0..3).map(|id| waits(&outbox, id, false)).collect();
     for id in 0..3 {
-        outbox.ended(id, OPERATION, &done(HELD / 2));
+        ends(&outbox, id, HELD / 2);
     }
     assert!(outbox.next().is_ok_and(|words| words.is_some_and(|w| w.ended[0].response.is_some())));
     let rest = outbox.next().unwrap().unwrap();
@@ -111,7 +116,7 @@ fn nothing_is_said_of_what_was_given_up_with_all() {
     let _states = [waits(&outbox, 1, false), waits(&outbox, 2, false)];
     outbox.accepted(1);
     assert_eq!(outbox.take_all().0.len(), 2);
-    outbox.ended(1, OPERATION, &done(1));
+    ends(&outbox, 1, 1);
     outbox.accepted(2);
     assert!(outbox.next().unwrap().is_none());
     outbox.all_cancelled();
