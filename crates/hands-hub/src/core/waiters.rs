@@ -19,7 +19,7 @@ pub(crate) enum Waiters {
     #[default]
     Nobody,
     One(u64, Waiter),
-    Many(Box<BTreeMap<u64, Waiter>>),
+    Many(BTreeMap<u64, Waiter>),
 }
 
 /// A stream or session that waits.
@@ -35,7 +35,7 @@ impl Waiters {
         *self = match std::mem::take(self) {
             Self::Nobody => Self::One(number, waiter),
             Self::One(first, other) => {
-                Self::Many(Box::new(BTreeMap::from([(first, other), (number, waiter)])))
+                Self::Many(BTreeMap::from([(first, other), (number, waiter)]))
             }
             Self::Many(mut all) => {
                 all.insert(number, waiter);
