@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::cli::{LogArgs, LogForm, LogLevel};
 use crate::front::this_program;
 use crate::problem::{self, Problem};
-use crate::{logging, machine, runtime};
+use crate::{least, logging, machine, runtime};
 
 /// Becomes the agent. Whoever started it reads on its stdout whether it serves; everything else goes to its log.
 pub(crate) fn run(environment: &Environment) -> Result<u8, Problem> {
@@ -55,7 +55,11 @@ fn settings_of_starter(environment: &Environment) -> Option<String> {
         .then(|| format!("settings of the command that started it: {}", names.join(", ")))
 }
 
-fn configure(environment: &Environment, inherited: Vec<String>) -> Result<AgentConfig, Problem> {
+fn configure(
+    environment: &Environment,
+    mut inherited: Vec<String>,
+) -> Result<AgentConfig, Problem> {
+    least::check("agent")?;
     let places = Places::find(environment)?;
     let settings = Settings::load(&places, environment, &Flags::default())?;
     for warning in &settings.warnings {
@@ -63,6 +67,8 @@ fn configure(environment: &Environment, inherited: Vec<String>) -> Result<AgentC
     }
     let mut expose = settings.worker.expose.clone();
     expose.extend(hands_config::trusted_exposures(&places)?);
+    let (slots, fewer) = machine::slots(settings.worker.slots);
+    inherited.extend(fewer);
     let AgentSpec { sockets, start_lock, life_lock, log, .. } = places.agent_spec(this_program()?);
     Ok(AgentConfig {
         state_dir: places.agent_state(),
@@ -81,7 +87,7 @@ fn configure(environment: &Environment, inherited: Vec<String>) -> Result<AgentC
         worker: AgentWorker {
             program: launcher_program(),
             name: machine::name(),
-            slots: machine::slots(&settings.worker),
+            slots,
             memory: machine::memory(&settings.worker),
             expose,
             toolchains: environment.get("HOME").map(PathBuf::from),

@@ -19,13 +19,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::HubArgs;
 use crate::http::{self, Http, Source};
 use crate::problem::Problem;
-use crate::{logging, machine, runtime};
+use crate::{least, logging, machine, runtime};
 
 /// Serves until SIGTERM or SIGINT; what is queued and running is taken up again by the next start.
 pub(crate) fn run(args: HubArgs, environment: &Environment) -> Result<u8, Problem> {
     #[cfg(target_os = "linux")]
     hands_sandbox::start_server();
     logging::start(&args.log);
+    least::check("hub")?;
     let places = Places::find(environment)?;
     let settings = Settings::load(&places, environment, &Flags::default())?;
     for warning in &settings.warnings {

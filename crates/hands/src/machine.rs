@@ -6,15 +6,23 @@ use hands_types::ErrorClass;
 #[cfg(target_os = "linux")]
 use hands_worker::IsolationChoice;
 
+use crate::least;
+
 #[cfg(not(target_os = "linux"))]
 use crate::problem::Problem;
 
-/// One slot for each cpu that this process may use.
-pub(crate) fn slots(settings: &WorkerSettings) -> u32 {
-    settings.slots.unwrap_or_else(|| {
+/// One slot for each cpu that this process may use, where no other number is wanted; fewer where there are not open files
+/// enough for so many, with a sentence that says so.
+pub(crate) fn slots(wanted: Option<u32>) -> (u32, Option<String>) {
+    let wanted = wanted.unwrap_or_else(|| {
         std::thread::available_parallelism()
             .map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
-    })
+    });
+    let most = least::actions();
+    let fewer = (wanted > most).then(|| {
+        format!("at most {most} actions at once, not {wanted}: there are not open files enough for more (`ulimit -Hn`)")
+    });
+    (wanted.min(most), fewer)
 }
 
 /// All of the machine's memory, bytes.

@@ -13,6 +13,7 @@ mod front;
 mod http;
 mod hub;
 mod join;
+mod least;
 mod logging;
 mod login;
 mod machine;

@@ -20,7 +20,7 @@ use crate::http::{self, Http, Source};
 use crate::hub::no_signals;
 use crate::join::{self, Wanted};
 use crate::problem::Problem;
-use crate::{logging, machine, runtime};
+use crate::{least, logging, machine, runtime};
 
 /// Works until SIGTERM or SIGINT, until its hub drains it or refuses it for good, until its state is deleted, or until the one
 /// stream that it was given ends. The first signal lets running actions end, a second one kills them; the hub runs them again
@@ -30,6 +30,7 @@ pub(crate) fn run(args: WorkerArgs, environment: &Environment) -> Result<u8, Pro
     let stdio = args.stdio.map(|form| take_stdio(&args, form)).transpose()?;
     hands_sandbox::start_server();
     logging::start(&args.log);
+    least::check("worker")?;
     let places = Places::find(environment)?;
     let settings = Settings::load(&places, environment, &Flags::default())?;
     for warning in &settings.warnings {
@@ -187,6 +188,15 @@ fn how_it_ended(worker: &Worker) -> Result<u8, Problem> {
     })
 }
 
+/// What was asked for, as far as there are open files for it.
+fn worker_slots(args: &WorkerArgs, settings: &WorkerSettings) -> u32 {
+    let (slots, fewer) = machine::slots(args.slots.or(settings.slots));
+    if let Some(sentence) = fewer {
+        tracing::warn!("{sentence}");
+    }
+    slots
+}
+
 /// The hub that is meant: by join string, name, address, or because it is the only one.
 async fn find_hub(wanted: Option<&str>, node: &str, logins: &Logins) -> Result<Address, Problem> {
     let Some(wanted) = wanted else {
@@ -260,7 +270,7 @@ fn configure(
         state_dir: state.join("work"),
         program: launcher_program(),
         isolation,
-        slots: args.slots.unwrap_or_else(|| machine::slots(settings)),
+        slots: worker_slots(args, settings),
         memory: args.memory.map_or_else(|| machine::memory(settings), |m| m.bytes),
         custom: args.counter.iter().map(|c| (c.name.clone(), c.count)).collect(),
         expose: expose

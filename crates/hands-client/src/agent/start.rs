@@ -109,7 +109,9 @@ fn last_line(log: &Path) -> Option<String> {
     file.seek(SeekFrom::Start(size.saturating_sub(2048))).ok()?;
     let mut text = Vec::new();
     file.read_to_end(&mut text).ok()?;
-    String::from_utf8_lossy(&text).lines().rev().find(|l| !l.trim().is_empty()).map(str::to_owned)
+    // The next step stands below the error.
+    let says = |line: &&str| !line.trim().is_empty() && !line.starts_with("hint: ");
+    String::from_utf8_lossy(&text).lines().rev().find(says).map(str::to_owned)
 }
 
 fn make_parent(file: &Path) -> Result<(), ClientError> {

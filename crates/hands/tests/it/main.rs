@@ -53,6 +53,8 @@ mod mistakes;
 #[cfg(target_os = "linux")]
 mod moves;
 mod moving_inputs;
+#[cfg(target_os = "linux")]
+mod narrow_limits;
 mod observability;
 #[cfg(target_os = "linux")]
 mod odd_outputs;
