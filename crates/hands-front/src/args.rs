@@ -121,7 +121,7 @@ pub struct ActionArgs {
     /// End it after this long, such as 90s, 5m or 1h30m [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = value::timeout, help_heading = "When and how often")]
     pub timeout: Option<Duration>,
-    /// Give up when there has been no worker that could take it for this long [default: 10m on a hub of ours]
+    /// Give up when there has been no worker that could take it for this long [default: 10m; what this machine alone can't take is refused at once]
     #[arg(long, value_name = "TIME", value_parser = value::timeout, help_heading = "When and how often")]
     pub queue_timeout: Option<Duration>,
     /// Lower numbers run first; may be negative

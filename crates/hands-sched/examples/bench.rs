@@ -75,6 +75,7 @@ impl Bench {
             cacheable: true,
             rerun: true,
             queue_timeout: None,
+            asked_to_wait: false,
         };
         self.step(Input::Submit { operation: OperationId(u128::from(n)), spec });
     }

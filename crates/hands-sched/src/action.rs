@@ -27,6 +27,8 @@ pub struct ActionSpec {
     pub rerun: bool,
     /// How long it may wait while no connected worker could ever take it; then it fails. None waits for ever.
     pub queue_timeout: Option<Duration>,
+    /// Whether that time was asked for: it is waited for even where nobody else comes.
+    pub asked_to_wait: bool,
 }
 
 /// A directory tree in the store and how much it would cost to fetch.

@@ -9,6 +9,9 @@ use hands_types::limits;
 pub struct SchedulerConfig {
     /// Starts that may bring no result before an action fails: lost with their workers, or given up.
     pub max_lost: u32,
+    /// No worker comes but those that are there: what none of them can ever take fails at once, unless its client asked
+    /// for a time to wait.
+    pub alone: bool,
     /// Leases that may be handed back as impossible, before they were started, until an action fails.
     pub max_rejected: u32,
     /// How long a worker gets nothing new after it handed a lease back as impossible.
@@ -28,6 +31,7 @@ impl SchedulerConfig {
     pub const fn standard() -> Self {
         Self {
             max_lost: limits::MAX_ATTEMPTS,
+            alone: false,
             max_rejected: 10,
             pause: Duration::from_secs(1),
             max_classes: 4096,

@@ -53,6 +53,7 @@ impl Scheduler {
             inputs,
             since: now,
             queue_timeout: spec.queue_timeout,
+            asked_to_wait: spec.asked_to_wait,
             attempt: 0,
             lost: 0,
             rejected: 0,
@@ -207,12 +208,38 @@ impl Scheduler {
     }
 
     fn tell_unmet(&mut self, now: Time, at: OperationAt, out: &mut Vec<Effect>) {
+        if self.waits_in_vain(at) {
+            let sequence = self.operations[at].sequence;
+            self.timers.insert((now, Timer::GivesUp(at, sequence)));
+            return;
+        }
         let explanation = self.unmet_sentence(self.operations[at].class);
         let op = &self.operations[at];
         out.push(Effect::Waiting { operation: op.id, explanation });
         if let Some(timeout) = op.queue_timeout {
             self.timers.insert((now.after(timeout), Timer::GivesUp(at, op.sequence)));
         }
+    }
+
+    /// The first workers have come where no others will: what waited for them and is not for them has waited enough.
+    pub(crate) fn all_have_come(&mut self, now: Time) {
+        if !self.config.alone {
+            return;
+        }
+        let unmet = self.classes.classes.iter().filter(|(_, class)| class.unmet_since.is_some());
+        let waiting: Vec<OperationAt> = unmet.flat_map(|(at, _)| self.queued_of(at)).collect();
+        for at in waiting {
+            if self.waits_in_vain(at) {
+                let sequence = self.operations[at].sequence;
+                self.timers.insert((now, Timer::GivesUp(at, sequence)));
+            }
+        }
+    }
+
+    /// Whether nobody comes for what no connected worker can take. Asked of an operation whose class is unmet.
+    fn waits_in_vain(&self, at: OperationAt) -> bool {
+        let anybody = || self.classes.kinds.iter().any(|(_, kind)| !kind.sizes.is_empty());
+        self.config.alone && !self.operations[at].asked_to_wait && anybody()
     }
 
     /// A patience may have ended. The timer may be older than the last time that a worker could have taken it.
@@ -227,7 +254,7 @@ impl Scheduler {
             return;
         }
         let due = since.max(op.since).after(timeout);
-        if due > now {
+        if due > now && !self.waits_in_vain(at) {
             self.timers.insert((due, Timer::GivesUp(at, op.sequence)));
             return;
         }

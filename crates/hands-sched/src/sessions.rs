@@ -60,6 +60,7 @@ impl Scheduler {
         }
         self.gained.insert(at);
         self.index(at);
+        self.all_have_come(now);
     }
 
     /// Makes an attempt that a worker brings a lease of its new session, if its result may still count.

@@ -28,6 +28,7 @@ pub(crate) struct Operation {
     pub(crate) inputs: Box<[TreeAt]>,
     pub(crate) since: Time,
     pub(crate) queue_timeout: Option<Duration>,
+    pub(crate) asked_to_wait: bool,
     /// Highest number of a lease so far, 0 before the first.
     pub(crate) attempt: u32,
     pub(crate) lost: u32,

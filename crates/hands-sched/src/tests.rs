@@ -57,6 +57,7 @@ fn spec(words: &[&str]) -> ActionSpec {
         cacheable: words.contains(&"cacheable"),
         rerun: !words.contains(&"once"),
         queue_timeout: option(words, "patience").map(|s| Duration::from_secs(number(s))),
+        asked_to_wait: words.contains(&"asked"),
     }
 }
 
@@ -182,7 +183,12 @@ fn show(effect: &Effect) -> String {
 /// Runs a script; `why oN` prints an explanation.
 #[track_caller]
 fn check(script: &str, expect: &str) {
-    let mut sched = Scheduler::new(SchedulerConfig::standard());
+    check_with(SchedulerConfig::standard(), script, expect);
+}
+
+#[track_caller]
+fn check_with(config: SchedulerConfig, script: &str, expect: &str) {
+    let mut sched = Scheduler::new(config);
     let mut got = String::new();
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let words: Vec<&str> = line.split(' ').collect();

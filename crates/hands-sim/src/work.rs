@@ -94,6 +94,7 @@ pub(crate) fn operations(rng: &mut Rng, faults: &Faults) -> Vec<Work> {
                 cacheable,
                 rerun: cacheable || rng.chance(700),
                 queue_timeout: Some(Duration::from_secs(30)),
+                asked_to_wait: false,
             };
             Work {
                 id: OperationId(1000 + u128::from(i)),

@@ -40,6 +40,8 @@ impl Embedded {
             .map_err(|e| AgentError::Store { message: sentence(&e), class: e.class() })?;
         let mut hub_config = HubConfig::new(config.state_dir.join("hub"), store.clone());
         hub_config.build_id = hands_client::build_id().to_owned();
+        // Its one worker is this process's own, where this system can have one.
+        hub_config.scheduler.alone = cfg!(target_os = "linux");
         #[cfg(target_os = "linux")]
         {
             hub_config.give_back = Some(hands_sandbox::give_back_memory);

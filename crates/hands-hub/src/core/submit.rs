@@ -311,6 +311,7 @@ impl Core {
             cacheable: record.cacheable,
             rerun,
             queue_timeout: Some(queue_timeout),
+            asked_to_wait: record.options.queue_timeout_ms != 0,
         }
     }
 }

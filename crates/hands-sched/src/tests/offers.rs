@@ -28,6 +28,27 @@ fn what_nobody_offers_is_said_at_once_and_given_up_in_time() {
     );
 }
 
+/// A machine alone: what it can't do nobody else will come and do. Its worker may not be there yet.
+#[test]
+fn where_nobody_else_comes_what_is_not_offered_fails_at_once_unless_a_wait_was_asked_for() {
+    check_with(
+        SchedulerConfig { alone: true, ..SchedulerConfig::standard() },
+        "0 submit o1 +memory=8G patience=600
+         0 submit o2 +tag=x patience=5 asked
+         1 open s11 gib=4
+         2 submit o3 +cpu=2 patience=600
+         3 submit o4 +cpu=2 patience=5 asked
+         9 tick",
+        "0 o1 waiting: no worker is connected
+         0 o2 waiting: no worker is connected
+         1 fail o1: no worker offers memory=8192M; 1 worker offers memory=4096M
+         2 fail o3: no worker offers cpu=2; 1 worker offers cpu=1
+         3 o4 waiting: no worker offers cpu=2; 1 worker offers cpu=1
+         9 fail o2: no worker offers tag=x
+         9 fail o4: no worker offers cpu=2; 1 worker offers cpu=1",
+    );
+}
+
 #[test]
 fn each_state_has_its_sentence() {
     check(

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::home::{Home, ran};
+use crate::home::{HANDS, Home, ran};
 
 #[test]
 fn wrong_flags_are_named() {
@@ -161,6 +161,32 @@ fn what_no_worker_offers_is_said_and_ends() {
     assert!(waiting, "{ended:?}");
     let tag = home.run(&["run", "--tag", "gpu", "--queue-timeout", "2s", "--", "true"]);
     assert!(tag.code == 125 && tag.err.contains("gpu"), "{tag:?}");
+}
+
+/// Of an agent's own cluster nobody waits for a machine that never comes. Who asks for a time to wait has it.
+#[test]
+fn what_one_machine_alone_can_never_offer_is_refused_at_once() {
+    let home = Home::new().warm();
+    for (flag, more, said) in [
+        ("--memory", "4000G", "error: no worker offers memory=4096000M; 1 worker offers memory="),
+        ("--cpu", "5000", "error: no worker offers cpu=5000; 1 worker offers cpu="),
+        ("--tag", "gpu", "error: no worker offers tag=gpu"),
+    ] {
+        // The wait would be ten minutes.
+        let mut command = home.program("timeout");
+        command.args(["30", HANDS, "run", flag, more, "--", "true"]);
+        let refused = ran(command.output().unwrap());
+        assert_eq!((refused.code, refused.err.lines().count()), (125, 1), "{refused:?}");
+        assert!(refused.err.starts_with(said), "{refused:?}");
+    }
+    let mut command = home.program("timeout");
+    command.args(["30", HANDS, "batch", "--memory", "4000G", "--", "true", ":::", "1"]);
+    let refused = ran(command.output().unwrap());
+    assert_eq!(refused.code, 125, "{refused:?}");
+    assert!(
+        refused.err.contains("no worker offers memory=4096000M; 1 worker offers"),
+        "{refused:?}"
+    );
 }
 
 #[test]
