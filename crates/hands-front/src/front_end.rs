@@ -137,14 +137,14 @@ impl FrontEnd {
         self.give_up(cluster, Own::Unknown, signals).await;
     }
 
-    /// The same where it is known what that is, which takes one request.
-    pub async fn give_up(&self, cluster: &Cluster, own: Own<'_>, signals: &mut Signals) {
+    /// The same where it is known what that is, which takes one request. Whether the cluster has taken it.
+    pub async fn give_up(&self, cluster: &Cluster, own: Own<'_>, signals: &mut Signals) -> bool {
         if cluster.kind() == ClusterKind::Engine {
             let peer = cluster.peer();
             self.out.warning(&format!(
                 "what {peer} has begun may go on until it misses this connection"
             ));
-            return;
+            return false;
         }
         let live = match own {
             Own::Session(session) => u32::try_from(session.live()).unwrap_or(u32::MAX),
@@ -170,15 +170,16 @@ impl FrontEnd {
         };
         let cancelled = tokio::select! {
             cancelled = timeout(FAREWELL + EACH * live, cancelling) => cancelled,
-            _ = signals.next() => return,
+            _ = signals.next() => return false,
         };
         match cancelled {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => return true,
             Ok(Err(error)) => self.out.warning(&format!("the request to cancel failed: {error}")),
             Err(_) => self.out.warning(
                 "the cluster does not answer; what runs ends when it misses this connection",
             ),
         }
+        false
     }
 
     /// Puts inputs into the cluster's store; without any there is no snapshot to take. With `times` they carry the times that

@@ -5,6 +5,7 @@
 
 mod joblog;
 pub(crate) mod json;
+mod left;
 mod pool;
 mod progress;
 mod source;
@@ -29,6 +30,7 @@ use crate::quote::in_a_line;
 use crate::streams::Streams;
 use crate::{again, hints, image, report};
 use joblog::{Entry, Finished, JobLog};
+use left::OnTheirWay;
 use pool::{Before, Flying, Landed, Outcome, Pool};
 use progress::Progress;
 use source::Task;
@@ -82,9 +84,11 @@ async fn try_batch(args: BatchArgs, front: &FrontEnd, trace: &Trace) -> Result<u
         streams: Streams::default(),
         gathered: Vec::new(),
         began: Instant::now(),
+        on_their_way: OnTheirWay::default(),
         progress: Progress {
             total: tasks.len(),
             before: tasks.len() - left.len(),
+            not_begun: left.len(),
             ..Progress::default()
         },
         torn: [false; 2],
@@ -102,12 +106,17 @@ async fn try_batch(args: BatchArgs, front: &FrontEnd, trace: &Trace) -> Result<u
             caught = signals.next() => return Ok(caught.exit_code()),
         };
         let caught = front.telling(&cluster, run.all(&cluster, &left, jobs, &mut signals)).await?;
+        run.tell_half_done();
         if let Some(code) = caught {
-            run.summarize();
+            run.wipe();
+            front.out.note(&run.progress.summary(run.began.elapsed()));
             return Ok(code);
         }
     }
-    if left.is_empty() && !tasks.is_empty() {
+    run.progress.not_begun = 0;
+    if tasks.is_empty() {
+        front.out.note(&source::none(&args));
+    } else if left.is_empty() {
         let failed = match finished.values().filter(|ok| !**ok).count() {
             0 => String::new(),
             failed => format!(", {failed} of which failed"),
@@ -153,6 +162,7 @@ struct Run<'a> {
     gathered: Vec<u8>,
     began: Instant,
     progress: Progress,
+    on_their_way: OnTheirWay,
     /// Whether the last that stdout and stderr got did not end a line.
     torn: [bool; 2],
     hinted: bool,
@@ -184,7 +194,8 @@ impl Run<'_> {
         }
         if !matches!(ended, Ok(Left::Nothing)) || session.has_left_behind() {
             self.end_line_of_stderr();
-            self.front.give_up(cluster, Own::Session(&session), signals).await;
+            let own = Own::Session(&session);
+            self.progress.cancelled = self.front.give_up(cluster, own, signals).await;
         }
         Ok(match ended? {
             Left::Nothing | Left::Skipped => None,
@@ -228,6 +239,9 @@ impl Run<'_> {
                 begins.push(pool.begin(task, before));
             }
             self.progress.running = flying.len() + landing.len();
+            self.progress.under_way = flying.len() + begins.len();
+            self.progress.not_fetched = landing.len();
+            self.progress.not_begun = again.len() + todo.len();
             if self.progress.running == 0 && begins.is_empty() && self.gathered.is_empty() {
                 return Ok(Left::Nothing);
             }
@@ -241,7 +255,9 @@ impl Run<'_> {
                     front.out.draw(&lines);
                     continue;
                 }
-                Some((task, landed)) = landing.next(), if !landing.is_empty() => match landed {
+                Some((task, landed)) = landing.next(), if !landing.is_empty() => {
+                    self.on_their_way.end(task);
+                    match landed {
                     Ok(Landed::Over(outcome)) => (task, Ok(outcome)),
                     Ok(Landed::Again(before)) => {
                         again.push_back((task, before));
@@ -252,7 +268,8 @@ impl Run<'_> {
                         continue;
                     }
                     Err(error) => (task, Err(error)),
-                },
+                    }
+                }
                 // Outputs come at their own pace, and results wait for them where they are small.
                 (id, event) = session.next_event(), if landing.len() < LANDING => {
                     match &event {
@@ -267,6 +284,7 @@ impl Run<'_> {
                         Ok(Event::Done(result)) => {
                             most = jobs.min(most + 1);
                             if let Some(flying) = flying.remove(&id) {
+                                self.on_their_way.begin(flying.task, &result);
                                 landing.push(pool.land(flying, *result));
                             }
                             continue;
@@ -313,6 +331,8 @@ impl Run<'_> {
                     continue;
                 }
             };
+            self.progress.under_way = flying.len() + begins.len();
+            self.progress.not_fetched = landing.len();
             // Whoever reads what we print may have stopped for good.
             let end = match signals.unless(self.finish(task, over)).await {
                 Ok(end) => end?,
@@ -486,10 +506,23 @@ impl Run<'_> {
         }
     }
 
-    fn summarize(&mut self) {
+    /// Ends what is on the terminal's last line.
+    fn wipe(&mut self) {
         self.end_line_of_stderr();
+        self.front.out.wipe_bar();
+    }
+
+    /// Says which outputs were on their way when the batch was left.
+    fn tell_half_done(&mut self) {
+        for sentence in self.on_their_way.sentences() {
+            self.wipe();
+            self.front.out.note(&sentence);
+        }
+    }
+
+    fn summarize(&mut self) {
+        self.wipe();
         let out = &self.front.out;
-        out.wipe_bar();
         let troubled = self.progress.failed + self.progress.not_run > 0;
         if out.watched() || out.is_verbose() || (troubled && !self.args.json) {
             out.note(&self.progress.summary(self.began.elapsed()));

@@ -98,6 +98,11 @@ pub(crate) fn task(number: usize, line: &str, action: &ActionArgs) -> Result<Tas
         column: column_of(line, key),
         why: format!("`{key}` {why}"),
     };
+    // What the value is, and not the key, is wrong.
+    let bad = |key: &str, why: String| JsonError {
+        column: column_of(line, key),
+        why: format!("`{key}`: {why}"),
+    };
     let (title, argv) = match (parsed.argv, parsed.command) {
         (Some(argv), None) if !argv.is_empty() => {
             (argv.iter().map(|a| shell_quoted(a)).collect::<Vec<_>>().join(" "), argv)
@@ -125,7 +130,7 @@ pub(crate) fn task(number: usize, line: &str, action: &ActionArgs) -> Result<Tas
     match parsed.timeout {
         None => {}
         Some(Time::Text(text)) => {
-            own.timeout = Some(value::timeout(&text).map_err(|why| at("timeout", why))?);
+            own.timeout = Some(value::timeout(&text).map_err(|why| bad("timeout", why))?);
         }
         Some(Time::Seconds(s)) => {
             let time = Duration::try_from_secs_f64(s)
@@ -138,13 +143,14 @@ pub(crate) fn task(number: usize, line: &str, action: &ActionArgs) -> Result<Tas
         }
     }
     if let Some(network) = parsed.network {
-        own.network = Some(network.parse().map_err(|e: UnknownWord| at("network", e.to_string()))?);
+        own.network =
+            Some(network.parse().map_err(|e: UnknownWord| bad("network", e.to_string()))?);
     }
     if let Some(cpu) = parsed.cpu {
-        own.cpu = Some(cpu.text().parse::<Cpus>().map_err(|why| at("cpu", why))?);
+        own.cpu = Some(cpu.text().parse::<Cpus>().map_err(|why| bad("cpu", why))?);
     }
     if let Some(memory) = parsed.memory {
-        own.memory = Some(memory.text().parse::<MemorySize>().map_err(|why| at("memory", why))?);
+        own.memory = Some(memory.text().parse::<MemorySize>().map_err(|why| bad("memory", why))?);
     }
     own.priority = parsed.priority.unwrap_or(own.priority);
     own.retry = parsed.retry.or(own.retry);

@@ -12,6 +12,13 @@ pub(crate) struct Progress {
     pub(crate) succeeded: usize,
     pub(crate) failed: usize,
     pub(crate) not_run: usize,
+    /// Of a batch that is ended before its end: what was submitted and had no result yet, and whether it is cancelled.
+    pub(crate) under_way: usize,
+    pub(crate) cancelled: bool,
+    /// The same: what has a result that is not here.
+    pub(crate) not_fetched: usize,
+    /// The same: what was not begun.
+    pub(crate) not_begun: usize,
     /// Finished by an earlier run.
     pub(crate) before: usize,
 }
@@ -64,8 +71,16 @@ impl Progress {
         if self.not_run > 0 {
             parts.push(format!("{} not run", self.not_run));
         }
-        if self.before > 0 {
-            parts.push(format!("{} finished before", self.before));
+        let under_way = if self.cancelled { "cancelled" } else { "still under way" };
+        for (n, what) in [
+            (self.under_way, under_way),
+            (self.not_fetched, "ended and not fetched"),
+            (self.not_begun, "not begun"),
+            (self.before, "finished before"),
+        ] {
+            if n > 0 {
+                parts.push(format!("{n} {what}"));
+            }
         }
         format!("{} of {}, {}", parts.join(", "), commands(self.total), eye::time(elapsed))
     }

@@ -63,6 +63,19 @@ pub(crate) fn tasks(args: &BatchArgs) -> Result<Vec<Task>, RunError> {
     parse(&file.display().to_string(), &read(file)?, &args.action)
 }
 
+/// What is said of a list that has come to nothing.
+pub(crate) fn none(args: &BatchArgs) -> String {
+    let why = match &args.file {
+        Some(file) if file != Path::new("-") => format!("{} holds no command", file.display()),
+        Some(_) => "standard input holds no command".to_owned(),
+        None if args.command.iter().any(|word| word == ":::") => {
+            "no argument stands after `:::`".to_owned()
+        }
+        None => "standard input holds no argument".to_owned(),
+    };
+    format!("nothing to run: {why}")
+}
+
 /// Reads lines, of which each is a shell command or a JSON object.
 pub(crate) fn parse(name: &str, text: &str, action: &ActionArgs) -> Result<Vec<Task>, RunError> {
     let name = if name == "-" { "standard input" } else { name };

@@ -123,7 +123,7 @@ fn a_wrong_line_is_named_by_line_and_column() {
         ("{\"argv\": []}\n", "l.jsonl, line 1, column 2: `argv` is empty"),
         (
             "{\"command\": \"a\", \"timeout\": \"soon\"}\n",
-            "l.jsonl, line 1, column 18: `timeout` expected a time",
+            "l.jsonl, line 1, column 18: `timeout`: expected a time",
         ),
         (
             "{\"command\": \"a\", \"timeout\": -1}\n",
@@ -177,8 +177,14 @@ fn a_job_log_is_resumed_and_its_torn_line_cut_off() {
 
 #[test]
 fn the_bar_fits_its_screen() {
-    let progress =
-        Progress { total: 1000, running: 8, succeeded: 500, failed: 12, not_run: 0, before: 100 };
+    let progress = Progress {
+        total: 1000,
+        running: 8,
+        succeeded: 500,
+        failed: 12,
+        before: 100,
+        ..Progress::default()
+    };
     let line = progress.line(Duration::from_secs(2), 80);
     assert_eq!(
         line,

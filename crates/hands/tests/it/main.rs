@@ -6,6 +6,7 @@ mod authority;
 mod bad_input;
 mod batch;
 mod batch_forms;
+mod batch_left;
 #[cfg(target_os = "linux")]
 mod cluster;
 mod clusters;

@@ -14,7 +14,7 @@ fn a_size_that_can_hold_nothing_is_refused_at_once() {
         (&["run", "--memory", "4", "--", "true"], "4 bytes: did you mean 4G? the least is 4M"),
         (&["run", "--memory", "512", "--", "true"], "512 bytes: did you mean 512M?"),
         (&["batch", "--memory", "1M", "--", "true"], "1048576 bytes: the least is 4M"),
-        (&["batch", &json], "4 bytes: did you mean 4G?"),
+        (&["batch", &json], "column 21: `memory`: 4 bytes: did you mean 4G?"),
         // What other clients send goes by the same bound, at the hub.
         (&["run", "--prop", "memory=4", "--", "true"], "platform property memory=4: expected"),
         (&["run", "--prop", "memory=3M", "--", "true"], "at least 4M"),
