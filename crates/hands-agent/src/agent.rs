@@ -174,6 +174,8 @@ impl Running {
             }
             tokio::select! {
                 ask = self.asks.recv() => match ask {
+                    // Whoever greets hears that this one is leaving, and starts the next.
+                    Some(Ask::Hello(_)) if !self.is_here() => return,
                     Some(Ask::Hello(answer)) => {
                         self.last_active = Instant::now();
                         // Whoever greets may just have logged in.
@@ -215,8 +217,16 @@ impl Running {
                     }
                     self.last_active = Instant::now();
                 }
-                () = self.doors.disturbed() => drop(self.doors.mend()),
+                () = self.doors.disturbed() => {
+                    if !self.is_here() {
+                        return;
+                    }
+                    drop(self.doors.mend());
+                }
                 _ = chores.tick() => {
+                    if !self.is_here() {
+                        return;
+                    }
                     drop(self.doors.mend());
                     self.renew_logins();
                     self.for_others.look(&self.config, &self.embedded.store, true).await;
@@ -226,6 +236,16 @@ impl Running {
                 _ = interrupt.recv() => return,
             }
         }
+    }
+
+    /// Whether the store is where it was. An agent whose store was deleted under it can keep nothing, and what it would listen
+    /// on is the next one's place: it leaves.
+    fn is_here(&self) -> bool {
+        let here = self.embedded.store.ensure_here();
+        if let Err(error) = &here {
+            tracing::error!("leaving: {error}");
+        }
+        here.is_ok()
     }
 
     fn is_busy(&self) -> bool {

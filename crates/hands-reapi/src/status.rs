@@ -25,14 +25,15 @@ pub fn store_status(error: &StoreError) -> Status {
                 Code::Internal
             }
             StoreError::Changed { .. } => Code::Aborted,
-            StoreError::Newer { .. } | StoreError::Locked { .. } => Code::FailedPrecondition,
-            StoreError::GivenUp => Code::Cancelled,
             // Not UNAVAILABLE: what was there is not there any more, and Bazel would end its build by that.
-            StoreError::Vanished { .. } => Code::Internal,
+            StoreError::Newer { .. } | StoreError::Locked { .. } | StoreError::Vanished { .. } => {
+                Code::FailedPrecondition
+            }
+            StoreError::GivenUp => Code::Cancelled,
             StoreError::Closed => Code::Unavailable,
         }
     };
-    if code == Code::Internal {
+    if code == Code::Internal || matches!(error, StoreError::Vanished { .. }) {
         tracing::error!(error = error as &dyn std::error::Error, "the store failed");
     }
     Status::new(code, with_causes(error))

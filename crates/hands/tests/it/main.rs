@@ -45,6 +45,7 @@ mod long_commands;
 #[cfg(target_os = "linux")]
 mod long_pauses;
 mod looks;
+mod lost_stores;
 #[cfg(target_os = "linux")]
 mod lost_workers;
 #[cfg(target_os = "linux")]
