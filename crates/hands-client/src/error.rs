@@ -153,7 +153,7 @@ pub enum ClientError {
     },
     /// The same of an action that is only followed here.
     #[error(
-        "{peer} does not know the action any more: it came back without its state, or with an old copy of it"
+        "{peer} does not know the action any more: it was started without its state, or with an old copy of it"
     )]
     NotKnown {
         /// Who answered.

@@ -86,6 +86,11 @@ impl Out {
         self.quiet
     }
 
+    /// Whether stderr is coloured, or else stdout.
+    pub fn colors(&self, stderr: bool) -> bool {
+        if stderr { self.color_err } else { self.color_out }
+    }
+
     /// Whether stdout is coloured.
     pub fn is_colored(&self) -> bool {
         self.color_out

@@ -40,7 +40,7 @@ pub(crate) fn check(args: &ActionArgs, kind: ClusterKind, peer: &str) -> Result<
     ];
     let lacks = |what: &str, instead: &str| {
         Err(RunError::Usage(format!(
-            "{what}: {peer} is not a hub of ours and has nothing like it{instead}"
+            "{what}: {peer} is asked in plain REAPI, which has no words for it{instead}; a hub of hands, named by --cluster, knows it"
         )))
     };
     match (kind, without.iter().find(|(_, given)| *given), glob) {
@@ -62,7 +62,9 @@ pub(crate) fn check_run(args: &RunArgs, kind: ClusterKind, peer: &str) -> Result
         (ClusterKind::Engine, RunArgs { detach: true, .. }) => "--detach",
         _ => return check(&args.action, kind, peer),
     };
-    Err(RunError::Usage(format!("{flag}: {peer} is not a hub of ours and has nothing like it")))
+    Err(RunError::Usage(format!(
+        "{flag}: {peer} is asked in plain REAPI, which has no words for it; a hub of hands, named by --cluster, knows it"
+    )))
 }
 
 /// What may become of the times of inputs on an engine that does not announce that it keeps them, as a sentence.

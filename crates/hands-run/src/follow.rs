@@ -109,7 +109,13 @@ pub(crate) async fn follow(
                 match signals.unless(job.cancel()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
-                        out.warning(&format!("the request to cancel failed: {error}"));
+                        let left = if cluster.kind() == ClusterKind::Engine {
+                            let peer = cluster.peer();
+                            format!("; {peer} may still run it, or run it on, until it misses this connection")
+                        } else {
+                            String::new()
+                        };
+                        out.warning(&format!("the request to cancel failed: {error}{left}"));
                         // Not every engine cancels, and what goes on there is nothing to wait for. A hub does: an action that
                         // has just ended can't be cancelled any more, and its end follows.
                         if cluster.kind() == ClusterKind::Engine {

@@ -83,7 +83,7 @@ fn what_another_engine_can_not_do_is_refused_by_name() {
         let named = error.starts_with(
             &flag.replace("--output=", "--output ").split('=').next().unwrap().to_owned(),
         );
-        assert!(named && error.contains(": the engine at h:1 is not a hub"), "{error}");
+        assert!(named && error.contains(": the engine at h:1 is asked in plain REAPI"), "{error}");
     }
     for flag in ["--json", "--stdin", "--output=a", "--prop=a=b", "--cache"] {
         assert!(check(flag, ClusterKind::Engine).is_ok(), "{flag}");

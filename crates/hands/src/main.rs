@@ -27,11 +27,11 @@ mod trust;
 #[cfg(target_os = "linux")]
 mod worker;
 
-use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use clap::ValueEnum as _;
 use hands_config::Environment;
-use hands_front::args::GlobalArgs;
+use hands_front::args::{ColorWhen, GlobalArgs};
 use hands_front::{Out, StdoutError};
 use hands_types::error::exit;
 
@@ -65,7 +65,11 @@ fn dispatch() -> u8 {
     let environment = Environment::of_process();
     let cli = match Cli::read() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, environment.get("NO_COLOR").is_some()),
+        Err(error) => {
+            let global = GlobalArgs { color: asked_color(), ..GlobalArgs::default() };
+            let no_color = environment.get("NO_COLOR").is_some();
+            return usage(&error, &Out::new(&global, no_color));
+        }
     };
     let no_color = environment.get("NO_COLOR").is_some();
     let out = Out::new(&cli.global, no_color);
@@ -108,12 +112,10 @@ fn dispatch() -> u8 {
 }
 
 /// Prints help where it was asked for, or what is wrong with the arguments.
-fn usage(error: &clap::Error, no_color: bool) -> u8 {
+fn usage(error: &clap::Error, out: &Out) -> u8 {
     let to_stderr = error.use_stderr();
-    let is_terminal =
-        if to_stderr { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
     let text = error.render();
-    let text = if is_terminal && !no_color { text.ansi().to_string() } else { text.to_string() };
+    let text = if out.colors(to_stderr) { text.ansi().to_string() } else { text.to_string() };
     let printed = hands_front::print_raw(to_stderr, &text);
     if !to_stderr {
         return match printed {
@@ -123,6 +125,19 @@ fn usage(error: &clap::Error, no_color: bool) -> u8 {
         };
     }
     if passes_through(std::env::args_os().skip(1)) { exit::NOT_RUN } else { exit::USAGE }
+}
+
+/// The `--color` of arguments that can't be read as a whole. What stands after `--` is a command's own.
+fn asked_color() -> ColorWhen {
+    let arguments: Vec<_> = std::env::args_os().skip(1).take_while(|word| word != "--").collect();
+    let value = arguments.iter().enumerate().rev().find_map(|(at, word)| {
+        let word = word.to_str()?;
+        match word.strip_prefix("--color")? {
+            "" => arguments.get(at + 1)?.to_str(),
+            rest => rest.strip_prefix('='),
+        }
+    });
+    value.and_then(|value| ColorWhen::from_str(value, true).ok()).unwrap_or_default()
 }
 
 /// Whether these unreadable arguments are those of a command whose exit codes are its action's own: then 2 would be

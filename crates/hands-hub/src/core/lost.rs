@@ -90,10 +90,9 @@ impl Core {
     ) -> v1::LostAttempt {
         let (worker, why) = match reason {
             RequeueReason::LeaseExpired { worker } => (worker, "it gave no sign of life"),
-            RequeueReason::NotHeld { worker } => (
-                worker,
-                "it came back without it: it was started again, or did not find the hub for too long",
-            ),
+            RequeueReason::NotHeld { worker } => {
+                (worker, "it was restarted or away for too long, and no longer has the action")
+            }
             RequeueReason::HandedBack { worker, reason } => match reason {
                 RejectReason::Unable(why) => (worker, why.as_str()),
                 RejectReason::Draining | RejectReason::Recalled => (worker, "it handed it back"),

@@ -267,6 +267,12 @@ async fn wait_for_all(args: &WaitArgs, front: &FrontEnd, trace: &Trace) -> Resul
         } else {
             run::tell(front, &result, &verdict);
         }
+        if result.output_paths().next().is_some() {
+            let id = &known.id;
+            front
+                .out
+                .note(&format!("action {id} has outputs; `hands fetch {id}` brings them here"));
+        }
         if code == exit::OK {
             code = verdict.code;
         }

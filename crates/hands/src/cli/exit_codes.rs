@@ -100,6 +100,35 @@ const OWN: &[(&[&str], &[Code])] = &[
     ),
     (&["ps"], &[("0", "listed, also where there is nothing to list"), USAGE, CLUSTER, BUG, READER]),
     (&["cancel"], &[("0", "ended now, or before"), USAGE, CLUSTER, BUG, READER]),
+    (
+        &["hub"],
+        &[
+            ("0", "it stopped because of SIGTERM, or SIGINT: Ctrl-C"),
+            USAGE,
+            ("3", "it could not start, or not go on: its address, its state, this machine"),
+            BUG,
+        ],
+    ),
+    (
+        &["worker"],
+        &[
+            ("0", "it left: SIGTERM, Ctrl-C, or its hub has drained it"),
+            USAGE,
+            ("3", "it could not start, was refused by its hub, or its state has gone"),
+            BUG,
+        ],
+    ),
+    (
+        &["agent"],
+        &[
+            ("0", "done, or answered"),
+            USAGE,
+            CLUSTER,
+            ("4", "`status`: no agent is running"),
+            BUG,
+            READER,
+        ],
+    ),
     (&["agent", "status"], &[("0", "it runs"), USAGE, CLUSTER, ("4", "it does not"), BUG, READER]),
     (&["agent", "stop"], &[("0", "it has gone, or there was none"), USAGE, ("3", "it stays"), BUG]),
     (&["logout"], &[("0", "forgotten"), USAGE, CLUSTER, ("4", "not logged in anywhere"), BUG]),
