@@ -26,6 +26,8 @@ mod schema;
 mod trouble;
 mod write;
 
+#[cfg(test)]
+pub(crate) use read::PASSED;
 pub(crate) use read::Page;
 use retained::Retained;
 pub(crate) use row::{Done, Record, State, Stored};

@@ -1,5 +1,6 @@
 //! `hands.v1.Jobs`: what people ask about actions and workers, and the way into a running action.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use hands_sched::Needs;
 use hands_types::id::ID_LENGTH;
 use hands_types::limits::{MAX_NAME, MAX_SAID};
 use hands_types::text::cut;
-use hands_types::{OperationId, Platform};
+use hands_types::{OperationId, Platform, SessionId};
 use tokio::time::{Instant, timeout_at};
 use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
@@ -40,6 +41,8 @@ const OVERVIEW: usize = 50;
 const PREFIX: usize = 4;
 /// Ids that are named when a prefix fits several.
 const NAMED: usize = 8;
+/// Host roots that are told.
+const ROOTS: usize = 64;
 /// Longest time that a worker is waited for.
 const INFO_WAIT: Duration = Duration::from_secs(30);
 /// Largest piece of input that is passed on as one message.
@@ -57,13 +60,11 @@ impl Jobs for JobsService {
         let asked = request.platform.into_iter().map(|p| (p.name, p.value)).collect();
         let needs = Needs::from_platform(&Platform::new(asked))
             .map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let needs = Arc::new(needs);
         let mut openings = hub.core.openings();
         loop {
             openings.mark_unchanged();
-            let needs = needs.clone();
-            let facts = hub
-                .ask(move |core| (core.n_workers(), core.host_roots(&needs), core.counts()))
-                .await?;
+            let facts = facts(hub, &needs).await?;
             // An error says that the hub ends, and then the next question does.
             let comes = timeout_at(until, openings.changed());
             if !facts.1.is_empty() || comes.await.is_err() {
@@ -156,10 +157,10 @@ impl Jobs for JobsService {
         };
         let asked = hub.ask(move |core| {
             let workers = core.workers("", PAGE_BYTES / 2);
-            let facts = (core.n_workers(), core.host_roots(&Needs::default()), core.counts());
-            (workers, core.slots(), facts)
+            (workers, core.slots())
         });
-        let (workers, (slots, busy), facts) = asked.await?;
+        let (workers, (slots, busy)) = asked.await?;
+        let facts = facts(hub, &Arc::default()).await?;
         let (queued, leased, _) = facts.2;
         let memory = (queued + leased).saturating_mul(SUMMED);
         // First its client's own place: nobody waits for that who holds what all wait for.
@@ -276,8 +277,32 @@ pub(crate) fn worker_token(name: &str, id: &str) -> String {
     format!("{name}/{id}")
 }
 
-/// A hub in figures; `facts` are workers, their host roots, and actions queued, running and kept.
-fn info(hub: &Shared, facts: (usize, Vec<String>, (usize, usize, usize))) -> v1::InfoReply {
+/// Workers, host roots of those that could take an action with these needs, and actions queued, running and kept.
+type Facts = (usize, Vec<String>, (usize, usize, usize));
+
+/// In steps of the core: there may be thousands of workers.
+async fn facts(hub: &Shared, needs: &Arc<Needs>) -> Result<Facts, Status> {
+    let counts = |core: &Core| (core.n_workers(), core.session_ids(), core.counts());
+    let (workers, sessions, counts) = hub.ask(counts).await?;
+    let asked = sessions.into_iter().map(|id| (id, Arc::clone(needs))).collect();
+    let root = |core: &Core, (id, needs): &(SessionId, Arc<Needs>)| core.host_roots(*id, needs);
+    let roots = hub.ask_each(asked, root).await?;
+    Ok((workers, most_offered(roots.into_iter().flatten()), counts))
+}
+
+/// Each once, the most offered first.
+fn most_offered(roots: impl Iterator<Item = String>) -> Vec<String> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for root in roots {
+        *counts.entry(root).or_default() += 1;
+    }
+    let mut roots: Vec<_> = counts.into_iter().collect();
+    roots.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    roots.into_iter().take(ROOTS).map(|(root, _)| root).collect()
+}
+
+/// A hub in figures.
+fn info(hub: &Shared, facts: Facts) -> v1::InfoReply {
     let (workers, host_roots, (queued, running, _)) = facts;
     let usage = hub.store.usage();
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);

@@ -54,7 +54,8 @@ impl<T: Message> Page<T> {
 /// Bytes of results that one page of a list reads to say how their actions ended.
 const READ_MAX: usize = 64 << 20;
 
-/// Fills a page with what has not ended and what has, newest first, and tells the last operation on it. Blocks.
+/// Fills a page with what has not ended and what has, newest first, and tells the last operation on it, or the last that was
+/// looked at where most are not wanted: such a page may be empty, and is not the end. Blocks.
 pub(crate) fn with_ended<T: Message>(
     db: &Db,
     mut active: BTreeMap<OperationId, T>,
@@ -73,7 +74,7 @@ pub(crate) fn with_ended<T: Message>(
         fits
     };
     let mut bytes_read = 0;
-    db.finished_before(before, filter, given_up, |stored| {
+    let stopped = db.finished_before(before, filter, given_up, |stored| {
         bytes_read += stored.done.as_ref().map_or(0, |done| done.response.encoded_len());
         let id = stored.record.id;
         // What ended between the two questions is known to both.
@@ -84,6 +85,15 @@ pub(crate) fn with_ended<T: Message>(
         page.is_cut |= fits && bytes_read > READ_MAX;
         !page.is_cut
     })?;
+    if let Some(stopped) = stopped {
+        // What is older is the next page's.
+        let newer = active.split_off(&stopped).into_iter().rev();
+        if newer.into_iter().all(|(id, row)| take(&mut page, id, row)) {
+            page.is_cut = true;
+            last = Some(stopped);
+        }
+        return Ok((page, last));
+    }
     // What is left is older than all that was looked at.
     let _all = active.into_iter().rev().all(|(id, row)| take(&mut page, id, row));
     Ok((page, last))

@@ -149,6 +149,7 @@ fn what_is_not_in_the_table_is_nobodys() {
 
 mod door;
 mod joining;
+mod sessions;
 
 /// The table of `docs/limits.md`.
 fn bounds_for_people() -> String {

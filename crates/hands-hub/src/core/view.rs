@@ -19,9 +19,6 @@ use crate::operations::Filter;
 use crate::pages::Page;
 use crate::time::timestamp;
 
-/// Host roots that are told.
-const ROOTS: usize = 64;
-
 /// Operations that a list wants, newest first.
 #[derive(Debug)]
 pub(crate) struct States {
@@ -166,17 +163,18 @@ impl Core {
         Page::of(workers, usize::MAX, bytes)
     }
 
-    /// Digests of the host roots of connected workers that could take an action with these needs, the most offered first.
-    pub(crate) fn host_roots(&self, needs: &Needs) -> Vec<String> {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        let able = self.sessions.values().filter(|session| offer(&session.hello).meets(needs));
-        let properties = able.flat_map(|session| &session.hello.properties);
-        for offered in properties.filter(|p| p.name == property::HOST_ROOT) {
-            *counts.entry(&offered.value).or_default() += 1;
-        }
-        let mut roots: Vec<_> = counts.into_iter().collect();
-        roots.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-        roots.into_iter().take(ROOTS).map(|(root, _)| root.to_owned()).collect()
+    /// The sessions that there are now.
+    pub(crate) fn session_ids(&self) -> Vec<SessionId> {
+        self.sessions.keys().copied().collect()
+    }
+
+    /// Digests of the host roots of a worker; none where it could not take an action with these needs, or has gone.
+    pub(crate) fn host_roots(&self, session: SessionId, needs: &Needs) -> Option<Vec<String>> {
+        let session = self.sessions.get(&session)?;
+        offer(&session.hello).meets(needs).then(|| {
+            let offered = session.hello.properties.iter();
+            offered.filter(|p| p.name == property::HOST_ROOT).map(|p| p.value.clone()).collect()
+        })
     }
 
     /// Queued, leased, and kept without waiters.

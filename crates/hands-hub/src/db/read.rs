@@ -14,6 +14,8 @@ use crate::operations::Filter;
 
 /// Shapes whose history is remembered.
 const MAX_SHAPES: u32 = 100_000;
+/// Rows that are passed over for one page of a list.
+pub(crate) const PASSED: usize = 10_000;
 
 /// Some operations that have not ended.
 #[derive(Debug, Default)]
@@ -116,19 +118,21 @@ impl Db {
     }
 
     /// Hands over finished operations of ids below `before` that a filter wants, newest first and one at a time: an answer
-    /// can be large. Ends early where `take` says false, or once it is given up.
+    /// can be large. Ends early where `take` says false, or once it is given up. Gives the operation behind which it did not
+    /// look, having passed over so many that are not wanted.
     pub(crate) fn finished_before(
         &self,
         before: u128,
         filter: &Filter,
         given_up: &AtomicBool,
         mut take: impl FnMut(Stored) -> bool,
-    ) -> Result<(), HubError> {
+    ) -> Result<Option<OperationId>, HubError> {
         if filter.done == Some(false) {
-            return Ok(());
+            return Ok(None);
         }
         let Filter { instance, invocation, done: _ } = filter;
-        // There is an index for one invocation, and none for one instance: all rows are looked at, one by one.
+        // There is an index for one invocation, and none for one instance, which would cost each result a write: rows are looked
+        // at one by one, so many for a question.
         let of = if invocation.is_some() { "invocation = ?2" } else { "?2 IS NULL" };
         self.lister()
             .prepare_cached(&format!(
@@ -136,6 +140,7 @@ impl Db {
             ))
             .and_then(|mut q| {
                 let mut rows = q.query(params![before.to_be_bytes(), invocation])?;
+                let mut passed = 0;
                 while let Some(row) = rows.next()? {
                     if given_up.load(Ordering::Relaxed) {
                         break;
@@ -143,13 +148,17 @@ impl Db {
                     if let Some(instance) = instance
                         && row.get_ref(INSTANCE)?.as_str()? != instance
                     {
+                        passed += 1;
+                        if passed == PASSED {
+                            return Ok(Some(OperationId(u128::from_be_bytes(row.get(0)?))));
+                        }
                         continue;
                     }
                     if !take(Stored::read(row)?) {
                         break;
                     }
                 }
-                Ok(())
+                Ok(None)
             })
             .map_err(self.failed("read"))
     }

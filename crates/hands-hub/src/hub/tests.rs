@@ -11,7 +11,7 @@ use tonic::Request;
 
 use super::*;
 use crate::core::{Owner, Submission};
-use crate::db::{Commit, Record, Then};
+use crate::db::{Commit, Done, PASSED, Record, Then, Write};
 
 #[tokio::test]
 async fn a_hub_whose_table_has_gone_ends() {
@@ -98,6 +98,52 @@ async fn whoever_looks_at_a_long_queue_makes_nobody_wait() {
     assert!(took.len() > 200, "{} questions were answered meanwhile", took.len());
     assert!(p99 < Duration::from_millis(20), "{p99:?}, at most {longest:?}");
     drop((jobs, operations));
+    hub.close().await;
+    drop(hub);
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+/// A hub of years has millions of rows, and a list of one instance's few would look at all of them for each page.
+#[tokio::test]
+async fn a_list_of_one_instance_looks_at_so_many_rows_and_goes_on_from_there() {
+    let dir = std::env::temp_dir().join(format!("hands-hub-instances-{}", std::process::id()));
+    let store = Store::open(StoreConfig::new(dir.join("store"))).unwrap();
+    let hub = Hub::open(HubConfig::new(&dir, store)).unwrap();
+    let digest = hands_tree::hash(DigestFunction::Sha256, b"");
+    let finished =
+        i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    let done = Done {
+        response: Arc::default(),
+        finished,
+        started: None,
+        attempt: hands_types::Attempt(1),
+        worker_name: "w".into(),
+        retained: false,
+    };
+    // The oldest and the newest are wanted.
+    let newest = PASSED + 500;
+    let written = |n: usize| {
+        let instance = if n == 0 || n == newest { "mine" } else { "other" };
+        let record = Record { instance: instance.into(), ..record(digest, n) };
+        Write::Answered { record: Arc::new(record), done: done.clone() }
+    };
+    let (reply, answer) = oneshot::channel();
+    let then: Then = Box::new(move || reply.send(()).unwrap());
+    let writes = (0..=newest).map(written).collect();
+    hub.shared.db.submit(Commit { writes, then: vec![then], ..Commit::default() });
+    answer.await.unwrap();
+    let operations = OperationsService(Arc::clone(&hub.shared));
+    let mut request =
+        ListOperationsRequest { filter: "instance=\"mine\"".to_owned(), ..Default::default() };
+    let mut pages = Vec::new();
+    while pages.is_empty() || !request.page_token.is_empty() {
+        let page = operations.list_operations(Request::new(request.clone())).await.unwrap();
+        let page = page.into_inner();
+        request.page_token = page.next_page_token;
+        pages.push(page.operations.len());
+    }
+    assert_eq!(pages, [1, 1], "the second begins where the first has stopped to look");
+    drop(operations);
     hub.close().await;
     drop(hub);
     std::fs::remove_dir_all(&dir).unwrap();

@@ -32,11 +32,15 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn open(leaf_ttl: Duration) -> Self {
-        Self::open_with(leaf_ttl, Vec::new())
+        Self::open_for(leaf_ttl, Vec::new(), Roles::NONE.with(Role::Submit))
     }
 
-    /// Lets in those with certificates of these authorities, too.
-    fn open_with(leaf_ttl: Duration, client_authorities: Vec<CertificateDer<'static>>) -> Self {
+    /// Lets in those with certificates of these authorities, too, and gives them these roles.
+    pub(super) fn open_for(
+        leaf_ttl: Duration,
+        client_authorities: Vec<CertificateDer<'static>>,
+        client_roles: Roles,
+    ) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("hands-door-{}-{n}", std::process::id()));
@@ -51,7 +55,7 @@ impl Gate {
             leaf_ttl,
             public: None,
             client_authorities,
-            client_roles: Roles::NONE.with(Role::Submit),
+            client_roles,
         };
         let hub = Hub::open_for_others(HubConfig::new(dir.join("hub"), store), trust).unwrap();
         hub.serve(listener.over_tls(&hub.tls().unwrap()));
@@ -76,12 +80,12 @@ impl Gate {
     }
 
     /// Encrypted, and without a certificate: how a foreign client with a token comes.
-    async fn stranger(&self) -> Channel {
+    pub(super) async fn stranger(&self) -> Channel {
         self.comes_with(None).await
     }
 
     /// Likewise, with a certificate of another authority.
-    async fn comes_with(&self, identity: Option<hands_link::TlsKeys>) -> Channel {
+    pub(super) async fn comes_with(&self, identity: Option<hands_link::TlsKeys>) -> Channel {
         let (dir, channel) = self.join("stranger", Role::Read).await;
         drop(channel);
         // What our own library can't be made to do: forget its certificate.
@@ -257,21 +261,26 @@ async fn a_stream_ends_with_the_token_by_which_it_was_begun() {
     let secret = gate.operator().create_token(request).await.unwrap().into_inner().secret;
     is_cut_in_time(stranger, Some(&secret)).await;
 
-    // An authority of the operator's own: nobody can take its certificates back.
+    let (authority, keys) = certified(Duration::from_secs(3));
+    let roles = Roles::NONE.with(Role::Submit);
+    let gate = Gate::open_for(Duration::from_secs(3600), vec![authority], roles);
+    is_cut_in_time(gate.comes_with(Some(keys)).await, None).await;
+}
+
+/// An authority of the operator's own, of which nobody can take certificates back, and one of these that is good for so long.
+pub(super) fn certified(life: Duration) -> (CertificateDer<'static>, hands_link::TlsKeys) {
     let authority = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let trusted = params.self_signed(&authority).unwrap().der().clone();
-    let gate = Gate::open_with(Duration::from_secs(3600), vec![trusted]);
     let key = KeyPair::generate().unwrap();
     let mut leaf = CertificateParams::default();
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
-    leaf.not_after = date_time_ymd(1970, 1, 1) + now + Duration::from_secs(3);
+    leaf.not_after = date_time_ymd(1970, 1, 1) + now + life;
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let certificate = leaf.signed_by(&key, &Issuer::new(params, authority)).unwrap();
     let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-    let keys = hands_link::TlsKeys { chain: vec![certificate.der().clone()], key };
-    is_cut_in_time(gate.comes_with(Some(keys)).await, None).await;
+    (trusted, hands_link::TlsKeys { chain: vec![certificate.der().clone()], key })
 }
 
 /// A stream that would go on for ever ends with a right that has two or three seconds to go.
