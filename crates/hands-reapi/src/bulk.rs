@@ -1,7 +1,9 @@
 //! Threads for work that is long: they let everybody else go first.
 //!
 //! On two cores, six busy threads of the same priority made a chain of short steps wait for 9.6 ms at the 99th percentile,
-//! and for 0.6 ms with a niceness of 10: a thread that wakes up takes the place of such a one at once.
+//! and for 0.6 ms with a niceness of 10: a thread that wakes up takes the place of such a one at once. That holds
+//! within one session: a kernel that groups by sessions (`kernel.sched_autogroup_enabled`, sched(7)) has all sessions be equals,
+//! whatever the niceness of their threads, and an action has a session of its own.
 //!
 //! They are few, and nobody hands them work under a lock: whoever waits for a lock that one of them holds waits as long as
 //! that one stands back. A runtime's own threads for blocking work have such a lock, for which a server's threads were seen to
