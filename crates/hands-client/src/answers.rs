@@ -4,6 +4,8 @@ mod from;
 
 use std::time::SystemTime;
 
+use hands_types::{Digest, TreeName};
+
 use crate::{Code, LostAttempt};
 pub(crate) use from::moment;
 
@@ -296,12 +298,31 @@ pub struct StoreUsage {
     pub quota: u64,
     /// Blobs that open work keeps.
     pub pinned: u64,
+    /// Trees that have names, and stay for that.
+    pub named: u64,
+    /// Bytes of these, which are among the bytes above.
+    pub named_bytes: u64,
     /// Staged trees.
     pub trees: u64,
     /// Blobs found corrupt since its process began.
     pub corrupt: u64,
     /// Seconds for which blobs from before the process began are still kept.
     pub grace_s: u64,
+}
+
+/// A tree that stays in a store by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedTree {
+    /// Its name.
+    pub name: TreeName,
+    /// Its root.
+    pub tree: Digest,
+    /// Blobs that it is made of, each once.
+    pub blobs: u64,
+    /// Bytes that these take on the disk.
+    pub bytes: u64,
+    /// When it got the name.
+    pub since: Option<SystemTime>,
 }
 
 /// How far the reading of a store has come.

@@ -49,8 +49,8 @@ pub use agent::{
 };
 pub use answers::{
     AgentStatus, HubInfo, InvocationInfo, JobFailure, JobInfo, JobState, LeftOut, LeftOutEntry,
-    ListRequest, MadeToken, Member, NewToken, Overview, Removed, SnapshotProgress, StoreUsage,
-    Terminal, Token, Usage, VerifyProgress, WorkerInfo,
+    ListRequest, MadeToken, Member, NamedTree, NewToken, Overview, Removed, SnapshotProgress,
+    StoreUsage, Terminal, Token, Usage, VerifyProgress, WorkerInfo,
 };
 pub use attach::{Attachment, AttachmentInput};
 pub use build_id::{PROTOCOL, build_id, protocol};
@@ -72,6 +72,7 @@ pub use result::{Failure, JobResult, StageSpan, Stages, lacks_outputs};
 pub use session::{ActionId, Session, Submitted};
 pub use snapshot::{Input, Snapshot};
 pub use spec::{Caching, EncodedJob, JobSpec, Logs};
+pub use stores::unknown_name;
 pub use target::{AgentSockets, AgentSpec, SNAPSHOT_PART, Target};
 pub use tree::{FilePart, Paths, StreamPart, TarPart, TreeSpec};
 

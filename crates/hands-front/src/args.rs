@@ -77,6 +77,10 @@ pub struct ActionArgs {
     /// variables and working directory count; its entrypoint counts where `run` is given no command, and its user never
     #[arg(long, value_name = "IMAGE", help_heading = "What it sees")]
     pub image: Option<String>,
+    /// Show it a tree of the cluster's store at this absolute path, or as its whole root in place of the worker's files; of
+    /// several for the root the topmost first. A tree is its digest, or the name that `hands store pin` gave it [repeatable]
+    #[arg(long, value_name = "[PATH=]TREE[,TREE]", help_heading = "What it sees")]
+    pub layer: Vec<String>,
     /// Set a variable, or with no value copy it from here [repeatable]
     #[arg(short, long, value_name = "K[=V]", help_heading = "What it sees")]
     pub env: Vec<EnvItem>,

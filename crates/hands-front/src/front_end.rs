@@ -1,15 +1,18 @@
 //! What every front-end begins with: where its work goes, who called it, how to print; and the connection itself.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use hands_client::{
-    Cluster, ClusterKind, Input, Invocation, Job, ListRequest, Paths, Session, Snapshot, Target,
-    TreeSpec,
+    Cluster, ClusterKind, Input, Invocation, Job, JobSpec, ListRequest, Paths, Session, Snapshot,
+    Target, TreeSpec,
 };
-use hands_types::RelPath;
+use hands_types::{Digest, RelPath, TreeName, TreeRef};
 use tokio::time::timeout;
 
+use crate::args::ActionArgs;
 use crate::caller::Caller;
 use crate::error::RunError;
 use crate::eye;
@@ -180,6 +183,43 @@ impl FrontEnd {
             ),
         }
         false
+    }
+
+    /// Gives the action the layers that its flags name. Names mean what they mean to the cluster now; those in `known` are not
+    /// asked for again.
+    pub async fn give_layers(
+        &self,
+        cluster: &Cluster,
+        args: &ActionArgs,
+        job: &mut JobSpec,
+        known: &RefCell<BTreeMap<TreeName, Digest>>,
+    ) -> Result<(), RunError> {
+        let written = spec::layers(args)?;
+        for tree in written.trees() {
+            if let TreeRef::Name(name) = tree
+                && !known.borrow().contains_key(name)
+            {
+                let digest = cluster.tree_named(name).await?;
+                known.borrow_mut().insert(name.clone(), digest);
+            }
+        }
+        let (known, function) = (known.borrow(), cluster.function());
+        let layers = written.resolved(|tree| {
+            let digest = match tree {
+                TreeRef::Digest(digest) => *digest,
+                TreeRef::Name(name) => known[name],
+            };
+            if digest.function == function {
+                return Ok(digest);
+            }
+            let (its, ours) = (digest.function.name(), function.name());
+            Err(RunError::Usage(format!(
+                "--layer: the tree {digest} is named by {its}, and all trees of one action by {ours}; send it anew, as with \
+                 `hands store pin NAME --input DIR`"
+            )))
+        });
+        (job.root, job.layers) = layers?.into_parts();
+        Ok(())
     }
 
     /// Puts inputs into the cluster's store; without any there is no snapshot to take. With `times` they carry the times that

@@ -2,16 +2,17 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use hands_client::{Caching, JobSpec, Layer, Logs, Root};
+use hands_client::{Caching, JobSpec, Logs, printable};
 use hands_types::platform::{Layers, property};
-use hands_types::{Digest, DigestFunction, Platform, RelPath};
+use hands_types::{Digest, Platform, RelPath, TreeRef};
 
 use crate::args::ActionArgs;
 use crate::caller::Caller;
 use crate::error::RunError;
 use crate::out::Out;
 
-/// Makes an action's specification. Its input root is filled in by whoever takes the snapshot.
+/// Makes an action's specification. Its input root is filled in by whoever takes the snapshot, and its layers by
+/// [`crate::FrontEnd::give_layers`].
 pub fn job(
     args: &ActionArgs,
     argv: Vec<String>,
@@ -23,7 +24,8 @@ pub fn job(
     job.outputs = outputs(args)?;
     let layout = layout(&args.input, caller)?;
     job.platform = platform(args, &layout)?;
-    (job.root, job.layers) = layers(args)?;
+    // Wrong ones are told before anything is sent; their names are looked up by `FrontEnd::give_layers`.
+    let _written = layers(args)?;
     job.env = environment(args, caller, &[]);
     job.cwd = layout.directory;
     job.input_root = root;
@@ -116,17 +118,33 @@ fn platform(args: &ActionArgs, layout: &Layout) -> Result<Platform, RunError> {
     Ok(Platform::new(all))
 }
 
-/// The trees that `--prop layer=…` names.
-fn layers(args: &ActionArgs) -> Result<(Root, Vec<Layer>), RunError> {
-    let layers = args.prop.iter().filter(|item| item.key == property::LAYER);
-    let pairs: Vec<_> = layers.map(|item| (item.key.clone(), item.value.clone())).collect();
-    if args.image.is_some() && pairs.iter().any(|(_, value)| value.starts_with("/=")) {
-        return Err(RunError::Usage(
-            "--image and --prop layer=/=… both give the action its root".to_owned(),
-        ));
+/// The trees that `--layer` and `--prop layer=…` name. Without a path it is the root.
+pub fn layers(args: &ActionArgs) -> Result<Layers<TreeRef>, RunError> {
+    let flags = args.layer.iter().map(|text| match text.contains('=') {
+        true => text.clone(),
+        false => format!("/={text}"),
+    });
+    let flags: Vec<String> = flags.collect();
+    let properties = args.prop.iter().filter(|item| item.key == property::LAYER);
+    let values = flags.iter().chain(properties.map(|item| &item.value));
+    let layers = Layers::written(values.map(String::as_str)).map_err(|error| {
+        let flag = flags.iter().position(|value| *value == error.value);
+        RunError::Usage(match flag.map(|at| printable(&args.layer[at])) {
+            Some(flag) => format!("--layer {flag}: expected {}", error.expected),
+            None => error.to_string(),
+        })
+    })?;
+    if args.image.is_some() && !layers.root.is_empty() {
+        let is_flag = flags.iter().any(|value| value.starts_with("/="));
+        let flag = if is_flag { "--layer TREE" } else { "--prop layer=/=…" };
+        return Err(RunError::Usage(format!("--image and {flag} both give the action its root")));
     }
-    let layers = Layers::read(&Platform::new(pairs), DigestFunction::Sha256);
-    Ok(layers.map_err(|error| RunError::Usage(error.to_string()))?.into_parts())
+    Ok(layers)
+}
+
+/// Whether it names any.
+pub fn has_layers(args: &ActionArgs) -> bool {
+    !args.layer.is_empty() || args.prop.iter().any(|item| item.key == property::LAYER)
 }
 
 /// An output's path as the action has it: below the input root, which stands for the current directory.

@@ -125,8 +125,7 @@ async fn relocate(
 
 /// What an image, or a layer, can't be on another engine, as a sentence.
 pub(crate) fn warning(args: &ActionArgs, cluster: &Cluster) -> Option<String> {
-    let layered = args.prop.iter().any(|prop| prop.key == "layer");
-    if layered && args.image.is_none() && cluster.kind() == ClusterKind::Engine {
+    if spec::has_layers(args) && args.image.is_none() && cluster.kind() == ClusterKind::Engine {
         return Some(format!(
             "on {} layers lie in the input root and not at their paths: absolute paths are those of the engine's workers",
             cluster.peer()

@@ -2,6 +2,7 @@
 
 pub(crate) mod script;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -85,6 +86,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
     let (job, mut flight, ended, argv, title) = loop {
         let submitting = async {
             let mut spec = spec.clone();
+            front.give_layers(&cluster, &args.action, &mut spec, &RefCell::default()).await?;
             let mut around = Around::default();
             if let Some(image) = &image {
                 let reading = image::read(image, &cluster, front);

@@ -2,7 +2,7 @@
 
 mod reader;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use hands_client::{Cluster, ClusterKind, ImageSource};
 use hands_front::{Around, End, FrontEnd, RunError, Signals, Trace, spec, traced, verdict};
@@ -150,6 +150,7 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
     let argv = shell_argv(line);
     let submitting = async {
         let mut spec = spec::job(&args.action, argv.clone(), line.to_owned(), None, &front.caller)?;
+        front.give_layers(cluster, &args.action, &mut spec, &RefCell::default()).await?;
         let outputs = spec.outputs.clone();
         let mut around = Around::default();
         if let Some(source) = image {

@@ -69,6 +69,10 @@ pub struct Usage {
     pub quota: u64,
     /// Pins of blobs, of all open work together; what an invocation pins by time is not counted.
     pub pinned: u64,
+    /// Trees that have names, and stay for that.
+    pub named: u64,
+    /// Bytes on disk of their blobs, which are among the bytes above.
+    pub named_bytes: u64,
     /// Trees staged.
     pub trees: u64,
     /// Blobs that were found corrupt since the start.

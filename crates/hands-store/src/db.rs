@@ -30,10 +30,23 @@ CREATE TABLE trees (
     id INTEGER PRIMARY KEY, key BLOB NOT NULL, size INTEGER NOT NULL, base INTEGER, bytes INTEGER NOT NULL,
     entries INTEGER NOT NULL, used INTEGER NOT NULL
 );
+","
+-- Trees that stay by their names. since: when the name was given, which no two have in common. key, size: the root.
+CREATE TABLE names (
+    name TEXT PRIMARY KEY, since INTEGER NOT NULL UNIQUE, key BLOB NOT NULL, size INTEGER NOT NULL, blobs INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+) WITHOUT ROWID;
+-- Every blob of these, with its bytes on the disk.
+CREATE TABLE kept (
+    key BLOB NOT NULL, since INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (key, since)
+) WITHOUT ROWID;
+CREATE INDEX kept_by_tree ON kept (since);
+-- Trees of which `kept` has not all, since their names are being given or taken away.
+CREATE TABLE unnamed (since INTEGER PRIMARY KEY);
 "];
 
 /// Opens the database as [`open`] does. One that is damaged is put aside: everything in it is found again, except results
-/// of actions, which are computed again.
+/// of actions, which are computed again, and names of trees.
 pub(crate) fn open_or_replace(
     path: &Path,
     durability: Durability,
@@ -43,7 +56,7 @@ pub(crate) fn open_or_replace(
             let aside = path.with_extension("damaged.db");
             tracing::error!(
                 path = %path.display(), aside = %aside.display(), error = %source,
-                "the store's index is damaged and is put aside: blobs are found again without it, results of actions are lost"
+                "the store's index is damaged and is put aside: blobs are found again without it, results of actions and names of trees are lost"
             );
             std::fs::rename(path, &aside).map_err(StoreError::io("put aside", path))?;
             for suffix in ["db-wal", "db-shm"] {

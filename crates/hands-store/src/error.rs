@@ -21,7 +21,7 @@ pub enum StoreError {
         source: Arc<io::Error>,
     },
     /// There is no room, and nothing that may be evicted.
-    #[error("the store is full: {}", why_full(*needed, *used, *quota, *pinned, *free, *reserve))]
+    #[error("the store is full: {}", why_full(*needed, *used, *quota, (*pinned, *named), *free, *reserve))]
     Full {
         /// Bytes that were to be stored.
         needed: u64,
@@ -31,6 +31,8 @@ pub enum StoreError {
         quota: u64,
         /// Blobs that may not be evicted.
         pinned: u64,
+        /// Bytes of trees that have names.
+        named: u64,
         /// Free bytes on its disk.
         free: u64,
         /// Bytes on its disk that always stay free.
@@ -112,7 +114,14 @@ pub enum StoreError {
 }
 
 /// Which bound it is, in amounts that people read.
-fn why_full(needed: u64, used: u64, quota: u64, pinned: u64, free: u64, reserve: u64) -> String {
+fn why_full(
+    needed: u64,
+    used: u64,
+    quota: u64,
+    (pinned, named): (u64, u64),
+    free: u64,
+    reserve: u64,
+) -> String {
     if free < reserve.saturating_add(needed) {
         return format!(
             "{} are needed, and its disk has {} beside the {} that always stay free; free some space on it, or move the store",
@@ -128,8 +137,12 @@ fn why_full(needed: u64, used: u64, quota: u64, pinned: u64, free: u64, reserve:
             size(quota)
         );
     }
+    let named = match named {
+        0 => String::new(),
+        bytes => format!(", and so do trees that have names ({})", size(bytes)),
+    };
     format!(
-        "{} are needed, and of its quota of {} {} are used; what work that has not ended needs stays ({pinned} blobs)",
+        "{} are needed, and of its quota of {} {} are used; what work that has not ended needs stays ({pinned} blobs){named}",
         size(needed),
         size(quota),
         size(used)
@@ -140,14 +153,14 @@ fn why_full(needed: u64, used: u64, quota: u64, pinned: u64, free: u64, reserve:
 fn cure(source: &rusqlite::Error) -> &'static str {
     if crate::db::is_damaged(source) {
         ": it is damaged; end this program, delete index.db, index.db-wal and index.db-shm in the store's directory, and \
-         start it again: blobs are found again without them, and only results of actions are lost"
+         start it again: blobs are found again without them, and only results of actions and names of trees are lost"
     } else {
         ""
     }
 }
 
 /// An amount of data, rounded down to a tenth.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
     let mut unit = 0;
     let mut tenths = bytes.saturating_mul(10);
@@ -180,7 +193,7 @@ impl StoreError {
 
     /// So many bytes that belong together are more than a quota, even where nothing else is stored.
     pub const fn beyond_quota(needed: u64, quota: u64) -> Self {
-        Self::Full { needed, used: 0, quota, pinned: 0, free: u64::MAX, reserve: 0 }
+        Self::Full { needed, used: 0, quota, pinned: 0, named: 0, free: u64::MAX, reserve: 0 }
     }
 
     /// Whether the quota could never hold it, so that to try again is in vain.

@@ -27,6 +27,8 @@ struct Row {
     digest: Digest,
     place: Place,
     used: u64,
+    /// Whether it belongs to a tree that has a name.
+    is_kept: bool,
 }
 
 impl Inner {
@@ -124,8 +126,8 @@ impl Inner {
         {
             return Err(Some(used));
         }
-        // To be pinned, or to be in a staged tree that is kept, is to be in use.
-        if linked || self.pins.is_pinned(&row.digest, row.used) {
+        // To be pinned, to belong to a tree with a name, or to be in a staged tree that is kept, is to be in use.
+        if linked || row.is_kept || self.pins.is_pinned(&row.digest, row.used) {
             return Err(Some(now));
         }
         if index.doom(&row.digest) { Ok(()) } else { Err(None) }
@@ -226,7 +228,7 @@ impl Inner {
         if quarantine && let Err(error) = self.keep_evidence(digest, place) {
             tracing::warn!(%error, %digest, "a corrupt blob could not be put into quarantine and is deleted");
         }
-        self.delete_rows(vec![Row { digest: *digest, place, used }], Vec::new())?;
+        self.delete_rows(vec![Row { digest: *digest, place, used, is_kept: false }], Vec::new())?;
         Ok(true)
     }
 
@@ -406,7 +408,8 @@ impl Inner {
 /// The next page of blobs in the order of their use, behind `after`.
 fn oldest(connection: &Connection, after: &(u64, Vec<u8>)) -> rusqlite::Result<Vec<Row>> {
     let mut statement = connection.prepare_cached(
-        "SELECT key, size, pack, offset, used FROM blobs WHERE (used, key) > (?1, ?2) ORDER BY used, key LIMIT ?3",
+        "SELECT key, size, pack, offset, used, EXISTS (SELECT 1 FROM kept WHERE kept.key = blobs.key) \
+         FROM blobs WHERE (used, key) > (?1, ?2) ORDER BY used, key LIMIT ?3",
     )?;
     let mut rows = statement.query((after.0.cast_signed(), &after.1, PAGE))?;
     let mut page = Vec::with_capacity(PAGE as usize);
@@ -417,6 +420,7 @@ fn oldest(connection: &Connection, after: &(u64, Vec<u8>)) -> rusqlite::Result<V
                 digest,
                 place: place(row.get(2)?, row.get(3)?),
                 used: row.get::<_, i64>(4)?.cast_unsigned(),
+                is_kept: row.get(5)?,
             });
         }
     }

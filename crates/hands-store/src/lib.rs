@@ -9,7 +9,7 @@
 //! | place | what |
 //! | --- | --- |
 //! | `lock` | held by the process that has the store open |
-//! | `index.db` | SQLite: where each blob is, when it was used, action results, staged trees |
+//! | `index.db` | SQLite: where each blob is, when it was used, action results, staged trees, names of trees |
 //! | `packs/N.pack` | small blobs, appended one after the other; also the log from which the index is completed after a kill |
 //! | `blobs/F/HH/HEX` | large blobs, one read-only file each; `exec/F/HH/HEX` and `exec/F/HH/HEX.t/*` files of the same content with another mode or time, where trees needed them |
 //! | `trees/N` | staged directory trees |
@@ -35,6 +35,7 @@ mod look;
 mod looks;
 mod maintain;
 mod materialize;
+mod named;
 mod pack;
 mod pins;
 mod place;
@@ -58,6 +59,7 @@ pub use directory::{
 pub use error::{StageError, StoreError};
 pub use files::INPUT_MTIME;
 pub use looks::{Damage, Made};
+pub use named::{NameError, NamedTree};
 pub use pins::Pin;
 pub use place::still_leads_to;
 pub use read::{BlobReader, digest_of_stream};

@@ -145,6 +145,7 @@ fn maintain(inner: &Arc<Inner>, queue: &Receiver<Request>, sync: &Disk) {
             }
             Ok(Request::LoadKnown) => {
                 report(inner.load_known());
+                report(inner.drop_unnamed());
                 report(inner.linked.clear(&inner.layout.rubbish));
             }
             Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => {

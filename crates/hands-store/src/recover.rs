@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::error::StoreError;
 use crate::files::{Layout, list, on_disk};
 use crate::index::Place;
+use crate::named::Names;
 use crate::pack::{Kind, Packs, function_byte, function_from_byte, pack_path};
 use crate::trees::StoredTree;
 
@@ -23,6 +24,7 @@ pub(crate) struct Recovered {
     /// Acknowledged, and not in the database yet.
     pub(crate) pending: Vec<(Digest, Place)>,
     pub(crate) trees: Vec<StoredTree>,
+    pub(crate) names: Names,
 }
 
 /// Looks at the state in a directory. Its time depends on what was written in the last moment before the end, not on
@@ -88,6 +90,7 @@ pub(crate) fn recover(connection: &Connection, layout: &Layout) -> Result<Recove
         live,
         pending,
         trees,
+        names: Names::read(connection).map_err(StoreError::database("count the names of trees"))?,
     })
 }
 

@@ -137,6 +137,7 @@ impl Inner {
             used,
             quota: self.quota,
             pinned: self.pins.len(),
+            named: self.names.bytes(),
             free,
             reserve: self.config.reserve,
         }

@@ -22,6 +22,7 @@ use crate::index::Index;
 use crate::linked::Linked;
 use crate::looks::Damage;
 use crate::maintain::{self, Request};
+use crate::named::Names;
 use crate::pack::Packs;
 use crate::pins::{Pin, Pins};
 use crate::place::still_leads_to;
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     /// Bytes that blobs point to, of each pack.
     pub(crate) live: Mutex<BTreeMap<u32, u64>>,
     pub(crate) pins: Arc<Pins>,
+    pub(crate) names: Names,
     pub(crate) trees: Trees,
     pub(crate) linked: Linked,
     /// Trees that were found damaged, until somebody asks.
@@ -140,6 +142,7 @@ impl Store {
             index_changed: Condvar::new(),
             live: Mutex::new(found.live),
             pins: Arc::new(Pins::new(config.most_pinned)),
+            names: found.names,
             trees: Trees::new(layout.trees.clone(), found.trees),
             linked: Linked::default(),
             damages: Mutex::default(),
@@ -254,6 +257,8 @@ impl Inner {
             temp_bytes: self.temp_bytes.load(Ordering::Relaxed),
             quota: self.quota,
             pinned: self.pins.len(),
+            named: self.names.count(),
+            named_bytes: self.names.bytes(),
             trees: self.trees.len(),
             corrupt: self.corrupt.load(Ordering::Relaxed),
             grace: self.grace_until.saturating_duration_since(Instant::now()),

@@ -83,3 +83,41 @@ fn a_store_beyond_its_quota_does_not_look_for_room_with_each_blob() {
     assert!(error.is_full() && error.to_string().contains("quota is 1 MiB"), "{error}");
     drop(pin);
 }
+
+#[test]
+fn an_index_without_names_gets_them_and_what_was_half_named_is_let_go() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = StoreConfig {
+        quota: Some(1 << 20),
+        reserve: 0,
+        restart_grace: std::time::Duration::ZERO,
+        ..StoreConfig::new(dir.path())
+    };
+    drop(db::open(&dir.path().join("index.db"), Durability::Second, &db::MIGRATIONS[..1]).unwrap());
+    let store = Store::open(config.clone()).expect("an older index");
+    let directory = store.put_bytes(SHA, b"").expect("an empty directory");
+    let name = hands_types::TreeName::new("empty").expect("a name");
+    store.name_tree(&name, &directory).expect("it is whole");
+    // As a kill leaves it in the middle of naming another.
+    let blob = store.put_bytes(SHA, &[7; 9000]).expect("a blob");
+    let begun = move |connection: &rusqlite::Connection| {
+        connection.execute("INSERT INTO unnamed VALUES (5)", [])?;
+        let key = crate::recover::key(&blob);
+        connection.execute("INSERT INTO kept VALUES (?1, 5, 9000)", [key])
+    };
+    store.inner.writer.run("begin", begun).expect("a row");
+    drop(store);
+    let store = Store::open(config).expect("a store");
+    // The thread that takes it away answers this afterwards.
+    store.flush().expect("it answers");
+    let rows = store.inner.readers.read("count", |connection| {
+        connection.query_row(
+            "SELECT (SELECT count(*) FROM kept), (SELECT count(*) FROM unnamed)",
+            [],
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+        )
+    });
+    assert_eq!(rows.expect("counts"), (1, 0));
+    let usage = store.usage();
+    assert!(usage.named == 1 && usage.named_bytes > 0, "{usage:?}");
+}

@@ -111,8 +111,8 @@ impl BlobWriter {
 /// Whoever sends a blob wants to know what the rest of it needs, and not a piece.
 fn whole(error: StoreError, rest: u64) -> StoreError {
     match error {
-        StoreError::Full { used, quota, pinned, free, reserve, needed: _ } => {
-            StoreError::Full { needed: rest, used, quota, pinned, free, reserve }
+        StoreError::Full { used, quota, pinned, named, free, reserve, needed: _ } => {
+            StoreError::Full { needed: rest, used, quota, pinned, named, free, reserve }
         }
         other => other,
     }

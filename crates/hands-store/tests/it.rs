@@ -5,6 +5,7 @@ mod it {
     mod durability;
     mod eviction;
     mod faces;
+    mod named;
     mod reading;
     mod spoiled;
     mod staging;

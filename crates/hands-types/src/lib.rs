@@ -19,6 +19,7 @@ pub mod role;
 pub mod size;
 pub mod text;
 pub mod time;
+pub mod tree_name;
 pub mod word;
 
 #[cfg(test)]
@@ -35,4 +36,5 @@ pub use platform::{Platform, Resources};
 pub use role::{Role, Roles};
 pub use size::parse_size;
 pub use time::Time;
+pub use tree_name::{TreeName, TreeRef};
 pub use word::{InputRoot, Isolation, Network, Privilege, Scratch, UnknownWord, Word};

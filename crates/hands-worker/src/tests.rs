@@ -118,6 +118,14 @@ fn outputs_that_a_quota_can_never_hold_end_the_action_with_the_numbers() {
         assert!(text.contains(numbers), "{text}");
     }
     // Beside others it may fit another time, or elsewhere.
-    let now = StoreError::Full { needed: 5, used: 8, quota: 10, pinned: 1, free: 100, reserve: 0 };
+    let now = StoreError::Full {
+        needed: 5,
+        used: 8,
+        quota: 10,
+        pinned: 1,
+        named: 0,
+        free: 100,
+        reserve: 0,
+    };
     assert!(Conclusion::of_outputs(&now).try_elsewhere);
 }

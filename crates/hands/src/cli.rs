@@ -160,6 +160,49 @@ pub(crate) enum StoreCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Give a tree a name, so that it stays whatever the quota, and `--layer NAME` finds it
+    #[command(after_help = PIN_HELP)]
+    Pin(PinArgs),
+    /// Take a tree's name away; the tree goes when room is needed
+    Unpin {
+        /// The name
+        name: String,
+        /// One JSON object: the tree that had it
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the trees that have names
+    Pins {
+        /// One JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+const PIN_HELP: &str = "\
+A name has at most 256 bytes, no spaces, commas or equals signs. A name that another tree has goes from that one to this.
+The trees that have names take half of the store's quota at most. Of an image its files stay; its variables and its command
+do not come with a name.
+
+Examples:
+  hands store pin debian:12 oci:layouts/debian:12
+  hands store pin tools/gcc-13 --input /opt/gcc-13
+  hands run --layer debian:12 -- cat /etc/debian_version
+  hands run --layer /gcc=tools/gcc-13 -- /gcc/bin/gcc --version";
+
+#[derive(Args, Debug)]
+pub(crate) struct PinArgs {
+    /// The name
+    pub(crate) name: String,
+    /// A tree of the store, HASH/SIZE, or an image of this machine: oci:DIR[:NAME] or docker-archive:FILE[:NAME]
+    #[arg(required_unless_present = "input", conflicts_with = "input")]
+    pub(crate) tree: Option<String>,
+    /// What is in this directory of this machine
+    #[arg(short = 'I', long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) input: Option<PathBuf>,
+    /// One JSON object: the tree
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]

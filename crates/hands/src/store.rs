@@ -1,4 +1,6 @@
-//! `hands store`: how full a blob store is, cleaning it, and reading all of it.
+//! `hands store`: how full a blob store is, cleaning it, reading all of it, and the trees that stay in it by name.
+
+mod pins;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -47,22 +49,28 @@ pub(crate) fn run(
     }
     let quota = settings.store_quota;
     runtime::for_a_person(async {
+        // To be asked about a store is no reason to start; to read a directory or an image there must be an agent.
+        let starts = matches!(&args.command, StoreCommand::Pin(args) if pins::reads(args)?);
         let asked = match &args.state {
+            Some(_) if starts => return Err(pins::needs_agent()),
             Some(state) => Asked::Here(open(&state.join("store"), quota)?),
             None => {
                 let target = settings.target(&places, this_program()?);
-                ask(target, &places.agent_state(), quota, out).await?
+                ask(target, starts, &places.agent_state(), quota, out).await?
             }
         };
-        match args.command {
-            StoreCommand::Status { json } => {
+        match &args.command {
+            StoreCommand::Pin(args) => pins::pin(&asked, args, out).await,
+            StoreCommand::Unpin { name, json } => pins::unpin(&asked, name, *json, out).await,
+            StoreCommand::Pins { json } => pins::list(&asked, *json, out).await,
+            &StoreCommand::Status { json } => {
                 let usage = match &asked {
                     Asked::Cluster(cluster) => cluster.store_usage().await?,
                     Asked::Here(store) => hands_hub::store_usage(store).into(),
                 };
                 answer(&usage, json, out).map_or_else(unprinted, |()| Ok(exit::OK))
             }
-            StoreCommand::Gc { json } => {
+            &StoreCommand::Gc { json } => {
                 let (before, after) = match &asked {
                     Asked::Cluster(cluster) => {
                         (cluster.store_usage().await?, cluster.collect_store().await?)
@@ -82,7 +90,7 @@ pub(crate) fn run(
                 }
                 Ok(exit::OK)
             }
-            StoreCommand::Verify { json } => {
+            &StoreCommand::Verify { json } => {
                 let found = verify(&asked, out).await?;
                 if let Err(error) = tell(&found, json, out) {
                     return unprinted(error);
@@ -96,13 +104,16 @@ pub(crate) fn run(
 /// The hub or agent, if one runs; else the store that this user's agent would open.
 async fn ask(
     target: Target,
+    starts: bool,
     agent_state: &Path,
     quota: Option<u64>,
     out: &Out,
 ) -> Result<Asked, Problem> {
     let target = match target {
-        // To be asked about a store is no reason to start.
-        Target::Agent(spec) => Target::Agent(hands_client::AgentSpec { start: false, ..spec }),
+        Target::Agent(spec) if !starts => {
+            Target::Agent(hands_client::AgentSpec { start: false, ..spec })
+        }
+        agent @ Target::Agent(_) => agent,
         hub @ Target::Hub { .. } => hub,
     };
     let waiting = |reason: String| out.note(&reason);
@@ -211,6 +222,8 @@ fn in_json(usage: &StoreUsage) -> String {
         "tree_bytes": usage.tree_bytes,
         "unfinished_bytes": usage.temp_bytes,
         "trees": usage.trees,
+        "named": usage.named,
+        "named_bytes": usage.named_bytes,
         "pinned": usage.pinned,
         "corrupt": usage.corrupt,
         "grace_seconds": usage.grace_s,
@@ -227,6 +240,7 @@ fn in_words(usage: &StoreUsage) -> Facts {
     facts.add("trees", format!("{} staged, {}", usage.trees, bytes(usage.tree_bytes)));
     facts.add("unfinished", bytes(usage.temp_bytes));
     facts.add("pinned", format!("{} pins of open work", usage.pinned));
+    facts.add("named", format!("{} trees that stay, {}", usage.named, bytes(usage.named_bytes)));
     facts.add("corrupt", format!("{} since it was opened", usage.corrupt));
     facts.extend(why_beyond(usage).map(|why| ("beyond", why)));
     facts
@@ -246,6 +260,9 @@ fn why_beyond(usage: &StoreUsage) -> Option<String> {
     }
     if usage.pinned > 0 {
         why.push("what open work needs stays".to_owned());
+    }
+    if usage.named_bytes > usage.quota / 2 {
+        why.push("trees that have names stay: `hands store pins`".to_owned());
     }
     if usage.temp_bytes > 0 {
         why.push("uploads that have not ended may go on".to_owned());

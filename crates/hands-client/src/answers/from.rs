@@ -3,12 +3,13 @@
 use std::time::SystemTime;
 
 use hands_proto::{rpc, v1};
+use hands_types::TreeName;
 use prost_types::Timestamp;
 
 use super::{
     AgentStatus, HubInfo, InvocationInfo, JobFailure, JobInfo, JobState, LeftOut, LeftOutEntry,
-    MadeToken, Member, NewToken, Overview, Removed, SnapshotProgress, StoreUsage, Terminal, Token,
-    Usage, VerifyProgress, WorkerInfo,
+    MadeToken, Member, NamedTree, NewToken, Overview, Removed, SnapshotProgress, StoreUsage,
+    Terminal, Token, Usage, VerifyProgress, WorkerInfo,
 };
 use crate::{Code, LostAttempt, printable};
 
@@ -220,9 +221,25 @@ impl From<v1::StoreUsage> for StoreUsage {
             quota: usage.quota,
             pinned: usage.pinned,
             trees: usage.trees,
+            named: usage.named,
+            named_bytes: usage.named_bytes,
             corrupt: usage.corrupt,
             grace_s: usage.grace_s,
         }
+    }
+}
+
+impl TryFrom<v1::NamedTree> for NamedTree {
+    type Error = ();
+
+    fn try_from(tree: v1::NamedTree) -> Result<Self, ()> {
+        Ok(Self {
+            name: TreeName::new(&tree.name).map_err(|_| ())?,
+            tree: tree.tree.parse().map_err(|_| ())?,
+            blobs: tree.blobs,
+            bytes: tree.bytes,
+            since: moment(tree.since),
+        })
     }
 }
 

@@ -84,6 +84,7 @@ fn each_role_may_call_what_the_documentation_says() {
         "Jobs/List",
         "Jobs/ListWorkers",
         "Jobs/Overview",
+        "Stores/Names",
         "Stores/Usage",
     ];
     let upload = [
@@ -110,6 +111,8 @@ fn each_role_may_call_what_the_documentation_says() {
         "v1.Authority/RevokeToken",
         "Jobs/DrainWorker",
         "Stores/Collect",
+        "Stores/Pin",
+        "Stores/Unpin",
         "Stores/Verify",
     ];
     let set = |groups: &[&[&'static str]]| -> BTreeSet<&str> {

@@ -3831,6 +3831,12 @@ pub struct StoreUsage {
     /// Seconds for which blobs from before the process started are still kept, whatever the quota.
     #[prost(uint64, tag = "10")]
     pub grace_s: u64,
+    /// Trees that have names, and stay for that.
+    #[prost(uint64, tag = "11")]
+    pub named: u64,
+    /// Bytes on disk of their blobs.
+    #[prost(uint64, tag = "12")]
+    pub named_bytes: u64,
 }
 impl ::prost::Name for StoreUsage {
     const NAME: &'static str = "StoreUsage";
@@ -3888,6 +3894,132 @@ impl ::prost::Name for VerifyStoreReply {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/hands.v1.VerifyStoreReply".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NamedTree {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its root: `hash/size`, with `blake3/` before it for BLAKE3.
+    #[prost(string, tag = "2")]
+    pub tree: ::prost::alloc::string::String,
+    /// Blobs that it is made of, each once.
+    #[prost(uint64, tag = "3")]
+    pub blobs: u64,
+    /// Bytes that these take on the disk.
+    #[prost(uint64, tag = "4")]
+    pub bytes: u64,
+    /// When it got the name.
+    #[prost(message, optional, tag = "5")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for NamedTree {
+    const NAME: &'static str = "NamedTree";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.NamedTree".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.NamedTree".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TreeNamesRequest {
+    /// Only these; all without any. One that no tree has is not in the answer.
+    #[prost(string, repeated, tag = "1")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for TreeNamesRequest {
+    const NAME: &'static str = "TreeNamesRequest";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.TreeNamesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.TreeNamesRequest".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TreeNames {
+    /// In the order of their names.
+    #[prost(message, repeated, tag = "1")]
+    pub trees: ::prost::alloc::vec::Vec<NamedTree>,
+}
+impl ::prost::Name for TreeNames {
+    const NAME: &'static str = "TreeNames";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.TreeNames".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.TreeNames".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PinTreeRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// As in NamedTree.
+    #[prost(string, tag = "2")]
+    pub tree: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PinTreeRequest {
+    const NAME: &'static str = "PinTreeRequest";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.PinTreeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.PinTreeRequest".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PinTreeReply {
+    #[prost(message, optional, tag = "1")]
+    pub tree: ::core::option::Option<NamedTree>,
+    /// The tree that had the name before, if it was another.
+    #[prost(string, tag = "2")]
+    pub before: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PinTreeReply {
+    const NAME: &'static str = "PinTreeReply";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.PinTreeReply".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.PinTreeReply".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnpinTreeRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for UnpinTreeRequest {
+    const NAME: &'static str = "UnpinTreeRequest";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.UnpinTreeRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.UnpinTreeRequest".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnpinTreeReply {
+    /// The tree that had the name; none if none had.
+    #[prost(message, optional, tag = "1")]
+    pub tree: ::core::option::Option<NamedTree>,
+}
+impl ::prost::Name for UnpinTreeReply {
+    const NAME: &'static str = "UnpinTreeReply";
+    const PACKAGE: &'static str = "hands.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "hands.v1.UnpinTreeReply".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/hands.v1.UnpinTreeReply".into()
     }
 }
 /// Generated client implementations.
@@ -4026,6 +4158,48 @@ pub mod stores_client {
             req.extensions_mut().insert(GrpcMethod::new("hands.v1.Stores", "Verify"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Trees that stay whatever the quota, by their names.
+        pub async fn names(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TreeNamesRequest>,
+        ) -> std::result::Result<tonic::Response<super::TreeNames>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/hands.v1.Stores/Names");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("hands.v1.Stores", "Names"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives a tree a name, so that it stays. All of it must be in the store. A name that another tree has leaves that one.
+        pub async fn pin(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PinTreeRequest>,
+        ) -> std::result::Result<tonic::Response<super::PinTreeReply>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/hands.v1.Stores/Pin");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("hands.v1.Stores", "Pin"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes a name away.
+        pub async fn unpin(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UnpinTreeRequest>,
+        ) -> std::result::Result<tonic::Response<super::UnpinTreeReply>, tonic::Status> {
+            self.inner.ready().await.map_err(|e| {
+                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
+            })?;
+            let codec = crate::codec::BoundedCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/hands.v1.Stores/Unpin");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("hands.v1.Stores", "Unpin"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -4062,6 +4236,21 @@ pub mod stores_server {
             &self,
             request: tonic::Request<super::VerifyStoreRequest>,
         ) -> std::result::Result<tonic::Response<Self::VerifyStream>, tonic::Status>;
+        /// Trees that stay whatever the quota, by their names.
+        async fn names(
+            &self,
+            request: tonic::Request<super::TreeNamesRequest>,
+        ) -> std::result::Result<tonic::Response<super::TreeNames>, tonic::Status>;
+        /// Gives a tree a name, so that it stays. All of it must be in the store. A name that another tree has leaves that one.
+        async fn pin(
+            &self,
+            request: tonic::Request<super::PinTreeRequest>,
+        ) -> std::result::Result<tonic::Response<super::PinTreeReply>, tonic::Status>;
+        /// Takes a name away.
+        async fn unpin(
+            &self,
+            request: tonic::Request<super::UnpinTreeRequest>,
+        ) -> std::result::Result<tonic::Response<super::UnpinTreeReply>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct StoresServer<T> {
@@ -4245,6 +4434,117 @@ pub mod stores_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/hands.v1.Stores/Names" => {
+                    #[allow(non_camel_case_types)]
+                    struct NamesSvc<T: Stores>(pub Arc<T>);
+                    impl<T: Stores> tonic::server::UnaryService<super::TreeNamesRequest> for NamesSvc<T> {
+                        type Response = super::TreeNames;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TreeNamesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Stores>::names(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = NamesSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/hands.v1.Stores/Pin" => {
+                    #[allow(non_camel_case_types)]
+                    struct PinSvc<T: Stores>(pub Arc<T>);
+                    impl<T: Stores> tonic::server::UnaryService<super::PinTreeRequest> for PinSvc<T> {
+                        type Response = super::PinTreeReply;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PinTreeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Stores>::pin(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PinSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/hands.v1.Stores/Unpin" => {
+                    #[allow(non_camel_case_types)]
+                    struct UnpinSvc<T: Stores>(pub Arc<T>);
+                    impl<T: Stores> tonic::server::UnaryService<super::UnpinTreeRequest> for UnpinSvc<T> {
+                        type Response = super::UnpinTreeReply;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UnpinTreeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move { <T as Stores>::unpin(&inner, request).await };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UnpinSvc(inner);
+                        let codec = crate::codec::BoundedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -1932,6 +1932,16 @@ impl Shaped for crate::generated::hands::v1::Membership {
         &HANDS_V1_MEMBERSHIP
     }
 }
+static HANDS_V1_NAMEDTREE: Shape = Shape {
+    name: "hands.v1.NamedTree",
+    size: size_of::<crate::generated::hands::v1::NamedTree>(),
+    fields: &[(1, Cost::Text), (2, Cost::Text), (5, Cost::Message(&GOOGLE_PROTOBUF_TIMESTAMP))],
+};
+impl Shaped for crate::generated::hands::v1::NamedTree {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_NAMEDTREE
+    }
+}
 static HANDS_V1_OPENSESSION: Shape = Shape {
     name: "hands.v1.OpenSession",
     size: size_of::<crate::generated::hands::v1::OpenSession>(),
@@ -1988,6 +1998,26 @@ static HANDS_V1_OVERVIEWREQUEST: Shape = Shape {
 impl Shaped for crate::generated::hands::v1::OverviewRequest {
     fn shape() -> &'static Shape {
         &HANDS_V1_OVERVIEWREQUEST
+    }
+}
+static HANDS_V1_PINTREEREPLY: Shape = Shape {
+    name: "hands.v1.PinTreeReply",
+    size: size_of::<crate::generated::hands::v1::PinTreeReply>(),
+    fields: &[(1, Cost::Message(&HANDS_V1_NAMEDTREE)), (2, Cost::Text)],
+};
+impl Shaped for crate::generated::hands::v1::PinTreeReply {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_PINTREEREPLY
+    }
+}
+static HANDS_V1_PINTREEREQUEST: Shape = Shape {
+    name: "hands.v1.PinTreeRequest",
+    size: size_of::<crate::generated::hands::v1::PinTreeRequest>(),
+    fields: &[(1, Cost::Text), (2, Cost::Text)],
+};
+impl Shaped for crate::generated::hands::v1::PinTreeRequest {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_PINTREEREQUEST
     }
 }
 static HANDS_V1_PROPERTY: Shape = Shape {
@@ -2332,6 +2362,46 @@ static HANDS_V1_TOKEN: Shape = Shape {
 impl Shaped for crate::generated::hands::v1::Token {
     fn shape() -> &'static Shape {
         &HANDS_V1_TOKEN
+    }
+}
+static HANDS_V1_TREENAMES: Shape = Shape {
+    name: "hands.v1.TreeNames",
+    size: size_of::<crate::generated::hands::v1::TreeNames>(),
+    fields: &[(1, Cost::Messages(&HANDS_V1_NAMEDTREE))],
+};
+impl Shaped for crate::generated::hands::v1::TreeNames {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_TREENAMES
+    }
+}
+static HANDS_V1_TREENAMESREQUEST: Shape = Shape {
+    name: "hands.v1.TreeNamesRequest",
+    size: size_of::<crate::generated::hands::v1::TreeNamesRequest>(),
+    fields: &[(1, Cost::Texts)],
+};
+impl Shaped for crate::generated::hands::v1::TreeNamesRequest {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_TREENAMESREQUEST
+    }
+}
+static HANDS_V1_UNPINTREEREPLY: Shape = Shape {
+    name: "hands.v1.UnpinTreeReply",
+    size: size_of::<crate::generated::hands::v1::UnpinTreeReply>(),
+    fields: &[(1, Cost::Message(&HANDS_V1_NAMEDTREE))],
+};
+impl Shaped for crate::generated::hands::v1::UnpinTreeReply {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_UNPINTREEREPLY
+    }
+}
+static HANDS_V1_UNPINTREEREQUEST: Shape = Shape {
+    name: "hands.v1.UnpinTreeRequest",
+    size: size_of::<crate::generated::hands::v1::UnpinTreeRequest>(),
+    fields: &[(1, Cost::Text)],
+};
+impl Shaped for crate::generated::hands::v1::UnpinTreeRequest {
+    fn shape() -> &'static Shape {
+        &HANDS_V1_UNPINTREEREQUEST
     }
 }
 static HANDS_V1_USAGE: Shape = Shape {

@@ -13,8 +13,8 @@ use hands_client::{
 };
 use hands_front::args::ActionArgs;
 use hands_front::{Around, Flight, FrontEnd, RunError, Trace, Verdict, spec, verdict};
-use hands_types::ErrorClass;
 use hands_types::retry::Reruns;
+use hands_types::{Digest, ErrorClass, TreeName};
 use tokio::sync::OnceCell;
 
 use crate::batch::source::Task;
@@ -41,6 +41,8 @@ pub(crate) struct Pool<'a> {
     /// The image that all of them have as their root.
     image: Option<ImageSource>,
     read: RefCell<Rc<Once<Rc<ImageRoot>>>>,
+    /// What the names of layers mean, for all of them the same.
+    names: RefCell<BTreeMap<TreeName, Digest>>,
     /// Whether its user was told what there is to know about the way commands are submitted.
     noted: Cell<bool>,
     /// The same about what could not be had where they ran.
@@ -100,6 +102,7 @@ impl<'a> Pool<'a> {
         Self {
             image,
             read: RefCell::default(),
+            names: RefCell::default(),
             cluster,
             session,
             front,
@@ -144,6 +147,7 @@ impl<'a> Pool<'a> {
         // Wrong flags are told before anything is sent.
         let caller = &self.front.caller;
         let mut job = spec::job(action, task.argv.clone(), task.title.clone(), None, caller)?;
+        self.front.give_layers(self.cluster, action, &mut job, &self.names).await?;
         job.logs = Logs::No;
         job.follow = self.follows;
         let mut reruns = job.budget();
@@ -220,9 +224,10 @@ impl<'a> Pool<'a> {
         Ok(Landed::Over(Box::new(Outcome { result, verdict, stdout, stderr, started })))
     }
 
-    /// Has a snapshot taken again, and an image read again: either may be what went from the store. Once for all commands that
-    /// had the same: what was made since may well be there.
+    /// Has a snapshot taken again, an image read again, and names looked up again: each may be what went from the store. Once
+    /// for all commands that had the same: what was made since may well be there.
     fn forget(&self, inputs: &Inputs, root: Option<Rc<Snapshot>>, image: Option<Rc<ImageRoot>>) {
+        self.names.take();
         let mut read = self.read.borrow_mut();
         if is_held(&read, image.as_ref()) {
             *read = Rc::default();

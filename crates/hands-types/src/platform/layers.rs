@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::{Platform, property};
 use crate::limits::MAX_ROOT_LAYERS;
-use crate::{Digest, DigestFunction};
+use crate::{Digest, DigestFunction, TreeRef};
 
 /// What an action sees as its file system beside its input root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,12 +29,92 @@ pub struct Layer {
 }
 
 /// What all `layer` properties of a platform say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Layers {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layers<T = Digest> {
     /// The trees that are the root in place of the host's, topmost first, each once; none for the host's.
-    pub root: Vec<Digest>,
+    pub root: Vec<T>,
     /// Trees at absolute paths of their own.
-    pub mounted: Vec<(String, Digest)>,
+    pub mounted: Vec<(String, T)>,
+}
+
+impl<T> Default for Layers<T> {
+    fn default() -> Self {
+        Self { root: Vec::new(), mounted: Vec::new() }
+    }
+}
+
+/// How a tree is expected to be written, alone and as one of several.
+struct Form {
+    one: &'static str,
+    several: &'static str,
+}
+
+impl<T: PartialEq> Layers<T> {
+    fn gather<'a>(
+        values: impl Iterator<Item = &'a str>,
+        form: &Form,
+        tree: impl Fn(&str) -> Result<T, Option<&'static str>>,
+    ) -> Result<Self, BadLayer> {
+        let mut layers = Self::default();
+        for value in values {
+            let bad = |expected| BadLayer { value: value.to_owned(), expected };
+            let (path, trees) = value.split_once('=').ok_or_else(|| bad(form.one))?;
+            if path == "/" {
+                if !layers.root.is_empty() {
+                    return Err(bad(
+                        "one property for the root, /=TREE,TREE… with the topmost first",
+                    ));
+                }
+                for text in trees.split(',') {
+                    let tree = tree(text).map_err(|why| bad(why.unwrap_or(form.several)))?;
+                    if !layers.root.contains(&tree) {
+                        layers.root.push(tree);
+                    }
+                }
+                if layers.root.len() > MAX_ROOT_LAYERS {
+                    return Err(bad("at most 128 layers"));
+                }
+            } else {
+                if !is_plain(path) {
+                    return Err(bad(form.one));
+                }
+                let tree = tree(trees).map_err(|why| bad(why.unwrap_or(form.one)))?;
+                layers.mounted.push((path.to_owned(), tree));
+            }
+        }
+        Ok(layers)
+    }
+}
+
+impl Layers<TreeRef> {
+    /// Reads what people write: as [`Layers::read`], with names in place of digests as well.
+    pub fn written<'a>(values: impl Iterator<Item = &'a str>) -> Result<Self, BadLayer> {
+        let form = Form {
+            one: "PATH=TREE with an absolute path; a tree is HASH/SIZE, or the name that it has in the cluster's store",
+            several: "/=TREE,TREE… with the topmost layer first; a tree is HASH/SIZE, or the name that it has in the cluster's store",
+        };
+        Self::gather(values, &form, |text| text.parse().map_err(|_| None))
+    }
+
+    /// All trees.
+    pub fn trees(&self) -> impl Iterator<Item = &TreeRef> {
+        self.root.iter().chain(self.mounted.iter().map(|(_, tree)| tree))
+    }
+
+    /// The same with the digest of each tree.
+    pub fn resolved<E>(&self, digest: impl Fn(&TreeRef) -> Result<Digest, E>) -> Result<Layers, E> {
+        let mut layers = Layers::default();
+        for tree in &self.root {
+            let tree = digest(tree)?;
+            if !layers.root.contains(&tree) {
+                layers.root.push(tree);
+            }
+        }
+        for (path, tree) in &self.mounted {
+            layers.mounted.push((path.clone(), digest(tree)?));
+        }
+        Ok(layers)
+    }
 }
 
 impl Layers {
@@ -42,35 +122,11 @@ impl Layers {
     /// their values, so that the order of a stack has to be in one value. The hashes are of the action's function, which
     /// may stand before them (`blake3/HASH/SIZE`).
     pub fn read(platform: &Platform, function: DigestFunction) -> Result<Self, BadLayer> {
-        let mut layers = Self::default();
-        for value in platform.all(property::LAYER) {
-            let bad = |expected| BadLayer { value: value.to_owned(), expected };
-            let (path, digests) =
-                value.split_once('=').ok_or_else(|| bad("PATH=HASH/SIZE with an absolute path"))?;
-            if path == "/" {
-                if !layers.root.is_empty() {
-                    return Err(bad(
-                        "one property for the root, /=HASH/SIZE,HASH/SIZE… with the topmost first",
-                    ));
-                }
-                for text in digests.split(',') {
-                    let digest = digest(text, function).ok_or_else(|| {
-                        bad("/=HASH/SIZE,HASH/SIZE… with the topmost layer first")
-                    })?;
-                    if !layers.root.contains(&digest) {
-                        layers.root.push(digest);
-                    }
-                }
-                if layers.root.len() > MAX_ROOT_LAYERS {
-                    return Err(bad("at most 128 layers"));
-                }
-            } else {
-                let digest = digest(digests, function).filter(|_| is_plain(path));
-                let digest = digest.ok_or_else(|| bad("PATH=HASH/SIZE with an absolute path"))?;
-                layers.mounted.push((path.to_owned(), digest));
-            }
-        }
-        Ok(layers)
+        let form = Form {
+            one: "PATH=HASH/SIZE with an absolute path",
+            several: "/=HASH/SIZE,HASH/SIZE… with the topmost layer first",
+        };
+        Self::gather(platform.all(property::LAYER), &form, |text| digest(text, function))
     }
 
     /// The properties that say the same.
@@ -115,11 +171,16 @@ impl fmt::Display for BadLayer {
 
 impl std::error::Error for BadLayer {}
 
-fn digest(text: &str, function: DigestFunction) -> Option<Digest> {
-    let plain =
-        text.strip_prefix(function.name()).and_then(|rest| rest.strip_prefix('/')).unwrap_or(text);
-    let (hash, size) = plain.split_once('/')?;
-    Digest::from_hex(function, hash, size.parse().ok()?).ok()
+fn digest(text: &str, function: DigestFunction) -> Result<Digest, Option<&'static str>> {
+    match text.parse::<Digest>() {
+        // Without a function before it a hash is the action's.
+        Ok(digest) if !text.starts_with(digest.function.name()) => {
+            Ok(Digest { function, ..digest })
+        }
+        Ok(digest) if digest.function == function => Ok(digest),
+        Ok(_) => Err(Some("trees that are named by the action's own digest function")),
+        Err(_) => Err(None),
+    }
 }
 
 fn is_plain(path: &str) -> bool {

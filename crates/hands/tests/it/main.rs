@@ -62,6 +62,7 @@ mod observability;
 mod odd_outputs;
 mod operators;
 mod pauses;
+mod pins;
 mod plain_words;
 mod processes;
 mod promises;

@@ -2,7 +2,7 @@
 
 use super::Layers;
 use crate::platform::{Platform, property};
-use crate::{Digest, DigestFunction};
+use crate::{Digest, DigestFunction, TreeName, TreeRef};
 
 fn read(values: &[&str]) -> Result<Layers, String> {
     let pairs = values.iter().map(|v| (property::LAYER.to_owned(), (*v).to_owned())).collect();
@@ -42,10 +42,36 @@ fn what_is_no_layer_is_told_with_what_was_expected() {
         (vec!["/=".to_owned()], "topmost"),
         (vec![format!("/={a}/1"), format!("/={a}/2")], "one property for the root"),
         (vec![format!("/={}", many.join(","))], "at most 128"),
+        (vec![format!("/opt=blake3/{a}/1")], "action's own digest function"),
+        (vec![format!("/={a}/1,blake3/{a}/1")], "action's own digest function"),
     ];
     for (values, expected) in cases {
         let values: Vec<&str> = values.iter().map(String::as_str).collect();
         let error = read(&values).expect_err(expected);
         assert!(error.contains(expected), "{values:?}: {error}");
+    }
+}
+
+#[test]
+fn people_write_names_in_place_of_digests() {
+    let a = hash("aa");
+    let (stack, mounted) = (format!("/=top,{a}/1,base"), format!("/opt/x=blake3/{a}/1"));
+    let written = Layers::written([&*stack, &*mounted].into_iter()).expect("layers");
+    let name = |name: &str| TreeRef::Name(TreeName::new(name).expect("a name"));
+    let base = TreeRef::Digest(digest("aa", 1));
+    assert_eq!(written.root, [name("top"), base, name("base")]);
+    assert_eq!(written.trees().count(), 4);
+    // Two names may mean one tree.
+    let resolved = written.resolved(|tree| match tree {
+        TreeRef::Digest(digest) => Ok(*digest),
+        TreeRef::Name(name) if name.as_str() == "top" => Ok(digest("aa", 1)),
+        TreeRef::Name(name) => Err(name.to_string()),
+    });
+    assert_eq!(resolved, Err("base".to_owned()));
+    let resolved = written.resolved(|_| Ok::<_, ()>(digest("bb", 2))).expect("all are known");
+    assert_eq!((resolved.root.len(), resolved.mounted.len()), (1, 1));
+    for (value, expected) in [("x", "PATH=TREE"), ("/x=a b", "or the name"), ("/=a,", "topmost")] {
+        let error = Layers::written([value].into_iter()).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{value}: {error}");
     }
 }
