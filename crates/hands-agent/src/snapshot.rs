@@ -10,6 +10,7 @@ mod image;
 mod known;
 mod parts;
 mod patience;
+mod pouring;
 mod receive;
 mod remote;
 #[cfg(feature = "oci")]
@@ -17,7 +18,7 @@ mod sink;
 mod stored;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -40,8 +41,9 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::error::SnapshotError;
-use crate::stat_cache::StatCache;
-use crate::walk::{LeftOut, Progress, WalkInput, Walked};
+use crate::stat_cache::{StatCache, SystemClock};
+use crate::walk::{LeftOut, Progress, Sink, Walk, WalkInput, Walked};
+use image::ImageSource;
 pub(crate) use image::KnownImages;
 use parts::Part;
 use receive::receive;
@@ -141,53 +143,33 @@ impl SnapshotServer {
     ) -> Result<SnapshotDone, SnapshotError> {
         let function = function_from_proto(request.digest_function)
             .map_err(|_| SnapshotError::Protocol("an unknown digest function"))?;
-        let image = match &request.image {
-            Some(image) => Some(image::source(image, handles.pop())?),
-            None => None,
+        let wanted = match (&request.image, &request.stream, &request.tar) {
+            (Some(image), ..) => Wanted::Image(image::source(image, handles.pop())?),
+            (None, Some(request), _) => {
+                let asker = stream.as_fd().try_clone_to_owned().map_err(|_| {
+                    SnapshotError::Protocol("a connection that can't be looked at twice")
+                })?;
+                Wanted::Part(Part::stream(request, handles.pop(), asker)?)
+            }
+            (None, None, Some(tar)) => Wanted::Part(Part::tar(tar, handles.pop())?),
+            (None, None, None) => Wanted::Paths(Paths::of(&request, handles)?),
         };
-        let part = match (&request.stream, &request.tar) {
-            (Some(stream), _) => Some(Part::stream(stream, handles.pop())?),
-            (None, Some(tar)) => Some(Part::tar(tar, handles.pop())?),
-            (None, None) => None,
-        };
-        let inputs = walk_inputs(&request, handles)?;
-        let below = RelPath::new(&request.working_directory)
-            .map_err(|_| SnapshotError::Protocol("a working directory that leaves the root"))?;
         let progress = Arc::new(Progress::default());
         let work = {
             let (server, progress) = (Arc::clone(self), Arc::clone(&progress));
             let runtime = tokio::runtime::Handle::current();
             tokio::task::spawn_blocking(move || {
                 server.cache.begin();
-                if let Some(image) = &image {
-                    let (store, progress) = (&server.store, &progress);
-                    let (runtime, request) = (&runtime, &request);
-                    let to = To { store, runtime, request, function, progress };
-                    image::take(&to, image, &server.images)
-                } else if let Some(part) = &part {
-                    let (store, progress) = (&server.store, &progress);
-                    let (runtime, request) = (&runtime, &request);
-                    part.take(&To { store, runtime, request, function, progress })
-                } else if request.target.is_empty() {
-                    embedded::take(
-                        &server.store,
-                        &server.cache,
-                        &inputs,
-                        &below,
-                        function,
-                        request.times,
-                        &progress,
-                    )
-                } else {
-                    remote::take(
-                        &runtime,
-                        &request,
-                        &server.cache,
-                        &inputs,
-                        &below,
-                        function,
-                        &progress,
-                    )
+                let (store, runtime) = (&server.store, &runtime);
+                let (request, progress) = (&request, &progress);
+                let to = To { store, runtime, request, function, progress };
+                match &wanted {
+                    Wanted::Image(image) => image::take(&to, image, &server.images),
+                    Wanted::Part(part) => part.take(&to),
+                    Wanted::Paths(paths) if request.target.is_empty() => {
+                        embedded::take(&to, paths, &server.cache)
+                    }
+                    Wanted::Paths(paths) => remote::take(&to, paths, &server.cache),
                 }
             })
         };
@@ -238,15 +220,24 @@ fn now(progress: &Progress) -> SnapshotProgress {
     }
 }
 
-fn walk_inputs(
-    request: &SnapshotRequest,
-    handles: Vec<OwnedFd>,
-) -> Result<Vec<WalkInput>, SnapshotError> {
-    let mut handles: Vec<Option<OwnedFd>> = handles.into_iter().map(Some).collect();
-    request
-        .inputs
-        .iter()
-        .map(|input| {
+/// What a request asks for.
+enum Wanted {
+    Image(ImageSource),
+    Part(Part),
+    Paths(Paths),
+}
+
+/// Paths that are walked.
+struct Paths {
+    inputs: Vec<WalkInput>,
+    /// A directory that is there in any case.
+    working_directory: RelPath,
+}
+
+impl Paths {
+    fn of(request: &SnapshotRequest, handles: Vec<OwnedFd>) -> Result<Self, SnapshotError> {
+        let mut handles: Vec<Option<OwnedFd>> = handles.into_iter().map(Some).collect();
+        let inputs = request.inputs.iter().map(|input| {
             let number = usize::try_from(input.descriptor).unwrap_or(usize::MAX);
             let directory = handles
                 .get_mut(number)
@@ -260,8 +251,27 @@ fn walk_inputs(
                 respect_ignore: input.respect_ignore,
                 display: input.display.clone(),
             })
-        })
-        .collect()
+        });
+        let inputs = inputs.collect::<Result<_, _>>()?;
+        let working_directory = RelPath::new(&request.working_directory)
+            .map_err(|_| SnapshotError::Protocol("a working directory that leaves the root"))?;
+        Ok(Self { inputs, working_directory })
+    }
+
+    /// How they are walked.
+    fn walk<'a>(&'a self, to: &'a To<'_>, cache: &'a StatCache, sink: &'a dyn Sink) -> Walk<'a> {
+        Walk {
+            inputs: &self.inputs,
+            working_directory: &self.working_directory,
+            function: to.function,
+            times: to.request.times,
+            cache,
+            clock: &SystemClock,
+            sink,
+            progress: to.progress,
+            threads: THREADS,
+        }
+    }
 }
 
 async fn send(stream: &mut UnixStream, kind: Kind) -> io::Result<()> {

@@ -305,8 +305,9 @@ impl Cluster {
         Ok(fetched.into_iter().next().unwrap_or_default())
     }
 
-    /// The same for many results, each with a directory of its own: what several of them have comes once, and what is small
-    /// comes many at once. Where one of them fails, all do.
+    /// The same for many results, each with its directory: what several of them have comes once, and what is small comes many
+    /// at once. Where one of them fails, all do. Several may go into one directory and share directories there; where two of
+    /// them have a file or a link at one path, that is refused before anything is written.
     pub async fn fetch_many(
         &self,
         results: &[(&JobResult, BorrowedFd<'_>)],

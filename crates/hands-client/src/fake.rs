@@ -72,6 +72,10 @@ impl Asked {
     pub(crate) fn executes(&self) -> usize {
         self.execute.load(Ordering::SeqCst)
     }
+
+    pub(crate) fn waits(&self) -> usize {
+        self.wait.load(Ordering::SeqCst)
+    }
 }
 
 /// An engine that serves, until it is dropped.

@@ -2,6 +2,7 @@
 
 mod before;
 mod groups;
+mod meet;
 mod place;
 mod plan;
 mod room;
@@ -49,7 +50,7 @@ pub struct WrittenOutput {
     pub bytes: u64,
 }
 
-/// Fetches the outputs of several results, each to a directory of its own. What several of them have comes once.
+/// Fetches the outputs of several results, each to a directory. What several of them have comes once.
 pub(crate) async fn fetch(
     cluster: &Cluster,
     results: &[(&JobResult, BorrowedFd<'_>)],
@@ -59,8 +60,12 @@ pub(crate) async fn fetch(
     for (result, below) in results {
         all.push(One::plan(cluster, result, *below, &trees)?);
     }
-    let bytes = all.iter().fold(0_u64, |sum, one| sum.saturating_add(one.plan.bytes()));
-    let promise = cluster.room().promise(results.iter().map(|(_, below)| *below), bytes)?;
+    if results.len() > 1 {
+        let places: Result<Vec<_>, _> = results.iter().map(|(_, below)| place_of(*below)).collect();
+        meet::check(&all, &places?)?;
+    }
+    let sizes = results.iter().zip(&all).map(|((_, below), one)| (*below, one.plan.bytes()));
+    let promise = cluster.room().promise(sizes)?;
     for one in &mut all {
         one.make_directories().await?;
     }
@@ -79,6 +84,13 @@ pub(crate) async fn fetch(
         fetched.push(one.finish().await?);
     }
     Ok(fetched)
+}
+
+/// Which directory it is.
+fn place_of(below: BorrowedFd<'_>) -> Result<(u64, u64), ClientError> {
+    let stat = rustix::fs::fstat(below)
+        .map_err(|error| ClientError::Write { path: ".".to_owned(), source: error.into() })?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 /// The outputs of one result.

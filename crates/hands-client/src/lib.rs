@@ -74,7 +74,7 @@ pub use snapshot::{Input, Snapshot};
 pub use spec::{Caching, EncodedJob, JobSpec, Logs};
 pub use stores::unknown_name;
 pub use target::{AgentSockets, AgentSpec, SNAPSHOT_PART, Target};
-pub use tree::{FilePart, Paths, StreamPart, TarPart, TreeSpec};
+pub use tree::{FilePart, Paths, Program, StreamPart, TarPart, TreeSpec};
 
 #[cfg(test)]
 mod tests;

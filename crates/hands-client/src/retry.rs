@@ -65,11 +65,13 @@ pub(crate) struct Backoff {
     next: Duration,
     /// It answers, and what it answers ends at once: that somebody has an answer is no sign.
     in_vain: bool,
+    /// It answers at once, and nothing new: asking more often brings no more.
+    is_polled: bool,
 }
 
 impl Backoff {
     pub(crate) fn new(patience: Option<Duration>) -> Self {
-        Self { since: Instant::now(), patience, next: FIRST, in_vain: false }
+        Self { since: Instant::now(), patience, next: FIRST, in_vain: false, is_polled: false }
     }
 
     /// What was asked for came, and has ended after so long. Only what was of use, or held for a while, begins the pauses anew.
@@ -79,6 +81,12 @@ impl Backoff {
         } else {
             self.in_vain = true;
         }
+    }
+
+    /// What was asked for came at once, said what it had said before, and has ended. It is asked for as long as it answers, and
+    /// less and less often.
+    pub(crate) fn said_nothing_new(&mut self) {
+        *self = Self { next: self.next, is_polled: true, ..Self::new(self.patience) };
     }
 
     /// Whether that it answers is no sign that it is of use.
@@ -117,7 +125,7 @@ impl Backoff {
         tokio::select! {
             () = tokio::time::sleep(self.next) => self.next = (self.next * 2).min(LAST),
             // Its error means that nobody is left to answer to.
-            _ = answers.changed(), if !self.in_vain => self.next = FIRST,
+            _ = answers.changed(), if !self.in_vain && !self.is_polled => self.next = FIRST,
         }
         Ok(())
     }

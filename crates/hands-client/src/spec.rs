@@ -137,22 +137,24 @@ impl JobSpec {
     }
 
     /// Takes the action's trees away, which engines of others do not know, and makes one of them to lie below its inputs: none
-    /// where it has no trees. What stood at absolute paths then stands below the input root.
+    /// where it has no trees. What stood at absolute paths then stands below the input root, and hides there what it hid.
     pub fn flatten(&mut self) -> Option<TreeSpec> {
         let stack = match std::mem::take(&mut self.root) {
             Root::Host => Vec::new(),
             Root::Layers(stack) => stack,
         };
-        let layers = std::mem::take(&mut self.layers);
+        let mut layers = std::mem::take(&mut self.layers);
         if stack.is_empty() && layers.is_empty() {
             return None;
         }
-        let stack = stack.into_iter().rev().map(TreeSpec::Stored);
-        let layers = layers.into_iter().map(|layer| {
+        let stack = stack.into_iter().rev().map(TreeSpec::Stored).collect();
+        // What lies below another path is mounted after it.
+        layers.sort_by(|a, b| a.path.cmp(&b.path));
+        Some(layers.into_iter().fold(TreeSpec::Merged(stack), |on, layer| {
             let path = RelPath::normalized(layer.path.trim_start_matches('/')).unwrap_or_default();
-            TreeSpec::Stored(layer.tree).at(path)
-        });
-        Some(TreeSpec::Merged(stack.chain(layers).collect()))
+            let tree = Box::new(TreeSpec::Stored(layer.tree));
+            TreeSpec::Mounted { on: Box::new(on), path, tree }
+        }))
     }
 
     /// The platform as workers of ours read it, trees included.

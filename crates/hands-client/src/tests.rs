@@ -230,6 +230,14 @@ async fn what_ends_as_soon_as_it_is_there_is_asked_for_less_and_less_often_and_g
         backoff.ended(true, Duration::from_millis(3));
         assert!(backoff.pause(&contact, "hub", &lost).await.is_ok(), "it is of use");
     }
+    // What answers and has nothing new to say is asked once a second at last, for as long as it answers.
+    let start = tokio::time::Instant::now();
+    for _ in 0..100 {
+        contact.made();
+        backoff.said_nothing_new();
+        assert!(backoff.pause(&contact, "hub", &lost).await.is_ok(), "it answers");
+    }
+    assert!(start.elapsed() > minute + minute / 2, "{:?}", start.elapsed());
 }
 
 #[test]

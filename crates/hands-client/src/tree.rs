@@ -8,6 +8,8 @@ mod find;
 mod make;
 mod stored;
 
+pub use find::Program;
+
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -34,18 +36,28 @@ pub enum TreeSpec {
     Stored(Digest),
     /// What an earlier action made: a file or a link under its own name, or what is in a directory. It does not come here.
     Output(Output),
-    /// What a tree has below a directory of it; nothing where there is no such directory. Links are not followed.
+    /// What a tree has below a directory of it, links on the way followed; nothing where there is no such directory.
     Part {
         /// The tree.
         of: Box<Self>,
         /// The directory.
         path: RelPath,
     },
-    /// A tree below a directory.
+    /// A tree below a directory, and nothing beside it.
     At {
         /// The directory.
         path: RelPath,
         /// The tree.
+        tree: Box<Self>,
+    },
+    /// A tree as it looks where another one is mounted at a directory of it: links on the way are followed, a directory that
+    /// is not there is made, and what stands there is hidden.
+    Mounted {
+        /// The tree.
+        on: Box<Self>,
+        /// The directory.
+        path: RelPath,
+        /// What is mounted.
         tree: Box<Self>,
     },
     /// Several trees, each laid over those before it: of what stands at a path the last one's counts, and directories show

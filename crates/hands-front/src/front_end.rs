@@ -37,6 +37,8 @@ pub struct Around {
     pub at: RelPath,
     /// A tree that is laid over all.
     pub above: Option<TreeSpec>,
+    /// The program that was put into it: of one image the only thing that is not the same for all commands.
+    pub program: Option<RelPath>,
 }
 
 impl Around {
@@ -253,7 +255,7 @@ impl FrontEnd {
         let tree = match around.is_nothing() {
             true => paths,
             false => {
-                let Around { below, at, above } = around;
+                let Around { below, at, above, program: _ } = around;
                 let parts = below.into_iter().chain([paths.at(at)]).chain(above);
                 TreeSpec::Merged(parts.collect())
             }

@@ -71,7 +71,7 @@ pub(crate) fn find(
         // What it expands to is checked in any case; of itself nothing is told.
         Ok(LayerFile { file, offset, size, hash: None, part })
     });
-    Ok(Found { config, layers: layers.collect::<Result<_, _>>()? })
+    Ok(Found { manifest: None, config, layers: layers.collect::<Result<_, _>>()? })
 }
 
 impl Archive {

@@ -83,6 +83,9 @@ impl ImageLimits {
 pub struct Image {
     /// The digest of its tree's root.
     pub root: Digest,
+    /// What was read: the digest of its manifest, as [`identity`] tells it. It is another where the image's name was given to
+    /// another one meanwhile. An archive has none.
+    pub manifest: Option<String>,
     /// How its programs want to be run.
     pub config: ImageConfig,
     /// Every blob of the tree, each once.
@@ -108,6 +111,7 @@ pub struct Lost {
 
 /// The parts of the chosen image.
 pub(crate) struct Found {
+    pub(crate) manifest: Option<String>,
     pub(crate) config: Vec<u8>,
     /// The lowest first.
     pub(crate) layers: Vec<LayerFile>,
@@ -171,7 +175,8 @@ pub fn read(
     let (directories, blobs) = reachable(root, &mut all)?;
     sink.directories(directories).map_err(|error| ImageError::of_sink("its tree", error))?;
     let Unpacking { lost, entries, bytes, .. } = unpacking;
-    Ok(Image { root, config: ImageConfig::of(&document), blobs, entries, bytes, lost })
+    let manifest = found.manifest;
+    Ok(Image { root, manifest, config: ImageConfig::of(&document), blobs, entries, bytes, lost })
 }
 
 /// Merges the layers, lowest first.

@@ -72,6 +72,7 @@ pub(crate) fn find(
     limits: &ImageLimits,
 ) -> Result<Found, ImageError> {
     let manifest = descriptor(directory, wanted, limits)?;
+    let digest = Sha256::parse(&manifest.digest)?.hex();
     let part = name("the manifest", &manifest);
     let manifest: Manifest = parse(&part, &document(directory, &part, &manifest, limits)?)?;
     let part = name("the configuration", &manifest.config);
@@ -91,7 +92,7 @@ pub(crate) fn find(
             part,
         })
     });
-    Ok(Found { config, layers: layers.collect::<Result<_, _>>()? })
+    Ok(Found { manifest: Some(digest), config, layers: layers.collect::<Result<_, _>>()? })
 }
 
 fn top(directory: &OwnedFd, limits: &ImageLimits) -> Result<Index, ImageError> {

@@ -77,9 +77,11 @@ pub(crate) async fn apply(
     })?;
     job.root = Root::Layers(vec![image.tree.root]);
     if cluster.kind() == ClusterKind::Engine {
-        relocate(image, job, cluster, &below_root).await?;
-        job.cwd = below_root.join(&job.cwd);
-        return Ok(Around { below: job.flatten(), at: below_root, above: None });
+        let at = cluster.directory_in(image.tree.root, &below_root).await?;
+        let (program, over) = relocate(image, job, cluster, &at).await?.unzip();
+        job.cwd = at.join(&job.cwd);
+        let below = Some(TreeSpec::Merged(job.flatten().into_iter().chain(over).collect()));
+        return Ok(Around { below, at, above: None, program });
     }
     let mut pairs = job.platform.properties().to_vec();
     let has = |name: &str| job.platform.get(name).is_some();
@@ -104,23 +106,25 @@ pub(crate) async fn apply(
     Ok(around)
 }
 
-/// Names the program by where it stands in the input root, since an engine's own root is not the image.
+/// Names the program by where it stands in the input root, since an engine's own root is not the image. Answers with where
+/// it stands and what has to be laid over the image for that, if anything.
 async fn relocate(
     image: &ImageRoot,
     job: &mut JobSpec,
     cluster: &Cluster,
     begin: &RelPath,
-) -> Result<(), RunError> {
-    let Some(word) = job.argv.first() else { return Ok(()) };
+) -> Result<Option<(RelPath, TreeSpec)>, RunError> {
+    let Some(word) = job.argv.first() else { return Ok(None) };
     // The image's, unless the user gives another.
     let search = job.env.iter().rev().find(|(name, _)| name == "PATH");
     let search = search.map_or(FIXED_PATH, |(_, value)| value);
-    if let Some(found) = cluster.program_in(image.tree.root, word, search).await? {
-        let depth = begin.join(&job.cwd).names().count();
-        let up = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
-        job.argv[0] = format!("{up}{found}");
-    }
-    Ok(())
+    let Some(found) = cluster.program_in(image.tree.root, word, search).await? else {
+        return Ok(None);
+    };
+    let depth = begin.join(&job.cwd).names().count();
+    let up = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
+    job.argv[0] = format!("{up}{}", found.path);
+    Ok(found.over.map(|over| (found.path, over)))
 }
 
 /// What an image, or a layer, can't be on another engine, as a sentence.

@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use hands_store::{Store, StoreError};
-use hands_types::{Digest, DigestFunction, RelPath};
+use hands_types::{Digest, DigestFunction};
 
-use super::{KEPT, ROUNDS, THREADS, Taken};
-use crate::error::{SnapshotError, sentence};
-use crate::stat_cache::{StatCache, SystemClock};
-use crate::walk::{Ingest, Progress, Sink, Walk, WalkInput};
+use super::stored::{self, To, store_error};
+use super::{Paths, ROUNDS, Taken};
+use crate::error::SnapshotError;
+use crate::stat_cache::StatCache;
+use crate::walk::{Ingest, Sink};
 
 struct Into<'a> {
     store: &'a Store,
@@ -32,27 +32,10 @@ impl Sink for Into<'_> {
     }
 }
 
-pub(crate) fn take(
-    store: &Store,
-    cache: &StatCache,
-    inputs: &[WalkInput],
-    working_directory: &RelPath,
-    function: DigestFunction,
-    times: bool,
-    progress: &Progress,
-) -> Result<Taken, SnapshotError> {
-    let sink = Into { store, function };
-    let walk = Walk {
-        inputs,
-        working_directory,
-        function,
-        times,
-        cache,
-        clock: &SystemClock,
-        sink: &sink,
-        progress,
-        threads: THREADS,
-    };
+pub(super) fn take(to: &To<'_>, paths: &Paths, cache: &StatCache) -> Result<Taken, SnapshotError> {
+    let store = to.store;
+    let sink = Into { store, function: to.function };
+    let walk = paths.walk(to, cache, &sink);
     let mut walked = walk.run()?;
     for _ in 0..ROUNDS {
         let digests = walked.digests();
@@ -69,19 +52,15 @@ pub(crate) fn take(
         for result in store.put_many(blobs) {
             result.map_err(|e| store_error(&e))?;
         }
-        progress.bytes_sent.fetch_add(directories.iter().map(|d| d.size).sum(), Ordering::Relaxed);
+        to.progress
+            .bytes_sent
+            .fetch_add(directories.iter().map(|d| d.size).sum(), Ordering::Relaxed);
         // Evicted since they were hashed, although unchanged on disk.
         if !walk.reread(&mut walked, &files.into_iter().collect())? {
-            // Named after the root, so that snapshots of an unchanged tree share one pin.
-            let root = walked.root();
-            store.pin_named(&format!("snapshot/{root}"), &digests, Instant::now() + KEPT);
+            stored::keep(to, &walked.root(), &digests)?;
             drop(pin);
             return Ok(Taken::of(&walked));
         }
     }
     Err(SnapshotError::Unsteady)
-}
-
-fn store_error(error: &StoreError) -> SnapshotError {
-    SnapshotError::Store { message: sentence(error), class: error.class() }
 }

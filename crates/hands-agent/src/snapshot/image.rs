@@ -2,11 +2,12 @@
 
 use std::os::fd::OwnedFd;
 
-use hands_image::{Image, ImageLimits, Place, Wanted, read};
+use hands_image::{Image, ImageLimits, Place, Wanted, identity, read};
 use hands_proto::v1::{ImageConfig, ImageRequest};
 
 use super::Taken;
 pub(crate) use super::known::KnownImages;
+use super::known::unchanged;
 use super::sink::image_error;
 use super::stored::{self, To};
 use crate::error::SnapshotError;
@@ -42,27 +43,49 @@ pub(super) fn take(
     known: &KnownImages,
 ) -> Result<Taken, SnapshotError> {
     let function = to.function;
-    let key = known.key(&source.place, &source.wanted, function, &source.display)?;
-    if let Some(taken) = key.as_ref().and_then(|key| known.get(key, function))
+    let before = known_by(source)?;
+    let key = before.as_ref().map(|by| known.key(by, &source.wanted, function));
+    if let Some(taken) = key.and_then(|key| known.get(&key, function))
         && stored::is_there(to, &taken.root)?
     {
         return Ok(taken);
     }
+    let mut manifest = None;
     let taken = stored::take(to, |sink| {
         let limits = ImageLimits::standard();
         let image = read(&source.place, &source.wanted, function, &limits, sink);
         let mut image = image.map_err(|error| image_error(&source.display, &error))?;
+        manifest = image.manifest.take();
         let blobs = std::mem::take(&mut image.blobs);
         Ok((taken(image), blobs))
     })?;
-    if let Some(key) = &key {
-        known.put(key, &taken);
+    // A name may have been given to another image since it was looked at, and an archive may have changed.
+    let read = match manifest {
+        Some(manifest) => Some(manifest),
+        None => known_by(source)?.filter(|now| Some(now) == before.as_ref()),
+    };
+    if let Some(by) = read {
+        known.put(&known.key(&by, &source.wanted, function), &taken);
     }
     Ok(taken)
 }
 
+/// What the image is known by; none where that can't be told from what it was before.
+fn known_by(source: &ImageSource) -> Result<Option<String>, SnapshotError> {
+    let ImageSource { place, wanted, display } = source;
+    let manifest = identity(place, wanted, &ImageLimits::standard());
+    let manifest = manifest.map_err(|error| image_error(display, &error))?;
+    Ok(match (manifest, place) {
+        (Some(manifest), _) => Some(manifest),
+        (None, Place::Archive(file)) => {
+            unchanged(file).map(|key| format!("{key:?} {}", wanted.reference))
+        }
+        (None, Place::Layout(_)) => None,
+    })
+}
+
 fn taken(image: Image) -> Taken {
-    let Image { root, config, entries, bytes, lost, blobs: _ } = image;
+    let Image { root, config, entries, bytes, lost, blobs: _, manifest: _ } = image;
     let env = config.env.into_iter().map(|(name, value)| format!("{name}={value}"));
     let config = ImageConfig {
         env: env.collect(),

@@ -6,14 +6,12 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use hands_image::{ImageLimits, Place, Wanted, identity};
+use hands_image::Wanted;
 use hands_proto::v1::SnapshotDone;
 use hands_types::{Digest, DigestFunction};
 use prost::Message as _;
 
 use super::Taken;
-use super::sink::image_error;
-use crate::error::SnapshotError;
 use crate::stat_cache::{Clock as _, StatKey, SystemClock};
 use crate::walk::LeftOut;
 
@@ -22,7 +20,7 @@ const MOST: usize = 256;
 /// A record of an image is a message of ours and smaller.
 const LARGEST: u64 = 8 << 20;
 /// Begins each record; another version's are passed over.
-const VERSION: &str = "hands image 1";
+const VERSION: &str = "hands image 2";
 
 /// Where they are remembered.
 pub(crate) struct KnownImages {
@@ -34,28 +32,11 @@ impl KnownImages {
         Self { directory: cache.join("images") }
     }
 
-    /// What the image is known by; none where that can't be told from what it was before.
-    pub(super) fn key(
-        &self,
-        place: &Place,
-        wanted: &Wanted,
-        function: DigestFunction,
-        display: &str,
-    ) -> Result<Option<PathBuf>, SnapshotError> {
-        let known_by = identity(place, wanted, &ImageLimits::standard());
-        let known_by = match (known_by.map_err(|error| image_error(display, &error))?, place) {
-            (Some(manifest), _) => manifest,
-            (None, Place::Archive(file)) => match unchanged(file) {
-                Some(key) => format!("{key:?} {}", wanted.reference),
-                None => return Ok(None),
-            },
-            (None, Place::Layout(_)) => return Ok(None),
-        };
+    /// Where it is remembered what came of an image that is known by something.
+    pub(super) fn key(&self, known_by: &str, wanted: &Wanted, function: DigestFunction) -> PathBuf {
         let platform = (&wanted.os, &wanted.architecture, function.name());
         let text = format!("{VERSION} {known_by} {platform:?}");
-        Ok(Some(
-            self.directory.join(hands_tree::hash(DigestFunction::Sha256, text.as_bytes()).hex()),
-        ))
+        self.directory.join(hands_tree::hash(DigestFunction::Sha256, text.as_bytes()).hex())
     }
 
     /// What came of it.
@@ -106,7 +87,7 @@ impl KnownImages {
 }
 
 /// The file as it is, if it was left alone for long enough that its times tell when it changes.
-fn unchanged(file: &File) -> Option<StatKey> {
+pub(super) fn unchanged(file: &File) -> Option<StatKey> {
     let key = StatKey::of(&rustix::fs::fstat(file.as_fd()).ok()?);
     key.is_settled(SystemClock.now()).then_some(key)
 }

@@ -8,6 +8,7 @@ use hands_tree::{Entry, Leaf, build};
 use hands_types::{Digest, RelPath};
 
 use super::Taken;
+use super::pouring::Pouring;
 use super::stored::{self, To};
 use crate::error::SnapshotError;
 use crate::walk::LeftOut;
@@ -17,23 +18,23 @@ pub(super) enum Part {
     Stream {
         from: File,
         place: RelPath,
+        /// The connection to the front-end.
+        asker: OwnedFd,
     },
     #[cfg(feature = "oci")]
-    Tar {
-        file: File,
-        display: String,
-    },
+    Tar { file: File, display: String },
 }
 
 impl Part {
     pub(super) fn stream(
         request: &StreamRequest,
         handle: Option<OwnedFd>,
+        asker: OwnedFd,
     ) -> Result<Self, SnapshotError> {
         let from = handle.ok_or(SnapshotError::Protocol("a stream without a handle"))?.into();
         let place = RelPath::new(&request.place).ok().filter(|place| !place.as_str().is_empty());
         let place = place.ok_or(SnapshotError::Protocol("a stream without a place"))?;
-        Ok(Self::Stream { from, place })
+        Ok(Self::Stream { from, place, asker })
     }
 
     #[cfg(not(feature = "oci"))]
@@ -60,13 +61,14 @@ impl Part {
     /// Takes it. Blocks; called on a thread for that.
     pub(super) fn take(&self, to: &To<'_>) -> Result<Taken, SnapshotError> {
         match self {
-            Self::Stream { from, place } => {
+            Self::Stream { from, place, asker } => {
                 // It can be read once, so that it is kept for a second look.
                 let mut read: Option<Digest> = None;
+                let cancelled = &to.progress.cancelled;
                 stored::take(to, |sink| {
                     let digest = match read {
                         Some(digest) => digest,
-                        None => sink.stream(&mut &*from)?,
+                        None => sink.stream(&mut Pouring { from, asker, cancelled })?,
                     };
                     read = Some(digest);
                     one_file(to, sink, digest, place)

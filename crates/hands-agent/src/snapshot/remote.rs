@@ -10,14 +10,15 @@ use hands_link::{Address, Engine};
 use hands_proto::v1::SnapshotRequest;
 use hands_reapi::{Blob, BlobClient, BlobError, Channel, Source};
 use hands_store::digest_of_stream;
-use hands_types::{Digest, DigestFunction, RelPath};
+use hands_types::{Digest, DigestFunction};
 use tokio::runtime::Handle;
 
 use super::patience::patiently;
-use super::{ROUNDS, THREADS, Taken};
+use super::stored::To;
+use super::{Paths, ROUNDS, Taken};
 use crate::error::{SnapshotError, sentence};
-use crate::stat_cache::{StatCache, SystemClock};
-use crate::walk::{Ingest, Progress, Sink, Walk, WalkInput};
+use crate::stat_cache::StatCache;
+use crate::walk::{Ingest, Sink};
 
 /// Files that are open at once for an upload.
 const OPEN_FILES: usize = 128;
@@ -36,29 +37,12 @@ impl Sink for HashOnly {
 
 /// Blocks; called on a thread for that. Pins are the hub's affair: it keeps for an invocation what was uploaded or
 /// asked about shortly before.
-pub(crate) fn take(
-    runtime: &Handle,
-    request: &SnapshotRequest,
-    cache: &StatCache,
-    inputs: &[WalkInput],
-    working_directory: &RelPath,
-    function: DigestFunction,
-    progress: &Progress,
-) -> Result<Taken, SnapshotError> {
+pub(super) fn take(to: &To<'_>, paths: &Paths, cache: &StatCache) -> Result<Taken, SnapshotError> {
+    let To { runtime, request, function, progress, .. } = *to;
     let failed = |error: BlobError| failed(request, &error);
     let client = client(runtime, request, function)?;
     let sink = HashOnly(function);
-    let walk = Walk {
-        inputs,
-        working_directory,
-        function,
-        times: request.times,
-        cache,
-        clock: &SystemClock,
-        sink: &sink,
-        progress,
-        threads: THREADS,
-    };
+    let walk = paths.walk(to, cache, &sink);
     let mut walked = walk.run()?;
     let lacking = |digests: &[Digest]| {
         patiently(runtime, progress, || client.find_missing(digests))?.map_err(failed)

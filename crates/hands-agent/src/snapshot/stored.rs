@@ -69,8 +69,9 @@ pub(super) fn is_there(to: &To<'_>, root: &Digest) -> Result<bool, SnapshotError
 }
 
 /// Brings a tree that is in the store to where it is wanted.
-fn keep(to: &To<'_>, root: &Digest, blobs: &[Digest]) -> Result<(), SnapshotError> {
+pub(super) fn keep(to: &To<'_>, root: &Digest, blobs: &[Digest]) -> Result<(), SnapshotError> {
     if to.request.target.is_empty() {
+        // Named after the root, so that snapshots of an unchanged tree share one pin.
         to.store.pin_named(&format!("snapshot/{root}"), blobs, Instant::now() + KEPT);
         return Ok(());
     }
@@ -108,6 +109,7 @@ impl IntoStore<'_> {
         let stored = to.store.ingest_to_end(to.function, content, &|| self.is_wanted());
         let digest = stored.map_err(|error| match error {
             StoreError::GivenUp => SnapshotError::Cancelled,
+            _ if !self.is_wanted() => SnapshotError::Cancelled,
             error => store_error(&error),
         })?;
         self.has_stored(&digest);

@@ -39,6 +39,11 @@ const TESTS: &[Test] = &[
         "a tree is put together of all kinds of parts",
         trees::a_tree_is_put_together_of_all_kinds_of_parts,
     ),
+    (
+        "trees are mounted and taken from where links lead",
+        trees::trees_are_mounted_and_taken_from_where_links_lead,
+    ),
+    ("a pipe is let go when nobody wants it", trees::a_pipe_is_let_go_when_nobody_wants_it),
     ("outputs are inputs without coming here", trees::outputs_are_inputs_without_coming_here),
     ("both streams come live and whole", jobs::both_streams_come_live_and_whole),
     (

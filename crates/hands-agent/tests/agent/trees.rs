@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hands_client::{
-    Cluster, Event, FilePart, Input, Invocation, JobResult, JobSpec, JobStream, Logs, Made, Paths,
-    Session, StreamPart, TarPart, Target, TreeSpec,
+    Cluster, Event, FilePart, Input, Invocation, JobResult, JobSpec, JobStream, Layer, Logs, Made,
+    Output, Paths, Root, Session, StreamPart, TarPart, Target, TreeSpec,
 };
 use hands_types::{Digest, RelPath};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -134,6 +134,83 @@ pub(crate) fn a_tree_is_put_together_of_all_kinds_of_parts() {
     });
 }
 
+fn link(path: &str, target: &str) -> TreeSpec {
+    let what = Made::Symlink { target: target.to_owned() };
+    let path = at(path);
+    let link = Output { path: path.as_str().to_owned(), what };
+    TreeSpec::Output(link).at(path.parent().unwrap_or_default())
+}
+
+fn mounted(on: TreeSpec, path: &str, tree: TreeSpec) -> TreeSpec {
+    TreeSpec::Mounted { on: Box::new(on), path: at(path), tree: Box::new(tree) }
+}
+
+pub(crate) fn trees_are_mounted_and_taken_from_where_links_lead() {
+    let ours = Home::new();
+    run(async {
+        let cluster = ours.cluster().await;
+        let base = TreeSpec::Merged(vec![
+            file("usr/lib/kept", "kept\n"),
+            file("usr/lib/tools/hidden", "hidden\n"),
+            link("lib", "/usr/lib"),
+            link("usr/up", "../lib/tools"),
+            link("out", "../../x"),
+        ]);
+        let base = cluster.tree(base, |_| {}).await.unwrap().root;
+        let stored = || TreeSpec::Stored(base);
+        let tools = mounted(stored(), "lib/tools", file("new", "new\n"));
+        let made = cluster.tree(mounted(tools, "lib/a/b", file("c", "c\n")), |_| {}).await.unwrap();
+        let found = seen(&cluster, made.root, "find . | sort").await;
+        let expected = ".\n./lib\n./out\n./usr\n./usr/lib\n./usr/lib/a\n./usr/lib/a/b\n./usr/lib/a/b/c\n./usr/lib/kept\n./usr/lib/tools\n./usr/lib/tools/new\n./usr/up\n";
+        assert_eq!(found, expected);
+        // As layers of an action are, for engines that know none.
+        let mut spec = shell("true");
+        spec.root = Root::Layers(vec![base]);
+        let layer = cluster.tree(file("new", "new\n"), |_| {}).await.unwrap().root;
+        let one = |path: &str| Layer { path: path.to_owned(), tree: layer };
+        spec.layers = vec![one("/lib/tools/deep"), one("/lib/tools")];
+        let flat = cluster.tree(spec.flatten().unwrap(), |_| {}).await.unwrap();
+        let found = seen(&cluster, flat.root, "find usr/lib/tools | sort; readlink lib").await;
+        let expected =
+            "usr/lib/tools\nusr/lib/tools/deep\nusr/lib/tools/deep/new\nusr/lib/tools/new\n";
+        assert_eq!(found, format!("{expected}/usr/lib\n"));
+        // What is below a link is found, and nothing where there is nothing.
+        for (path, expected) in [("usr/up", "hidden\n"), ("no", ""), ("out", ""), ("lib/kept", "")]
+        {
+            let part = cluster.tree(stored().part(at(path)), |_| {}).await.unwrap();
+            assert_eq!(seen(&cluster, part.root, "ls").await, expected, "{path}");
+        }
+        let astray = cluster.tree(mounted(stored(), "lib/kept/x", TreeSpec::Empty), |_| {}).await;
+        let error = astray.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "a tree can't be at lib/kept/x of another: `usr/lib/kept` is not a directory"
+        );
+    });
+}
+
+pub(crate) fn a_pipe_is_let_go_when_nobody_wants_it() {
+    let ours = Home::new();
+    run(async {
+        let cluster = ours.cluster().await;
+        let (from, mut to) = std::io::pipe().unwrap();
+        let part = StreamPart { path: at("x"), from: from.into() };
+        // More than a pipe holds: the agent reads it.
+        let writing = tokio::task::spawn_blocking(move || to.write_all(&[7; 400_000]).map(|()| to));
+        let to = tokio::select! {
+            made = cluster.tree(TreeSpec::Stream(part), |_| {}) => panic!("{made:?}"),
+            to = writing => to.unwrap().unwrap(),
+        };
+        // Its writer lives on, writes nothing, and is told when nobody reads any more.
+        let told = tokio::task::spawn_blocking(move || {
+            use rustix::event::{PollFd, PollFlags, Timespec, poll};
+            let mut all = [PollFd::new(&to, PollFlags::empty())];
+            poll(&mut all, Some(&Timespec { tv_sec: 20, tv_nsec: 0 })).unwrap()
+        });
+        assert_eq!(told.await.unwrap(), 1, "the agent reads on");
+    });
+}
+
 pub(crate) fn outputs_are_inputs_without_coming_here() {
     const LARGE: u64 = 8 << 20;
     let (ours, theirs) = (Home::new(), Home::new());
@@ -199,6 +276,29 @@ pub(crate) fn outputs_are_inputs_without_coming_here() {
             assert!(read("d/large") == large && read("one") == large);
             assert_eq!((read("own"), read("d/small").len()), (format!("{name}\n"), 292));
         }
+        // Into one directory go those that have nothing in common but directories.
+        let place = ours.work().join("one-place");
+        fs::create_dir(&place).unwrap();
+        let below = fs::File::open(&place).unwrap();
+        let make = async |script: &str, output: &str| {
+            let mut spec = shell(script);
+            spec.outputs = vec![output.to_owned()];
+            done(&session, spec).await
+        };
+        let one = make("mkdir d && echo one >d/one", "d").await;
+        let same = make("mkdir d && echo same >d/one", "d").await;
+        let two = make("mkdir -p d/deep && echo two >d/deep/two", "d").await;
+        let file = make("echo file >d", "d").await;
+        for other in [&same, &file] {
+            let both = [(&one, below.as_fd()), (other, below.as_fd())];
+            let error = cluster.fetch_many(&both).await.unwrap_err().to_string();
+            assert!(error.contains("two results that go into one directory"), "{error}");
+            assert_eq!(fs::read_dir(&place).unwrap().count(), 0, "nothing was written");
+        }
+        let both = [(&one, below.as_fd()), (&two, below.as_fd())];
+        assert_eq!(cluster.fetch_many(&both).await.unwrap().len(), 2);
+        let read = |path: &str| fs::read_to_string(place.join(path)).unwrap();
+        assert_eq!((read("d/one"), read("d/deep/two")), ("one\n".to_owned(), "two\n".to_owned()));
         let error = cluster.output(&done(&session, shell("true")).await, "no").unwrap_err();
         assert_eq!(error.to_string(), "the action made no output `no`");
         drop(fs::remove_file(socket));

@@ -20,7 +20,7 @@ use tonic::{Code, Streaming};
 
 use super::Submission;
 use crate::cluster::ClusterKind;
-use crate::retry::Backoff;
+use crate::retry::{self, Backoff};
 use crate::{Caching, ClientError, Cluster, JobSpec, Logs, agent, metadata, result};
 
 /// An operation's messages, over however many streams.
@@ -31,6 +31,10 @@ pub(super) struct Operations {
     opened: Instant,
     /// Messages of the stream that is open.
     heard: u32,
+    /// Whether one of these said what was not known before.
+    has_news: bool,
+    /// What was said last, over all streams: an engine may answer each question with it and hang up.
+    last: Option<Operation>,
 }
 
 /// What comes of waiting for a message.
@@ -98,7 +102,7 @@ impl Operations {
     }
 
     fn by(way: Way, tries: Tries) -> Self {
-        Self { way, tries, opened: Instant::now(), heard: 0 }
+        Self { way, tries, opened: Instant::now(), heard: 0, has_news: false, last: None }
     }
 
     /// The stream has ended with this: it is opened again after a pause.
@@ -111,7 +115,11 @@ impl Operations {
     ) {
         let mut tries = mem::replace(&mut self.tries, Tries::new(submission));
         if matches!(self.way, Way::Open(_)) {
-            tries.backoff.ended(self.heard > 0, self.opened.elapsed());
+            let lasted = self.opened.elapsed();
+            match self.heard > 0 && !self.has_news && lasted < retry::LAST {
+                true => tries.backoff.said_nothing_new(),
+                false => tries.backoff.ended(self.heard > 0, lasted),
+            }
         }
         let opening = open_after(cluster.clone(), Arc::clone(submission), id, Some(lost), tries);
         self.way = Way::Reopening(opening.boxed());
@@ -132,7 +140,8 @@ impl Operations {
                     None => std::future::pending().await,
                 },
                 Way::Reopening(opening) => {
-                    *self = Self::of(opening.await?);
+                    let open = Self::of(opening.await?);
+                    *self = Self { last: self.last.take(), ..open };
                     continue;
                 }
                 Way::Unanswered(lost) => {
@@ -145,6 +154,10 @@ impl Operations {
                         self.heard += 1;
                         if self.heard == 1 {
                             cluster.contact().made();
+                        }
+                        if !operation.done && self.last.as_ref() != Some(&operation) {
+                            self.has_news = true;
+                            self.last = Some(operation.clone());
                         }
                         return Ok(Heard::Operation(operation));
                     }

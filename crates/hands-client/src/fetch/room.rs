@@ -1,5 +1,6 @@
 //! Whether the disk has room for outputs, before anything of them is written.
 
+use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,13 +26,14 @@ impl Room {
     /// Leaves a reserve on the disk: two gibibytes, or a twentieth of a small one.
     pub(super) fn promise<'d>(
         &self,
-        directories: impl IntoIterator<Item = BorrowedFd<'d>>,
-        bytes: u64,
+        sizes: impl IntoIterator<Item = (BorrowedFd<'d>, u64)>,
     ) -> Result<Promise<'_>, ClientError> {
+        let disks = by_disk(sizes.into_iter());
+        let bytes = disks.iter().fold(0_u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
         let promised = self.0.fetch_add(bytes, Ordering::Relaxed);
         let promise = Promise { room: self, left: AtomicU64::new(bytes) };
         if bytes.saturating_add(promised) > FEW {
-            directories.into_iter().try_for_each(|below| check(below, bytes, promised))?;
+            disks.into_iter().try_for_each(|(below, bytes)| check(below, bytes, promised))?;
         }
         Ok(promise)
     }
@@ -51,6 +53,19 @@ impl Drop for Promise<'_> {
     fn drop(&mut self) {
         self.room.0.fetch_sub(*self.left.get_mut(), Ordering::Relaxed);
     }
+}
+
+/// The sum of what goes to each disk, with a directory of it. A directory that can't be asked is by itself.
+pub(super) fn by_disk<'a>(
+    sizes: impl Iterator<Item = (BorrowedFd<'a>, u64)>,
+) -> Vec<(BorrowedFd<'a>, u64)> {
+    let mut disks = BTreeMap::new();
+    for (at, (directory, bytes)) in sizes.enumerate() {
+        let disk = rustix::fs::fstat(directory).map(|stat| stat.st_dev).map_err(|_| at);
+        let sum = &mut disks.entry(disk).or_insert((directory, 0_u64)).1;
+        *sum = sum.saturating_add(bytes);
+    }
+    disks.into_values().collect()
 }
 
 fn check(directory: BorrowedFd<'_>, bytes: u64, promised: u64) -> Result<(), ClientError> {

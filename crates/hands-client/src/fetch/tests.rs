@@ -31,7 +31,7 @@ fn a_disk_keeps_its_reserve_when_outputs_come_back() {
     let around = 256 << 20;
     let all = free - reserve;
     let (room, dest) = (Room::default(), dir.dest());
-    let promise = |bytes| room.promise([dest.as_fd()], bytes);
+    let promise = |bytes| room.promise([(dest.as_fd(), bytes)]);
     let error = promise(all + around).unwrap_err();
     assert!(matches!(error, ClientError::NoRoom { promised: 0, .. }), "{error}");
     // What is few is tried whatever the disk says.
@@ -49,6 +49,16 @@ fn a_disk_keeps_its_reserve_when_outputs_come_back() {
     promise(2 * around).unwrap();
     drop(most);
     drop(promise(all.saturating_sub(around)).unwrap());
+}
+
+#[test]
+fn room_is_asked_for_where_it_is_needed() {
+    let (dir, other) = (TestDir::new(), fs::File::open("/proc").unwrap());
+    let [one, two] = [dir.dest(), dir.dest()];
+    let sizes = [(one.as_fd(), 3), (other.as_fd(), u64::MAX), (two.as_fd(), 4), (other.as_fd(), 1)];
+    let mut sums: Vec<u64> = room::by_disk(sizes.into_iter()).iter().map(|it| it.1).collect();
+    sums.sort_unstable();
+    assert_eq!(sums, [7, u64::MAX]);
 }
 
 struct TestDir(PathBuf);

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use hands_proto::longrunning::Operation;
+use hands_proto::longrunning::operation::Result as OperationResult;
+use hands_proto::reapi::{ExecuteOperationMetadata, ExecuteResponse};
 use tokio::time::timeout;
 
 use crate::fake::{Engine, Script, these};
@@ -87,4 +89,40 @@ async fn a_second_submission_is_told_when_it_is_made() {
     let mut job = engine.cluster.submit(spec()).await.unwrap();
     let told = timeout(LONG, job.next()).await.expect("it is not told").unwrap();
     assert!(matches!(told, Some(Event::Again { .. })), "{told:?}");
+}
+
+/// It says each time that the action is queued, and hangs up.
+#[tokio::test]
+async fn an_engine_that_answers_and_hangs_up_is_asked_less_and_less_often() {
+    let named = || Ok(these([Ok(Operation { name: "x".to_owned(), ..Operation::default() })]));
+    let (execute, wait) = (Box::new(move |_, _| named()), Box::new(move |_, _| named()));
+    let engine = Engine::start(Script { execute, wait, ..Script::default() }).await;
+    let ended = timeout(Duration::from_secs(2), run(&engine, spec())).await;
+    assert!(ended.is_err(), "it is followed no longer: {ended:?}");
+    let waits = engine.asked.waits();
+    assert!((3..=10).contains(&waits), "asked {waits} times in 2 s");
+}
+
+/// What it says is new each time.
+#[tokio::test]
+async fn an_engine_that_tells_news_and_hangs_up_is_asked_at_once() {
+    let answer = |n: usize| {
+        let stage = i32::try_from(n % 3).unwrap();
+        let metadata = ExecuteOperationMetadata { stage, ..ExecuteOperationMetadata::default() };
+        let metadata = Some(hands_proto::pack(&metadata));
+        let mut operation = Operation { name: "x".to_owned(), metadata, ..Operation::default() };
+        if n == 40 {
+            operation.done = true;
+            let response = hands_proto::pack(&ExecuteResponse::default());
+            operation.result = Some(OperationResult::Response(response));
+        }
+        Ok(these([Ok(operation)]))
+    };
+    let (execute, wait) = (Box::new(move |_, _| answer(100)), Box::new(move |n, _| answer(n)));
+    let engine = Engine::start(Script { execute, wait, ..Script::default() }).await;
+    let mut job = engine.cluster.submit(spec()).await.unwrap();
+    let following =
+        async { while !matches!(job.next().await, Ok(Some(Event::Done(_)) | None) | Err(_)) {} };
+    timeout(Duration::from_secs(5), following).await.expect("forty pauses of 20 ms");
+    assert_eq!(engine.asked.waits(), 41);
 }

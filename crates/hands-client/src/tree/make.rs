@@ -9,7 +9,7 @@ use hands_tree::{
 };
 use hands_types::{Digest, RelPath};
 
-use super::stored::Stored;
+use super::stored::{Found, Stored};
 use super::{FilePart, TreeSpec};
 use crate::{ClientError, Cluster, Made, Output, Snapshot, SnapshotProgress, printable};
 
@@ -74,6 +74,11 @@ impl<P: FnMut(&SnapshotProgress)> Maker<'_, P> {
                 TreeSpec::At { path, tree } => {
                     let root = self.make(*tree).await?;
                     Ok(self.above(root, &path))
+                }
+                TreeSpec::Mounted { on, path, tree } => {
+                    let on = self.make(*on).await?;
+                    let tree = self.make(*tree).await?;
+                    self.mount(on, &path, tree).await
                 }
                 TreeSpec::Part { of, path } => {
                     let root = self.make(*of).await?;
@@ -141,16 +146,44 @@ impl<P: FnMut(&SnapshotProgress)> Maker<'_, P> {
 
     /// What a tree has below a directory.
     async fn below(&mut self, root: Digest, path: &RelPath) -> Result<Digest, ClientError> {
-        let mut here = root;
-        for name in path.names() {
-            here = match self.stored.directory(&here).await?.get(name) {
-                Some(Node::Directory(below)) => below.digest,
-                Some(Node::File(_) | Node::Symlink(_)) | None => {
-                    return Ok(self.stored.put(Directory::default()));
-                }
-            };
+        if let Ok(real) = self.stored.real(root, path.as_str()).await?
+            && let Some(Found::Directory(below)) = self.stored.node(root, &real.path).await?
+        {
+            return Ok(below);
         }
-        Ok(here)
+        Ok(self.stored.put(Directory::default()))
+    }
+
+    /// A tree in which another one stands in place of a directory.
+    async fn mount(
+        &mut self,
+        on: Digest,
+        path: &RelPath,
+        tree: Digest,
+    ) -> Result<Digest, ClientError> {
+        let real = self.stored.real(on, path.as_str()).await?.map_err(|astray| {
+            let path = printable(path.as_str()).into_owned();
+            ClientError::Spec(format!("a tree can't be at {path} of another: {astray}"))
+        })?;
+        // The directories on the way, as far as there are any; nothing else is in it.
+        let (mut way, mut here) = (Vec::new(), Some(on));
+        for name in real.path.names() {
+            let directory = match here {
+                Some(digest) => Directory::clone(&*self.stored.directory(&digest).await?),
+                None => Directory::default(),
+            };
+            here = match directory.get(name) {
+                Some(Node::Directory(below)) => Some(below.digest),
+                Some(Node::File(_) | Node::Symlink(_)) | None => None,
+            };
+            way.push((name, directory));
+        }
+        Ok(way.into_iter().rev().fold(tree, |digest, (name, mut directory)| {
+            directory.directories.retain(|node| node.name != name);
+            directory.directories.push(DirectoryNode { name: name.to_owned(), digest });
+            directory.sort();
+            self.stored.put(directory)
+        }))
     }
 
     /// Merges trees. Directories that lie over each other are read level by level: those that are not known yet are taken for

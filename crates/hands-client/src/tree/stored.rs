@@ -7,14 +7,21 @@ use bytes::Bytes;
 use hands_proto::{decode_blob, reapi};
 use hands_reapi::{Blob, BlobError, Source};
 use hands_store::{encode_directory, parse_directory};
-use hands_tree::Directory;
-use hands_types::{Digest, limits};
+use hands_tree::{Astray, Directory, Node, Real, There, follow};
+use hands_types::{Digest, RelPath, limits};
 use prost::Message as _;
 
 use crate::{ClientError, Cluster};
 
 /// What is read, as messages name it.
 const DIRECTORY: &str = "a directory of an input root";
+
+/// What stands at a path.
+pub(super) enum Found {
+    Directory(Digest),
+    Link(String),
+    File { digest: Digest, executable: bool },
+}
 
 /// What is known of the store's directories while a tree is made.
 pub(super) struct Stored<'a> {
@@ -77,6 +84,64 @@ impl<'a> Stored<'a> {
             self.known.insert(digest, directory);
         }
         Ok(())
+    }
+
+    /// What stands at a path without links in it; none where nothing does.
+    pub(super) async fn node(
+        &mut self,
+        root: Digest,
+        path: &RelPath,
+    ) -> Result<Option<Found>, ClientError> {
+        loop {
+            match self.known_node(root, path.as_str()) {
+                Ok(found) => return Ok(found),
+                Err(unknown) => self.load(&BTreeSet::from([unknown])).await?,
+            }
+        }
+    }
+
+    /// The directory to which a path leads by way of links, absolute ones from the root.
+    pub(super) async fn real(
+        &mut self,
+        root: Digest,
+        path: &str,
+    ) -> Result<Result<Real, Astray>, ClientError> {
+        loop {
+            let mut look = |path: &str| {
+                Ok(match self.known_node(root, path)? {
+                    Some(Found::Directory(_)) => There::Directory,
+                    Some(Found::Link(target)) => There::Symlink { target },
+                    Some(Found::File { .. }) => There::Other,
+                    None => There::Nothing,
+                })
+            };
+            match follow(&RelPath::default(), path, Some("/"), &mut look) {
+                Ok(real) => return Ok(real),
+                Err(unknown) => self.load(&BTreeSet::from([unknown])).await?,
+            }
+        }
+    }
+
+    /// An error is a directory that must be loaded first.
+    fn known_node(&self, root: Digest, path: &str) -> Result<Option<Found>, Digest> {
+        let mut here = root;
+        let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
+        while let Some(name) = names.next() {
+            let directory = self.known(&here).ok_or(here)?;
+            let is_last = names.peek().is_none();
+            match directory.get(name) {
+                Some(Node::Directory(below)) => here = below.digest,
+                Some(Node::Symlink(link)) if is_last => {
+                    return Ok(Some(Found::Link(link.target.clone())));
+                }
+                Some(Node::File(file)) if is_last => {
+                    let (digest, executable) = (file.digest, file.executable);
+                    return Ok(Some(Found::File { digest, executable }));
+                }
+                Some(Node::Symlink(_) | Node::File(_)) | None => return Ok(None),
+            }
+        }
+        Ok(Some(Found::Directory(here)))
     }
 
     fn parse(&self, digest: &Digest, bytes: &[u8]) -> Result<Arc<Directory>, ClientError> {

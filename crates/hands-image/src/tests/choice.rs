@@ -20,6 +20,26 @@ fn one_of_several_has_to_be_named() {
 }
 
 #[test]
+fn what_was_read_is_told_where_a_name_moves_meanwhile() {
+    let mut made = Made::new();
+    let layer = |name: &str| vec![(tar_of(name), tar_of(name))];
+    let named = |made: &Made, n: &str| made.manifest(ARCH, &layer(&format!("{n}=")), &tag("x"));
+    let (one, two) = (named(&made, "one"), named(&made, "two"));
+    let identity = |made: &Made| {
+        identity(&made.place(), &wanted("x"), &ImageLimits::standard()).unwrap().unwrap()
+    };
+    made.manifests = vec![one];
+    made.index();
+    let before = identity(&made);
+    assert_eq!(made.read("x").unwrap().manifest, Some(before.clone()));
+    made.manifests = vec![two];
+    made.index();
+    let image = made.read("x").unwrap();
+    assert_eq!(image.manifest, Some(identity(&made)));
+    assert_ne!(image.manifest, Some(before));
+}
+
+#[test]
 fn the_platform_chooses_also_within_an_index() {
     let mut made = Made::new();
     let platform = |arch: &str| format!(r#","platform":{{"os":"linux","architecture":"{arch}"}}"#);

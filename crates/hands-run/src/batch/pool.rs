@@ -14,14 +14,14 @@ use hands_client::{
 use hands_front::args::ActionArgs;
 use hands_front::{Around, Flight, FrontEnd, RunError, Trace, Verdict, spec, verdict};
 use hands_types::retry::Reruns;
-use hands_types::{Digest, ErrorClass, TreeName};
+use hands_types::{Digest, ErrorClass, RelPath, TreeName};
 use tokio::sync::OnceCell;
 
 use crate::batch::source::Task;
 use crate::{engine, hints, image, run};
 
-/// Paths, and whether they carry their times.
-type Inputs = (Vec<PathBuf>, bool);
+/// Paths, whether they carry their times, and the program that was put beside them.
+type Inputs = (Vec<PathBuf>, bool, Option<RelPath>);
 type Root = Rc<Once<Option<Rc<Snapshot>>>>;
 
 /// What is made once for all commands, or what is wrong with the files of its user: that is not looked for again.
@@ -168,7 +168,7 @@ impl<'a> Pool<'a> {
         } else if self.cluster.kind() == ClusterKind::Engine {
             around.below = job.flatten();
         }
-        let root = self.root(&inputs_of(action), around).await?;
+        let root = self.root(action, around).await?;
         job.input_root = root.as_ref().map(|snapshot| snapshot.root);
         if let Some(snapshot) = &root
             && let Some(hint) = hints::ignored_outputs(action, &job.outputs, snapshot, caller)?
@@ -202,7 +202,7 @@ impl<'a> Pool<'a> {
             && !before.lacked_inputs
             && reruns.lose(run::begun(&result)).is_ok()
         {
-            self.forget(&inputs_of(action), root, image);
+            self.forget(root, image);
             return Ok(Landed::Again(Before { lacked_inputs: true, lost: reruns.lost() }));
         }
         flight.has_result(&result);
@@ -226,33 +226,32 @@ impl<'a> Pool<'a> {
 
     /// Has a snapshot taken again, an image read again, and names looked up again: each may be what went from the store. Once
     /// for all commands that had the same: what was made since may well be there.
-    fn forget(&self, inputs: &Inputs, root: Option<Rc<Snapshot>>, image: Option<Rc<ImageRoot>>) {
+    fn forget(&self, root: Option<Rc<Snapshot>>, image: Option<Rc<ImageRoot>>) {
         self.names.take();
         let mut read = self.read.borrow_mut();
         if is_held(&read, image.as_ref()) {
             *read = Rc::default();
         }
-        let mut roots = self.roots.borrow_mut();
-        if let Some(Ok(known)) = roots.get(inputs).and_then(|cell| cell.get())
-            && known.as_ref().map(Rc::as_ptr) == root.as_ref().map(Rc::as_ptr)
-        {
-            roots.remove(inputs);
-        }
+        let root = root.as_ref().map(Rc::as_ptr);
+        self.roots.borrow_mut().retain(|_, cell| {
+            !matches!(cell.get(), Some(Ok(known)) if known.as_ref().map(Rc::as_ptr) == root)
+        });
     }
 
-    /// What goes around the inputs is the same for all.
+    /// What goes around the inputs is the same for all but for the program.
     async fn root(
         &self,
-        inputs: &Inputs,
+        action: &ActionArgs,
         around: Around,
     ) -> Result<Option<Rc<Snapshot>>, RunError> {
-        let (paths, times) = inputs;
+        let (paths, times) = (&action.input, !action.cache);
         if paths.is_empty() && around.is_nothing() {
             return Ok(None);
         }
-        let cell = Rc::clone(self.roots.borrow_mut().entry(inputs.clone()).or_default());
+        let inputs: Inputs = (paths.clone(), times, around.program.clone());
+        let cell = Rc::clone(self.roots.borrow_mut().entry(inputs).or_default());
         let sending = async {
-            let snapshot = self.front.snapshot_with(self.cluster, paths, *times, around);
+            let snapshot = self.front.snapshot_with(self.cluster, paths, times, around);
             Ok(self.trace.span("sending inputs", snapshot).await?.map(Rc::new))
         };
         once(&cell, Box::pin(sending)).await
@@ -281,8 +280,4 @@ pub(crate) async fn once<T: Clone>(
 pub(crate) fn is_held<T>(cell: &Once<Rc<T>>, one: Option<&Rc<T>>) -> bool {
     let Some(Ok(held)) = cell.get() else { return false };
     one.is_some_and(|one| Rc::ptr_eq(held, one))
-}
-
-fn inputs_of(action: &ActionArgs) -> Inputs {
-    (action.input.clone(), !action.cache)
 }

@@ -31,6 +31,9 @@ impl Layout {
         for program in PROGRAMS {
             symlink("busybox", root.join("bin").join(program)).unwrap();
         }
+        // Its name leads elsewhere on an engine, whose own root is another.
+        symlink("/bin/busybox", root.join("bin/head")).unwrap();
+        symlink("/data", root.join("linked")).unwrap();
         for path in ["data/kept", "data/gone", "old/a", "old/b"] {
             fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
             fs::write(root.join(path), format!("one {path}\n")).unwrap();
@@ -205,6 +208,11 @@ fn an_image_says_where_commands_begin_and_what_runs_without_one() {
     let expected = "one data/kept\nfrom the image\n/data\n";
     says(&home.run_with(&["batch", "--jobs", "1", "--image", &two, "-"], lines), expected);
     says(&home.run_with(&["shell", "--image", &two], lines), expected);
+    // Where it begins may be a link.
+    let config = ["--config.workingdir", "/linked"];
+    layout.umoci(&[&["config", "--image", &layout.named("one")], &config[..]].concat());
+    let ended = home.run(&["run", "--image", &one, "--input", "in", "--", "cat", "kept", "in"]);
+    says(&ended, "one data/kept\nsent\n");
     // It is known by its manifest, and not read again.
     let largest = layout.largest();
     fs::write(&largest, b"damaged").unwrap();
@@ -250,6 +258,20 @@ fn an_image_lies_in_the_input_root_on_another_engine() {
     assert!(ended.err.contains("the image lies in the input root and is not"), "{ended:?}");
     let asked = ["run", "--engine", &engine, "--image", &image, "-i", "--", "busybox", "cat", "-"];
     says(&home.run_with(&asked, "typed\n"), "typed\n");
+    // A program that tells by its name what it is, where an absolute link leads to it; with standard input too.
+    for word in ["head", "/bin/head"] {
+        says(&run(&["--", word, "-n1", "kept"]), "one data/kept\n");
+    }
+    let batch =
+        ["batch", "--jobs", "1", "--engine", &engine, "--image", &image, "--", "{}", "kept"];
+    let ended = home.run(&[&batch[..], &[":::", "head", "cat", "head"]].concat());
+    says(&ended, &"one data/kept\n".repeat(3));
+    let asked = ["run", "--engine", &engine, "--image", &image, "-i", "--", "head", "-n1"];
+    says(&home.run_with(&asked, "a\nb\n"), "a\n");
+    // A working directory below a link.
+    let config = ["--config.workingdir", "/linked"];
+    layout.umoci(&[&["config", "--image", &layout.named("two")], &config[..]].concat());
+    says(&run(&["--input", "in", "--", "cat", "kept", "in"]), "one data/kept\nsent\n");
 }
 
 #[test]
