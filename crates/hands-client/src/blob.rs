@@ -100,15 +100,17 @@ impl Cluster {
         mut moving: impl FnMut(BlobClient) -> F,
     ) -> Result<T, ClientError> {
         let (blobs, received) = self.blobs().counting();
-        let mut waits = None;
+        // A try begins anew, so that only one which comes further than all before it has moved anything.
+        let (mut waits, mut farthest) = (None, 0);
         loop {
             let error = match moving(blobs.clone()).await {
                 Ok(moved) => return Ok(moved),
                 Err(error) if error.is_lost_connection() => error,
                 Err(error) => return Err(error),
             };
-            if received.swap(0, Ordering::Relaxed) > 0 {
-                waits = None;
+            let got = received.swap(0, Ordering::Relaxed);
+            if got > farthest {
+                (waits, farthest) = (None, got);
             }
             let backoff = waits.get_or_insert_with(|| Backoff::new(Some(patience)));
             backoff.pause(self.contact(), self.peer(), &error).await?;

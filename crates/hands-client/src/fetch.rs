@@ -70,12 +70,7 @@ pub(crate) async fn fetch(
         one.make_directories().await?;
     }
     stream::iter(groups::of(&all))
-        .map(|group| async {
-            let bytes = group.bytes();
-            group.write(cluster).await?;
-            promise.is_kept(bytes);
-            Ok::<_, ClientError>(())
-        })
+        .map(|group| group.write(cluster, &promise))
         .buffer_unordered(CALLS)
         .try_collect::<()>()
         .await?;

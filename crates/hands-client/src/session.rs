@@ -94,7 +94,7 @@ impl Session {
 
     /// One on a hub of ours that may have no sessions.
     fn begin(cluster: &Cluster, alone: bool) -> Result<Self, ClientError> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(alone));
         let way = Way::Stream(tokio::spawn(stream::keep(cluster, &shared, alone)?));
         Ok(Self { cluster: cluster.clone(), shared, way, roots: Mutex::default() })
     }

@@ -197,19 +197,23 @@ impl FrontEnd {
         known: &RefCell<BTreeMap<TreeName, Digest>>,
     ) -> Result<(), RunError> {
         let written = spec::layers(args)?;
+        // Its own, for another command of the batch may have all of them asked for anew meanwhile.
+        let mut named = BTreeMap::new();
         for tree in written.trees() {
-            if let TreeRef::Name(name) = tree
-                && !known.borrow().contains_key(name)
-            {
-                let digest = cluster.tree_named(name).await?;
-                known.borrow_mut().insert(name.clone(), digest);
-            }
+            let TreeRef::Name(name) = tree else { continue };
+            let digest = known.borrow().get(name).copied();
+            let digest = match digest {
+                Some(digest) => digest,
+                None => cluster.tree_named(name).await?,
+            };
+            known.borrow_mut().insert(name.clone(), digest);
+            named.insert(name, digest);
         }
-        let (known, function) = (known.borrow(), cluster.function());
+        let function = cluster.function();
         let layers = written.resolved(|tree| {
             let digest = match tree {
                 TreeRef::Digest(digest) => *digest,
-                TreeRef::Name(name) => known[name],
+                TreeRef::Name(name) => named[name],
             };
             if digest.function == function {
                 return Ok(digest);

@@ -98,9 +98,6 @@ impl Actions for ActionsService {
         let epoch = clock.epoch;
         let outbox = Outbox::new(charge.clone(), open.credit)?;
         let key = (asker.owner(), name);
-        if let Some(earlier) = hub.sessions.open(key, &outbox) {
-            replace(hub, &earlier).await;
-        }
         let leaving = Leaving {
             hub: Arc::clone(hub),
             key,
@@ -108,6 +105,17 @@ impl Actions for ActionsService {
             connection: asker.connection.clone(),
             charge,
         };
+        if let Some(earlier) = hub.sessions.open(key, &outbox) {
+            // Also where this call is given up meanwhile.
+            let (done, replaced) = oneshot::channel();
+            let hub = Arc::clone(hub);
+            crate::task::spawn("actions-replaced", async move {
+                replace(&hub, &earlier).await;
+                // Whoever waits for it may have left.
+                let _gone = done.send(());
+            });
+            replaced.await.map_err(|_| ended())?;
+        }
         let answers = outgoing(leaving, epoch, function);
         let head = Head { name, clock, instance: open.instance_name, function, caller, asker };
         let session = Session { hub: Arc::clone(hub), head: Arc::new(head), outbox };

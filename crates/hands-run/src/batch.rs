@@ -105,8 +105,9 @@ async fn try_batch(args: BatchArgs, front: &FrontEnd, trace: &Trace) -> Result<u
             prepared = prepared => prepared?,
             caught = signals.next() => return Ok(caught.exit_code()),
         };
-        let caught = front.telling(&cluster, run.all(&cluster, &left, jobs, &mut signals)).await?;
+        let caught = front.telling(&cluster, run.all(&cluster, &left, jobs, &mut signals)).await;
         run.tell_half_done();
+        let caught = caught?;
         if let Some(code) = caught {
             run.wipe();
             front.out.note(&run.progress.summary(run.began.elapsed()));

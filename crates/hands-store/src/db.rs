@@ -121,9 +121,18 @@ fn migrate(
             let text = copy.to_str().ok_or_else(|| {
                 StoreError::io("name a copy of", path)(std::io::ErrorKind::InvalidFilename.into())
             })?;
+            // Whole or not there: whoever is killed meanwhile leaves a part under another name.
+            let part = format!("{text}.part");
+            match std::fs::remove_file(&part) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::io("remove a part of a copy", path)(error));
+                }
+                _ => {}
+            }
             connection
-                .execute("VACUUM INTO ?1", [text])
+                .execute("VACUUM INTO ?1", [&part])
                 .map_err(StoreError::database("keep a copy"))?;
+            std::fs::rename(&part, &copy).map_err(StoreError::io("keep a copy of", path))?;
         }
     }
     for (version, sql) in (1..=known).zip(migrations).skip(found as usize) {

@@ -26,11 +26,17 @@ pub(super) fn patiently<T, F: Future<Output = Result<T, BlobError>>>(
     let mut away_since = None;
     let mut pause = FIRST;
     loop {
+        let begun = Instant::now();
         let error = match runtime.block_on(call()) {
             Err(error) if is_away(&error) => error,
             other => return Ok(other),
         };
         progress.check()?;
+        if begun.elapsed() > LAST {
+            // It was there and has gone again.
+            away_since = None;
+            pause = FIRST;
+        }
         if away_since.get_or_insert_with(Instant::now).elapsed() >= limits::ORPHAN {
             return Ok(Err(error));
         }

@@ -5,6 +5,7 @@ use std::io;
 use std::mem;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hands_reapi::{BlobClient, BlobError};
 use hands_types::Digest;
@@ -14,6 +15,7 @@ use tokio::task::yield_now;
 
 use super::place::{Content as _, Place};
 use super::plan::{BYTES, FILES, File, LARGEST};
+use super::room::Promise;
 use super::{One, described};
 use crate::{ClientError, Cluster, printable};
 
@@ -76,12 +78,26 @@ impl Group<'_> {
         all.iter().map(|wanted| wanted.file.digest.size).fold(0, u64::saturating_add)
     }
 
-    /// Waits for a while for a hub that is away.
-    pub(super) async fn write(self, cluster: &Cluster) -> Result<(), ClientError> {
-        cluster.patiently(|blobs| self.write_once(cluster, blobs)).await
+    /// Waits for a while for a hub that is away. What the disk shows is promised no more.
+    pub(super) async fn write(
+        self,
+        cluster: &Cluster,
+        promise: &Promise<'_>,
+    ) -> Result<(), ClientError> {
+        let shown = AtomicU64::new(0);
+        cluster.patiently(|blobs| self.write_once(cluster, blobs, promise, &shown)).await?;
+        promise.is_kept(self.bytes().saturating_sub(shown.into_inner()));
+        Ok(())
     }
 
-    async fn write_once(&self, cluster: &Cluster, blobs: BlobClient) -> Result<(), ClientError> {
+    /// `shown`: how much of it the disk shows already.
+    async fn write_once(
+        &self,
+        cluster: &Cluster,
+        blobs: BlobClient,
+        promise: &Promise<'_>,
+        shown: &AtomicU64,
+    ) -> Result<(), ClientError> {
         match self {
             Self::Here(wanted) => {
                 let Wanted { path, file, .. } = wanted;
@@ -114,6 +130,10 @@ impl Group<'_> {
                 let _turn = cluster.large_files().acquire().await;
                 let Wanted { place, path, file } = first;
                 let draft = place.draft(path, file.executable, file.mtime)?;
+                let size = file.digest.size;
+                if draft.reserve(size)? && shown.swap(size, Ordering::Relaxed) == 0 {
+                    promise.is_kept(size);
+                }
                 let got = blobs.download_to(&file.digest, draft.file(), Path::new(path)).await;
                 got.map_err(|error| first.failed(cluster, error))?;
                 for wanted in rest {

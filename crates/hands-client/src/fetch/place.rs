@@ -155,6 +155,25 @@ impl Draft {
         self.file.as_ref().expect("a draft holds its file until it is committed")
     }
 
+    /// Has its disk keep room for so many bytes, so that the disk shows from now on what is still to come. False where that
+    /// can't be had; a disk that is too full is an error.
+    pub(super) fn reserve(&self, bytes: u64) -> Result<bool, ClientError> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::FallocateFlags;
+            match rustix::fs::fallocate(self.file(), FallocateFlags::KEEP_SIZE, 0, bytes) {
+                Ok(()) => return Ok(true),
+                Err(error @ (Errno::NOSPC | Errno::DQUOT)) => {
+                    return Err(write_error(&self.path, error.into()));
+                }
+                // Not every file system can.
+                Err(_) => {}
+            }
+        }
+        let _ = bytes;
+        Ok(false)
+    }
+
     /// When it was begun, by the clock of its file system.
     fn begun(&self) -> Option<Mtime> {
         mtime_of(self.file.as_ref()?)

@@ -136,8 +136,9 @@ impl Alone {
     fn hear(&mut self, event: Result<Event, ClientError>) -> Result<(), ClientError> {
         match event {
             Err(ClientError::Forgotten { .. })
-                if !self.spec.stdin && self.reruns.lose(1).is_ok() =>
+                if !self.spec.stdin && self.reruns.lose(self.begun.unwrap_or(1).max(1)).is_ok() =>
             {
+                self.spec.retry = self.reruns.left();
                 self.forgotten = self.begun.take();
                 self.number = None;
             }
@@ -150,7 +151,9 @@ impl Alone {
                 }
             }
             Ok(Event::Done(result)) => {
-                if !self.sent_again && result.lacks_messages(&self.encoded) {
+                // Whoever feeds its standard input feeds this very operation.
+                let may_be_another = !self.spec.stdin || self.id.is_empty();
+                if !self.sent_again && may_be_another && result.lacks_messages(&self.encoded) {
                     // They were in the store when they were sent.
                     self.sent_again = true;
                     self.number = None;

@@ -38,8 +38,10 @@ impl Heard {
 }
 
 /// What a hub said of being able to take actions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Patience {
+    /// For how long a hub may say that it can make nothing durable.
+    troubled_for: Duration,
     /// It refuses what it is sent.
     refuses: Option<Since>,
     /// It can't make anything durable, and answers nothing.
@@ -59,14 +61,26 @@ struct Since {
 }
 
 impl Since {
-    fn or_now(earlier: Option<Self>, now: Instant, message: String) -> Option<Self> {
-        let (at, check) =
-            earlier.map_or((now, now + limits::ORPHAN), |earlier| (earlier.at, earlier.check));
+    fn or_now(
+        earlier: Option<Self>,
+        now: Instant,
+        most: Duration,
+        message: String,
+    ) -> Option<Self> {
+        let (at, check) = earlier.map_or((now, now + most), |earlier| (earlier.at, earlier.check));
         Some(Self { at, check, message })
     }
 }
 
 impl Patience {
+    /// Of a session of many actions; or of one alone, whose user sits before it. Its answer may be there already, and then comes
+    /// right behind.
+    pub(super) fn of(alone: bool) -> Self {
+        let troubled_for = if alone { UNTIL_TOLD } else { limits::ORPHAN };
+        let (refuses, troubled, pause, paused_until, told) = Default::default();
+        Self { troubled_for, refuses, troubled, pause, paused_until, told }
+    }
+
     /// The hub has said something. True if as far as is known it takes actions.
     pub(super) fn heard(&mut self, now: Instant, heard: Heard) -> bool {
         if heard.took && self.troubled.is_none() {
@@ -81,7 +95,7 @@ impl Patience {
         self.paused_until = Some(now + self.pause);
         self.refuses = match self.refuses.take() {
             _ if for_own => None,
-            earlier => Since::or_now(earlier, now, message),
+            earlier => Since::or_now(earlier, now, limits::ORPHAN, message),
         };
         false
     }
@@ -90,7 +104,7 @@ impl Patience {
     pub(super) fn trouble(&mut self, now: Instant, sentence: &str) {
         self.troubled = match self.troubled.take() {
             _ if sentence.is_empty() => None,
-            earlier => Since::or_now(earlier, now, sentence.to_owned()),
+            earlier => Since::or_now(earlier, now, self.troubled_for, sentence.to_owned()),
         };
     }
 
@@ -127,11 +141,12 @@ impl Patience {
     ) -> Option<(Duration, String)> {
         self.paused_until = self.paused_until.filter(|until| *until > now);
         let mut ended = None;
-        for since in [&mut self.refuses, &mut self.troubled] {
+        let limits = [(&mut self.refuses, limits::ORPHAN), (&mut self.troubled, self.troubled_for)];
+        for (since, most) in limits {
             let Some(said) = since.as_mut().filter(|since| now >= since.check) else { continue };
             // What is submitted from now on has its own time, too.
             let from = oldest().unwrap_or(now).max(said.at);
-            said.check = from + limits::ORPHAN;
+            said.check = from + most;
             if now >= said.check {
                 ended = Some((now - from, said.message.clone()));
                 // Others may have waited nearly as long.

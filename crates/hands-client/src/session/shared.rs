@@ -7,7 +7,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::patience::Heard;
-use super::state::{All, CREDIT, Cancelled, Next, State};
+use super::state::{All, CREDIT, CREDIT_ALONE, Cancelled, Next, State};
 use super::told;
 use crate::{ClientError, EncodedJob, Event, JobSpec};
 
@@ -42,13 +42,20 @@ pub(super) enum Service {
 
 impl Default for Shared {
     fn default() -> Self {
-        let (state, to_send, to_read, room, given_up) = Default::default();
-        let service = watch::Sender::new(Service::Unknown);
-        Self { state, service, to_send, to_read, room, given_up }
+        Self::new(false)
     }
 }
 
 impl Shared {
+    /// Of one action alone, or of many.
+    pub(super) fn new(alone: bool) -> Self {
+        let credit = if alone { CREDIT_ALONE } else { CREDIT };
+        let (to_send, to_read, room, given_up) = Default::default();
+        let state = Mutex::new(State::with_credit(credit));
+        let service = watch::Sender::new(Service::Unknown);
+        Self { state, service, to_send, to_read, room, given_up }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing in here leaves it half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -249,9 +256,4 @@ impl Shared {
         self.room.notify_one();
         heard
     }
-}
-
-/// Whether so much is granted by now that it is worth a message.
-pub(super) const fn is_worth_a_message(granted: u64) -> bool {
-    granted >= CREDIT / 4
 }

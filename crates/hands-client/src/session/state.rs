@@ -10,7 +10,6 @@ use hands_proto::v1;
 use hands_types::OperationId;
 use tokio::time::Instant;
 
-use super::shared::is_worth_a_message;
 use super::told;
 use crate::told::Told;
 use crate::{Caching, ClientError, EncodedJob, Event, JobSpec};
@@ -38,6 +37,8 @@ pub(super) struct State {
     under_way: u64,
     window: u64,
     events: VecDeque<Unread>,
+    /// Bytes of events that the hub may send ahead of their reader.
+    credit: u64,
     /// Bytes that may be granted to the hub again.
     grant: u64,
     cancels: Vec<u64>,
@@ -103,6 +104,7 @@ impl Default for State {
             under_way: 0,
             window: WINDOW,
             events: VecDeque::new(),
+            credit: CREDIT,
             grant: 0,
             cancels: Vec::new(),
             left_behind: false,
@@ -130,6 +132,15 @@ pub(super) enum Next {
 }
 
 impl State {
+    pub(super) fn with_credit(credit: u64) -> Self {
+        Self { credit, ..Self::default() }
+    }
+
+    /// Whether so much is granted by now that it is worth a message.
+    pub(super) const fn is_worth_a_message(&self) -> bool {
+        self.grant >= self.credit / 4
+    }
+
     pub(super) fn live(&self) -> usize {
         self.actions.len()
     }
@@ -195,7 +206,7 @@ impl State {
     pub(super) fn next_event(&mut self) -> Option<(u64, Result<Event, ClientError>, bool)> {
         let Unread { id, event, grant } = self.events.pop_front()?;
         self.grant += grant;
-        Some((id, event, is_worth_a_message(self.grant)))
+        Some((id, event, self.is_worth_a_message()))
     }
 
     pub(super) fn cancel(&mut self, id: u64) -> Cancelled {
@@ -212,7 +223,7 @@ impl State {
     }
 
     pub(super) fn next(&mut self, at_ms: u32, pause: bool) -> Next {
-        if is_worth_a_message(self.grant) {
+        if self.is_worth_a_message() {
             let bytes = std::mem::take(&mut self.grant);
             return Next::Message(v1::actions_request::Kind::Credit(bytes));
         }
@@ -253,13 +264,12 @@ impl State {
     }
 
     pub(super) fn lost(&mut self) {
-        if !std::mem::take(&mut self.is_up) {
-            return;
-        }
         self.all = match self.all {
-            All::Wanted | All::Sent => All::Lost,
+            All::Wanted if self.is_up => All::Lost,
+            All::Sent => All::Lost,
             all => all,
         };
+        self.is_up = false;
         // What was granted was granted to the stream.
         self.grant = 0;
         for told in &mut self.events {

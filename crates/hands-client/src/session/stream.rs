@@ -131,7 +131,7 @@ impl Keeper {
     /// Sends and hears over one stream until that ends.
     async fn serve(&mut self) -> Ended {
         let (requests, mut replies) = self.open();
-        let mut patience = Patience::default();
+        let mut patience = Patience::of(self.alone);
         let (mut was_welcome, mut has_served) = (false, false);
         // What was accepted before, to be taken up first.
         let mut resumed = VecDeque::new();
@@ -236,6 +236,9 @@ impl Keeper {
     fn never(&self, now: Instant, waited: Duration, message: &str) {
         let peer = self.cluster.peer().to_owned();
         let message = crate::printable(message).into_owned();
+        if self.alone {
+            return self.shared.fail_unaccepted(now, &ClientError::NotNow { peer, message });
+        }
         let before = now - waited.min(limits::ORPHAN);
         self.shared.fail_unaccepted(before, &ClientError::Never { peer, waited, message });
     }
@@ -255,10 +258,6 @@ impl Keeper {
         let message = crate::printable(sentence).into_owned();
         let peer = self.cluster.peer().to_owned();
         if self.alone {
-            // As with Execute: it is not asked again, and an end waits.
-            let now = Instant::now();
-            self.shared
-                .fail_unaccepted(now, &ClientError::NotNow { peer, message: message.clone() });
             return self.shared.tell_waiting(&message);
         }
         self.cluster.contact().tell(format!("{peer} says: {message}"));

@@ -245,3 +245,36 @@ async fn whoever_waits_for_room_has_it_once_all_was_given_up() {
         assert!(submitted.expect("it waits for ever").is_ok());
     }
 }
+
+#[tokio::test]
+async fn what_is_sent_ahead_of_a_welcome_is_sent_again_however_often_that_does_not_come() {
+    let shared = Shared::new(true);
+    let spec = spec();
+    let encoded = spec.encode(hands_types::DigestFunction::Sha256).unwrap();
+    let id = shared.submit(&spec, encoded, true).await.unwrap();
+    assert_eq!(sent(&shared, 0), [(id, 0, false)]);
+    for _ in 0..2 {
+        shared.lost();
+        assert_eq!(sent(&shared, 0), [(id, 0, true)]);
+    }
+    shared.lost();
+    assert_eq!(shared.welcome(1 << 20), []);
+    assert_eq!(sent(&shared, 3), [(id, 0, true)]);
+}
+
+#[tokio::test]
+async fn a_session_of_one_action_grants_again_what_little_it_has_granted() {
+    let shared = Shared::new(true);
+    let spec = JobSpec { follow: true, ..spec() };
+    let encoded = spec.encode(hands_types::DigestFunction::Sha256).unwrap();
+    let id = shared.submit(&spec, encoded, true).await.unwrap();
+    sent(&shared, 0);
+    shared.hear(accepted(id), 0, &PEER);
+    assert!(matches!(shared.next_event().await.1, Ok(Event::Queued { .. })));
+    let waits = v1::ActionState { id, waiting: "no worker".to_owned(), ..Default::default() };
+    let waits = v1::ActionEvents { states: vec![waits], ..Default::default() };
+    shared.hear(waits, 48 << 10, &PEER);
+    assert!(matches!(shared.next_event().await.1, Ok(Event::Waiting { .. })));
+    let next = shared.next(0, false);
+    assert!(matches!(next, Next::Message(v1::actions_request::Kind::Credit(_))), "{next:?}");
+}

@@ -196,7 +196,6 @@ impl Writer {
         loop {
             let over = self.bytes > self.bounds.bytes;
             let change = self.connection.transaction()?;
-            // By their ends: an operation's id its client may have made.
             let (before, most) = match over {
                 true => (i64::MAX, PRUNE_ROWS / 10),
                 false => (oldest, PRUNE_ROWS),

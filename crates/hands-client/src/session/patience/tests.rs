@@ -18,7 +18,7 @@ fn long_ago() -> Option<Instant> {
 #[test]
 fn a_hub_that_answers_nothing_because_its_disk_is_full_is_given_up_like_one_that_refuses() {
     let start = Instant::now();
-    let mut patience = Patience::default();
+    let mut patience = Patience::of(false);
     patience.trouble(start, "the disk is full");
     patience.trouble(start + SECOND, "the disk is full");
     assert_eq!(patience.due(), Some(start + MINUTE), "the trouble is the same");
@@ -32,7 +32,7 @@ fn a_hub_that_answers_nothing_because_its_disk_is_full_is_given_up_like_one_that
     patience.trouble(start + MINUTE, "");
     assert_eq!(patience.due(), None);
 
-    let mut patience = Patience::default();
+    let mut patience = Patience::of(false);
     patience.heard(start, refused(false));
     patience.heard(start + MINUTE / 2, refused(false));
     assert!(patience.passed(start + MINUTE, long_ago).is_some());
@@ -44,7 +44,7 @@ fn a_hub_that_answers_nothing_because_its_disk_is_full_is_given_up_like_one_that
 #[test]
 fn what_waits_for_its_own_session_waits_for_as_long_as_that_takes() {
     let start = Instant::now();
-    let mut patience = Patience::default();
+    let mut patience = Patience::of(false);
     for minute in 0..3 {
         patience.heard(start + minute * MINUTE, refused(true));
         assert_eq!(patience.passed(start + (minute + 1) * MINUTE, long_ago), None);
@@ -56,7 +56,7 @@ fn what_waits_for_its_own_session_waits_for_as_long_as_that_takes() {
 #[test]
 fn a_hub_that_goes_on_refusing_is_asked_less_often() {
     let start = Instant::now();
-    let mut patience = Patience::default();
+    let mut patience = Patience::of(false);
     let mut pause = || {
         patience.heard(start, refused(true));
         assert!(patience.is_paused());
@@ -71,7 +71,7 @@ fn a_hub_that_goes_on_refusing_is_asked_less_often() {
 #[test]
 fn what_was_submitted_a_moment_ago_has_its_own_minute() {
     let start = Instant::now();
-    let mut patience = Patience::default();
+    let mut patience = Patience::of(false);
     patience.heard(start, refused(false));
     assert!(patience.tells(start + MINUTE).is_some());
     assert_eq!(patience.passed(start + MINUTE, || None), None, "nothing waits");
@@ -85,7 +85,7 @@ fn what_was_submitted_a_moment_ago_has_its_own_minute() {
 #[test]
 fn a_refusal_is_told_after_a_second_and_what_happens_to_others_does_not_end_it() {
     let start = Instant::now();
-    let mut patience = Patience::default();
+    let mut patience = Patience::of(false);
     let mut both = refused(false);
     both.refuses(Refused { message: "own".to_owned(), for_own: true });
     assert_eq!(both, refused(false), "what has a limit counts");
