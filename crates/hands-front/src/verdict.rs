@@ -16,6 +16,8 @@ pub struct Verdict {
     pub end: End,
     /// What is to be said, if anything.
     pub sentence: Option<String>,
+    /// What may help, said behind that.
+    pub hints: Vec<String>,
     /// Declared outputs that are missing after success.
     pub missing: Vec<String>,
 }
@@ -139,6 +141,7 @@ fn of_command(result: &JobResult, declared: &[String]) -> Verdict {
                 code: exit::FAILED,
                 end: End::Failed,
                 sentence: Some(format!("the command succeeded, but {}", lacks.join(", and "))),
+                hints: Vec::new(),
                 missing,
             };
         }
@@ -151,7 +154,8 @@ fn of_command(result: &JobResult, declared: &[String]) -> Verdict {
             },
             |code| (code, None),
         );
-        return Verdict { code, end, sentence: message.filter(|_| code != 0).or(odd), missing };
+        let sentence = message.filter(|_| code != 0).or(odd);
+        return Verdict { code, end, sentence, hints: Vec::new(), missing };
     }
     let failure = result.failure.as_ref();
     let said = failure.map(|f| f.message.clone()).filter(|m| !m.is_empty()).or(message);
@@ -161,12 +165,14 @@ fn of_command(result: &JobResult, declared: &[String]) -> Verdict {
             code: u8::try_from(killed).ok().filter(|c| *c != 0).unwrap_or(128 + 9),
             end: End::Failed,
             sentence: said.or_else(|| Some("the command was ended at its time limit".to_owned())),
+            hints: Vec::new(),
             missing: Vec::new(),
         };
     }
     let cancelled = failure.is_some_and(|f| f.code == Code::Cancelled);
     Verdict {
         code: exit::NOT_RUN,
+        hints: Vec::new(),
         end: if cancelled { End::Cancelled } else { End::NotRun },
         sentence: said.or_else(|| {
             Some(

@@ -409,6 +409,7 @@ impl Run<'_> {
             }
             let title = in_a_line(&task.title);
             self.front.out.error(&format!("command {} ({title}): {why}", task.number));
+            crate::run::give_hints(self.front, verdict);
             if !self.hinted && verdict.end == End::Failed {
                 let action = task.action.as_deref().unwrap_or(&self.args.action);
                 for hint in hints::for_failure(&task.argv, action, result, &self.front.caller) {

@@ -238,6 +238,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
         front.out.warning(&sentence);
     }
     if args.json {
+        give_hints(front, &verdict);
         let printing = async {
             let stdout = stream_of(&cluster, &result, JobStream::Stdout, &mut verdict).await;
             let stderr = stream_of(&cluster, &result, JobStream::Stderr, &mut verdict).await;
@@ -306,10 +307,8 @@ pub(crate) async fn settle_unless(
     match signals.unless(settle(cluster, result, verdict, front)).await {
         Ok(()) => None,
         Err(caught) => {
-            let id = &result.id;
-            front.out.note(&format!(
-                "not all outputs are here; `hands fetch {id}` brings them once more"
-            ));
+            let how = how_to_have_outputs(result);
+            front.out.note(&format!("not all outputs are here; {how}"));
             Some(caught)
         }
     }
@@ -325,10 +324,8 @@ pub(crate) async fn settle(
     if let Err(error) = bring(cluster, result, front).await {
         let why = format!("its outputs can't be had: {}", hands_front::chain(&error));
         verdict.was_not_brought(why, error.exit_code(true));
-        if let Some(hint) = error.hint() {
-            front.out.hint(&hint);
-        }
-        hint_outputs(result, front);
+        verdict.hints.extend(error.hint());
+        verdict.hints.push(how_to_have_outputs(result));
     }
 }
 
@@ -344,15 +341,18 @@ async fn bring(cluster: &Cluster, result: &JobResult, front: &FrontEnd) -> Resul
 }
 
 /// How outputs that are not here are had.
-fn hint_outputs(result: &JobResult, front: &FrontEnd) {
-    if result.id.is_empty() {
+fn how_to_have_outputs(result: &JobResult) -> String {
+    match result.id.as_str() {
         // The action cache had it before it was an operation.
-        front.out.hint("the same command brings the outputs once more, from the cache");
-    } else {
-        front.out.hint(&format!(
-            "`hands fetch {}` brings the outputs once more, `-C DIR` to another place",
-            result.id
-        ));
+        "" => "the same command brings the outputs once more, from the cache".to_owned(),
+        id => format!("`hands fetch {id}` brings the outputs once more, `-C DIR` to another place"),
+    }
+}
+
+/// What may help, behind the sentence that it belongs to.
+pub(crate) fn give_hints(front: &FrontEnd, verdict: &Verdict) {
+    for hint in &verdict.hints {
+        front.out.hint(hint);
     }
 }
 
@@ -385,6 +385,7 @@ pub(crate) fn tell(front: &FrontEnd, result: &JobResult, verdict: &Verdict) {
     if let Some(sentence) = &verdict.sentence {
         out.error(sentence);
     }
+    give_hints(front, verdict);
     if out.watched() || out.is_verbose() {
         out.note(&closing(result, verdict));
         if !result.remark.is_empty() {

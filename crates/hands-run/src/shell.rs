@@ -219,6 +219,7 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
         front.out.note(
             &verdict.sentence.clone().unwrap_or_else(|| format!("exit code {}", verdict.code)),
         );
+        run::give_hints(front, &verdict);
     }
     if verdict.end == End::Failed {
         for hint in hints::for_failure(&argv, &args.action, &result, &front.caller) {

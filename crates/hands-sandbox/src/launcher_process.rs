@@ -18,7 +18,7 @@ use crate::cgroup::{Cgroups, SlotCgroup};
 use crate::config::{ExposedPath, Isolation, LauncherConfig, Network, Privilege, SlotConfig};
 use crate::ids::Ids;
 use crate::range::{Claim, Range};
-use crate::remove::remove_tree;
+use crate::remove::{Identity, remove_tree};
 use crate::spawn::{self, Started};
 use crate::spawner;
 use crate::sweep::sweep;
@@ -54,6 +54,8 @@ struct Running {
     pidfd: OwnedFd,
     cgroup: Option<SlotCgroup>,
     directory: PathBuf,
+    /// None where that can't be told.
+    which: Option<Identity>,
     claim: Option<Claim>,
 }
 
@@ -193,9 +195,14 @@ impl State {
             Ok((started, claim, range)) => {
                 let pidfd = rustix::process::pidfd_open(started.pid, PidfdFlags::empty())
                     .map_err(|e| format!("pidfd_open: {e}"))?;
-                let directory_too = directory.clone();
-                let running =
-                    Running { pid: started.pid, pidfd, cgroup, directory: directory_too, claim };
+                let running = Running {
+                    pid: started.pid,
+                    pidfd,
+                    cgroup,
+                    which: Identity::of(&directory).ok(),
+                    directory: directory.clone(),
+                    claim,
+                };
                 self.slots.insert(wanted.index, running);
                 let inside = if self.config.isolation == Isolation::Process {
                     directory.join(crate::spawner::ROOT_NAME)
@@ -257,8 +264,12 @@ impl State {
         if let Some(cgroup) = &slot.cgroup {
             cgroup.remove();
         }
-        // Tried again when a slot of this number starts.
-        drop(remove_tree(&slot.directory));
+        // Where all that we keep was deleted, whoever came after us may have its own slot there by now.
+        let is_ours = slot.which.is_none() || slot.which == Identity::of(&slot.directory).ok();
+        if is_ours {
+            // Tried again when a slot of this number starts.
+            drop(remove_tree(&slot.directory));
+        }
     }
 }
 

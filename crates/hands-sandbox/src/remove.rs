@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 #[cfg(test)]
@@ -15,6 +15,22 @@ mod tests;
 /// Levels that are gone down, each with two descriptors. What is nested deeper is moved up first, as is what there are no
 /// descriptors for.
 const MAX_DEPTH: usize = 200;
+
+/// Which directory stands at a path. Once it was removed another one may be made there, with the same inode's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    inode: u64,
+    made: (i64, u32),
+}
+
+impl Identity {
+    /// Of what is there now.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let wanted = StatxFlags::INO | StatxFlags::BTIME;
+        let stat = rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, wanted)?;
+        Ok(Self { inode: stat.stx_ino, made: (stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec) })
+    }
+}
 
 /// Removes the directory and all below it; one that does not exist is fine.
 pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {

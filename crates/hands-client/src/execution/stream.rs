@@ -320,11 +320,25 @@ async fn open_after(
     }
 }
 
-/// Whether a connection was lost that was there. One that could not be made, and a refusal, say that nothing was begun.
+/// Whether a connection was lost that was there. One that could not be made, a refusal, and a server that says goodbye before it
+/// took the call (RFC 9113, 6.8 and 8.7) say that nothing was begun.
 fn may_have_heard(status: &tonic::Status) -> bool {
     let mut causes =
         successors(std::error::Error::source(status), |cause| cause.source()).peekable();
-    causes.peek().is_some() && !causes.any(|cause| cause.is::<hands_link::LinkError>())
+    let says_no = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<hands_link::LinkError>()
+            || cause.downcast_ref::<h2::Error>().is_some_and(was_not_taken)
+            // Its connection had closed before it was sent.
+            || cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled)
+    };
+    causes.peek().is_some() && !causes.any(says_no)
+}
+
+fn was_not_taken(error: &h2::Error) -> bool {
+    let reason = error.reason();
+    error.is_remote()
+        && (error.is_go_away() && reason == Some(h2::Reason::NO_ERROR)
+            || reason == Some(h2::Reason::REFUSED_STREAM))
 }
 
 fn is_missing(status: &tonic::Status, encoded: &crate::EncodedJob) -> bool {

@@ -297,7 +297,9 @@ impl State {
     }
 
     pub(super) fn tell_waiting(&mut self, sentence: &str) {
-        let followed = self.actions.iter().filter(|(_, action)| action.follow);
+        // What the hub does not have yet is about to end with this sentence.
+        let waits = |action: &Action| action.follow && action.pending.is_none();
+        let followed = self.actions.iter().filter(|(_, action)| waits(action));
         let ids: Vec<u64> = followed.map(|(id, _)| *id).collect();
         for id in ids {
             self.tell(id, Ok(Event::Waiting { reason: sentence.to_owned() }));

@@ -106,7 +106,9 @@ fn whoever_comes_back_is_told_of_a_missing_output() {
     let missing = "error: the command succeeded, but its output never is missing, and nothing \
                    matches its output *.none\n";
     let waited = home.run(&["wait", &id]);
-    assert_eq!((waited.code, waited.err.as_str()), (1, missing), "{waited:?}");
+    let told =
+        format!("{missing}hands: action {id} has outputs; `hands fetch {id}` brings them here\n");
+    assert_eq!((waited.code, waited.err), (1, told));
     let object = json(&home.run(&["wait", "--json", &id]).out).remove(0);
     assert_eq!(object["missing_outputs"], serde_json::json!(["*.none", "never"]), "{object}");
     let attached = home.run(&["attach", &id]);

@@ -33,7 +33,7 @@ fn outputs_that_find_no_room_are_named_and_can_be_fetched_later() {
     let lines: Vec<&str> = ended.err.lines().collect();
     assert_eq!(
         lines[0],
-        "error: the output `big` can't be written: No space left on device (os error 28)"
+        "error: its outputs can't be had: the output `big` can't be written: No space left on device (os error 28)"
     );
     assert!(lines[1..].iter().all(|l| l.starts_with("hint: ")), "{ended:?}");
     assert!(lines.last().unwrap().contains("hands fetch"), "{ended:?}");

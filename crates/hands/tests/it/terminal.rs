@@ -296,6 +296,6 @@ fn a_batch_shows_what_has_run_for_long_below_what_it_prints() {
     terminal.types("\x03");
     // What was drawn goes away before anything else is said.
     terminal.sees("\x1b[A\x1b[J");
-    terminal.sees("hands: 0 succeeded of 2 commands");
+    terminal.sees("hands: 0 succeeded, 2 cancelled of 2 commands");
     assert_eq!(terminal.ends(), Some(130));
 }

@@ -10,7 +10,8 @@ fn busy(home: &Home) {
     assert_eq!(home.run(&["batch", "--", "exit {}", ":::", "0", "9"]).code, 1);
     let sleep = ["run", "--detach", "--", "sh", "-c", "echo sleeper; exec sleep 1000"];
     assert_eq!(home.run(&sleep).code, 0);
-    let never = ["run", "--detach", "--tag", "no-such-tag", "--", "echo", "never"];
+    let never =
+        ["run", "--detach", "--tag", "no-such-tag", "--queue-timeout", "1h", "--", "echo", "never"];
     assert_eq!(home.run(&never).code, 0);
     while !home.run(&["ps", "--json"]).out.contains("\"running\"") {}
 }
