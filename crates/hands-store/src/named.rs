@@ -152,11 +152,14 @@ impl Store {
         let report = self.look_at_tree(root, room, &mut |digests| {
             pin.add(digests.iter().copied());
         })?;
-        if !report.missing.is_empty() {
-            let missing = if report.missing.contains(root) { 0 } else { report.missing.len() };
+        let blobs: BTreeSet<Digest> = report.blobs.into_iter().collect();
+        let all: Vec<Digest> = blobs.iter().copied().collect();
+        // Its directories, too, which may have been read from memory: what is to stay has to be here.
+        let missing = self.inner.missing(&all).map_err(StageError::Store)?;
+        if !missing.is_empty() {
+            let missing = if missing.contains(root) { 0 } else { missing.len() };
             return Err(NameError::Missing { root: *root, missing });
         }
-        let blobs: BTreeSet<Digest> = report.blobs.into_iter().collect();
         let named = self.inner.name(name, root, &blobs)?;
         // Whatever was chosen for eviction before the rows were there has been tried, and was pinned.
         self.flush()?;

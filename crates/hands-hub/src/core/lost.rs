@@ -36,7 +36,8 @@ impl Core {
             && (operation.has_given_input() || (started && operation.has_sent_input()));
         let forbidden = if was_sent {
             Some("it had been sent standard input, which can't be sent a second time")
-        } else if !started {
+        } else if !started || (options.retry.is_none() && !operation.effects) {
+            // Nobody said how often: the scheduler counts, and not what is refused of a result.
             None
         } else {
             Reruns::new(options.retry, operation.effects).lose(operation.lost).err()
