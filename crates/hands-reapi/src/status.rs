@@ -20,9 +20,10 @@ pub fn store_status(error: &StoreError) -> Status {
             StoreError::Mismatch { .. } | StoreError::Size { .. } | StoreError::TooLarge { .. } => {
                 Code::InvalidArgument
             }
-            // The disk or its index failed us: not the client's doing, and the client may try again.
+            // The disk or its index failed us: not the client's doing, nor a bug, and the client may try again. gRPC has this code for
+            // errors of another system, here of the kernel.
             StoreError::Io { .. } | StoreError::Database { .. } | StoreError::Full { .. } => {
-                Code::Internal
+                Code::Unknown
             }
             StoreError::Changed { .. } => Code::Aborted,
             // Not UNAVAILABLE: what was there is not there any more, and Bazel would end its build by that.
@@ -33,7 +34,7 @@ pub fn store_status(error: &StoreError) -> Status {
             StoreError::Closed => Code::Unavailable,
         }
     };
-    if code == Code::Internal || matches!(error, StoreError::Vanished { .. }) {
+    if code == Code::Unknown || matches!(error, StoreError::Vanished { .. }) {
         tracing::error!(error = error as &dyn std::error::Error, "the store failed");
     }
     Status::new(code, with_causes(error))

@@ -66,6 +66,21 @@ fn an_action_whose_worker_s_state_is_deleted_runs_elsewhere() {
     assert!(ended.err.contains("attempt 1 was lost"), "{ended:?}");
 }
 
+/// A disk that says no is neither the user's fault nor a bug.
+#[test]
+fn a_hub_whose_store_can_t_be_written_to_says_why() {
+    let cluster = Cluster::start();
+    let unfinished = cluster.hub_state().join("store/tmp");
+    fs::remove_dir_all(&unfinished).unwrap();
+    fs::write(&unfinished, "").unwrap();
+    cluster.home.write("in/large", &"0123456789abcdef".repeat(200_000));
+    let arguments = ["--cluster", &cluster.socket, "run", "--input", "in", "--", "true"];
+    let ended = cluster.home.run(&arguments);
+    assert_eq!(ended.code, 125, "{ended:?}");
+    assert!(ended.err.contains("Not a directory"), "{ended:?}");
+    assert!(!ended.err.contains("report") && !ended.err.contains("Internal"), "{ended:?}");
+}
+
 #[test]
 fn a_hub_whose_table_of_members_is_deleted_ends() {
     let home = Home::new();
