@@ -274,6 +274,12 @@ pub enum ClientError {
         /// What is in the way, printable.
         why: String,
     },
+    /// Several outputs could not be put in place; all others are there.
+    #[error("{} outputs can't be written, all others are in place:{}", refused.len(), listed(refused))]
+    Unplaced {
+        /// Two or more.
+        refused: Vec<ClientError>,
+    },
     /// An output could not be put in place.
     #[error("the output `{path}` can't be written")]
     Write {
@@ -335,6 +341,7 @@ impl ClientError {
             | Self::AgentSilent { .. }
             | Self::AgentUnreachable { .. }
             | Self::NoAgent
+            | Self::Unplaced { .. }
             | Self::Write { .. }
             | Self::NoRoom { .. }
             | Self::Local { .. } => ErrorClass::Environment,
@@ -451,6 +458,21 @@ impl ClientError {
             other => other,
         }
     }
+}
+
+/// The first of them, each on a line of its own.
+fn listed(errors: &[ClientError]) -> String {
+    const MOST: usize = 10;
+    let mut text = String::new();
+    for error in errors.iter().take(MOST) {
+        let cause = std::error::Error::source(error);
+        let why = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+        text.push_str(&format!("\n  {error}{why}"));
+    }
+    if let Some(more) = errors.len().checked_sub(MOST).filter(|more| *more > 0) {
+        text.push_str(&format!("\n  and {more} more"));
+    }
+    text
 }
 
 /// Whether it had no room for the call and says when to make it again. The same code without that stands for what stays, such

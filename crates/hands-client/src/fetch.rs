@@ -50,7 +50,8 @@ pub struct WrittenOutput {
     pub bytes: u64,
 }
 
-/// Fetches the outputs of several results, each to a directory. What several of them have comes once.
+/// Fetches the outputs of several results, each to a directory. What several of them have comes once. An output that can't be put
+/// in place, because of what stands there, is an error after all others have come.
 pub(crate) async fn fetch(
     cluster: &Cluster,
     results: &[(&JobResult, BorrowedFd<'_>)],
@@ -74,11 +75,14 @@ pub(crate) async fn fetch(
         .buffer_unordered(CALLS)
         .try_collect::<()>()
         .await?;
-    let mut fetched = Vec::with_capacity(all.len());
+    let (mut fetched, mut refused) = (Vec::with_capacity(all.len()), Vec::new());
     for one in all {
-        fetched.push(one.finish().await?);
+        fetched.push(one.finish(&mut refused).await?);
     }
-    Ok(fetched)
+    if refused.len() > 1 {
+        return Err(ClientError::Unplaced { refused });
+    }
+    refused.pop().map_or(Ok(fetched), Err)
 }
 
 /// Which directory it is.
@@ -133,15 +137,16 @@ impl<'a> One<'a> {
 
     async fn make_directories(&mut self) -> Result<(), ClientError> {
         for directory in &self.plan.directories {
-            self.before.push(self.place.directory(&directory.path)?);
+            let before = self.place.directory(&directory.path);
+            self.before.push(self.place.or_refused(&directory.path, before)?.flatten());
             // Of a hundred thousand directories, and whoever waits for this may be called away.
             consume_budget().await;
         }
         Ok(())
     }
 
-    /// All files are there.
-    async fn finish(self) -> Result<Fetched, ClientError> {
+    /// All files are there, but for those that are refused.
+    async fn finish(self, refused: &mut Vec<ClientError>) -> Result<Fetched, ClientError> {
         let Self { plan, mut tops, place, before } = self;
         let mut fetched = Fetched::default();
         for (path, file) in &plan.files {
@@ -150,17 +155,19 @@ impl<'a> One<'a> {
             consume_budget().await;
         }
         for (path, link) in &plan.links {
-            place.link(path, &link.target, link.mtime)?;
+            place.or_refused(path, place.link(path, &link.target, link.mtime))?;
             consume_budget().await;
         }
         // At last: what was written has changed the times of all directories. One that was changed here after the action had
         // changed it keeps the later time.
         for (directory, before) in plan.directories.iter().zip(before) {
             if let Some(mtime) = directory.mtime {
-                place.touch(&directory.path, before.map_or(mtime, |before| before.max(mtime)))?;
+                let mtime = before.map_or(mtime, |before| before.max(mtime));
+                place.or_refused(&directory.path, place.touch(&directory.path, mtime))?;
             }
             consume_budget().await;
         }
+        refused.extend(place.refused());
         let written = tops.into_iter().map(|(path, bytes)| WrittenOutput { path, bytes });
         fetched.written = written.collect();
         Ok(fetched)

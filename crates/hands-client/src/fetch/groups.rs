@@ -13,7 +13,7 @@ use hands_types::Digest;
 use tokio::task::coop::consume_budget;
 use tokio::task::yield_now;
 
-use super::place::{Content as _, Place};
+use super::place::{Content as _, Draft, Place};
 use super::plan::{BYTES, FILES, File, LARGEST};
 use super::room::Promise;
 use super::{One, described};
@@ -110,14 +110,14 @@ impl Group<'_> {
                         ),
                     });
                 }
-                wanted.write(&file.contents)
+                wanted.write_or_refuse(&file.contents)
             }
             Self::Small(all) => {
                 let contents = blobs.download_many(all.iter().map(|wanted| wanted.file.digest));
                 let contents = contents.await.map_err(|error| failed(cluster, all, error))?;
                 for wanted in all {
                     match contents.get(&wanted.file.digest) {
-                        Some(bytes) => wanted.write(bytes)?,
+                        Some(bytes) => wanted.write_or_refuse(bytes)?,
                         None => return Err(wanted.failed(cluster, BlobError::Missing(Vec::new()))),
                     }
                     // Of a hundred thousand equal ones, and whoever waits for this may be called away.
@@ -126,20 +126,28 @@ impl Group<'_> {
                 Ok(())
             }
             Self::Large(all) => {
-                let Some((first, rest)) = all.split_first() else { return Ok(()) };
                 let _turn = cluster.large_files().acquire().await;
-                let Wanted { place, path, file } = first;
-                let draft = place.draft(path, file.executable, file.mtime)?;
-                let size = file.digest.size;
+                let mut all = all.iter();
+                // Where one can't be put, another may.
+                let (first, draft) = loop {
+                    let Some(wanted) = all.next() else { return Ok(()) };
+                    if let Some(draft) = wanted.place.or_refused(wanted.path, wanted.draft())? {
+                        break (wanted, draft);
+                    }
+                };
+                let size = first.file.digest.size;
                 if draft.reserve(size)? && shown.swap(size, Ordering::Relaxed) == 0 {
                     promise.is_kept(size);
                 }
-                let got = blobs.download_to(&file.digest, draft.file(), Path::new(path)).await;
+                let to = Path::new(first.path);
+                let got = blobs.download_to(&first.file.digest, draft.file(), to).await;
                 got.map_err(|error| first.failed(cluster, error))?;
-                for wanted in rest {
-                    wanted.copy(draft.file()).await?;
+                for wanted in all {
+                    let copied = wanted.copy(draft.file()).await;
+                    wanted.place.or_refused(wanted.path, copied)?;
                 }
-                draft.commit()
+                first.place.or_refused(first.path, draft.commit())?;
+                Ok(())
             }
         }
     }
@@ -158,15 +166,24 @@ fn failed(cluster: &Cluster, all: &[Wanted<'_>], error: BlobError) -> ClientErro
 }
 
 impl Wanted<'_> {
+    fn draft(&self) -> Result<Draft, ClientError> {
+        self.place.draft(self.path, self.file.executable, self.file.mtime)
+    }
+
+    fn write_or_refuse(&self, contents: &[u8]) -> Result<(), ClientError> {
+        self.place.or_refused(self.path, self.write(contents))?;
+        Ok(())
+    }
+
     fn write(&self, contents: &[u8]) -> Result<(), ClientError> {
-        let mut draft = self.place.draft(self.path, self.file.executable, self.file.mtime)?;
+        let mut draft = self.draft()?;
         draft.write(contents)?;
         draft.commit()
     }
 
     /// Writes what another one has, from its beginning.
     async fn copy(&self, from: &std::fs::File) -> Result<(), ClientError> {
-        let mut draft = self.place.draft(self.path, self.file.executable, self.file.mtime)?;
+        let mut draft = self.draft()?;
         let mut buffer = vec![0; 1 << 20];
         let mut at = 0;
         loop {

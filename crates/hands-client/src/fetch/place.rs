@@ -4,10 +4,11 @@
 //! it: on Linux by `openat2` with `RESOLVE_BENEATH`, so that a person's own link inside the destination works;
 //! elsewhere name by name without following any link.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use hands_types::Mtime;
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
@@ -20,6 +21,8 @@ pub(super) struct Place<'a> {
     /// When the first file was begun, by the file system's own clock: the time of all outputs that come without one, so that
     /// none of them seems older than another, or newer than what is changed here from now on.
     now: OnceLock<Option<Mtime>>,
+    /// What can't be put here, because of what stands here, by its path.
+    refused: Mutex<BTreeMap<String, ClientError>>,
 }
 
 /// What can fill a draft.
@@ -42,7 +45,32 @@ pub(super) struct Draft {
 
 impl<'a> Place<'a> {
     pub(super) fn new(below: BorrowedFd<'a>) -> Self {
-        Self { below, now: OnceLock::new() }
+        Self { below, now: OnceLock::new(), refused: Mutex::default() }
+    }
+
+    /// An error that concerns one path alone is kept for the end, and the others go on. What stands below a directory that is
+    /// refused is refused with it.
+    pub(super) fn or_refused<T>(
+        &self,
+        path: &str,
+        placed: Result<T, ClientError>,
+    ) -> Result<Option<T>, ClientError> {
+        let error = match placed {
+            Ok(placed) => return Ok(Some(placed)),
+            Err(error) if concerns_one_path(&error) => error,
+            Err(error) => return Err(error),
+        };
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut above = path.match_indices('/').map(|(at, _)| &path[..at]);
+        if !above.any(|above| refused.contains_key(above)) {
+            refused.insert(path.to_owned(), error);
+        }
+        Ok(None)
+    }
+
+    /// All that was refused, in the order of the paths.
+    pub(super) fn refused(self) -> impl Iterator<Item = ClientError> {
+        self.refused.into_inner().unwrap_or_else(PoisonError::into_inner).into_values()
     }
 
     /// Makes a directory with all above it. One that is there stays as it is; its time is answered.
@@ -291,6 +319,27 @@ pub fn is_temporary_name(name: &str) -> bool {
     digits.is_some_and(|digits| {
         digits.len() == 16 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     })
+}
+
+/// Whether others could be written where this one can't: something else stands there, or its name can't be had there.
+fn concerns_one_path(error: &ClientError) -> bool {
+    use io::ErrorKind;
+    match error {
+        ClientError::HostileOutput { .. } => true,
+        ClientError::Write { source, .. } => matches!(
+            source.kind(),
+            ErrorKind::NotADirectory
+                | ErrorKind::IsADirectory
+                | ErrorKind::AlreadyExists
+                | ErrorKind::DirectoryNotEmpty
+                | ErrorKind::PermissionDenied
+                | ErrorKind::ReadOnlyFilesystem
+                | ErrorKind::InvalidFilename
+                | ErrorKind::InvalidInput
+                | ErrorKind::ResourceBusy
+        ),
+        _ => false,
+    }
 }
 
 fn write_error(path: &str, source: io::Error) -> ClientError {

@@ -259,3 +259,37 @@ fn a_command_whose_output_can_not_be_put_in_place_has_its_own_exit_code() {
         fs::remove_file(home.work().join("d")).unwrap();
     }
 }
+
+/// What stands here in the way of one output is in the way of that one alone.
+#[test]
+fn an_output_that_can_not_be_put_in_place_leaves_all_the_others() {
+    let home = Home::new();
+    for here in ["dd", "od/dir", "od/deep/file"] {
+        fs::create_dir_all(home.work().join(here)).unwrap();
+    }
+    home.write("od/file", "a file\n");
+    let script = "echo f >dd; echo a >aa; echo z >zz; mkdir -p od/file od/zd od/deep; echo 1 >od/zd/1; \
+                  echo y >od/file/below; ln -s a od/dir; echo x >od/deep/file; echo a >od/a; ln -s zd od/zl";
+    let mut arguments = vec!["run"];
+    for output in ["aa", "dd", "od", "zz"] {
+        arguments.extend(["-o", output]);
+    }
+    arguments.extend(["--", "sh", "-c", script]);
+    let ended = home.run(&arguments);
+    assert_eq!(ended.code, 125, "{ended:?}");
+    assert!(
+        ended.err.contains("4 outputs can't be written, all others are in place:"),
+        "{ended:?}"
+    );
+    for named in
+        ["`dd` can't be written: Is a directory", "`od/file`", "`od/dir`", "`od/deep/file`"]
+    {
+        assert!(ended.err.contains(named), "{named}: {ended:?}");
+    }
+    assert!(!ended.err.contains("od/file/below"), "{ended:?}");
+    for (path, content) in [("aa", "a\n"), ("zz", "z\n"), ("od/a", "a\n"), ("od/zl/1", "1\n")] {
+        assert_eq!(home.read(path), content, "{path}");
+    }
+    assert_eq!(home.read("od/file"), "a file\n");
+    assert!(ended.err.contains("hands fetch "), "{ended:?}");
+}
