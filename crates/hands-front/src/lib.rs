@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+mod behind;
 mod caller;
 mod error;
 pub mod eye;

@@ -7,6 +7,7 @@ use hands_types::platform::{Layers, property};
 use hands_types::{Digest, Platform, RelPath, TreeRef};
 
 use crate::args::ActionArgs;
+use crate::behind::behind_links;
 use crate::caller::Caller;
 use crate::error::RunError;
 use crate::out::Out;
@@ -23,6 +24,7 @@ pub fn job(
     let mut job = JobSpec::new(argv);
     job.outputs = outputs(args)?;
     let layout = layout(&args.input, caller)?;
+    job.outputs.extend(behind_links(&job.outputs, &layout));
     job.platform = platform(args, &layout)?;
     // Wrong ones are told before anything is sent; their names are looked up by `FrontEnd::give_layers`.
     let _written = layers(args)?;

@@ -240,14 +240,14 @@ fn decode<M: Message + Shaped + Default>(
 /// A timeout beyond the maximum is refused, never cut down (REAPI v2, `Action.timeout`).
 fn check_timeout(action: &reapi::Action, most: Duration) -> Result<(), Status> {
     let Some(timeout) = action.timeout else { return Ok(()) };
-    match Duration::try_from(timeout) {
-        Ok(timeout) if timeout <= most => Ok(()),
-        Ok(timeout) => Err(Status::invalid_argument(format!(
+    match hands_proto::to_duration(&timeout) {
+        Some(timeout) if timeout <= most => Ok(()),
+        Some(timeout) => Err(Status::invalid_argument(format!(
             "the action's timeout of {} s is above the maximum of {} s",
             timeout.as_secs(),
             most.as_secs()
         ))),
-        Err(_) => Err(Status::invalid_argument("the action's timeout is negative or out of range")),
+        None => Err(Status::invalid_argument("the action's timeout is negative or out of range")),
     }
 }
 

@@ -140,7 +140,7 @@ impl Operations for OperationsService {
         let id = operation_id(&request.name)?;
         let timeout = request
             .timeout
-            .and_then(|timeout| Duration::try_from(timeout).ok())
+            .and_then(|timeout| hands_proto::to_duration(&timeout))
             .unwrap_or(Duration::MAX);
         let found = ticket(&self.0, id, connection.as_ref().map(|c| c.id), charge).await?;
         let (ticket, hub) = match found {

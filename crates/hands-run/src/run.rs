@@ -62,7 +62,7 @@ async fn try_run(args: RunArgs, front: &FrontEnd, trace: &Trace) -> Result<u8, R
     if args.detach || args.json {
         spec.logs = Logs::No;
     }
-    let outputs = spec.outputs.clone();
+    let outputs = spec::outputs(&args.action)?;
 
     let image = image::open(&args.action)?;
     if !args.detach {

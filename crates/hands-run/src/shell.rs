@@ -151,7 +151,7 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
     let submitting = async {
         let mut spec = spec::job(&args.action, argv.clone(), line.to_owned(), None, &front.caller)?;
         front.give_layers(cluster, &args.action, &mut spec, &RefCell::default()).await?;
-        let outputs = spec.outputs.clone();
+        let outputs = spec::outputs(&args.action)?;
         let mut around = Around::default();
         if let Some(source) = image {
             let reading = image::read(source, cluster, front);

@@ -215,9 +215,5 @@ fn root_at(platform: &Platform) -> Result<PathBuf, String> {
 }
 
 fn deadline(action: &reapi::Action) -> Option<Duration> {
-    let timeout = action.timeout.as_ref()?;
-    let seconds = u64::try_from(timeout.seconds).unwrap_or(0);
-    let nanos = u32::try_from(timeout.nanos).unwrap_or(0);
-    let duration = Duration::new(seconds, nanos);
-    (!duration.is_zero()).then_some(duration)
+    action.timeout.as_ref().and_then(hands_proto::to_duration).filter(|timeout| !timeout.is_zero())
 }

@@ -213,6 +213,12 @@ async fn what_can_not_be_run_is_refused_with_its_name() {
         ("60", Box::new(|a, _| a.timeout = Some(prost_types::Duration { seconds: 61, nanos: 0 }))),
         (
             "timeout",
+            Box::new(|a, _| {
+                a.timeout = Some(prost_types::Duration { seconds: i64::MIN, nanos: 0 })
+            }),
+        ),
+        (
+            "timeout",
             Box::new(|a, _| a.timeout = Some(prost_types::Duration { seconds: -1, nanos: 0 })),
         ),
         ("cpu=many", Box::new(move |a, _| a.platform = platform("cpu", "many"))),

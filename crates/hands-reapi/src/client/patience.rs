@@ -40,7 +40,7 @@ pub fn passes(status: &Status) -> bool {
 fn pause(status: &Status) -> Option<Duration> {
     let details = rpc::Status::decode(status.details()).ok()?.details;
     let info = details.iter().find_map(|any| unpack::<RetryInfo>(any).ok())?;
-    let delay = Duration::try_from(info.retry_delay?).ok()?;
+    let delay = hands_proto::to_duration(&info.retry_delay?)?;
     Some(delay.min(LONGEST))
 }
 

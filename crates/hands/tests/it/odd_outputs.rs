@@ -293,3 +293,47 @@ fn an_output_that_can_not_be_put_in_place_leaves_all_the_others() {
     assert_eq!(home.read("od/file"), "a file\n");
     assert!(ended.err.contains("hands fetch "), "{ended:?}");
 }
+
+/// What a command writes to a link of its inputs is behind the link, as here.
+#[test]
+fn an_output_that_is_a_link_of_the_inputs_brings_what_is_behind_it() {
+    let home = Home::new();
+    home.write("real/data", "old\n");
+    home.write("lone/kept", "kept\n");
+    for (target, link) in [
+        ("real", "build"),
+        ("real/data", "dl"),
+        ("new", "dangles"),
+        ("lone", "still"),
+        ("/", "away"),
+    ] {
+        symlink(target, home.work().join(link)).unwrap();
+    }
+    let script = "echo q >build/q; echo new >dl; echo x >dangles; ln -sfn real still";
+    let outputs = ["build", "dl", "dangles", "still", "away"].map(|path| ["-o", path]);
+    let command = ["--", "sh", "-c", script];
+    for front in [&["run", "-I", "."][..], &["batch", "-I", "."]] {
+        let mut arguments = [front, outputs.as_flattened()].concat();
+        let list = format!("sh -c '{script}'\n");
+        let ended = if front[0] == "run" {
+            arguments.extend(command);
+            home.run(&arguments)
+        } else {
+            home.run_with(&arguments, &list)
+        };
+        assert_eq!(ended.code, 0, "{ended:?}");
+        for (path, content) in [("real/q", "q\n"), ("real/data", "new\n"), ("new", "x\n")] {
+            assert_eq!(home.read(path), content, "{path}");
+            fs::remove_file(home.work().join(path)).unwrap();
+        }
+        home.write("real/data", "old\n");
+        for (link, target) in
+            [("build", "real"), ("dl", "real/data"), ("dangles", "new"), ("still", "real")]
+        {
+            assert_eq!(fs::read_link(home.work().join(link)).unwrap().to_str(), Some(target));
+        }
+        assert_eq!(home.read("lone/kept"), "kept\n");
+        fs::remove_file(home.work().join("still")).unwrap();
+        symlink("lone", home.work().join("still")).unwrap();
+    }
+}
