@@ -7,6 +7,7 @@ use std::fs;
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -32,11 +33,17 @@ impl Caught {
     }
 }
 
+/// A signal of one kind within this time is the same one: `timeout` sends it to its child and to the whole group, and so do others
+/// that pass on what they get. Nobody presses a key twice so soon.
+const SAME: Duration = Duration::from_millis(100);
+
 /// Listens for all of them that are not ignored, from its making on: their default effect, which is to end us at once, is
 /// off.
 #[derive(Debug)]
 pub struct Signals {
     heard: Vec<(Signal, Caught)>,
+    /// The last one, and when it came.
+    last: Option<(Caught, Instant)>,
 }
 
 impl Signals {
@@ -52,7 +59,7 @@ impl Signals {
                 heard.push((signal(kind)?, caught));
             }
         }
-        Ok(Self { heard })
+        Ok(Self { heard, last: None })
     }
 
     /// Does something, unless one of them comes first. The work is dropped then.
@@ -68,8 +75,11 @@ impl Signals {
     pub async fn next(&mut self) -> Caught {
         poll_fn(|context| {
             for (signal, caught) in &mut self.heard {
-                if signal.poll_recv(context).is_ready() {
-                    return Poll::Ready(*caught);
+                while signal.poll_recv(context).is_ready() {
+                    let last = self.last.replace((*caught, Instant::now()));
+                    if !last.is_some_and(|(last, at)| last == *caught && at.elapsed() < SAME) {
+                        return Poll::Ready(*caught);
+                    }
                 }
             }
             Poll::Pending

@@ -1,5 +1,6 @@
 //! One job on one screen: its streams as they come, why it waits, and what Ctrl-C does.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use hands_client::{ClientError, Cluster, ClusterKind, Event, Feed, Job, JobResult, JobStream};
@@ -16,6 +17,9 @@ use crate::streams::{Cut, Streams};
 const STDIN_PIECE: usize = 64 << 10;
 /// How long a reader of our streams may take nothing, after the action was cancelled, before the rest is not shown to it.
 const STUCK: Duration = Duration::from_secs(1);
+
+/// How long a second signal leaves the request to cancel to go out.
+const SENT_WITHIN: Duration = Duration::from_millis(300);
 
 /// How a job's showing ended.
 #[derive(Debug)]
@@ -106,7 +110,8 @@ pub(crate) async fn follow(
                     return Ok(Ended::Left(caught));
                 }
                 cancelled = Some(caught);
-                match signals.unless(job.cancel()).await {
+                let mut cancel = pin!(job.cancel());
+                match signals.unless(cancel.as_mut()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
                         let left = if cluster.kind() == ClusterKind::Engine {
@@ -122,7 +127,11 @@ pub(crate) async fn follow(
                             return Ok(Ended::Left(caught));
                         }
                     }
-                    Err(again) => return Ok(Ended::Left(again)),
+                    Err(again) => {
+                        // Whoever asks twice waits for no answer, but the request is to go out.
+                        drop(timeout(SENT_WITHIN, cancel).await);
+                        return Ok(Ended::Left(again));
+                    }
                 }
                 continue;
             }

@@ -5,7 +5,7 @@ mod reader;
 use std::cell::{Cell, RefCell};
 
 use hands_client::{Cluster, ClusterKind, ImageSource};
-use hands_front::{Around, End, FrontEnd, RunError, Signals, Trace, spec, traced, verdict};
+use hands_front::{Around, Caught, End, FrontEnd, RunError, Signals, Trace, spec, traced, verdict};
 use hands_types::error::exit;
 use tokio::task::spawn_blocking;
 
@@ -92,7 +92,12 @@ async fn try_shell(args: &ShellArgs, front: &FrontEnd, trace: &Trace) -> Result<
             }
             Meaning::Run(line) => {
                 match run_line(line, &place, &mut signals).await {
-                    Ok(ended) => code = ended,
+                    Ok(Line { caught: Some(caught), .. })
+                        if !interactive || caught != Caught::Interrupt =>
+                    {
+                        return Ok(caught.exit_code());
+                    }
+                    Ok(line) => code = line.code,
                     Err(error @ (RunError::Closed | RunError::Stdout(_))) => return Err(error),
                     // One line that could not be run is no reason to leave.
                     Err(error) => {
@@ -145,7 +150,20 @@ struct Place<'a> {
     hinted: Cell<bool>,
 }
 
-async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Result<u8, RunError> {
+/// How a line ended.
+struct Line {
+    code: u8,
+    /// The signal that ended it. One that is no key ends the shell, too.
+    caught: Option<Caught>,
+}
+
+impl Line {
+    const fn ended_by(caught: Caught) -> Self {
+        Self { code: caught.exit_code(), caught: Some(caught) }
+    }
+}
+
+async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Result<Line, RunError> {
     let Place { args, cluster, front, trace, image, interactive, ref hinted } = *place;
     let argv = shell_argv(line);
     let submitting = async {
@@ -176,7 +194,7 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
     };
     let (mut job, outputs, mut flight) = tokio::select! {
         submitted = front.telling(cluster, submitting) => submitted?,
-        caught = signals.next() => return Ok(caught.exit_code()),
+        caught = signals.next() => return Ok(Line::ended_by(caught)),
     };
     if let Some(note) = job.note() {
         front.out.warning(note);
@@ -187,7 +205,7 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
     let following = follow(cluster, &mut job, Some(&mut streams), signals, &front.out, manner);
     let (result, cancelled) = match front.telling(cluster, following).await? {
         Ended::Done(result, cancelled) => (result, cancelled),
-        Ended::Left(caught) => return Ok(caught.exit_code()),
+        Ended::Left(caught) => return Ok(Line::ended_by(caught)),
         Ended::Closed => return Err(RunError::Closed),
     };
     flight.has_result(&result);
@@ -204,7 +222,7 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
         front.out.warning(&sentence);
     }
     if let Some(caught) = settled {
-        return Ok(caught.exit_code());
+        return Ok(Line::ended_by(caught));
     }
     flight.ends(&verdict);
     if streams.is_cut() {
@@ -226,5 +244,5 @@ async fn run_line(line: &str, place: &Place<'_>, signals: &mut Signals) -> Resul
             front.out.hint(&hint);
         }
     }
-    Ok(verdict.code)
+    Ok(Line { code: verdict.code, caught: cancelled })
 }

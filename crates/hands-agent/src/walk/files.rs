@@ -1,11 +1,11 @@
 //! The files of a walk: found by directory and name, hashed where the cache does not vouch for them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use hands_types::{Digest, Mtime};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -31,6 +31,8 @@ pub(crate) struct Files<'a> {
     open: usize,
     times: bool,
     pub(super) left_out: LeftOut,
+    /// One file of each content; made when the first is asked for, once all are read.
+    by_digest: OnceLock<HashMap<Digest, usize>>,
 }
 
 /// A file as it stands in the tree.
@@ -70,6 +72,7 @@ impl<'a> Files<'a> {
             open: 0,
             times,
             left_out: LeftOut::default(),
+            by_digest: OnceLock::new(),
         }
     }
 
@@ -114,6 +117,7 @@ impl<'a> Files<'a> {
         digest: Option<Digest>,
     ) -> usize {
         let number = self.files.len();
+        self.by_digest.take();
         if digest.is_none() {
             self.pending.push(number);
             self.directories[directory].has_pending = true;
@@ -189,8 +193,12 @@ impl<'a> Files<'a> {
 
     /// Opens the file with this content; none if it has vanished.
     pub(super) fn open_by_digest(&self, digest: &Digest) -> Result<Option<File>, SnapshotError> {
-        match self.files.iter().position(|f| f.digest == Some(*digest)) {
-            Some(number) => Ok(self.open_file(number)?.map(|(file, _)| file)),
+        let by_digest = self.by_digest.get_or_init(|| {
+            let files = self.files.iter().enumerate();
+            files.filter_map(|(number, file)| Some((file.digest?, number))).collect()
+        });
+        match by_digest.get(digest) {
+            Some(number) => Ok(self.open_file(*number)?.map(|(file, _)| file)),
             None => Err(SnapshotError::Protocol("the target misses what was not named")),
         }
     }
@@ -200,6 +208,7 @@ impl<'a> Files<'a> {
     fn read(&mut self, walk: &Walk<'_>, numbers: &[usize]) -> Result<bool, SnapshotError> {
         let mut changed = false;
         let mut gone = BTreeSet::new();
+        self.by_digest.take();
         let mut hashed = self.hash(walk, numbers)?;
         let missed: Vec<usize> =
             hashed.iter().filter(|(_, read)| read.is_none()).map(|(number, _)| *number).collect();

@@ -319,6 +319,7 @@ fn an_output_that_is_a_link_of_the_inputs_brings_what_is_behind_it() {
             arguments.extend(command);
             home.run(&arguments)
         } else {
+            arguments.push("-");
             home.run_with(&arguments, &list)
         };
         assert_eq!(ended.code, 0, "{ended:?}");

@@ -47,6 +47,46 @@ fn each_signal_cancels_and_has_its_code() {
     assert_no_process_is_left(&home);
 }
 
+/// GNU's `timeout` signals its child and then its whole group; others send one signal after the other. All that was begun ends.
+#[test]
+fn signals_close_together_cancel_too() {
+    let home = Home::new().warm();
+    for second in [Signal::TERM, Signal::HUP] {
+        for pause in [200, 1_000, 3_000] {
+            let child = endless(&home, &["run"]);
+            signal(&child, Signal::TERM);
+            // It is what is tested: how far they are apart.
+            std::thread::sleep(std::time::Duration::from_micros(pause));
+            signal(&child, second);
+            let ended = ran(child.wait_with_output().unwrap());
+            assert!([143, 129].contains(&ended.code), "{ended:?}");
+            let id = json(&home.run(&["ps", "-a", "--json"]).out)[0]["id"].to_string();
+            let waited = home.run(&["wait", id.trim_matches('"')]);
+            assert!(waited.err.contains("cancelled"), "{waited:?}");
+        }
+    }
+}
+
+/// What is not typed is a script, and a signal ends it as it ends a shell's.
+#[test]
+fn a_signal_ends_a_shell_that_reads_a_script() {
+    let home = Home::new().warm();
+    for (sent, code) in [(Signal::INT, 130), (Signal::HUP, 129), (Signal::TERM, 143)] {
+        let mut shell = home.start(&["shell"]);
+        let mut keys = shell.stdin.take().unwrap();
+        std::io::Write::write_all(&mut keys, b"echo ready; sleep 1000\necho next\n").unwrap();
+        let mut out = BufReader::new(shell.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        signal(&shell, sent);
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut out, &mut rest).unwrap();
+        assert_eq!((ran(shell.wait_with_output().unwrap()).code, rest.as_str()), (code, ""));
+        drop(keys);
+    }
+    assert_eq!(home.run(&["ps"]).out, "");
+}
+
 /// A process that does nothing until this is dropped.
 struct Frozen(Pid);
 
