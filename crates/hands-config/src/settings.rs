@@ -269,7 +269,7 @@ const VARIABLES: &[(&str, &str)] = &[
 ];
 
 /// Variables with a meaning outside of the settings.
-const OTHER_VARIABLES: &[&str] = &["HANDS_HOME", "HANDS_INSIDE", "HANDS_LOG"];
+const OTHER_VARIABLES: &[&str] = &["HANDS_CC_LOG", "HANDS_HOME", "HANDS_INSIDE", "HANDS_LOG"];
 
 fn variables(
     environment: &Environment,

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::cli::{LogArgs, LogForm, LogLevel};
 use crate::front::this_program;
 use crate::problem::{self, Problem};
-use crate::{least, logging, machine, runtime};
+use crate::{cc, least, logging, machine, runtime};
 
 /// Becomes the agent. Whoever started it reads on its stdout whether it serves; everything else goes to its log.
 pub(crate) fn run(environment: &Environment) -> Result<u8, Problem> {
@@ -82,7 +82,7 @@ fn configure(
         store_quota: settings.store_quota,
         durable_against_power: settings.durable_against_power,
         inherited,
-        parts: Vec::new(),
+        parts: vec![cc::part()],
         works_for: settings.works_for_others.then_some(default_login as FindLogin),
         worker: AgentWorker {
             program: launcher_program(),

@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Batch(Late<Box<front::BatchArgs>>),
     /// A prompt whose lines run on the cluster
     Shell(Late<Box<front::ShellArgs>>),
+    /// Compile C and C++ on the cluster, or from its cache
+    Cc(Late<CcArgs>),
     /// List actions that are queued or running
     Ps(Late<front::PsArgs>),
     /// Watch workers, queue, invocations and failures live
@@ -105,6 +107,42 @@ pub(crate) struct TopArgs {
     #[arg(long)]
     pub(crate) once: bool,
 }
+
+#[derive(Args, Debug)]
+#[command(after_help = CC_HELP, override_usage = CC_USAGE)]
+pub(crate) struct CcArgs {
+    /// Say how many compiles came from the cache, ran on workers, or ran here and why, since the agent began
+    #[arg(long)]
+    pub(crate) stats: bool,
+    /// The same, and begin to count anew
+    #[arg(long)]
+    pub(crate) zero_stats: bool,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// A compiler and its arguments; behind `--`, a whole build
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required_unless_present_any = ["stats", "zero_stats"],
+        conflicts_with_all = ["stats", "zero_stats"],
+        value_hint = ValueHint::CommandWithArguments
+    )]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+const CC_USAGE: &str = "\
+hands cc COMPILER [ARGUMENT]...
+       hands cc -- BUILD [ARGUMENT]...
+       hands cc --stats [--json]";
+
+const CC_HELP: &str = "\
+What can't run elsewhere runs here, by the compiler itself. HANDS_CC_LOG=FILE adds a line for each compile: where it ran, and
+why. docs/cc.md has the rest.
+
+Examples:
+  make CC=\"hands cc gcc\"
+  hands cc -- make -j8";
 
 #[derive(Args, Debug)]
 pub(crate) struct AgentArgs {

@@ -49,6 +49,7 @@ pub(crate) fn run(
                 command: Some(WorkerCommand::Drain(args)), ..
             })) => hands_run::drain(args, &front).await,
             Command::Agent(_)
+            | Command::Cc(_)
             | Command::Store(_)
             | Command::Hub(_)
             | Command::Worker(_)

@@ -7,6 +7,7 @@
 mod agent;
 mod bazelrc;
 mod bug;
+mod cc;
 mod cli;
 mod doctor;
 mod front;
@@ -63,6 +64,9 @@ fn main() -> ExitCode {
 #[inline(never)]
 fn dispatch() -> u8 {
     let environment = Environment::of_process();
+    if let Some(words) = cc::called(std::env::args_os()) {
+        return cc::compile(&words, &environment);
+    }
     let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => {
@@ -95,6 +99,7 @@ fn dispatch() -> u8 {
         Command::Store(Late(args)) => store::run(&args, &cli.global, &environment, &out),
         Command::Doctor(Late(args)) => doctor::run(&args, &environment, &out),
         Command::Trust(Late(args)) => trust::run(&args, &environment, &out),
+        Command::Cc(Late(args)) => cc::run(args, &cli.global, environment, &out),
         command => match front::run(command, &cli.global, environment, out) {
             Ok(code) => return code,
             Err((problem, out)) => {

@@ -84,6 +84,17 @@ const OWN: &[(&[&str], &[Code])] = &[
             READER,
         ],
     ),
+    (
+        &["cc"],
+        &[
+            ("N", "the compiler's own, or the build's"),
+            ("127", "there is no such compiler"),
+            ("126", "it can't be executed"),
+            USAGE,
+            CLUSTER,
+            BUG,
+        ],
+    ),
     (&["logs"], &[("0", "printed, however the action ended"), USAGE, CLUSTER, BUG, READER]),
     (
         &["fetch"],
