@@ -31,6 +31,14 @@ pub enum ConfigError {
         /// What is wrong with it.
         why: String,
     },
+    /// A file or directory of the user's that others have in their hands.
+    #[error("{} {why}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        why: String,
+    },
     /// A file that is there and can't be read.
     #[error("{} can't be read", path.display())]
     Read {
@@ -113,6 +121,7 @@ impl ConfigError {
             Self::NoHome(_)
             | Self::BadDirectory { .. }
             | Self::Runtime { .. }
+            | Self::Foreign { .. }
             | Self::Write { .. }
             | Self::Membership { .. } => ErrorClass::Environment,
             Self::Read { .. }
@@ -143,6 +152,9 @@ impl ConfigError {
                 "`hands trust {}` shows all that the file asks for and allows it; or remove the line",
                 quoted(file.parent().unwrap_or(file)),
             )),
+            Self::Foreign { .. } => {
+                Some("whoever writes to it decides where your files go: make it yours, `chmod o-w` it, or set HANDS_HOME".to_owned())
+            }
             Self::Refused { cure, .. } => Some(cure.clone()),
             Self::Read { .. }
             | Self::Write { .. }

@@ -1,7 +1,8 @@
 //! One configuration file as a list of keys with their lines.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -54,24 +55,44 @@ impl Raw {
     }
 }
 
+/// Largest file that is read, bytes: a project's comes from strangers.
+const LARGEST: u64 = 1 << 20;
+
 /// Reads a file; none if it is not there.
 pub(crate) fn text(path: &Path) -> Result<Option<String>, ConfigError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text));
+    match read {
+        Ok(_) if text.len() as u64 > LARGEST => {
+            Err(failed(io::Error::other("it has more than a MiB")))
+        }
+        Ok(_) => Ok(Some(text)),
         Err(error)
             if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
         {
             Ok(None)
         }
-        Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+        Err(source) => Err(failed(source)),
     }
+}
+
+/// Why a file that is there is not this user's own, unless it is: others decide what it holds. What belongs to root is everybody's.
+pub(crate) fn stranger(path: &Path) -> Option<String> {
+    const ANYBODY_WRITES: u32 = 0o002;
+    let metadata = fs::metadata(path).ok()?;
+    let own = rustix::process::geteuid().as_raw();
+    if ![own, 0].contains(&metadata.uid()) {
+        return Some(format!("belongs to user {} and not to this one ({own})", metadata.uid()));
+    }
+    let is_open = metadata.mode() & ANYBODY_WRITES != 0;
+    is_open.then(|| "can be written by anybody".to_owned())
 }
 
 /// The keys of a file's text, in its order.
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Vec<Setting>, ConfigError> {
-    let line_of = |at: usize| {
-        text.as_bytes()[..at.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1
-    };
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line_of = |at: usize| ends.partition_point(|end| *end < at) + 1;
     let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
         line: line_of(error.span().map_or(0, |span| span.start)),

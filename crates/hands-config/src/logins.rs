@@ -25,6 +25,11 @@ impl Logins {
         Self { dir }
     }
 
+    /// The directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Whether a text can name a cluster here: it becomes a directory.
     pub fn is_name(text: &str) -> bool {
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');

@@ -16,6 +16,9 @@ use crate::{ConfigError, Environment, Logins, Places};
 pub use apply::hidden;
 use engine::EngineSection;
 
+/// Warnings that are said one by one.
+const WARNINGS: usize = 20;
+
 /// Settings that a command line can give for every command.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
@@ -133,6 +136,11 @@ impl Settings {
         };
         let mut draft = Draft::default();
         let user_file = places.user_file();
+        for own in [user_file.clone(), places.logins().dir().to_owned()] {
+            if let Some(why) = file::stranger(&own) {
+                return Err(ConfigError::Foreign { path: own, why });
+            }
+        }
         let text = file::text(&user_file)?.unwrap_or_default();
         for setting in file::parse(&user_file, &text)? {
             settings.apply(&mut draft, setting, Layer::User, &user_file)?;
@@ -156,6 +164,10 @@ impl Settings {
         }
         for setting in flags.settings() {
             settings.apply(&mut draft, setting, Layer::Flag, &user_file)?;
+        }
+        if let Some(more) = settings.warnings.len().checked_sub(WARNINGS).filter(|more| *more > 0) {
+            settings.warnings.truncate(WARNINGS);
+            settings.warnings.push(format!("and {more} more such keys"));
         }
         settings.cluster =
             if flags.local { ClusterChoice::Local } else { draft.choose(&places.logins())? };

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -160,6 +160,71 @@ fn a_project_may_not_set_what_concerns_the_user() {
         assert!(text.contains(&format!("project/hands.toml:{line}: {key} may ")), "{text}");
         assert!(hint.is_some_and(|h| h.starts_with("remove ")), "{key} has a cure");
     }
+}
+
+/// Only what is below the project, whichever way the path goes; a link that is named itself stays a link.
+#[test]
+fn a_project_s_inputs_may_not_go_through_a_link_that_leads_out() {
+    let dir = TestDir::new();
+    dir.write("secret/key", "secret");
+    dir.write("project/src/a", "");
+    symlink("../secret", dir.0.join("project/out")).unwrap();
+    symlink("src", dir.0.join("project/in")).unwrap();
+    let home = dir.0.join("home");
+    let environment =
+        environment(&dir.0.join("project"), &[("HANDS_HOME", home.to_str().unwrap())]);
+    let places = Places::find(&environment).unwrap();
+    for (input, is_refused) in [("out/key", true), ("out/", true), ("in/a", false), ("out", false)]
+    {
+        dir.write("project/hands.toml", &format!("[run]\ninput = [\"{input}\"]"));
+        let loaded = Settings::load(&places, &environment, &Flags::default());
+        assert_eq!(matches!(loaded, Err(ConfigError::Refused { .. })), is_refused, "{input}");
+    }
+}
+
+#[test]
+fn files_that_others_write_to_are_not_obeyed() {
+    let dir = TestDir::new();
+    let user = dir.write("home/config/hands.toml", "jobs = 1");
+    let project = dir.write("project/hands.toml", "jobs = 2");
+    let clusters = dir.0.join("home/state/clusters");
+    fs::create_dir_all(&clusters).unwrap();
+    let home = dir.0.join("home");
+    let environment =
+        environment(&dir.0.join("project"), &[("HANDS_HOME", home.to_str().unwrap())]);
+    let places = Places::find(&environment).unwrap();
+    assert_eq!(places.logins().place(""), clusters.join(""));
+    let load = || Settings::load(&places, &environment, &Flags::default());
+    let open =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    assert_eq!(load().unwrap().jobs, Some(2));
+    for (path, mode) in [(&user, 0o600), (&clusters, 0o700)] {
+        open(path, 0o777);
+        let error = load().unwrap_err();
+        assert!(
+            matches!(&error, ConfigError::Foreign { path: named, .. } if named.ends_with(path.file_name().unwrap())),
+            "{error}"
+        );
+        open(path, mode);
+    }
+    open(&project, 0o666);
+    assert!(matches!(load(), Err(ConfigError::Untrusted { .. })));
+    Project::find(&places, &dir.0.join("project")).unwrap().unwrap().trust(&places).unwrap();
+    assert_eq!(load().unwrap().jobs, Some(2));
+}
+
+/// A stranger's file that names ten thousand keys costs what it costs to read it.
+#[test]
+fn large_files_are_read_in_time_or_refused() {
+    let none = Flags::default();
+    let keys: String = (0..20_000).map(|n| format!("k{n}.a=1\n")).collect();
+    let began = std::time::Instant::now();
+    let settings = load("", &keys, &[], &none).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(settings.warnings.len(), 21);
+    assert_eq!(settings.warnings[20], "and 19980 more such keys");
+    let text = load("", &" ".repeat((1 << 20) + 1), &[], &none).unwrap_err();
+    assert!(matches!(text, ConfigError::Read { .. }));
 }
 
 #[test]

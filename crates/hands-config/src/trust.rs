@@ -41,6 +41,17 @@ pub struct Ask {
     pub why: &'static str,
 }
 
+impl Ask {
+    fn of(setting: &Setting, why: &'static str) -> Self {
+        Self {
+            origin: setting.origin.clone(),
+            key: setting.key.clone(),
+            value: setting.value.to_toml(),
+            why,
+        }
+    }
+}
+
 impl Project {
     /// The project of a directory: the `hands.toml` in it or the nearest above it. None where there is none, or where it
     /// is the user's own file.
@@ -61,8 +72,11 @@ impl Project {
         settings: &[Setting],
     ) -> Result<Self, ConfigError> {
         let mut asks = Vec::new();
+        let is_strangers = file::stranger(file).is_some();
         for setting in settings {
-            asks.extend(ask(setting, &places.user_file())?);
+            let asked = ask(setting, &places.user_file())?;
+            let why = "the file is in the hands of another user";
+            asks.extend(asked.or_else(|| is_strangers.then(|| Ask::of(setting, why))));
         }
         let digest = hands_tree::hash(DigestFunction::Sha256, text.as_bytes());
         let file = fs::canonicalize(file)
@@ -120,14 +134,7 @@ pub fn trusted_exposures(places: &Places) -> Result<Vec<PathBuf>, ConfigError> {
 
 /// What the user should know of one line; none where a project may set it freely. Fails where it never may.
 fn ask(setting: &Setting, user_file: &Path) -> Result<Option<Ask>, ConfigError> {
-    let asks = |why| {
-        Ok(Some(Ask {
-            origin: setting.origin.clone(),
-            key: setting.key.clone(),
-            value: setting.value.to_toml(),
-            why,
-        }))
-    };
+    let asks = |why| Ok(Some(Ask::of(setting, why)));
     let never = |why| {
         Err(ConfigError::Refused {
             origin: setting.origin.clone(),

@@ -109,7 +109,7 @@ fn inputs(setting: &Setting, layer: Layer, file: &Path) -> Result<Vec<PathBuf>, 
         let path = PathBuf::from(&text);
         let leaves =
             path.components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir));
-        if layer == Layer::Project && leaves {
+        if layer == Layer::Project && (leaves || is_behind_link(base, &text)) {
             return Err(ConfigError::Refused {
                 origin: setting.origin.clone(),
                 key: setting.key.clone(),
@@ -123,6 +123,16 @@ fn inputs(setting: &Setting, layer: Layer, file: &Path) -> Result<Vec<PathBuf>, 
         paths.push(base.join(path));
     }
     Ok(paths)
+}
+
+/// Whether a path leads out of a directory by a link in it. One that is its last name is sent as a link.
+fn is_behind_link(base: &Path, path: &str) -> bool {
+    let names_target = path.ends_with('/') || path.ends_with("/.");
+    let path = base.join(path);
+    let followed = if names_target { Some(path.as_path()) } else { path.parent() };
+    let real = |path: &Path| path.canonicalize().ok();
+    let (Some(base), Some(followed)) = (real(base), followed.and_then(real)) else { return false };
+    !followed.starts_with(base)
 }
 
 impl Setting {
