@@ -150,7 +150,14 @@ impl Lister<'_, '_> {
         let stays = |rules: &Rules, (name, kind): &(String, FileType)| {
             is_rule_file(name) || rules.ignores(name, *kind == FileType::Directory)
         };
-        if depth == 0 && rules.as_ref().is_some_and(|r| listed.iter().all(|e| stays(r, e))) {
+        // One with a file of rules does so by a rule for all, that file included.
+        let ignores_itself = |rules: &Rules| {
+            let mut own = listed.iter().map(|(name, _)| name).filter(|name| is_rule_file(name));
+            own.clone().next().is_none() || own.any(|name| rules.ignores(name, false))
+        };
+        let is_ignored =
+            |rules: &Rules| ignores_itself(rules) && listed.iter().all(|e| stays(rules, e));
+        if depth == 0 && rules.as_ref().is_some_and(is_ignored) {
             rules = None;
         }
         let mut tree = Tree { mtime, ..Tree::default() };

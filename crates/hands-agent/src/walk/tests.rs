@@ -339,6 +339,10 @@ fn what_stays_here_is_told() {
     // A person who names one of them wants what is in it.
     let named = lines(&[input(&dir.path().join("b/self"), "", true)]).unwrap();
     assert_eq!(named, [".gitignore 2", "x 0"]);
+    // One that only happens to hold nothing else keeps its secrets.
+    make(dir.path(), &[("b/empty/x", "")]);
+    let named = lines(&[input(&dir.path().join("b/empty"), "", true)]).unwrap();
+    assert_eq!(named, [".gitignore 2"]);
     let mut pipe = input(&dir.path().join("a"), "p", true);
     pipe.entry = Some("p".to_owned());
     assert_eq!(lines(&[pipe]).unwrap_err(), "in/p is a named pipe");
