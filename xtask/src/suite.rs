@@ -15,6 +15,7 @@ use crate::macos;
 const NEEDED: &[(&str, &str)] = &[
     ("gcc", "gcc"),
     ("g++", "g++"),
+    ("clang", "clang"),
     ("make", "make"),
     ("gdb", "gdb"),
     ("git", "git"),
