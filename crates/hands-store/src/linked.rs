@@ -61,6 +61,22 @@ impl Linked {
         Ok(known.get(&now.ino()).is_none_or(|expected| *expected == changed(&now)))
     }
 
+    /// Whether this file is known to be as our own doing has left it.
+    pub(crate) fn is_as_left(&self, file: &File) -> io::Result<bool> {
+        let known = lock(&self.0);
+        let now = file.metadata()?;
+        Ok(known.get(&now.ino()) == Some(&changed(&now)))
+    }
+
+    /// A file with checked content has got its place, and its first name.
+    pub(crate) fn made(&self, path: &Path) {
+        let mut known = lock(&self.0);
+        // One that can't be looked at is read before it is linked.
+        if let Ok(metadata) = path.symlink_metadata() {
+            known.insert(metadata.ino(), changed(&metadata));
+        }
+    }
+
     /// A file before it is read, for [`Self::note`]. `again` looks at it once more, as for [`Self::expects`].
     pub(crate) fn seen(
         &self,

@@ -251,7 +251,7 @@ impl<'a> Materializer<'a> {
         dir: &Path,
         name: &str,
     ) -> Result<Linked, StoreError> {
-        let Some(mut file) = self.inner.verified_file(&face.digest)? else {
+        let Some(mut file) = self.inner.watched_file(&face.digest)? else {
             return Ok(Linked::Corrupt);
         };
         let link = |from: &Path| match self.inner.linked.link(from, at, name) {

@@ -15,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::error::StoreError;
 use crate::files::{FILE, open_blob};
 use crate::index::{Entry, Lookup, Place};
+use crate::linked::Linked;
 use crate::recover::key;
 use crate::store::{Inner, Store};
 use crate::turn::TURN;
@@ -239,6 +240,20 @@ impl Inner {
 
     /// The file of a large blob, positioned at its start and known to hold what its digest says.
     pub(crate) fn verified_file(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
+        self.verified(digest, Linked::is_untouched)
+    }
+
+    /// The same for a tree, whose files are read by who knows whom: the file is read here unless this process has written it or has
+    /// read it before, and nobody else has touched it since.
+    pub(crate) fn watched_file(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
+        self.verified(digest, Linked::is_as_left)
+    }
+
+    fn verified(
+        &self,
+        digest: &Digest,
+        is_untouched: impl FnOnce(&Linked, &File) -> io::Result<bool>,
+    ) -> Result<Option<File>, StoreError> {
         let path = self.layout.blob(digest);
         let opened = match open_blob(&path, digest.size, FILE) {
             Ok(opened) => Some(opened),
@@ -248,7 +263,7 @@ impl Inner {
         if let Some((mut file, intact)) = opened {
             let verified = self.look_up(digest)?.is_some_and(|entry| entry.verified);
             let failed = || StoreError::io("read", &path);
-            let untouched = self.linked.is_untouched(&file).map_err(failed())?;
+            let untouched = is_untouched(&self.linked, &file).map_err(failed())?;
             if intact && verified && untouched {
                 return Ok(Some(file));
             }

@@ -392,7 +392,8 @@ impl Inner {
             index.arrive(digest);
         }
         let now = self.now();
-        let placed = temp.place(&self.layout.blob(&digest), FILE, self.power());
+        let path = self.layout.blob(&digest);
+        let placed = temp.place(&path, FILE, self.power()).inspect(|()| self.linked.made(&path));
         let logged = placed.and_then(|()| {
             let mut active = self.packs.active();
             let before = (active.id, active.len);

@@ -78,6 +78,31 @@ fn a_staged_tree_is_read_before_it_is_used_after_a_restart() {
     is_right(&store);
 }
 
+/// Before any tree has it, and after a restart: what an action is to see is what its digest says.
+#[test]
+fn a_large_blob_that_is_damaged_before_a_tree_has_it_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let root = tree(&store, &golden());
+    let (large, content) = blob(SHA, 3, 200_000);
+    let is_missing = |store: &Store| match store.stager().stage(&root) {
+        // The tree has it under two names.
+        Err(StageError::Missing(missing)) => assert_eq!(missing, [large, large]),
+        other => panic!("{other:?}"),
+    };
+    for restarts in [false, true] {
+        spoil(&large_blob(&store, &large));
+        if restarts {
+            drop(store);
+            store = open(dir.path());
+        }
+        is_missing(&store);
+        store.put(large, content.clone()).unwrap();
+    }
+    let staged = store.stager().stage(&root).unwrap();
+    assert_eq!(merged(store.stager().root(), &staged), expected(&golden()));
+}
+
 /// A look is due again: a tenth of a second after the last one.
 fn await_look(store: &Store, root: &Digest) {
     while store.stager().ready(root).is_some() {
