@@ -56,8 +56,8 @@ struct State {
     held: usize,
     /// Actions for which memory was asked.
     reserved: usize,
-    /// Bytes that the client still takes.
-    credit: u64,
+    /// Bytes that the client still takes. Below 0 where the last message was larger: the next waits until that is paid back.
+    credit: i64,
     all_cancelled: bool,
     /// The client sends nothing more: the session ends with its last action.
     is_finishing: bool,
@@ -152,7 +152,7 @@ impl Outbox {
         if let Some(charge) = &charge {
             charge.reserve(most)?;
         }
-        let state = Mutex::new(State { credit, ..State::default() });
+        let state = Mutex::new(State { credit: signed(credit), ..State::default() });
         let (wake, taken, closed) = Default::default();
         Ok(Arc::new(Self { state, most, wake, taken, closed, charge }))
     }
@@ -387,7 +387,7 @@ impl Outbox {
     /// The client takes more.
     pub(super) fn grant(&self, bytes: u64) {
         let mut state = self.lock();
-        state.credit = state.credit.saturating_add(bytes);
+        state.credit = state.credit.saturating_add(signed(bytes));
         drop(state);
         self.wake.notify_one();
     }
@@ -395,7 +395,7 @@ impl Outbox {
     /// What was sent is not to be sent again.
     pub(super) fn spend(&self, bytes: u64) {
         let mut state = self.lock();
-        state.credit = state.credit.saturating_sub(bytes);
+        state.credit = state.credit.saturating_sub(signed(bytes));
     }
 
     /// The client sends nothing more.
@@ -555,6 +555,11 @@ impl Live {
             lost: state.lost.to_vec(),
         }
     }
+}
+
+/// More than any client reads is as good as no bound.
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// An answer without a result.

@@ -55,6 +55,31 @@ fn an_acceptance_comes_first_and_costs_no_credit() {
 }
 
 #[test]
+fn what_exceeds_the_credit_is_paid_back_first() {
+    let outbox = outbox(1);
+    let say = |id, bytes| {
+        let _state = waits(&outbox, id, false);
+        ends(&outbox, id, bytes);
+    };
+    let said = || {
+        let words = outbox.next().unwrap();
+        words.map(|words| words.ended.iter().map(|ended| ended.id).collect::<Vec<_>>())
+    };
+    say(1, 100 << 10);
+    assert_eq!(said(), Some(vec![1]));
+    outbox.spend(100 << 10);
+    say(2, 70 << 10);
+    say(3, 70 << 10);
+    // Its client has read it, and never has more than one of them ahead of its reader.
+    outbox.grant(100 << 10);
+    assert_eq!(said(), Some(vec![2]));
+    outbox.spend(70 << 10);
+    assert_eq!(said(), None, "the client takes a byte at a time");
+    outbox.grant(70 << 10);
+    assert_eq!(said(), Some(vec![3]));
+}
+
+#[test]
 fn results_that_find_no_room_are_left_in_the_table() {
     let outbox = outbox(u64::MAX);
     let states: Vec<_> = (0..3).map(|id| waits(&outbox, id, false)).collect();
