@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, stream};
+use futures_util::{FutureExt as _, Stream, stream};
 use hands_link::{ConnectionInfo, StreamEnd};
 use hands_proto::v1::actions_request::Kind;
 use hands_proto::v1::actions_server::Actions;
@@ -98,12 +98,14 @@ impl Actions for ActionsService {
         let epoch = clock.epoch;
         let outbox = Outbox::new(charge.clone(), open.credit)?;
         let key = (asker.owner(), name);
+        let (listening, heard) = oneshot::channel();
         let leaving = Leaving {
             hub: Arc::clone(hub),
             key,
             outbox: Arc::clone(&outbox),
             connection: asker.connection.clone(),
             charge,
+            heard: Some(heard),
         };
         if let Some(earlier) = hub.sessions.open(key, &outbox) {
             // Also where this call is given up meanwhile.
@@ -119,7 +121,10 @@ impl Actions for ActionsService {
         let answers = outgoing(leaving, epoch, function);
         let head = Head { name, clock, instance: open.instance_name, function, caller, asker };
         let session = Session { hub: Arc::clone(hub), head: Arc::new(head), outbox };
-        crate::task::spawn("actions", session.listen(messages));
+        crate::task::spawn("actions", async move {
+            let _listening = listening;
+            session.listen(messages).await;
+        });
         Ok(Response::new(answers))
     }
 }
@@ -146,14 +151,15 @@ impl Session {
             }
             let message = tokio::select! {
                 biased;
-                () = self.outbox.closed() => return,
+                () = self.outbox.closed() => return self.hear_last(messages, line).await,
                 // Before the next piece of what it has sent: it may have given that up.
                 message = messages.message(), if !is_over => message,
                 () = std::future::ready(()), if !is_full && !line.is_empty() => {
                     match self.submit_first(&mut line).await {
                         Some(Ok(())) => continue,
                         Some(Err(status)) => return self.outbox.fail(status),
-                        None => return,
+                        // It is closed.
+                        None => continue,
                     }
                 }
                 () = self.outbox.relieved(), if is_full => continue,
@@ -176,6 +182,16 @@ impl Session {
             };
             if let Err(status) = done {
                 return self.outbox.fail(status);
+            }
+        }
+    }
+
+    /// Hears what came before the end of the stream: a client that gives its actions up may leave at once.
+    async fn hear_last(&self, mut messages: Streaming<v1::ActionsRequest>, mut line: Line) {
+        while let Some(Ok(Some(message))) = messages.message().now_or_never() {
+            let Some(kind) = message.kind else { continue };
+            if let Err(error) = self.hear(kind, &mut line).await {
+                return tracing::debug!(%error, "the last words of a session are not taken");
             }
         }
     }
@@ -454,17 +470,15 @@ fn later(status: &Status) -> Status {
 /// Ends the stream of a session that is opened once more: its client has lost it, and says over the new one what it waits for. Else
 /// two would wait for each action, and neither could give it up.
 async fn replace(hub: &Shared, earlier: &Outbox) {
-    let left = earlier.close();
-    let late = earlier.ends_by(StreamEnd::Lost);
-    gone(hub, [left.waiters().await, late], StreamEnd::Lost).await;
+    earlier.close();
+    leave(hub, earlier, StreamEnd::Lost).await;
 }
 
-/// The stream of these operations' waiters has ended.
-async fn gone(hub: &Shared, of: [Vec<(OperationId, u64)>; 2], end: StreamEnd) {
-    for of in of {
-        for group in of.chunks(GROUP) {
-            hub.core.send(Event::GoneMany { of: group.to_vec(), end }).await;
-        }
+/// The stream of a session has ended. Returns when the core has heard of all that leaves by that, whoever says so.
+async fn leave(hub: &Shared, outbox: &Outbox, end: StreamEnd) {
+    let _turn = outbox.leaving.lock().await;
+    for group in outbox.ends_by(end).waiters().await.chunks(GROUP) {
+        hub.core.send(Event::GoneMany { of: group.to_vec(), end }).await;
     }
 }
 
@@ -481,16 +495,18 @@ struct Leaving {
     outbox: Arc<Outbox>,
     connection: Option<ConnectionInfo>,
     charge: Option<Arc<Charge>>,
+    /// Has an answer, which is an error, when the reading half has ended.
+    heard: Option<oneshot::Receiver<()>>,
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        self.hub.sessions.close(&self.key, &self.outbox);
-        let left = self.outbox.close();
+        self.outbox.close();
+        let (key, outbox) = (self.key, Arc::clone(&self.outbox));
         if tokio::runtime::Handle::try_current().is_err() {
-            return;
+            return self.hub.sessions.close(&key, &outbox);
         }
-        let outbox = Arc::clone(&self.outbox);
+        let heard = self.heard.take();
         let (hub, connection) = (Arc::clone(&self.hub), self.connection.take());
         // What the hub ended nobody has given up: its client comes back for it.
         let is_ours = self.outbox.has_failed()
@@ -503,9 +519,13 @@ impl Drop for Leaving {
                     .await
                     .unwrap_or(StreamEnd::Cancelled),
             };
-            let of = left.waiters().await;
-            // What the core took meanwhile ends as the stream did.
-            gone(&hub, [of, outbox.ends_by(end)], end).await;
+            // What was given up by the last words has not left.
+            if let Some(heard) = heard {
+                let _over = heard.await;
+            }
+            leave(&hub, &outbox, end).await;
+            // Whoever opens the session before that has it leave.
+            hub.sessions.close(&key, &outbox);
         });
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Outbox {
     taken: Notify,
     closed: watch::Sender<bool>,
     charge: Option<Arc<Charge>>,
+    /// Held by whoever has its actions leave, until the core has heard of all.
+    pub(super) leaving: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -65,9 +67,9 @@ struct State {
     failure: Option<Status>,
     /// It is the hub that ends the session.
     has_failed: bool,
+    /// Nobody reads any more.
     is_closed: bool,
-    /// Operations and waiters that came after that, before it was known how the stream ended.
-    late: Vec<(OperationId, u64)>,
+    /// How its stream ended. Until that is known its actions stay here, and may be given up.
     end: Option<StreamEnd>,
 }
 
@@ -153,8 +155,8 @@ impl Outbox {
             charge.reserve(most)?;
         }
         let state = Mutex::new(State { credit: signed(credit), ..State::default() });
-        let (wake, taken, closed) = Default::default();
-        Ok(Arc::new(Self { state, most, wake, taken, closed, charge }))
+        let (wake, taken, closed, leaving) = Default::default();
+        Ok(Arc::new(Self { state, most, wake, taken, closed, charge, leaving }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -213,8 +215,7 @@ impl Outbox {
         self.lock().coming.remove(&id);
     }
 
-    /// The session waits for an operation now. Else nobody reads here any more: then it is told how the stream ended, or where
-    /// that is not known yet the waiter leaves with all others.
+    /// The session waits for an operation now. Else its stream has ended, and the waiter leaves as all others did.
     pub(crate) fn waits_for(
         &self,
         id: u64,
@@ -222,13 +223,10 @@ impl Outbox {
         waiter: u64,
         state: Hearer<OpState>,
         follow: bool,
-    ) -> Result<(), Option<StreamEnd>> {
+    ) -> Result<(), StreamEnd> {
         let mut all = self.lock();
-        if all.is_closed {
-            if all.end.is_none() {
-                all.late.push((operation, waiter));
-            }
-            return Err(all.end);
+        if let Some(end) = all.end {
+            return Err(end);
         }
         all.coming.remove(&id);
         let live = Live { operation, waiter, state, follow, is_noted: false, lost: 0 };
@@ -239,6 +237,9 @@ impl Outbox {
     /// The row of an action is durable.
     pub(crate) fn accepted(&self, id: u64) {
         let mut state = self.lock();
+        if state.is_closed {
+            return;
+        }
         // It may have been cancelled meanwhile.
         let Some(operation) = state.live.get(&id).map(|live| live.operation) else { return };
         state.accepted.push_back((id, operation));
@@ -250,6 +251,9 @@ impl Outbox {
     /// An action's state is another one.
     pub(crate) fn changed(&self, id: u64) {
         let mut state = self.lock();
+        if state.is_closed {
+            return;
+        }
         let Some(live) = state.live.get_mut(&id) else { return };
         let now = live.state.borrow();
         let is_told = live.follow && (now.stage != Stage::Queued || now.waiting.is_some());
@@ -342,6 +346,9 @@ impl Outbox {
 
     fn say(&self, mut state: MutexGuard<'_, State>, ended: Ended) {
         state.coming.remove(&ended.id);
+        if state.is_closed {
+            return;
+        }
         state.held += ended.bytes;
         state.said.push_back(Said::Ended(ended));
         drop(state);
@@ -367,15 +374,20 @@ impl Outbox {
     /// The same of all, of which nothing is said from now on.
     pub(super) fn take_all(&self) -> Left {
         let mut state = self.lock();
+        let left = Left(std::mem::take(&mut state.live));
+        self.say_nothing(state);
+        left
+    }
+
+    /// What was to be said is not said.
+    fn say_nothing(&self, mut state: MutexGuard<'_, State>) {
         let accepted = std::mem::take(&mut state.accepted);
         let said = std::mem::take(&mut state.said);
         state.held = 0;
         state.coming = HashSet::new();
-        let live = std::mem::take(&mut state.live);
         drop(state);
         self.taken.notify_one();
         crate::task::drop_aside(accepted.len() + said.len(), (accepted, said));
-        Left(live)
     }
 
     /// All that [`Outbox::take_all`] gave have ended.
@@ -426,20 +438,20 @@ impl Outbox {
         self.lock().has_failed
     }
 
-    /// Nobody reads any more. Gives operations and waiters of what has not ended.
-    pub(super) fn close(&self) -> Left {
-        self.lock().is_closed = true;
+    /// Nobody reads any more.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        self.say_nothing(state);
         self.closed.send_replace(true);
-        self.taken.notify_one();
         self.wake.notify_one();
-        self.take_all()
     }
 
-    /// How the stream of a closed one ended. Gives operations and waiters that came before that was known.
-    pub(super) fn ends_by(&self, end: StreamEnd) -> Vec<(OperationId, u64)> {
+    /// How the stream of a closed one ended. Gives what leaves by that.
+    pub(super) fn ends_by(&self, end: StreamEnd) -> Left {
         let mut state = self.lock();
         state.end.get_or_insert(end);
-        std::mem::take(&mut state.late)
+        Left(std::mem::take(&mut state.live))
     }
 
     /// Returns when nobody reads any more.

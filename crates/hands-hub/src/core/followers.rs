@@ -92,8 +92,7 @@ impl Core {
         match outbox.waits_for(number, id, waiter, ticket.state, follow) {
             Ok(()) => {}
             // Its stream has ended in the meantime.
-            Err(None) => return,
-            Err(Some(end)) => return self.gone(id, waiter, end),
+            Err(end) => return self.gone(id, waiter, end),
         }
         let told = Arc::clone(&outbox);
         let operation = self.operations.get_mut(&id);

@@ -1,15 +1,22 @@
 //! Many actions over one stream.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
+use hands_link::{Address, Listener};
 use hands_proto::v1::actions_client::ActionsClient;
 use hands_proto::v1::actions_reply::Kind as Said;
 use hands_proto::v1::actions_request::Kind;
 use hands_proto::{reapi, v1};
 use hands_types::limits::ORPHAN;
 use hands_types::{Digest, DigestFunction};
+use hyper_util::rt::TokioIo;
 use prost::Message;
-use tokio::sync::mpsc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional, duplex};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
 use crate::clock::Clock;
@@ -298,6 +305,101 @@ async fn a_session_that_is_opened_once_more_has_one_stream() {
     back.say(Kind::Cancel(v1::CancelActions { ids: Vec::new(), all: true })).await;
     back.until("the answer", |heard| heard.all_cancelled).await;
     assert!(world.hub.activity().borrow().is_idle());
+}
+
+#[tokio::test]
+async fn a_session_that_is_back_before_its_end_was_noticed_waits_alone() {
+    let world = World::new();
+    let client = world.client();
+    let mut first = Session::open(&client, opening(0, MUCH)).await.unwrap();
+    first.submit(vec![salted(1), salted(2)]).await;
+    first.until("acceptances", |heard| heard.accepted.len() == 2).await;
+    let epoch = first.welcome.epoch;
+    let accepted = first.heard.accepted.iter();
+    let resume = accepted
+        .map(|it| v1::ResumeAction { id: it.id, operation: it.operation.clone(), follow: false })
+        .collect();
+    // For a while the hub does not know whether its connection ends, too.
+    drop(first);
+    let mut back = Session::open(&client, opening(epoch, MUCH)).await.unwrap();
+    back.say(Kind::Submit(v1::Submissions { resume, ..Default::default() })).await;
+    back.until("both", |heard| heard.accepted.len() == 2).await;
+    back.say(Kind::Cancel(v1::CancelActions { ids: Vec::new(), all: true })).await;
+    back.until("the answer", |heard| heard.all_cancelled).await;
+    assert!(world.hub.activity().borrow().is_idle(), "nobody else waits for them");
+}
+
+/// Says the same as a client whose last frame of data comes together with the connection's end.
+async fn says_last(kind: Kind) {
+    let world = World::new();
+    let socket = world.dir.path().join("socket/hub.sock");
+    world.hub.serve(Listener::bind(&Address::Unix(socket.clone())).unwrap());
+    let (last, lasts) = oneshot::channel();
+    let (leaving, leaves) = oneshot::channel();
+    let client = Client { channel: leaving_after_data(socket, lasts, leaving) };
+    let mut session = Session::open(&client, opening(0, MUCH)).await.unwrap();
+    session.submit((0..3).map(salted).collect()).await;
+    session.until("acceptances", |heard| heard.accepted.len() == 3).await;
+    last.send(()).unwrap();
+    soon("the relay's end", async {
+        session.say(kind).await;
+        leaves.await.unwrap();
+    })
+    .await;
+    let mut activity = world.hub.activity();
+    soon("nobody waiting", activity.wait_for(|activity| activity.clients == 0)).await.unwrap();
+    assert!(activity.borrow().is_idle(), "{:?}", *activity.borrow());
+}
+
+#[tokio::test]
+async fn a_cancel_that_comes_with_its_connections_end_is_heard() {
+    says_last(Kind::Cancel(v1::CancelActions { ids: Vec::new(), all: true })).await;
+    says_last(Kind::Cancel(v1::CancelActions { ids: vec![0, 1, 2], all: false })).await;
+}
+
+/// A connection that ends with the first frame of data that its client says after `last`.
+fn leaving_after_data(
+    socket: PathBuf,
+    last: oneshot::Receiver<()>,
+    leaving: oneshot::Sender<()>,
+) -> Channel {
+    let mut relay = Some((last, leaving));
+    let connect = tower::service_fn(move |_: http::Uri| {
+        let (socket, relay) = (socket.clone(), relay.take());
+        async move {
+            let (mut last, leaving) = relay.ok_or(std::io::ErrorKind::ConnectionRefused)?;
+            let mut hub = UnixStream::connect(socket).await?;
+            let (ours, mut theirs) = duplex(1 << 20);
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ended = copy_bidirectional(&mut theirs, &mut hub) => return,
+                    said = &mut last => said.unwrap(),
+                }
+                let mut said = Vec::new();
+                while !ends_with_data(&said) {
+                    assert!(theirs.read_buf(&mut said).await.unwrap() > 0, "{said:?}");
+                }
+                hub.write_all(&said).await.unwrap();
+                drop(hub);
+                leaving.send(()).unwrap();
+            });
+            Ok::<_, std::io::Error>(TokioIo::new(ours))
+        }
+    });
+    Endpoint::from_static("http://hub").connect_with_connector_lazy(connect)
+}
+
+/// Whether frames that begin at the first byte have a whole one of data.
+fn ends_with_data(mut frames: &[u8]) -> bool {
+    while let Some((head, rest)) = frames.split_at_checked(9) {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let Some((_, rest)) = rest.split_at_checked(length as usize) else { return false };
+        if head[3] == 0 {
+            return true;
+        }
+        frames = rest;
+    }
+    false
 }
 
 #[tokio::test]

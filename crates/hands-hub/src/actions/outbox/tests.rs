@@ -148,10 +148,20 @@ fn nothing_is_said_of_what_was_given_up_with_all() {
     assert!(outbox.next().unwrap().unwrap().events.all_cancelled);
     outbox.finish();
     assert!(outbox.next().is_err_and(|status| status.is_none()), "nothing is left");
-    assert!(outbox.close().0.is_empty());
-    let state = Teller::new(OpState::default());
-    assert_eq!(outbox.waits_for(4, OPERATION, 1, state.hearer(), false), Err(None));
-    assert_eq!(outbox.ends_by(StreamEnd::Cancelled), [(OPERATION, 1)], "it ends as the stream did");
-    let late = outbox.waits_for(5, OPERATION, 2, state.hearer(), false);
-    assert_eq!(late, Err(Some(StreamEnd::Cancelled)));
+}
+
+#[test]
+fn until_it_is_known_how_a_stream_ended_its_actions_can_be_given_up() {
+    let outbox = outbox(u64::MAX);
+    let _states = [waits(&outbox, 1, true), waits(&outbox, 2, false)];
+    outbox.close();
+    let late = waits(&outbox, 3, false);
+    outbox.accepted(3);
+    ends(&outbox, 2, 1);
+    assert_eq!(outbox.held(), 0, "nobody hears of it");
+    assert_eq!(outbox.waiters_of(&[1, 2]), [(OPERATION, 1)]);
+    assert_eq!(outbox.ends_by(StreamEnd::Cancelled).0.len(), 2, "they end as the stream did");
+    let late = outbox.waits_for(4, OPERATION, 2, late.hearer(), false);
+    assert_eq!(late, Err(StreamEnd::Cancelled), "and so does this");
+    assert!(outbox.ends_by(StreamEnd::Lost).0.is_empty(), "each leaves once");
 }
