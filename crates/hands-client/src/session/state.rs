@@ -84,6 +84,8 @@ struct Pending {
     bytes: u64,
     is_sent: bool,
     /// When it was submitted.
+    /// It was sent over an earlier stream, too, and nobody knows what became of that.
+    is_doubtful: bool,
     since: Instant,
 }
 
@@ -284,7 +286,8 @@ impl State {
                 cancels.push(*id);
             }
             if let Some(pending) = &mut action.pending {
-                pending.message.sent_before |= std::mem::take(&mut pending.is_sent);
+                pending.is_doubtful |= std::mem::take(&mut pending.is_sent);
+                pending.message.sent_before |= pending.is_doubtful;
                 unsent.push_back(*id);
             }
         }
@@ -324,8 +327,13 @@ impl State {
             sent_before: false,
             alone,
         };
-        let pending =
-            Some(Box::new(Pending { message, bytes, is_sent: false, since: Instant::now() }));
+        let pending = Some(Box::new(Pending {
+            message,
+            bytes,
+            is_sent: false,
+            is_doubtful: false,
+            since: Instant::now(),
+        }));
         let action = Action {
             asked: SystemTime::now(),
             pending,
@@ -390,6 +398,6 @@ impl State {
 impl Action {
     /// Whether the hub may know of it.
     fn was_sent(&self) -> bool {
-        self.pending.as_ref().is_none_or(|pending| pending.is_sent || pending.message.sent_before)
+        self.pending.as_ref().is_none_or(|pending| pending.is_sent || pending.is_doubtful)
     }
 }
