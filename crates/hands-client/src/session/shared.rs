@@ -71,6 +71,10 @@ impl Shared {
 
     /// The hub has answered whether it has sessions.
     pub(super) fn is_served(&self, is_served: bool) {
+        if !is_served {
+            // It hears no wish either.
+            self.lost();
+        }
         let service = if is_served { Service::Served } else { Service::Unserved };
         self.service.send_if_modified(|known| std::mem::replace(known, service) != service);
     }

@@ -240,6 +240,37 @@ async fn a_refusal_that_says_when_it_passes_is_no_end() {
 }
 
 #[tokio::test]
+async fn a_session_that_fails_says_what_it_has_left_behind() {
+    let error = || ClientError::Forgotten { peer: "hub".to_owned() };
+    let shared = Shared::default();
+    let _unsent = submit(&shared).await;
+    shared.fail(error());
+    assert!(!shared.has_left_behind(), "the hub has nothing of it");
+    assert!(shared.cancel_all("hub").await.is_ok());
+    let shared = Shared::default();
+    let id = submit(&shared).await;
+    assert_eq!(sent(&shared, 1), [(id, 1, false)]);
+    shared.hear(accepted(id), 0, &PEER);
+    shared.fail(error());
+    assert!(shared.next_event().await.1.is_err());
+    assert!(shared.has_left_behind(), "it goes on for nobody");
+    assert!(shared.cancel_all("hub").await.is_err(), "the hub has not heard of that");
+}
+
+#[tokio::test]
+async fn a_hub_without_sessions_lets_nobody_wait_for_its_answer() {
+    let shared = Shared::new(true);
+    let spec = spec();
+    let encoded = spec.encode(hands_types::DigestFunction::Sha256).unwrap();
+    let id = shared.submit(&spec, encoded, true).await.unwrap();
+    assert_eq!(sent(&shared, 0), [(id, 0, false)]);
+    let mut giving_up = std::pin::pin!(shared.cancel_all("hub"));
+    assert!((&mut giving_up).now_or_never().is_none());
+    shared.is_served(false);
+    assert!(giving_up.now_or_never().is_some(), "nobody else answers");
+}
+
+#[tokio::test]
 async fn whoever_waits_for_room_has_it_once_all_was_given_up() {
     let large = JobSpec { argv: vec!["x".repeat(100 << 10); 2], ..spec() };
     let encode = || large.encode(hands_types::DigestFunction::Sha256).unwrap();

@@ -26,6 +26,9 @@ impl State {
     }
 
     pub(in crate::session) fn fail(&mut self, error: ClientError) {
+        // A hub that was away for so long has given up itself what it had.
+        self.left_behind |= !matches!(error, ClientError::Lost { .. })
+            && self.actions.values().any(Action::was_sent);
         let mut ids: Vec<u64> = self.actions.drain().map(|(id, _)| id).collect();
         ids.sort_unstable();
         let last = ids.pop();
@@ -61,10 +64,10 @@ impl State {
         self.unsent = VecDeque::new();
         self.cancels = Vec::new();
         self.under_way = 0;
-        if self.failure.is_some() || !was_sent {
+        if !was_sent {
             return (Some(Ok(())), given_up);
         }
-        if !self.is_up {
+        if !self.is_up || self.failure.is_some() {
             // The hub does not hear it, and would not know what is meant when it does.
             return (Some(Err(given_up_alone(peer))), given_up);
         }
