@@ -168,7 +168,7 @@ impl Session {
         (ActionId(id), event)
     }
 
-    /// How many actions have not ended yet, as far as their ends were read.
+    /// How many actions have not ended yet, as far as their ends were heard of; they may be unread.
     pub fn live(&self) -> usize {
         match &self.way {
             Way::Stream(_) => self.shared.live(),

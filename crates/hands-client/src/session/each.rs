@@ -11,8 +11,8 @@ use super::{ActionId, told};
 use crate::execution::Execution;
 use crate::{ClientError, Cluster, Event, JobSpec, Logs};
 
-/// Streams that are open at once: below what one connection of any engine takes.
-const STREAMS: usize = 100;
+/// Streams that are open at once: what the usual engine takes over one connection. Of one that takes fewer the others wait.
+pub(super) const STREAMS: usize = 100;
 
 pub(super) struct Each {
     cluster: Cluster,
@@ -29,8 +29,9 @@ impl Each {
         Self { cluster, shared, room, live: Arc::default() }
     }
 
-    /// Begins an action. Waits until few enough are under way.
+    /// Begins an action. Waits until few enough are under way or have an end that was not read.
     pub(super) async fn submit(&self, spec: JobSpec) -> ActionId {
+        // No error: it is closed by nobody.
         let place = Arc::clone(&self.room).acquire_owned().await;
         let id = self.shared.number();
         let (cancel, cancelled) = oneshot::channel();
@@ -39,11 +40,9 @@ impl Each {
         // Held, so that the task can't end before it is noted.
         let mut noted = lock(&self.live);
         let task = tokio::spawn(async move {
-            // Closed by nobody.
-            let _place = place;
-            if let Err(error) = follow(&cluster, &shared, id, spec, cancelled).await {
-                shared.tell(id, Err(error));
-            }
+            let end = follow(&cluster, &shared, id, spec, cancelled).await;
+            // Its place is free once that was read: a whole result waits until then.
+            shared.tell_end(id, end, place.ok());
             lock(&live).remove(&id);
         });
         noted.insert(id, (task, Some(cancel)));
@@ -80,13 +79,14 @@ fn lock(live: &Mutex<Live>) -> MutexGuard<'_, Live> {
     live.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Tells what happens to an action, but for its end.
 async fn follow(
     cluster: &Cluster,
     shared: &Shared,
     id: u64,
     mut spec: JobSpec,
     mut cancelled: oneshot::Receiver<()>,
-) -> Result<(), ClientError> {
+) -> Result<Event, ClientError> {
     let follow = spec.follow;
     spec.logs = Logs::No;
     let submitting = async {
@@ -98,8 +98,7 @@ async fn follow(
         action = submitting => action?,
         Ok(()) = &mut cancelled => {
             // What the engine may have of it ends with its stream.
-            shared.tell(id, Ok(told::cancelled(None)));
-            return Ok(());
+            return Ok(told::cancelled(None));
         }
     };
     let mut is_cancelled = false;
@@ -112,8 +111,7 @@ async fn follow(
                 let name = action.id().to_owned();
                 if name.is_empty() {
                     // Dropping it is what ends it.
-                    shared.tell(id, Ok(told::cancelled(None)));
-                    return Ok(());
+                    return Ok(told::cancelled(None));
                 }
                 cluster.cancel_exactly(&name).await?;
                 continue;
@@ -122,16 +120,11 @@ async fn follow(
         let is_told = match &event {
             Event::Queued { .. } | Event::Waiting { .. } => follow,
             Event::Started { attempt, .. } => runs.replace(*attempt) != Some(*attempt) && follow,
-            Event::Again { .. } | Event::Lost { .. } | Event::Output { .. } | Event::Done(_) => {
-                true
-            }
+            Event::Again { .. } | Event::Lost { .. } | Event::Output { .. } => true,
+            Event::Done(_) => return Ok(event),
         };
-        let is_over = matches!(event, Event::Done(_));
         if is_told {
             shared.tell(id, Ok(event));
-        }
-        if is_over {
-            return Ok(());
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hands_proto::v1;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::patience::Heard;
@@ -125,6 +125,17 @@ impl Shared {
     /// Something happened to such an action.
     pub(super) fn tell(&self, id: u64, event: Result<Event, ClientError>) {
         self.lock().tell(id, event);
+        self.to_read.notify_one();
+    }
+
+    /// Such an action has ended. It keeps its place until that was read.
+    pub(super) fn tell_end(
+        &self,
+        id: u64,
+        end: Result<Event, ClientError>,
+        place: Option<OwnedSemaphorePermit>,
+    ) {
+        self.lock().tell_end(id, end, place);
         self.to_read.notify_one();
     }
 

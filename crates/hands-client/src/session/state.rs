@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use hands_proto::v1;
 use hands_types::OperationId;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::told;
@@ -83,9 +84,9 @@ struct Pending {
     message: v1::SubmitAction,
     bytes: u64,
     is_sent: bool,
-    /// When it was submitted.
     /// It was sent over an earlier stream, too, and nobody knows what became of that.
     is_doubtful: bool,
+    /// When it was submitted.
     since: Instant,
 }
 
@@ -95,6 +96,8 @@ struct Unread {
     event: Result<Event, ClientError>,
     /// What the hub may send anew once this was read.
     grant: u64,
+    /// What another action of an engine may take then.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Default for State {
@@ -197,7 +200,17 @@ impl State {
     }
 
     pub(super) fn tell(&mut self, id: u64, event: Result<Event, ClientError>) {
-        self.events.push_back(Unread { id, event, grant: 0 });
+        self.tell_end(id, event, None);
+    }
+
+    /// The end of an action that has a place until that was read.
+    pub(super) fn tell_end(
+        &mut self,
+        id: u64,
+        end: Result<Event, ClientError>,
+        place: Option<OwnedSemaphorePermit>,
+    ) {
+        self.events.push_back(Unread { id, event: end, grant: 0, place });
     }
 
     pub(super) fn forget_events(&mut self) {
@@ -206,7 +219,8 @@ impl State {
 
     /// The next event, and whether there is something worth a message now.
     pub(super) fn next_event(&mut self) -> Option<(u64, Result<Event, ClientError>, bool)> {
-        let Unread { id, event, grant } = self.events.pop_front()?;
+        let Unread { id, event, grant, place } = self.events.pop_front()?;
+        drop(place);
         self.grant += grant;
         Some((id, event, self.is_worth_a_message()))
     }

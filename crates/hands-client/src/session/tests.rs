@@ -2,10 +2,12 @@ use futures_util::FutureExt as _;
 use hands_proto::{reapi, rpc, v1};
 use prost::Message as _;
 
+use super::each::STREAMS;
 use super::patience::Heard;
 use super::shared::Shared;
 use super::state::{CREDIT, Next};
 use super::told::Peer;
+use crate::fake::{self, Engine, Script};
 use crate::{ClientError, Event, JobSpec};
 
 const TOOK: Heard = Heard { took: true, refused: None };
@@ -237,6 +239,32 @@ async fn a_refusal_that_says_when_it_passes_is_no_end() {
     assert_eq!(shared.hear(full, 0, &PEER), TOOK);
     let (id, event) = shared.next_event().await;
     assert!(id == last && event.is_err_and(|error| error.is_for_want_of_room()));
+}
+
+#[tokio::test]
+async fn an_engine_gets_no_more_actions_than_are_read_of() {
+    let response = reapi::ExecuteResponse {
+        result: Some(reapi::ActionResult::default()),
+        ..Default::default()
+    };
+    let execute =
+        Box::new(move |n, _| Ok(fake::these([Ok(fake::done(&format!("op-{n}"), &response))])));
+    let engine = Engine::start(Script { execute, ..Script::default() }).await;
+    let session = engine.cluster.session().await.unwrap();
+    let ended = async {
+        for _ in 0..STREAMS {
+            session.submit(spec()).await.unwrap();
+        }
+        while session.live() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(20);
+    tokio::time::timeout(patience, ended).await.expect("they do not end");
+    let mut one_more = std::pin::pin!(session.submit(spec()));
+    assert!((&mut one_more).now_or_never().is_none(), "nobody has read an end yet");
+    assert!(matches!(session.next_event().await.1, Ok(Event::Done(_))));
+    tokio::time::timeout(patience, one_more).await.expect("it waits for ever").unwrap();
 }
 
 #[tokio::test]
