@@ -12,6 +12,7 @@ mod source;
 mod template;
 #[cfg(test)]
 mod tests;
+mod unrun;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -35,6 +36,7 @@ use pool::{Before, Flying, Landed, Outcome, Pool};
 use progress::Progress;
 use source::Task;
 pub(crate) use source::shell_argv;
+use unrun::Unrun;
 
 /// How often the bar is drawn.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -85,6 +87,7 @@ async fn try_batch(args: BatchArgs, front: &FrontEnd, trace: &Trace) -> Result<u
         gathered: Vec::new(),
         began: Instant::now(),
         on_their_way: OnTheirWay::default(),
+        unrun: Unrun::default(),
         progress: Progress {
             total: tasks.len(),
             before: tasks.len() - left.len(),
@@ -106,6 +109,7 @@ async fn try_batch(args: BatchArgs, front: &FrontEnd, trace: &Trace) -> Result<u
             caught = signals.next() => return Ok(caught.exit_code()),
         };
         let caught = front.telling(&cluster, run.all(&cluster, &left, jobs, &mut signals)).await;
+        run.tell_unrun();
         run.tell_half_done();
         let caught = caught?;
         if let Some(code) = caught {
@@ -164,6 +168,7 @@ struct Run<'a> {
     began: Instant,
     progress: Progress,
     on_their_way: OnTheirWay,
+    unrun: Unrun,
     /// Whether the last that stdout and stderr got did not end a line.
     torn: [bool; 2],
     hinted: bool,
@@ -457,8 +462,15 @@ impl Run<'_> {
             map.insert("message".into(), why.into());
             return self.line(&serde_json::Value::from(map).to_string()).await;
         }
+        let said = self.unrun.note(&why);
+        if !said.is_named {
+            return Ok(());
+        }
         self.flush().await?;
         self.end_line_of_stderr();
+        if let Some(sentence) = said.before {
+            self.front.out.error(&sentence);
+        }
         let title = in_a_line(&task.title);
         self.front.out.error(&format!("command {} ({title}) was not run: {why}", task.number));
         Ok(())
@@ -512,6 +524,14 @@ impl Run<'_> {
     fn wipe(&mut self) {
         self.end_line_of_stderr();
         self.front.out.wipe_bar();
+    }
+
+    /// Says of how many commands it was not said that they were not run.
+    fn tell_unrun(&mut self) {
+        if let Some(sentence) = self.unrun.rest() {
+            self.wipe();
+            self.front.out.error(&sentence);
+        }
     }
 
     /// Says which outputs were on their way when the batch was left.

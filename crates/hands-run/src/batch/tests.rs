@@ -15,6 +15,7 @@ use super::pool;
 use super::progress::Progress;
 use super::source::{Task, parse};
 use super::template;
+use super::unrun::Unrun;
 
 fn fill(command: &[&str]) -> Vec<Vec<String>> {
     let command: Vec<OsString> = command.iter().map(Into::into).collect();
@@ -250,4 +251,17 @@ async fn what_commands_share_is_made_once_also_where_it_is_damaged() {
     assert!(pool::is_held(&cell, Some(&first)));
     assert!(!pool::is_held(&cell, Some(&Rc::new(7))), "this was made before it");
     assert!(!pool::is_held(&cell, None));
+}
+
+#[test]
+fn the_same_reason_is_told_of_a_few_and_counted() {
+    let mut unrun = Unrun::default();
+    let named = (0..3_000).filter(|_| unrun.note("the hub is away").is_named).count();
+    assert_eq!(named, 5);
+    let another = unrun.note("no such directory");
+    let sentence = another.before.expect("the others are counted");
+    assert_eq!(sentence, "2995 more commands were not run, for the same reason");
+    assert!(another.is_named);
+    assert_eq!(unrun.rest(), None, "all of them are named");
+    assert_eq!(unrun.note("the hub is away").before, None);
 }
