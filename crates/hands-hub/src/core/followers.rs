@@ -63,16 +63,18 @@ pub(crate) struct Resumed {
 /// to anybody so far; then this one waits, too.
 pub(super) fn tell_end(outbox: Arc<Outbox>, number: u64, mut ticket: Ticket) {
     let id = ticket.record.id;
-    if let Some(done) = &ticket.state.borrow().done {
-        return outbox.had_ended(number, id, done);
+    // Not held while the outbox is locked: an outbox takes the two the other way round.
+    let done = ticket.state.borrow().done.clone();
+    if let Some(done) = done {
+        return outbox.had_ended(number, id, &done);
     }
     crate::task::spawn("late-end", async move {
         // Its error means that the hub is shutting down. That is no word about the action: the end of the stream makes its client
         // come back.
-        if let Ok(state) = ticket.state.until(|state| state.done.is_some()).await
-            && let Some(done) = &state.done
-        {
-            outbox.had_ended(number, id, done);
+        let ended = ticket.state.until(|state| state.done.is_some()).await;
+        let done = ended.ok().and_then(|state| state.done.clone());
+        if let Some(done) = done {
+            outbox.had_ended(number, id, &done);
         }
     });
 }
