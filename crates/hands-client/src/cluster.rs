@@ -261,8 +261,8 @@ impl Cluster {
         self.inner.function
     }
 
-    /// The channel itself, for a front-end's own services beside REAPI.
-    pub fn channel(&self) -> Channel {
+    /// The channel itself, for services beside REAPI.
+    pub(crate) fn channel(&self) -> Channel {
         self.inner.channel.clone()
     }
 
