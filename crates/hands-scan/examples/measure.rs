@@ -1,6 +1,6 @@
 //! The scanner beside a compiler over the sources of a real project.
 //!
-//! `cargo run --release -p hands-scan --example measure -- [--rounds N] [--no-compare] CC LANGUAGE FLAGS… -- SOURCES…`,
+//! `cargo run --release -p hands-scan --example measure -- [--no-compare] CC LANGUAGE FLAGS… -- SOURCES…`,
 //! in the project's directory. Each source's files are compared with what `CC -M` lists, then all are scanned again and
 //! again: the first round is cold, the others are warm.
 #![expect(clippy::print_stdout, reason = "a measurement prints its results")]
@@ -95,17 +95,14 @@ fn main() {
                 n_directives += unit.n_directives;
             }
         }
-        times.sort();
-        let n = times.len();
         let sum: Duration = times.iter().sum();
-        let mean = sum / u32::try_from(n).expect("few sources");
+        let n = times.len();
+        // The kernel may count in ticks of milliseconds: of single units nothing is said.
         println!(
-            "  {}: {:.1} ms in all; CPU of a unit: mean {:.3}, median {:.3}, longest {:.3} ms; {} files and {} directives each",
+            "  {}: {:.1} ms of CPU in all, {:.3} ms a unit; {} files and {} directives each",
             if round == 0 { "cold" } else { "warm" },
             sum.as_secs_f64() * 1e3,
-            mean.as_secs_f64() * 1e3,
-            times[n / 2].as_secs_f64() * 1e3,
-            times[n - 1].as_secs_f64() * 1e3,
+            sum.as_secs_f64() * 1e3 / f64::from(u32::try_from(n).expect("few sources")),
             n_files / n,
             n_directives / n as u64,
         );
