@@ -1,6 +1,8 @@
 //! Operations by id: a hash table without randomness. A tree of a million ids costs a cache miss for each of its levels, and
 //! each decision looks here a few times. Ids are the hub's own, so that nobody can choose colliding ones.
 
+use std::num::NonZeroU32;
+
 use hands_types::OperationId;
 
 use crate::state::OperationAt;
@@ -21,7 +23,14 @@ struct Entry {
     /// The id's halves: together they would be aligned to 16 bytes and waste 12.
     high: u64,
     low: u64,
-    at: OperationAt,
+    /// Plus one, so that a place without an entry takes no word more.
+    next_at: NonZeroU32,
+}
+
+impl Entry {
+    const fn at(self) -> OperationAt {
+        self.next_at.get() - 1
+    }
 }
 
 impl IdTable {
@@ -49,7 +58,8 @@ impl IdTable {
                 free
             }
         };
-        self.places[place] = Some(Entry { high, low, at });
+        let next_at = NonZeroU32::MIN.saturating_add(at);
+        self.places[place] = Some(Entry { high, low, next_at });
     }
 
     pub(crate) fn remove(&mut self, id: OperationId) {
@@ -78,7 +88,7 @@ impl IdTable {
     pub(crate) fn sorted(&self) -> impl Iterator<Item = OperationAt> + use<> {
         let mut entries: Vec<Entry> = self.places.iter().flatten().copied().collect();
         entries.sort_unstable_by_key(|entry| (entry.high, entry.low));
-        entries.into_iter().map(|entry| entry.at)
+        entries.into_iter().map(Entry::at)
     }
 
     /// The place of an id and what is there; or the place where it would go. With no places at all that is 0.
@@ -91,7 +101,7 @@ impl IdTable {
         loop {
             match self.places[place] {
                 Some(entry) if (entry.high, entry.low) == (high, low) => {
-                    return Ok((place, entry.at));
+                    return Ok((place, entry.at()));
                 }
                 Some(_) => place = (place + 1) & mask,
                 None => return Err(place),

@@ -33,6 +33,7 @@ mod operations;
 mod place;
 mod queue;
 mod scheduler;
+mod seldom;
 mod sessions;
 mod slab;
 mod state;

@@ -7,7 +7,8 @@ use hands_types::{Attempt, OperationId, Time};
 use crate::action::{ActionSpec, Held};
 use crate::effect::{Effect, FailReason};
 use crate::scheduler::Scheduler;
-use crate::state::{ClassAt, Holder, Invocation, Lease, Operation, OperationAt, Timer};
+use crate::seldom::Seldom;
+use crate::state::{ClassAt, Holder, Invocation, Lease, Operation, OperationAt, Patience, Timer};
 use crate::trees::MIN_BYTES;
 
 impl Scheduler {
@@ -52,7 +53,7 @@ impl Scheduler {
             expected,
             inputs,
             since: now,
-            queue_timeout: spec.queue_timeout,
+            patience: Patience::new(spec.queue_timeout),
             asked_to_wait: spec.asked_to_wait,
             attempt: 0,
             lost: 0,
@@ -62,8 +63,8 @@ impl Scheduler {
             once: false,
             given_up: false,
             restored: false,
-            leases: Vec::new(),
-            past: Vec::new(),
+            leases: Seldom::new(),
+            past: Seldom::new(),
         });
         self.by_id.insert(id, at);
         match held {
@@ -216,7 +217,7 @@ impl Scheduler {
         let explanation = self.unmet_sentence(self.operations[at].class);
         let op = &self.operations[at];
         out.push(Effect::Waiting { operation: op.id, explanation });
-        if let Some(timeout) = op.queue_timeout {
+        if let Some(timeout) = op.patience.get() {
             self.timers.insert((now.after(timeout), Timer::GivesUp(at, op.sequence)));
         }
     }
@@ -246,7 +247,7 @@ impl Scheduler {
     pub(crate) fn gives_up(&mut self, now: Time, at: OperationAt, out: &mut Vec<Effect>) {
         let op = &self.operations[at];
         let (Some(since), Some(timeout)) =
-            (self.classes.classes[op.class].unmet_since, op.queue_timeout)
+            (self.classes.classes[op.class].unmet_since, op.patience.get())
         else {
             return;
         };

@@ -42,7 +42,7 @@ impl Scheduler {
         self.n_connected += 1;
         self.session_by_id.insert(session, at);
         self.session_by_worker.insert(worker, at);
-        self.timers.insert((now.after(lease), Timer::SessionExpires(session)));
+        self.timers.insert((now.after(lease), Timer::SessionExpires(session.into())));
         for (operation, attempt) in holds {
             out.push(if self.adopt(at, old, operation, attempt) {
                 Effect::Adopted { session, operation, attempt }
@@ -225,9 +225,9 @@ impl Scheduler {
         let session = &mut self.sessions[at];
         let id = session.id;
         if let Some(old) = session.paused.replace(until) {
-            self.timers.remove(&(old, Timer::PauseEnds(id)));
+            self.timers.remove(&(old, Timer::PauseEnds(id.into())));
         }
-        self.timers.insert((until, Timer::PauseEnds(id)));
+        self.timers.insert((until, Timer::PauseEnds(id.into())));
         self.index(at);
     }
 
@@ -239,9 +239,9 @@ impl Scheduler {
             }
             self.timers.pop_first();
             match timer {
-                Timer::SessionExpires(id) => self.session_due(now, id, out),
+                Timer::SessionExpires(id) => self.session_due(now, id.into(), out),
                 Timer::PauseEnds(id) => {
-                    if let Some(&at) = self.session_by_id.get(&id) {
+                    if let Some(&at) = self.session_by_id.get(&id.into()) {
                         self.sessions[at].paused = None;
                         self.index(at);
                         self.gained.insert(at);
@@ -288,7 +288,7 @@ impl Scheduler {
         let due = session.last_seen.after(session.lease);
         if due > now {
             session.expires = due;
-            self.timers.insert((due, Timer::SessionExpires(id)));
+            self.timers.insert((due, Timer::SessionExpires(id.into())));
             return;
         }
         if session.connected {
@@ -329,9 +329,9 @@ impl Scheduler {
         if self.session_by_worker.get(&session.worker) == Some(&at) {
             self.session_by_worker.remove(&session.worker);
         }
-        self.timers.remove(&(session.expires, Timer::SessionExpires(session.id)));
+        self.timers.remove(&(session.expires, Timer::SessionExpires(session.id.into())));
         if let Some(until) = session.paused {
-            self.timers.remove(&(until, Timer::PauseEnds(session.id)));
+            self.timers.remove(&(until, Timer::PauseEnds(session.id.into())));
         }
         if !session.draining {
             let unmet = self.classes.remove_size(now, session.kind, &session.total);

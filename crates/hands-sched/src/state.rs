@@ -6,6 +6,7 @@ use std::time::Duration;
 use hands_types::{Attempt, InvocationId, OperationId, Resources, SessionId, Time, WorkerId};
 
 use crate::queue::Position;
+use crate::seldom::Seldom;
 
 pub(crate) type OperationAt = u32;
 pub(crate) type ClassAt = u32;
@@ -27,7 +28,8 @@ pub(crate) struct Operation {
     pub(crate) expected: u32,
     pub(crate) inputs: Box<[TreeAt]>,
     pub(crate) since: Time,
-    pub(crate) queue_timeout: Option<Duration>,
+    /// How long it may wait while nobody could take it.
+    pub(crate) patience: Patience,
     pub(crate) asked_to_wait: bool,
     /// Highest number of a lease so far, 0 before the first.
     pub(crate) attempt: u32,
@@ -43,9 +45,27 @@ pub(crate) struct Operation {
     /// Came from the hub's table: a worker may know of a lease that the table does not.
     pub(crate) restored: bool,
     /// Empty while it is queued; two while a straggler is helped.
-    pub(crate) leases: Vec<Lease>,
+    pub(crate) leases: Seldom<Lease>,
     /// Void leases of a cacheable action, whose results are still welcome.
-    pub(crate) past: Vec<Past>,
+    pub(crate) past: Seldom<Past>,
+}
+
+/// How long an operation may wait, in eight bytes. Microseconds, the largest number without an end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience(u64);
+
+impl Patience {
+    pub(crate) fn new(timeout: Option<Duration>) -> Self {
+        let micros = timeout.map(|timeout| u64::try_from(timeout.as_micros()));
+        Self(micros.and_then(Result::ok).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) const fn get(self) -> Option<Duration> {
+        match self.0 {
+            u64::MAX => None,
+            micros => Some(Duration::from_micros(micros)),
+        }
+    }
 }
 
 /// One lease that is out.
@@ -174,9 +194,29 @@ pub(crate) struct Invocation {
 /// What is due at a time. Operations are named by place and sequence, sessions by id, so that a late one is recognized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
-    SessionExpires(SessionId),
-    PauseEnds(SessionId),
+    SessionExpires(SessionKey),
+    PauseEnds(SessionKey),
     AwayEnds(OperationAt, u64),
     Straggles(OperationAt, u64),
     GivesUp(OperationAt, u64),
 }
+
+/// A session's id as its halves, in the same order. Whole it is aligned to 16 bytes, and each timer takes half as much again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SessionKey(u64, u64);
+
+impl From<SessionId> for SessionKey {
+    #[expect(clippy::cast_possible_truncation, reason = "the halves")]
+    fn from(id: SessionId) -> Self {
+        Self((id.0 >> 64) as u64, id.0 as u64)
+    }
+}
+
+impl From<SessionKey> for SessionId {
+    fn from(SessionKey(high, low): SessionKey) -> Self {
+        Self(u128::from(high) << 64 | u128::from(low))
+    }
+}
+
+/// There may be a million of them.
+const _: () = assert!(size_of::<Operation>() <= 112 && size_of::<(Time, Timer)>() <= 32);
