@@ -16,7 +16,7 @@ mod take;
 
 use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, Stream, stream};
@@ -64,7 +64,9 @@ const CANCELS: usize = 4096;
 pub(crate) struct Head {
     name: [u8; NAME],
     clock: Clock,
-    instance: String,
+    instance: Arc<str>,
+    /// Those of the last action that was looked at: as a rule all have the same.
+    options: Mutex<Arc<v1::ExecuteOptions>>,
     function: DigestFunction,
     caller: Caller,
     asker: Asker,
@@ -119,7 +121,8 @@ impl Actions for ActionsService {
             replaced.await.map_err(|_| ended())?;
         }
         let answers = outgoing(leaving, epoch, function);
-        let head = Head { name, clock, instance: open.instance_name, function, caller, asker };
+        let (instance, options) = (open.instance_name.into(), Mutex::default());
+        let head = Head { name, clock, instance, options, function, caller, asker };
         let session = Session { hub: Arc::clone(hub), head: Arc::new(head), outbox };
         crate::task::spawn("actions", async move {
             let _listening = listening;

@@ -29,8 +29,10 @@ mod effects;
 mod finish;
 mod followers;
 mod input;
+mod joinable;
 mod left;
 mod lost;
+mod messages;
 mod operation;
 mod overview;
 mod restore;
@@ -44,7 +46,8 @@ pub(crate) use crowd::Owner;
 pub(crate) use finish::see_more;
 pub(crate) use followers::Resumed;
 pub(crate) use input::{Handed, InputRoute, Sender, Taken};
-pub(crate) use operation::{Messages, OpState, Operation, Second, Stage};
+pub(crate) use messages::Packed;
+pub(crate) use operation::{OpState, Operation, Second, Stage};
 pub(crate) use overview::{SUMMED, Summary};
 pub(crate) use sessions::{Opened, Session, SessionOut, ToWorker};
 pub(crate) use submit::{Claim, Reply, Submission, SubmitError, Ticket};
@@ -191,7 +194,7 @@ pub(crate) struct Core {
     /// By id, which is by age: lists begin with the newest.
     operations: BTreeMap<OperationId, Box<Operation>>,
     /// Operations that an equal Execute joins.
-    keys: HashMap<Key, OperationId>,
+    keys: joinable::Joinable,
     /// Operations that have ended a moment ago.
     recent: HashMap<OperationId, Ticket>,
     recent_keys: HashMap<Key, OperationId>,
@@ -274,7 +277,7 @@ impl Core {
             started: Instant::now(),
             time: Time::default(),
             operations: BTreeMap::new(),
-            keys: HashMap::new(),
+            keys: joinable::Joinable::default(),
             recent: HashMap::new(),
             recent_keys: HashMap::new(),
             recent_order: VecDeque::new(),
@@ -367,7 +370,7 @@ impl Core {
             }
             Event::Command { id, reply } => {
                 let operation = self.operations.get(&id);
-                let command = operation.and_then(|it| it.messages.as_ref()?.command.clone());
+                let command = operation.and_then(|it| Some(it.messages.as_ref()?.command()));
                 // Who asked may have lost interest.
                 let _gone = reply.send(command);
             }
@@ -426,7 +429,7 @@ impl Core {
         self.recent = HashMap::new();
         self.recent_keys = HashMap::new();
         self.recent_order = VecDeque::new();
-        self.keys.shrink_to(ROOMY);
+        self.keys.let_go();
         self.logs.let_go();
     }
 

@@ -372,7 +372,7 @@ pub(crate) fn record_of(
     if title.is_empty() {
         title.clone_from(&about.title);
     }
-    let title = title.chars().take(TITLE).collect();
+    let title = title.chars().take(TITLE).collect::<String>().into();
     Record {
         id: crate::id::operation(),
         instance: request.instance_name.as_str().into(),
@@ -387,9 +387,8 @@ pub(crate) fn record_of(
             .map_or(0, |policy| policy.priority)
             .clamp(-PRIORITY, PRIORITY),
         shape: about.shape,
-        input_root: loaded.input_root,
         metadata: caller.metadata.clone(),
-        options,
+        options: Arc::new(options),
         title,
         created: unix_millis(),
     }
@@ -483,10 +482,9 @@ pub(crate) fn record_answer(
         cached: true,
         priority: 0,
         shape: 0,
-        input_root: hands_tree::empty(digest.function),
         metadata: caller.metadata.clone(),
-        title: title.chars().take(TITLE).collect(),
-        options,
+        title: title.chars().take(TITLE).collect::<String>().into(),
+        options: Arc::new(options),
         created: now,
     });
     let metadata = response.result.as_ref().and_then(|it| it.execution_metadata.as_ref());

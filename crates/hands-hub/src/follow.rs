@@ -170,7 +170,7 @@ impl Follower {
                 // It has left the operation with its end.
                 self.waiter.waiter = 0;
                 let (record, inline) = (Arc::clone(&self.record), std::mem::take(&mut self.inline));
-                let done = done.clone();
+                let done = Done::clone(done);
                 let (hub, memory) = (&self.waiter.hub, Memory::Of(self.charge.as_ref()));
                 return Some(ended_operation_with(hub, record, done, inline, memory).await);
             }
@@ -227,7 +227,7 @@ pub(crate) fn operation_of(record: &Record, state: &OpState) -> Operation {
             state: v1::JobState::Queued.into(),
             waiting: state.waiting.as_deref().unwrap_or_default().to_owned(),
             attempt,
-            lost: state.lost.to_vec(),
+            lost: state.lost.clone(),
             ..Default::default()
         }));
     }

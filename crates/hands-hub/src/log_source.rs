@@ -23,7 +23,12 @@ impl LogSource for Logs {
         let not_found = || Status::not_found(format!("no log {name}"));
         let id = name.operation.parse().map_err(|_| not_found())?;
         let attempt = name.attempt.map(Attempt);
-        if let Some(reader) = hub.logs.reader(id, attempt, stream, offset) {
+        let mut reader = hub.logs.reader(id, attempt, stream, offset);
+        // One that has no attempt yet has no streams until somebody asks for them.
+        if reader.is_none() && hub.ask(move |core| core.opens_streams(id)).await? {
+            reader = hub.logs.reader(id, attempt, stream, offset);
+        }
+        if let Some(reader) = reader {
             let reader = reader.map_err(|e| status(&e))?;
             return Ok(Box::pin(stream::unfold(reader, |mut reader| async move {
                 let piece = reader.next().await?;

@@ -84,7 +84,7 @@ impl AttemptLog {
 
 type Current = Option<Arc<AttemptLog>>;
 
-/// The output streams of all actions that have not ended, and of those that ended without a result until what they wrote
+/// The output streams of all actions that have been leased or are read, and of those that ended without a result until what they wrote
 /// is elsewhere.
 #[derive(Debug)]
 pub(crate) struct Logs {
@@ -98,7 +98,7 @@ pub(crate) struct Logs {
 
 #[derive(Debug)]
 enum OperationLog {
-    /// No attempt and no reader so far: of these there may be very many.
+    /// No attempt and no reader so far.
     Queued,
     Going(Box<Going>),
     /// Ended without a result: what its last attempt wrote.
@@ -162,7 +162,7 @@ impl Logs {
         })
     }
 
-    /// Makes an action known, so that its streams can be waited for.
+    /// Makes an action known that has no attempt, so that its streams can be waited for until [`Logs::finish`].
     pub(crate) fn register(&self, id: OperationId) {
         self.lock().entry(id).or_insert(OperationLog::Queued);
     }
@@ -282,15 +282,14 @@ impl Logs {
     }
 
     /// Removes what belongs to no action that is still known.
-    pub(crate) fn sweep(&self) -> io::Result<()> {
-        let operations = self.lock();
+    pub(crate) fn sweep(&self, is_known: impl Fn(OperationId) -> bool) -> io::Result<()> {
         for entry in std::fs::read_dir(&self.dir)? {
             let entry = entry?;
             let name = entry.file_name();
             let known = name
                 .to_str()
                 .and_then(|name| name.split('.').next()?.parse::<OperationId>().ok())
-                .is_some_and(|id| operations.contains_key(&id));
+                .is_some_and(&is_known);
             if !known {
                 std::fs::remove_file(entry.path())?;
             }

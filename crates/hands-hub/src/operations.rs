@@ -164,7 +164,7 @@ impl Operations for OperationsService {
         let state = state.borrow().clone();
         drop(waiter);
         Ok(Response::new(match state.done {
-            Some(done) => ended(ticket.record, done, Memory::Of(charge)).await?,
+            Some(done) => ended(ticket.record, *done, Memory::Of(charge)).await?,
             None => operation_of(&ticket.record, &state),
         }))
     }
@@ -178,7 +178,7 @@ async fn get(
 ) -> Result<Operation, Status> {
     if let Some((record, state)) = hub.ask(move |core| core.state(id)).await? {
         return match state.done {
-            Some(done) => ended(record, done, Memory::Of(charge)).await,
+            Some(done) => ended(record, *done, Memory::Of(charge)).await,
             None => Ok(operation_of(&record, &state)),
         };
     }

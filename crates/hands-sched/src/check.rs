@@ -22,7 +22,7 @@ impl Scheduler {
         assert_eq!(self.by_id.len(), self.operations.len(), "each operation has one row");
         let mut shares: BTreeMap<u32, (u64, usize)> = BTreeMap::new();
         for (at, op) in self.operations.iter() {
-            assert_eq!(self.by_id.get(op.id), Some(at), "{} is found by its id", op.id);
+            assert_eq!(self.at(op.id), Some(at), "{} is found by its id", op.id);
             assert!(op.leases.len() <= 2, "{} has more than two leases", op.id);
             assert!(op.cacheable || op.leases.len() <= 1, "uncached {} has two leases", op.id);
             let alive = op.lost < self.config.max_lost || !op.leases.is_empty();

@@ -17,7 +17,7 @@ const LOOKED_AT: usize = 64;
 impl Scheduler {
     /// Why an operation does not run yet; none if it runs, or is unknown.
     pub fn explain(&self, now: Time, operation: OperationId) -> Option<Waiting> {
-        let at = self.by_id.get(operation)?;
+        let at = self.at(operation)?;
         let op = &self.operations[at];
         let runs = |lease: &Lease| match lease.holder {
             Holder::Session(session) => lease.started.is_some() && self.sessions[session].connected,

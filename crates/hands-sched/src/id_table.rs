@@ -18,11 +18,10 @@ pub(crate) struct IdTable {
     len: usize,
 }
 
+/// Eight bytes: the id stands in the operation's row, where the caller looks next.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// The id's halves: together they would be aligned to 16 bytes and waste 12.
-    high: u64,
-    low: u64,
+    hash: u32,
     /// Plus one, so that a place without an entry takes no word more.
     next_at: NonZeroU32,
 }
@@ -33,6 +32,8 @@ impl Entry {
     }
 }
 
+const _: () = assert!(size_of::<Option<Entry>>() == 8);
+
 impl IdTable {
     pub(crate) const fn new() -> Self {
         Self { places: Vec::new(), len: 0 }
@@ -42,28 +43,30 @@ impl IdTable {
         self.len
     }
 
-    pub(crate) fn get(&self, id: OperationId) -> Option<OperationAt> {
-        self.find(halves(id)).ok().map(|(_, at)| at)
+    /// Where an operation is; `id_at` reads the id of a row.
+    pub(crate) fn get(
+        &self,
+        id: OperationId,
+        id_at: impl Fn(OperationAt) -> OperationId,
+    ) -> Option<OperationAt> {
+        let found = self.find(hash(id), |at| id_at(at) == id).ok()?;
+        self.places[found].map(Entry::at)
     }
 
+    /// Adds an operation that is not there.
     pub(crate) fn insert(&mut self, id: OperationId, at: OperationAt) {
         if (self.len + 1) * 4 > self.places.len() * 3 {
             self.grow();
         }
-        let (high, low) = halves(id);
-        let place = match self.find((high, low)) {
-            Ok((place, _)) => place,
-            Err(free) => {
-                self.len += 1;
-                free
-            }
-        };
+        let (Ok(place) | Err(place)) = self.find(hash(id), |_| false);
         let next_at = NonZeroU32::MIN.saturating_add(at);
-        self.places[place] = Some(Entry { high, low, next_at });
+        self.places[place] = Some(Entry { hash: hash(id), next_at });
+        self.len += 1;
     }
 
-    pub(crate) fn remove(&mut self, id: OperationId) {
-        let Ok((mut hole, _)) = self.find(halves(id)) else { return };
+    /// Takes one out by its id and its place.
+    pub(crate) fn remove(&mut self, id: OperationId, at: OperationAt) {
+        let Ok(mut hole) = self.find(hash(id), |other| other == at) else { return };
         self.len -= 1;
         if self.len == 0 && self.places.len() > ROOMY {
             self.places = Vec::new();
@@ -76,7 +79,7 @@ impl IdTable {
         loop {
             next = (next + 1) & mask;
             let Some(entry) = self.places[next] else { return };
-            let home = spread(entry.high, entry.low) & mask;
+            let home = entry.hash as usize & mask;
             if next.wrapping_sub(home) & mask >= next.wrapping_sub(hole) & mask {
                 self.places[hole] = self.places[next].take();
                 hole = next;
@@ -84,25 +87,21 @@ impl IdTable {
         }
     }
 
-    /// All operations, in the order of their ids.
-    pub(crate) fn sorted(&self) -> impl Iterator<Item = OperationAt> + use<> {
-        let mut entries: Vec<Entry> = self.places.iter().flatten().copied().collect();
-        entries.sort_unstable_by_key(|entry| (entry.high, entry.low));
-        entries.into_iter().map(Entry::at)
+    /// All operations, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = OperationAt> {
+        self.places.iter().flatten().copied().map(Entry::at)
     }
 
-    /// The place of an id and what is there; or the place where it would go. With no places at all that is 0.
-    fn find(&self, (high, low): (u64, u64)) -> Result<(usize, OperationAt), usize> {
+    /// The place of an entry; or the place where it would go. With no places at all that is 0.
+    fn find(&self, hash: u32, is: impl Fn(OperationAt) -> bool) -> Result<usize, usize> {
         if self.places.is_empty() {
             return Err(0);
         }
         let mask = self.places.len() - 1;
-        let mut place = spread(high, low) & mask;
+        let mut place = hash as usize & mask;
         loop {
             match self.places[place] {
-                Some(entry) if (entry.high, entry.low) == (high, low) => {
-                    return Ok((place, entry.at()));
-                }
+                Some(entry) if entry.hash == hash && is(entry.at()) => return Ok(place),
                 Some(_) => place = (place + 1) & mask,
                 None => return Err(place),
             }
@@ -113,7 +112,7 @@ impl IdTable {
         let wider = vec![None; (self.places.len() * 2).max(16)];
         let mask = wider.len() - 1;
         for entry in std::mem::replace(&mut self.places, wider).into_iter().flatten() {
-            let mut place = spread(entry.high, entry.low) & mask;
+            let mut place = entry.hash as usize & mask;
             while self.places[place].is_some() {
                 place = (place + 1) & mask;
             }
@@ -122,14 +121,10 @@ impl IdTable {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the halves")]
-const fn halves(id: OperationId) -> (u64, u64) {
-    ((id.0 >> 64) as u64, id.0 as u64)
-}
-
 /// Ids of one moment differ in a few bits anywhere: a multiplication carries them up, and the fold back down.
-#[expect(clippy::cast_possible_truncation, reason = "masked by the caller")]
-const fn spread(high: u64, low: u64) -> usize {
+#[expect(clippy::cast_possible_truncation, reason = "the halves, and the folded bits")]
+const fn hash(id: OperationId) -> u32 {
+    let (high, low) = ((id.0 >> 64) as u64, id.0 as u64);
     let mixed = (high ^ low.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed ^ (mixed >> 32)) as usize
+    (mixed ^ (mixed >> 32)) as u32
 }

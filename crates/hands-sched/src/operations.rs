@@ -20,7 +20,7 @@ impl Scheduler {
         held: Option<Held>,
         out: &mut Vec<Effect>,
     ) {
-        if self.by_id.get(id).is_some() {
+        if self.at(id).is_some() {
             return;
         }
         let limit = self.config.max_classes;
@@ -81,11 +81,11 @@ impl Scheduler {
         (attempt, held): (Option<Attempt>, Option<Held>),
         out: &mut Vec<Effect>,
     ) {
-        if self.by_id.get(id).is_some() {
+        if self.at(id).is_some() {
             return;
         }
         self.submit(now, id, spec, held, out);
-        if let Some(at) = self.by_id.get(id) {
+        if let Some(at) = self.at(id) {
             let op = &mut self.operations[at];
             op.restored = true;
             op.attempt = op.attempt.max(attempt.map_or(0, |attempt| attempt.0));
@@ -111,7 +111,7 @@ impl Scheduler {
     }
 
     pub(crate) fn cancel(&mut self, id: OperationId, out: &mut Vec<Effect>) {
-        let Some(at) = self.by_id.get(id) else { return };
+        let Some(at) = self.at(id) else { return };
         if self.operations[at].leases.is_empty() {
             self.dequeue(at);
         }
@@ -133,7 +133,7 @@ impl Scheduler {
             self.tell_cancelled(&lease, self.operations[at].id, out);
         }
         let op = self.operations.remove(at).expect("only live operations end");
-        self.by_id.remove(op.id);
+        self.by_id.remove(op.id, at);
         for tree in op.inputs {
             self.trees.release(tree);
         }
@@ -157,7 +157,7 @@ impl Scheduler {
 
     /// Takes back that it may be run again.
     pub(crate) fn run_once(&mut self, id: OperationId) {
-        let Some(at) = self.by_id.get(id) else { return };
+        let Some(at) = self.at(id) else { return };
         self.operations[at].once = true;
         // Whether it is one already or becomes one: no second attempt starts beside the first.
         let class = self.operations[at].class;
@@ -277,7 +277,7 @@ impl Scheduler {
         id: OperationId,
         attempt: Attempt,
     ) -> Option<(OperationAt, usize)> {
-        let at = self.by_id.get(id)?;
+        let at = self.at(id)?;
         let mine = |l: &Lease| l.holder == Holder::Session(session) && l.attempt == attempt;
         Some((at, self.operations[at].leases.iter().position(mine)?))
     }

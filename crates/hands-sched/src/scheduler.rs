@@ -117,18 +117,20 @@ impl Scheduler {
 
     /// One operation; none once it has ended.
     pub fn operation(&self, operation: OperationId) -> Option<OperationView> {
-        self.by_id.get(operation).map(|at| self.view(&self.operations[at]))
+        self.at(operation).map(|at| self.view(&self.operations[at]))
     }
 
     /// What an operation asks of its worker; none once it has ended.
     pub fn needs(&self, operation: OperationId) -> Option<&Needs> {
-        let class = self.operations[self.by_id.get(operation)?].class;
+        let class = self.operations[self.at(operation)?].class;
         Some(&self.classes.classes[class].needs)
     }
 
     /// All operations that have not ended, by id, that is by time.
     pub fn operations(&self) -> impl Iterator<Item = OperationView> {
-        self.by_id.sorted().map(|at| self.view(&self.operations[at]))
+        let mut all: Vec<OperationAt> = self.by_id.all().collect();
+        all.sort_unstable_by_key(|at| self.operations[*at].id);
+        all.into_iter().map(|at| self.view(&self.operations[at]))
     }
 
     /// All sessions that are connected or expected back, by worker.
@@ -157,6 +159,11 @@ impl Scheduler {
             n_leased: self.operations.len() - self.n_queued,
             n_workers: self.n_connected,
         }
+    }
+
+    /// Where an operation is.
+    pub(crate) fn at(&self, id: OperationId) -> Option<OperationAt> {
+        self.by_id.get(id, |at| self.operations[at].id)
     }
 
     fn view(&self, op: &Operation) -> OperationView {

@@ -71,7 +71,7 @@ impl Scheduler {
         id: OperationId,
         attempt: Attempt,
     ) -> bool {
-        let Some(at) = self.by_id.get(id) else { return false };
+        let Some(at) = self.at(id) else { return false };
         let worker = self.sessions[new].worker;
         let op = &self.operations[at];
         let same = |lease: &Lease| {

@@ -73,8 +73,8 @@ impl Hasher for Prefix {
 type Map = HashMap<Digest, Entry, BuildHasherDefault<Prefix>>;
 pub(crate) type DigestSet = HashSet<Digest, BuildHasherDefault<Prefix>>;
 
-/// Entries of one generation.
-const GENERATION: usize = 64 << 10;
+/// Entries of one generation: as many as a table of 65,536 places takes before it doubles.
+const GENERATION: usize = 56 << 10;
 /// Blobs that come before prefixes are read again, at least.
 pub(crate) const NEW: usize = if cfg!(test) { 1 << 10 } else { 128 << 10 };
 /// A use is written down when an entry leaves memory, unless one was less long before, microseconds.

@@ -75,7 +75,8 @@ struct State {
 
 #[derive(Debug)]
 struct Live {
-    operation: OperationId,
+    /// As bytes: as a number it would be aligned to 16.
+    operation: [u8; 16],
     waiter: u64,
     state: Hearer<OpState>,
     /// Every state is told, not only the loss of an attempt.
@@ -83,8 +84,10 @@ struct Live {
     /// A word about its state is waiting.
     is_noted: bool,
     /// Lost attempts that were told.
-    lost: usize,
+    lost: u32,
 }
+
+const _: () = assert!(size_of::<(u64, Live)>() <= 56);
 
 /// Actions of which nothing is said any more.
 #[derive(Debug)]
@@ -94,7 +97,7 @@ impl Left {
     /// Their operations and waiters. They may be very many.
     pub(super) async fn waiters(self) -> Vec<(OperationId, u64)> {
         let (n, live) = (self.0.len(), self.0);
-        let all = move || live.into_values().map(|live| (live.operation, live.waiter)).collect();
+        let all = move || live.into_values().map(|live| live.waits()).collect();
         // An error says that the hub ends.
         crate::task::blocking_for(n, all).await.unwrap_or_default()
     }
@@ -229,6 +232,7 @@ impl Outbox {
             return Err(end);
         }
         all.coming.remove(&id);
+        let operation = operation.0.to_ne_bytes();
         let live = Live { operation, waiter, state, follow, is_noted: false, lost: 0 };
         all.live.insert(id, live);
         Ok(())
@@ -241,7 +245,7 @@ impl Outbox {
             return;
         }
         // It may have been cancelled meanwhile.
-        let Some(operation) = state.live.get(&id).map(|live| live.operation) else { return };
+        let Some(operation) = state.live.get(&id).map(Live::operation) else { return };
         state.accepted.push_back((id, operation));
         drop(state);
         self.changed(id);
@@ -258,7 +262,7 @@ impl Outbox {
         let now = live.state.borrow();
         let is_told = live.follow && (now.stage != Stage::Queued || now.waiting.is_some());
         // A loss is told together with what runs instead.
-        let is_lost = now.stage != Stage::Queued && now.lost.len() > live.lost;
+        let is_lost = now.stage != Stage::Queued && now.lost.len() > live.lost as usize;
         let is_worth = is_told || is_lost;
         drop(now);
         if !is_worth || std::mem::replace(&mut live.is_noted, true) {
@@ -368,7 +372,7 @@ impl Outbox {
     ) -> Vec<(OperationId, u64)> {
         let state = self.lock();
         let live = ids.into_iter().filter_map(|id| state.live.get(id));
-        live.map(|live| (live.operation, live.waiter)).collect()
+        live.map(Live::waits).collect()
     }
 
     /// The same of all, of which nothing is said from now on.
@@ -552,11 +556,20 @@ fn added_streams(response: &reapi::ExecuteResponse) -> usize {
 }
 
 impl Live {
+    const fn operation(&self) -> OperationId {
+        OperationId(u128::from_ne_bytes(self.operation))
+    }
+
+    /// The operation, and its number among those who wait for it.
+    const fn waits(&self) -> (OperationId, u64) {
+        (self.operation(), self.waiter)
+    }
+
     fn tell(&mut self, id: u64) -> v1::ActionState {
         let state = self.state.borrow();
         let is_queued = state.stage == Stage::Queued;
         if !is_queued {
-            self.lost = state.lost.len();
+            self.lost = u32::try_from(state.lost.len()).unwrap_or(u32::MAX);
         }
         v1::ActionState {
             id,
@@ -564,7 +577,7 @@ impl Live {
             waiting: state.waiting.as_deref().unwrap_or_default().to_owned(),
             worker: state.worker.as_deref().unwrap_or_default().to_owned(),
             attempt: if is_queued { 0 } else { state.attempt },
-            lost: state.lost.to_vec(),
+            lost: state.lost.clone(),
         }
     }
 }

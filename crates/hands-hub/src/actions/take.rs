@@ -1,7 +1,7 @@
 //! A message of submissions, from its bytes to what the core takes. Blocks.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use hands_proto::{Room, Tight, reapi, v1};
@@ -16,7 +16,7 @@ use super::outbox::{Ended, Outbox, refusal};
 use super::{Head, later};
 use crate::action::{self, Loaded, Read};
 use crate::core::{Reply, Submission, unix_millis};
-use crate::db::Done;
+use crate::db::{Done, Record};
 use crate::execution::{
     About, Caller, cached_response, check_options, load, record_answer, record_of, store_status,
 };
@@ -60,6 +60,18 @@ impl Head {
         let part = name.iter().take(6).fold(0_u128, |part, byte| part << 8 | u128::from(*byte));
         let low = u128::from(action.id) << (80 - NUMBER) | part & ((1 << (80 - NUMBER)) - 1);
         Ok(OperationId::from_parts(self.clock.sent(action.at_ms)?, low))
+    }
+
+    /// Has a record hold what it has in common with the one before it together with that: there may be very many.
+    fn share(&self, record: &mut Record) {
+        record.instance = Arc::clone(&self.instance);
+        // Whatever is there is a whole value.
+        let mut last = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last == record.options {
+            record.options = Arc::clone(&last);
+        } else {
+            *last = Arc::clone(&record.options);
+        }
     }
 
     fn caller(&self, action: &v1::SubmitAction) -> Caller {
@@ -322,8 +334,7 @@ fn read_action(
             "the message that came along is not the action {digest}"
         )));
     }
-    // It is kept for as long as the action waits. A part of the message would keep all of it, with 127 others.
-    Ok((digest, Some(Read::of(Bytes::copy_from_slice(inline), &digest)?)))
+    Ok((digest, Some(Read::of(inline.clone(), &digest)?)))
 }
 
 /// All the rest that is known before the core has it.
@@ -362,12 +373,13 @@ fn queue(
 ) -> Result<Taken, Status> {
     let Wanted { action, digest, .. } = wanted;
     let request = reapi::ExecuteRequest {
-        instance_name: head.instance.clone(),
+        instance_name: head.instance.to_string(),
         execution_policy: Some(reapi::ExecutionPolicy { priority: action.priority }),
         ..Default::default()
     };
     let mut record = record_of(&request, *digest, &caller, &loaded, &about);
     record.id = head.operation(action)?;
+    head.share(&mut record);
     // The client names it, and might name what is somebody else's.
     let taken = hub.db.ids(record.id.0, record.id.0, 1).map_err(|e| table_status(&e))?;
     if !taken.is_empty() {

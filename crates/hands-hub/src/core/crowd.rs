@@ -2,6 +2,7 @@
 //! without an end leaves room for others.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hands_link::{Source, TokenId};
@@ -33,10 +34,16 @@ pub(crate) enum Owner {
 /// One action's place; counted until it is given back.
 #[derive(Clone, Debug)]
 pub(crate) struct Seat {
-    /// None where it was taken before a restart.
-    owner: Option<Owner>,
     bytes: usize,
-    /// Encoded, and one for all of the owner's that are alike. Empty where it does not count.
+    /// None where it was taken before a restart.
+    row: Option<Arc<Row>>,
+}
+
+/// What all actions of one owner that ask for one platform have in common.
+#[derive(Debug)]
+struct Row {
+    owner: Owner,
+    /// Encoded.
     platform: Bytes,
 }
 
@@ -50,7 +57,7 @@ struct Sum {
 struct OfOne {
     sum: Sum,
     /// How many actions ask for each platform: the scheduler has room for so many kinds of actions, for all.
-    platforms: HashMap<Bytes, usize>,
+    platforms: HashMap<Bytes, (Arc<Row>, usize)>,
 }
 
 /// All actions that have not ended.
@@ -110,34 +117,35 @@ impl Crowd {
     fn sit(&mut self, owner: Option<Owner>, bytes: usize, platform: &Bytes) -> Seat {
         self.all.n += 1;
         self.all.bytes += bytes;
-        let mut kept = Bytes::new();
-        if let Some(owner) = owner {
+        let row = owner.map(|owner| {
             let of_one = self.of.entry(owner).or_default();
             of_one.sum.n += 1;
             of_one.sum.bytes += bytes;
-            kept =
-                of_one.platforms.get_key_value(platform).map_or(platform, |(kept, _)| kept).clone();
-            *of_one.platforms.entry(kept.clone()).or_default() += 1;
-        }
-        Seat { owner, bytes, platform: kept }
+            let known = of_one.platforms.entry(platform.clone());
+            let (row, n) =
+                known.or_insert_with(|| (Arc::new(Row { owner, platform: platform.clone() }), 0));
+            *n += 1;
+            Arc::clone(row)
+        });
+        Seat { bytes, row }
     }
 
     /// It has ended.
     pub(crate) fn leave(&mut self, seat: &Seat) {
         self.all.n -= 1;
         self.all.bytes -= seat.bytes;
-        let Some(owner) = seat.owner else { return };
-        let Some(of_one) = self.of.get_mut(&owner) else { return };
+        let Some(row) = &seat.row else { return };
+        let Some(of_one) = self.of.get_mut(&row.owner) else { return };
         of_one.sum.n -= 1;
         of_one.sum.bytes -= seat.bytes;
-        if let Some(n) = of_one.platforms.get_mut(&seat.platform) {
+        if let Some((_, n)) = of_one.platforms.get_mut(&row.platform) {
             *n -= 1;
             if *n == 0 {
-                of_one.platforms.remove(&seat.platform);
+                of_one.platforms.remove(&row.platform);
             }
         }
         if of_one.sum.n == 0 {
-            self.of.remove(&owner);
+            self.of.remove(&row.owner);
         }
     }
 }

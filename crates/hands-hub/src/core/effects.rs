@@ -11,7 +11,7 @@ use prost::Message;
 use tonic::Status;
 
 use super::sessions::attempt_id;
-use super::{Core, Messages, OpState, Second};
+use super::{Core, OpState, Second};
 use crate::action;
 use crate::db::{Record, Write};
 use crate::time::timestamp;
@@ -88,19 +88,10 @@ impl Core {
         let fetches = known.hello.fetches_commands;
         let Some(operation) = self.operations.get_mut(&id) else { return };
         let record = Arc::clone(&operation.record);
-        let messages = match &operation.messages {
-            Some(messages) => Ok(messages.clone()),
-            None => self.read_messages(id),
+        let carried = match &operation.messages {
+            Some(packed) => Ok((packed.action(), packed.command())),
+            None => self.read_messages(id, fetches),
         };
-        let carried = messages.and_then(|messages| {
-            let command = match messages.command {
-                Some(command) => command,
-                None if fetches => Bytes::new(),
-                // A worker of an older version has no other way to it.
-                None => self.read_blob(messages.command_digest)?,
-            };
-            Ok((messages.action, command))
-        });
         let (action, command) = match carried {
             Ok(carried) => carried,
             Err(status) => return self.cancel(id, status),
@@ -112,7 +103,7 @@ impl Core {
         if let Some(operation) = self.operations.get_mut(&id) {
             if operation.attempt.is_some() {
                 let worker = worker_name;
-                operation.second = Some(Second { attempt, worker, started: None });
+                operation.second = Some(Box::new(Second { attempt, worker, started: None }));
             } else {
                 operation.attempt = Some(attempt);
                 self.publish(id, |state| {
@@ -131,7 +122,7 @@ impl Core {
             action_digest: Some(record.digest.into()),
             action,
             command,
-            options: Some(record.options.clone()),
+            options: Some(v1::ExecuteOptions::clone(&record.options)),
             queued: Some(timestamp(record.created)),
             request_metadata: Some(request_metadata(&record)),
             takes: is_fetched.then(|| self.takes(id)),
@@ -157,8 +148,9 @@ impl Core {
             .ok_or_else(|| action::missing_blobs(&[digest]))
     }
 
-    /// The messages of an operation that does not have them in memory.
-    fn read_messages(&self, id: OperationId) -> Result<Messages, Status> {
+    /// The messages of an operation that does not have them in memory. A Command that is too large for a lease is left out
+    /// where its worker fetches it.
+    fn read_messages(&self, id: OperationId, fetches: bool) -> Result<(Bytes, Bytes), Status> {
         let operation =
             self.operations.get(&id).ok_or_else(|| Status::internal("the operation is gone"))?;
         let digest = operation.record.digest;
@@ -181,9 +173,10 @@ impl Core {
         if command_digest.size > MAX_COMMAND {
             return Err(too_large("Command", command_digest.size, MAX_COMMAND));
         }
-        let is_small = command_digest.size <= LEASED_COMMAND;
-        let command = is_small.then(|| self.read_blob(command_digest)).transpose()?;
-        Ok(Messages { action: action_bytes, command, command_digest })
+        // A worker of an older version has no other way to a large one.
+        let is_left = command_digest.size > LEASED_COMMAND && fetches;
+        let command = if is_left { Bytes::new() } else { self.read_blob(command_digest)? };
+        Ok((action_bytes, command))
     }
 
     pub(super) fn refuse(

@@ -106,12 +106,12 @@ impl Core {
         let Some(mut operation) = self.operations.remove(&id) else { return };
         let record = Arc::clone(&operation.record);
         let key = record.key();
-        if self.keys.get(&key) == Some(&id) {
-            self.keys.remove(&key);
-        }
+        self.keys.remove(&key, id);
         if let Some(due) = operation.orphan_due {
             self.orphans.remove(&(due, id));
         }
+        // Whoever comes for its streams before its row is durable waits for that.
+        self.logs.register(id);
         self.message_bytes -= operation.message_bytes();
         self.crowd.leave(&operation.seat);
         self.n_clients -= operation.waiters.len();
@@ -177,7 +177,7 @@ impl Core {
             operation.state.change(|state| {
                 state.stage = Stage::Completed;
                 state.waiting = None;
-                state.done = Some(done);
+                state.done = Some(Box::new(done));
             });
             // Its inputs may go now.
             drop(operation);

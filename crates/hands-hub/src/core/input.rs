@@ -130,7 +130,7 @@ impl Operation {
         if let Some(input) = &self.input {
             input.send_replace(Some(route.clone()));
         }
-        self.route = Some(route);
+        self.route = Some(Box::new(route));
     }
 
     /// Counts what the worker has of an attempt with which it has come back. It says once more if the attempt has started, and

@@ -51,7 +51,7 @@ impl Core {
             state.stage = Stage::Queued;
             state.worker = None;
             state.started = None;
-            state.lost = with(&state.lost, started.then_some(gone));
+            state.lost.extend(started.then_some(gone));
         });
     }
 
@@ -78,7 +78,7 @@ impl Core {
             state.started = other.started;
             state.worker = Some(other.worker);
             state.attempt = other.attempt.0;
-            state.lost = with(&state.lost, lost);
+            state.lost.extend(lost);
         });
     }
 
@@ -148,11 +148,4 @@ impl Core {
 fn sentence(lost: &v1::LostAttempt) -> String {
     let how = if lost.given_up { "brought no result on" } else { "was lost with" };
     format!("attempt {} {how} its worker {}", lost.attempt, lost.worker)
-}
-
-fn with(before: &Arc<[v1::LostAttempt]>, lost: Option<v1::LostAttempt>) -> Arc<[v1::LostAttempt]> {
-    match lost {
-        Some(lost) => before.iter().cloned().chain([lost]).collect(),
-        None => Arc::clone(before),
-    }
 }

@@ -1,16 +1,17 @@
 //! One operation that has not ended.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hands_proto::v1;
 use hands_store::Pin;
 use hands_types::retry::Reruns;
-use hands_types::{Attempt, Digest, Time};
+use hands_types::{Attempt, Time};
 use tokio::sync::watch;
 
 use super::crowd::Seat;
 use super::input::{InputRoute, InputSent};
+use super::messages::Packed;
 use super::waiters::Waiters;
 use crate::db::{Done, Record};
 use crate::told::Teller;
@@ -31,13 +32,44 @@ pub(crate) struct OpState {
     pub(crate) stage: Stage,
     /// Why it waits, if no worker can ever take it.
     pub(crate) waiting: Option<Arc<str>>,
+    pub(crate) done: Option<Box<Done>>,
+    /// From the first attempt on: until then there may be very many.
+    ran: Option<Box<Ran>>,
+}
+
+/// What those who wait are told of an operation's attempts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ran {
     pub(crate) worker: Option<Arc<str>>,
     pub(crate) attempt: u32,
     /// Attempts that may have been started and were lost, oldest first.
-    pub(crate) lost: Arc<[v1::LostAttempt]>,
+    pub(crate) lost: Vec<v1::LostAttempt>,
     /// When its command was started, milliseconds since 1970.
     pub(crate) started: Option<i64>,
-    pub(crate) done: Option<Done>,
+}
+
+static NEVER: Ran = Ran { worker: None, attempt: 0, lost: Vec::new(), started: None };
+
+impl OpState {
+    /// Of an operation that waits, after so many attempts.
+    pub(crate) fn after(attempt: u32) -> Self {
+        let ran = (attempt > 0).then(|| Box::new(Ran { attempt, ..Ran::default() }));
+        Self { ran, ..Self::default() }
+    }
+}
+
+impl Deref for OpState {
+    type Target = Ran;
+
+    fn deref(&self) -> &Ran {
+        self.ran.as_deref().unwrap_or(&NEVER)
+    }
+}
+
+impl DerefMut for OpState {
+    fn deref_mut(&mut self) -> &mut Ran {
+        self.ran.get_or_insert_default()
+    }
 }
 
 /// A lease that is out beside the one that people are told of.
@@ -49,20 +81,20 @@ pub(crate) struct Second {
     pub(crate) started: Option<i64>,
 }
 
-/// What a lease says of its action.
-#[derive(Clone, Debug)]
-pub(crate) struct Messages {
-    pub(crate) action: Bytes,
-    /// None where it is too large for a lease: it stays in the store, pinned.
-    pub(crate) command: Option<Bytes>,
-    pub(crate) command_digest: Digest,
+/// Verdicts on what an operation needs, which keep it in the store: one as a rule.
+#[derive(Debug, Default)]
+enum Kept {
+    #[default]
+    Nothing,
+    One(#[expect(dead_code, reason = "held")] Arc<WholeTree>),
+    Many(#[expect(dead_code, reason = "held")] Box<[Arc<WholeTree>]>),
 }
 
-/// One operation that has not ended.
+/// One operation that has not ended. There may be hundreds of thousands: what is rare stands in a box.
 pub(crate) struct Operation {
     pub(crate) record: Arc<Record>,
-    /// The messages for the lease, unless memory is short: then they are read again when they are needed.
-    pub(crate) messages: Option<Messages>,
+    /// The messages for the lease, unless they are large or memory is short: then they are read again when they are needed.
+    pub(crate) messages: Option<Packed>,
     /// An attempt may have had effects outside, so it is run again only if retries were asked for.
     pub(crate) effects: bool,
     /// Attempts that were started and brought no result.
@@ -79,17 +111,20 @@ pub(crate) struct Operation {
     /// Its place among all that have not ended.
     pub(crate) seat: Seat,
     /// Another one: the action was started on a second worker because it takes long.
-    pub(crate) second: Option<Second>,
+    pub(crate) second: Option<Box<Second>>,
     /// To the attempt that runs, or did last.
-    pub(crate) route: Option<InputRoute>,
+    pub(crate) route: Option<Box<InputRoute>>,
     /// For those who attach; only where the action takes input.
     pub(crate) input: Option<watch::Sender<Option<InputRoute>>>,
     /// None before anything could be sent.
     pub(crate) input_sent: Option<Arc<InputSent>>,
-    /// Keep what it needs in the store.
-    pub(crate) _inputs: Vec<Arc<WholeTree>>,
-    pub(crate) _pin: Option<Pin>,
+    /// With the pin, this keeps what it needs in the store.
+    inputs: Kept,
+    pub(crate) pin: Option<Box<Pin>>,
 }
+
+const _: () = assert!(size_of::<Operation>() <= 232 && size_of::<Record>() <= 144);
+const _: () = assert!(size_of::<OpState>() <= 40);
 
 impl Operation {
     pub(crate) fn new(record: Arc<Record>, seat: Seat, state: OpState) -> Self {
@@ -109,8 +144,8 @@ impl Operation {
             route: None,
             input: takes_input.then(|| watch::Sender::new(None)),
             input_sent: None,
-            _inputs: Vec::new(),
-            _pin: None,
+            inputs: Kept::Nothing,
+            pin: None,
         }
     }
 
@@ -125,8 +160,20 @@ impl Operation {
     }
 
     pub(crate) fn message_bytes(&self) -> usize {
-        self.messages.as_ref().map_or(0, |messages| {
-            messages.action.len() + messages.command.as_ref().map_or(0, Bytes::len)
-        })
+        self.messages.as_ref().map_or(0, |messages| messages.len())
+    }
+
+    /// Holds what it needs in the store, until it ends.
+    pub(crate) fn keeps(&mut self, inputs: Vec<Arc<WholeTree>>, pin: Option<Pin>) {
+        self.inputs = match <[_; 1]>::try_from(inputs) {
+            Ok([one]) => Kept::One(one),
+            Err(none) if none.is_empty() => Kept::Nothing,
+            Err(many) => Kept::Many(many.into()),
+        };
+        self.pin = pin.map(Box::new);
+    }
+
+    pub(crate) const fn has_inputs(&self) -> bool {
+        !matches!(self.inputs, Kept::Nothing)
     }
 }

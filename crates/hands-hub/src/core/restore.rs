@@ -196,7 +196,7 @@ impl Core {
         }
         let Some(restoring) = self.restoring.take() else { return };
         let Restoring { needed, deferred, n_stored, .. } = *restoring;
-        if let Err(error) = self.logs.sweep() {
+        if let Err(error) = self.logs.sweep(|id| self.operations.contains_key(&id)) {
             tracing::warn!(%error, "can't remove old spools");
         }
         if n_stored > 0 {
@@ -217,7 +217,7 @@ impl Core {
         let mut known: BTreeMap<Vec<(String, String)>, Wishes> = BTreeMap::new();
         // The time during which the hub was gone does not count.
         let orphan_due = self.now().after(self.config.orphan);
-        for Stored { record, platform, state, attempt, worker, done: _ } in stored {
+        for Stored { record, input_root, platform, state, attempt, worker, done: _ } in stored {
             let record = Arc::new(record);
             let id = record.id;
             let pairs: Vec<_> =
@@ -226,13 +226,12 @@ impl Core {
                 Some(wishes) => Ok(wishes.clone()),
                 None => platforms::read(&platform, record.digest.function),
             };
-            let so_far = OpState { attempt: attempt.0, ..OpState::default() };
+            let so_far = OpState::after(attempt.0);
             let seat = self.crowd.restore(&record);
             let mut operation = Operation::new(Arc::clone(&record), seat, so_far);
-            operation._pin = Some(self.store.pin([record.digest, record.input_root]));
-            self.logs.register(id);
+            operation.pin = Some(Box::new(self.store.pin([record.digest, input_root])));
             if record.joinable {
-                self.keys.insert(record.key(), id);
+                self.keys.insert(&record.key(), id);
             }
             let wishes = match wishes {
                 Ok(wishes) => wishes,
@@ -268,7 +267,7 @@ impl Core {
             let rerun = operation.reruns();
             self.operations.insert(id, Box::new(operation));
             let roots: Vec<Digest> =
-                [record.input_root].into_iter().chain(wishes.layers.iter().copied()).collect();
+                [input_root].into_iter().chain(wishes.layers.iter().copied()).collect();
             let inputs = roots.iter().map(|digest| Tree { digest: *digest, bytes: 1 }).collect();
             needed.push(Needed { id, action: record.digest, roots });
             let spec = self.spec(&record, Arc::clone(&wishes.needs), inputs, rerun);
@@ -283,8 +282,7 @@ impl Core {
         let due = self.now().after(self.trees.keep_for());
         self.trees_due.get_or_insert(due);
         if let Some(operation) = self.operations.get_mut(&id) {
-            operation._inputs = inputs;
-            operation._pin = Some(pin);
+            operation.keeps(inputs, Some(pin));
         }
     }
 }

@@ -198,7 +198,7 @@ impl Core {
             // The worker says once more if it has started.
             let known = operation.second.take().filter(|second| second.attempt == attempt);
             let started = known.and_then(|second| second.started);
-            operation.second = Some(Second { attempt, worker: name, started });
+            operation.second = Some(Box::new(Second { attempt, worker: name, started }));
             return;
         }
         operation.attempt = Some(attempt);
@@ -309,7 +309,7 @@ impl Core {
         let operation = self.operations.get(&id)?;
         let record = &operation.record;
         let is_shared = record.cacheable || record.options.detach || operation.waiters.len() > 1;
-        operation.route.clone().filter(|_| !is_shared)
+        operation.route.as_deref().filter(|_| !is_shared).cloned()
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{Core, Event, Messages, OpState, Operation, Outbox, Owner, RECENT};
+use super::{Core, Event, OpState, Operation, Outbox, Owner, Packed, RECENT};
 use crate::action::Loaded;
 use crate::db::{Record, Write};
 use crate::follow::Asker;
@@ -29,9 +29,10 @@ pub(crate) struct Submission {
     pub(crate) needs: Arc<Needs>,
     pub(crate) trees: Vec<Tree>,
     pub(crate) inputs: Vec<Arc<WholeTree>>,
-    pub(crate) action: Bytes,
-    pub(crate) command: Bytes,
+    /// None where the Command is too large for a lease.
+    pub(crate) messages: Option<Packed>,
     pub(crate) command_digest: Digest,
+    pub(crate) input_root: Digest,
     /// An attempt may have effects outside.
     pub(crate) effects: bool,
     pub(crate) skip_cache_lookup: bool,
@@ -60,9 +61,10 @@ impl Submission {
             needs: Arc::clone(&loaded.wishes.needs),
             trees: loaded.trees.clone(),
             inputs: loaded.inputs.clone(),
-            action: loaded.action_bytes.clone(),
-            command: loaded.command_bytes.clone(),
+            messages: (loaded.command_digest.size <= LEASED_COMMAND)
+                .then(|| Packed::new(&loaded.action_bytes, &loaded.command_bytes)),
             command_digest: loaded.command_digest,
+            input_root: loaded.input_root,
             skip_cache_lookup: false,
             connection: asker.connection_id(),
             asked: Instant::now(),
@@ -153,9 +155,11 @@ impl Core {
             return self.join(submission.record.id, submission);
         }
         if submission.record.joinable {
-            if let Some(&id) = self.keys.get(&key) {
-                self.join(id, submission);
-                return;
+            let equal = self.keys.get(&key).filter(|id| {
+                self.operations.get(id).is_some_and(|known| known.record.key() == key)
+            });
+            if let Some(id) = equal {
+                return self.join(id, submission);
             }
             if let Some(ticket) = self.recent_answer(&submission) {
                 answer(submission.reply, Ok(ticket));
@@ -197,8 +201,8 @@ impl Core {
         };
         if (detach, retry) != (ours.detach, ours.retry) {
             let mut record = Record::clone(&operation.record);
-            record.options.detach = detach;
-            record.options.retry = retry;
+            let options = Arc::make_mut(&mut record.options);
+            (options.detach, options.retry) = (detach, retry);
             operation.record = Arc::new(record);
             self.commit.writes.push(Write::Options { record: Arc::clone(&operation.record) });
             if !operation.reruns() {
@@ -234,28 +238,20 @@ impl Core {
         };
         let mut operation = Operation::new(Arc::clone(&record), seat, OpState::default());
         operation.effects = submission.effects;
-        operation._inputs = submission.inputs;
         let command_digest = submission.command_digest;
-        let is_large = command_digest.size > LEASED_COMMAND;
-        let is_short = self.message_bytes >= MAX_MESSAGES;
-        if is_large || is_short {
-            operation._pin = Some(self.store.pin([record.digest, command_digest]));
-        }
-        if !is_short {
-            let action = submission.action;
-            let command = (!is_large).then_some(submission.command);
-            operation.messages = Some(Messages { action, command, command_digest });
-            self.message_bytes += operation.message_bytes();
-        }
-        if self.trees_due.is_none() && !operation._inputs.is_empty() {
+        operation.messages = submission.messages.filter(|_| self.message_bytes < MAX_MESSAGES);
+        self.message_bytes += operation.message_bytes();
+        let is_read_later = operation.messages.is_none();
+        let pin = is_read_later.then(|| self.store.pin([record.digest, command_digest]));
+        operation.keeps(submission.inputs, pin);
+        if self.trees_due.is_none() && operation.has_inputs() {
             self.trees_due = Some(self.now().after(self.trees.keep_for()));
         }
         self.n_detached += usize::from(operation.is_kept());
         self.operations.insert(id, Box::new(operation));
         if record.joinable {
-            self.keys.insert(record.key(), id);
+            self.keys.insert(&record.key(), id);
         }
-        self.logs.register(id);
         let (connection, reply) = (submission.connection, submission.reply);
 
         let rerun = self.operations.get(&id).is_none_or(|it| it.reruns());
@@ -263,6 +259,7 @@ impl Core {
         let row = self.commit.writes.len();
         self.commit.writes.push(Write::Insert {
             record: Arc::clone(&record),
+            input_root: submission.input_root,
             platform: submission.platform,
             lease: None,
         });

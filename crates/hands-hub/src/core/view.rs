@@ -78,7 +78,7 @@ impl Core {
         let state = operation.state.borrow();
         let executing = state.stage == Stage::Executing;
         job.attempt = state.attempt;
-        job.lost = state.lost.to_vec();
+        job.lost = state.lost.clone();
         job.started = state.started.map(timestamp);
         // The worker itself may have gone.
         let name = state.worker.clone();
@@ -100,6 +100,15 @@ impl Core {
         job.waiting =
             self.sched.explain(self.now(), id).map(|why| why.to_string()).unwrap_or_default();
         Some(job)
+    }
+
+    /// Has the streams of an action be there to be waited for. False if it has ended or is not known.
+    pub(crate) fn opens_streams(&self, id: OperationId) -> bool {
+        let is_there = self.operations.contains_key(&id);
+        if is_there {
+            self.logs.register(id);
+        }
+        is_there
     }
 
     /// One operation's state.

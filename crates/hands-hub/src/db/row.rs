@@ -27,11 +27,11 @@ pub(crate) struct Record {
     pub(crate) priority: i32,
     /// Which history of durations it belongs to.
     pub(crate) shape: i64,
-    pub(crate) input_root: Digest,
     /// One for many. Without the action's id, which is its digest.
     pub(crate) metadata: Arc<reapi::RequestMetadata>,
-    pub(crate) options: v1::ExecuteOptions,
-    pub(crate) title: String,
+    /// One for many, without its title.
+    pub(crate) options: Arc<v1::ExecuteOptions>,
+    pub(crate) title: Box<str>,
     /// Milliseconds since 1970.
     pub(crate) created: i64,
 }
@@ -70,6 +70,7 @@ pub(crate) struct Done {
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
     pub(crate) record: Record,
+    pub(crate) input_root: Digest,
     /// The effective platform: the action's, else the command's. Empty once it has ended.
     pub(crate) platform: reapi::Platform,
     pub(crate) state: State,
@@ -157,17 +158,16 @@ impl Stored {
             cached: has(CACHED),
             priority: row.get(8)?,
             shape: row.get(9)?,
-            input_root,
             metadata: Arc::new(decode(12, &row.get::<_, Vec<u8>>(12)?)?),
-            options: decode(13, &row.get::<_, Vec<u8>>(13)?)?,
-            title: row.get(14)?,
+            options: Arc::new(decode(13, &row.get::<_, Vec<u8>>(13)?)?),
+            title: row.get::<_, String>(14)?.into(),
             created: row.get(15)?,
         };
         let worker = worker.map(|id| WorkerId(u128::from_be_bytes(id)));
         // If the platform's row is missing, the column is the number 0, and reading it as a blob fails.
         let platform: Option<Vec<u8>> = row.get(11)?;
         let platform = decode(11, &platform.unwrap_or_default())?;
-        Ok(Self { record, platform, state, attempt, worker, done })
+        Ok(Self { record, input_root, platform, state, attempt, worker, done })
     }
 }
 

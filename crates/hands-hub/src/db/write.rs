@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hands_proto::reapi;
-use hands_types::{Attempt, OperationId, WorkerId};
+use hands_types::{Attempt, Digest, OperationId, WorkerId};
 use prost::Message;
 use rusqlite::{Connection, Transaction, params};
 
@@ -20,6 +20,7 @@ pub(crate) enum Write {
     /// A new operation, with the lease that it got at once if it got one.
     Insert {
         record: Arc<Record>,
+        input_root: Digest,
         /// The encoded effective platform. Kept once for all that ask for the same, until the last of them has ended.
         platform: Bytes,
         lease: Option<(Attempt, WorkerId)>,
@@ -233,17 +234,19 @@ fn apply(
     platforms: &mut Platforms,
 ) -> rusqlite::Result<Option<u64>> {
     match write {
-        Write::Insert { record, platform, lease } => {
+        Write::Insert { record, input_root, platform, lease } => {
             insert(
                 change,
                 record,
+                *input_root,
                 platforms.number(change, platform)?,
                 if lease.is_some() { State::Running } else { State::Queued },
                 *lease,
             )?;
         }
         Write::Answered { record, done } => {
-            insert(change, record, 0, State::Queued, None)?;
+            let none = hands_tree::empty(record.digest.function);
+            insert(change, record, none, 0, State::Queued, None)?;
             return finish(change, record.id, done).map(Some);
         }
         Write::Lease { id, attempt, worker } => {
@@ -318,6 +321,7 @@ impl Platforms {
 fn insert(
     change: &Transaction<'_>,
     record: &Record,
+    input_root: Digest,
     platform: i64,
     state: State,
     lease: Option<(Attempt, WorkerId)>,
@@ -338,12 +342,12 @@ fn insert(
             record.flags(),
             record.priority,
             record.shape,
-            record.input_root.to_string(),
+            input_root.to_string(),
             platform,
             record.metadata.encode_to_vec(),
             record.metadata.tool_invocation_id,
             record.options.encode_to_vec(),
-            record.title,
+            &*record.title,
             record.created,
             lease.map_or(0, |(attempt, _)| attempt.0),
             lease.map(|(_, worker)| worker.0.to_be_bytes()),

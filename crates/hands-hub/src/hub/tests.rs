@@ -48,8 +48,8 @@ async fn whoever_looks_at_a_long_queue_makes_nobody_wait() {
             needs: Arc::clone(&needs),
             trees: Vec::new(),
             inputs: Vec::new(),
-            action: bytes::Bytes::new(),
-            command: bytes::Bytes::new(),
+            messages: None,
+            input_root: digest,
             command_digest: digest,
             effects: false,
             skip_cache_lookup: true,
@@ -162,13 +162,12 @@ fn record(digest: hands_types::Digest, n: usize) -> Record {
         cached: false,
         priority: 0,
         shape: 0,
-        input_root: digest,
         metadata: Arc::new(reapi::RequestMetadata {
             tool_invocation_id: "one".to_owned(),
             ..Default::default()
         }),
-        options: v1::ExecuteOptions { detach: true, ..Default::default() },
-        title: n.to_string(),
+        options: Arc::new(v1::ExecuteOptions { detach: true, ..Default::default() }),
+        title: n.to_string().into(),
         created: 1_700_000_000_000,
     }
 }

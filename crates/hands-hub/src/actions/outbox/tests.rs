@@ -117,7 +117,7 @@ fn states_are_told_to_those_who_follow_and_losses_to_all() {
     let lost = hands_proto::v1::LostAttempt { attempt: 1, ..Default::default() };
     other.change(|state| {
         state.stage = Stage::Queued;
-        state.lost = [lost].into();
+        state.lost.push(lost);
     });
     outbox.changed(2);
     assert!(outbox.next().unwrap().is_none(), "it is told with the attempt that comes next");

@@ -23,10 +23,9 @@ fn record(title: &str) -> Record {
         cached: false,
         priority: 0,
         shape: 0,
-        input_root: root,
         metadata: Default::default(),
         options: Default::default(),
-        title: title.to_owned(),
+        title: title.into(),
         created: 0,
     }
 }

@@ -53,7 +53,7 @@ fn a_table_of_format_1_keeps_what_it_has() {
     assert_eq!((read(2).state, read(2).platform), (State::Running, platform("a")));
     assert_eq!(read(3).platform, reapi::Platform::default());
     assert_eq!((read(4).state, read(4).platform), (State::Done, reapi::Platform::default()));
-    assert_eq!(read(4).record.title, "make");
+    assert_eq!(&*read(4).record.title, "make");
     drop(db);
     let copy = Connection::open(dir.join("hub.db.v1")).unwrap();
     let kept: i64 =

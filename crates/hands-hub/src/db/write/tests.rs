@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hands_proto::{reapi, v1};
+use hands_proto::reapi;
 use hands_types::{Attempt, DigestFunction, OperationId};
 
 use super::{Bounds, Write, Writer, due_after, unix_millis};
@@ -24,10 +24,9 @@ fn ended(id: OperationId, ago: i64, bytes: usize) -> Write {
         cached: false,
         priority: 0,
         shape: 0,
-        input_root: digest,
         metadata: Arc::default(),
-        options: v1::ExecuteOptions::default(),
-        title: String::new(),
+        options: Arc::default(),
+        title: Box::default(),
         created: 0,
     };
     let message = "x".repeat(bytes);
