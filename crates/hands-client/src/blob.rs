@@ -11,7 +11,7 @@ use prost::Message;
 
 use crate::JobStream;
 use crate::retry::Backoff;
-use crate::{ClientError, Cluster, JobResult, printable};
+use crate::{ClientError, Cluster, JobResult, agent, printable};
 
 impl Cluster {
     /// The outputs that an action declares, as it names them. None where its messages are not in the store any more.
@@ -114,6 +114,10 @@ impl Cluster {
             }
             let backoff = waits.get_or_insert_with(|| Backoff::new(Some(patience)));
             backoff.pause(self.contact(), self.peer(), &error).await?;
+            // An agent that has ended is nobody's to start but ours.
+            if let Some(spec) = self.embedded_agent() {
+                agent::ensure(spec, &mut |_| {}).await?;
+            }
         }
     }
 

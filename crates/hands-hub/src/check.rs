@@ -274,7 +274,7 @@ enum Flaw {
     Short { stream: &'static str, have: u64, said: u64 },
     #[error("the worker says that {stream} is {said}, and it is {actual}")]
     Different { stream: &'static str, said: String, actual: Digest },
-    #[error("{n} blobs that the result names are not in the store, {first} among them")]
+    #[error("the result names what is not in the store: the blob {first}{}", match *n { 0 | 1 => String::new(), n => format!(" and {} more", n - 1) })]
     Missing { n: usize, first: Digest },
     #[error("the result has a bad digest: {0}")]
     Digest(#[from] hands_proto::BadDigest),

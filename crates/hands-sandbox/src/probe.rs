@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use hands_types::Word as _;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use crate::{
     Isolation, Launcher, LauncherConfig, Network, Outcome, Privilege, Request, SandboxError,
@@ -48,7 +50,8 @@ impl Probe {
 pub fn probe(program: &Path, scratch_dir: &Path) -> Result<Probe, SandboxError> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let place = scratch_dir.join(format!("probe-{}-{number}", std::process::id()));
+    remove_left_behind(scratch_dir);
+    let place = scratch_dir.join(format!("{PLACE}{}-{number}", std::process::id()));
     let make = |path: PathBuf| {
         fs::create_dir_all(path)
             .map_err(SandboxError::system("make a directory to probe the sandbox in"))
@@ -73,6 +76,26 @@ pub fn probe(program: &Path, scratch_dir: &Path) -> Result<Probe, SandboxError> 
     result?;
     removed.map_err(SandboxError::system("remove the directory of a probe"))?;
     Ok(found)
+}
+
+/// How the name of a probe's directory begins; the process's id follows.
+const PLACE: &str = "probe-";
+
+/// Removes what processes have left that were killed while they probed.
+fn remove_left_behind(scratch_dir: &Path) {
+    let Ok(entries) = fs::read_dir(scratch_dir) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let owner = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PLACE)?.split('-').next()?.parse().ok());
+        let Some(owner) = owner.and_then(Pid::from_raw) else { continue };
+        if test_kill_process(owner) == Err(Errno::SRCH)
+            && let Err(error) = crate::remove::remove_tree(&entry.path())
+        {
+            tracing::warn!(%error, place = %entry.path().display(), "what a probe left can't be removed");
+        }
+    }
 }
 
 fn explain(error: &SandboxError) -> String {

@@ -50,7 +50,7 @@ pub enum NameError {
     #[error(transparent)]
     Tree(#[from] StageError),
     /// It is not here, or not all of it.
-    #[error("{} not in the store", match *missing { 0 => format!("the tree {root} is"), n => format!("{n} blobs of the tree {root} are") })]
+    #[error("{} not in the store", match *missing { 0 => format!("the tree {root} is"), 1 => format!("a blob of the tree {root} is"), n => format!("{n} blobs of the tree {root} are") })]
     Missing {
         /// Its root.
         root: Digest,

@@ -65,12 +65,19 @@ async fn check_host(
     request: Request,
     next: Next,
 ) -> Response {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(host_name);
-    match host {
-        Some(host) if hosts.iter().any(|known| known.eq_ignore_ascii_case(host)) => {
-            next.run(request).await
-        }
-        _ => (StatusCode::MISDIRECTED_REQUEST, "not known by that name\n").into_response(),
+    // A request line with a whole address names one besides, which counts before the header (RFC 9112, 3.2.2).
+    let mut named = headers.get_all(header::HOST).iter().map(|host| host.to_str().ok());
+    let is_known = |host: Option<&str>| {
+        let host = host.map(host_name);
+        host.is_some_and(|host| hosts.iter().any(|known| known.eq_ignore_ascii_case(host)))
+    };
+    let is_ours = is_known(named.next().flatten())
+        && named.next().is_none()
+        && request.uri().authority().is_none_or(|authority| is_known(Some(authority.as_str())));
+    if is_ours {
+        next.run(request).await
+    } else {
+        (StatusCode::MISDIRECTED_REQUEST, "not known by that name\n").into_response()
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use hands_client::{ClientError, Cluster, ClusterKind, Invocation, StoreUsage, Target};
-use hands_config::{Environment, Flags, Places, Settings};
+use hands_config::{Environment, Places, Settings};
 use hands_front::args::GlobalArgs;
 use hands_front::eye::bytes;
 use hands_front::{Facts, Out, StdoutError};
@@ -16,7 +16,7 @@ use hands_types::error::exit;
 use serde_json::json;
 
 use crate::cli::{StoreArgs, StoreCommand};
-use crate::front::this_program;
+use crate::front::{flags, this_program};
 use crate::problem::{Problem, unprinted};
 use crate::runtime;
 
@@ -42,8 +42,7 @@ pub(crate) fn run(
     out: &Out,
 ) -> Result<u8, Problem> {
     let places = Places::find(environment)?;
-    let flags = Flags { cluster: global.cluster.clone(), local: global.local, ..Flags::default() };
-    let settings = Settings::load(&places, environment, &flags)?;
+    let settings = Settings::load(&places, environment, &flags(global))?;
     for warning in &settings.warnings {
         out.warning(warning);
     }

@@ -100,7 +100,7 @@ fn what_is_not_whole_or_too_large_gets_no_name() {
     let (part, _) = blob(SHA, 10_001, 900);
     store.delete(&part).unwrap();
     let error = keep(&store, "x", &root).unwrap_err();
-    assert_eq!(error.to_string(), format!("1 blobs of the tree {root} are not in the store"));
+    assert_eq!(error.to_string(), format!("a blob of the tree {root} is not in the store"));
     assert!(store.delete(&root).unwrap(), "deleted");
     let error = keep(&store, "x", &root).unwrap_err();
     assert_eq!(error.to_string(), format!("the tree {root} is not in the store"));

@@ -53,6 +53,31 @@ fn it_leaves_when_it_has_been_idle_and_not_before() {
     assert_ne!(pid(&home), before);
 }
 
+/// Whoever brings outputs when it dies starts another one.
+#[test]
+fn an_agent_that_dies_while_outputs_come_is_started_anew() {
+    let home = Home::new().warm();
+    let make = "head -c 300000000 /dev/urandom >big";
+    let id = home.run(&["run", "-d", "-o", "big", "--", "sh", "-c", make]).out.trim().to_owned();
+    assert_eq!(home.run(&["wait", &id]).code, 0);
+    let to = home.work().join("to");
+    fs::create_dir(&to).unwrap();
+    let agent = home.agent();
+    let fetch = home.start(&["fetch", "-C", "to", &id]);
+    // It is being written under another name.
+    while names(&to).is_empty() {
+        std::thread::yield_now();
+    }
+    kill_process(agent, Signal::KILL).unwrap();
+    assert_ne!(names(&to), ["big"]);
+    let began = std::time::Instant::now();
+    let ended = ran(fetch.wait_with_output().unwrap());
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(fs::metadata(to.join("big")).unwrap().len(), 300_000_000);
+    assert!(began.elapsed().as_secs() < 50, "{:?}", began.elapsed());
+    assert_eq!(names(&to), ["big"]);
+}
+
 #[test]
 fn another_build_uses_a_busy_agent_and_replaces_an_idle_one() {
     let home = Home::new().warm();

@@ -256,6 +256,11 @@ fn foreign_clients_come_by_token_or_certificate() {
     assert!(figures.contains(counted), "{figures}");
     let rebound = get(&["--header", "Host: evil.example", "http://10.77.1.1:8981/metrics"]);
     assert!(!rebound.out.contains("hands_"), "{rebound:?}");
+    let whole =
+        ["--request-target", "http://evil.example/metrics", "http://10.77.1.1:8981/metrics"];
+    assert!(!get(&whole).out.contains("hands_"));
+    let whole = ["--request-target", "http://10.77.1.1:8981/healthz", "http://10.77.1.1:8981/x"];
+    assert_eq!(get(&whole).out, "ok\n");
     let posted =
         get(&["--request", "POST", "--write-out", "%{http_code}", "http://10.77.1.1:8981/metrics"]);
     assert_eq!(posted.out, "405");
