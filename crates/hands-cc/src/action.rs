@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hands_client::{Caching, Input, JobSpec, Logs, Paths, Root, TreeSpec};
 use hands_types::platform::property;
@@ -19,6 +20,9 @@ use crate::known::Known;
 use crate::toolchain::{LOCALE, Toolchain};
 use crate::wire::Compile;
 
+/// How long an action waits where there is no worker that could take it: a compiler is here.
+const NO_WORKER: Duration = Duration::from_secs(2);
+
 /// Variables that change what a compiler does in ways of which nothing is known here.
 const STRANGE: &[&str] = &[
     "COMPILER_PATH",
@@ -29,7 +33,6 @@ const STRANGE: &[&str] = &[
     "CCC_OVERRIDE_OPTIONS",
     "CLANG_CONFIG_FILE_SYSTEM_DIR",
     "CLANG_CONFIG_FILE_USER_DIR",
-    "LD_LIBRARY_PATH",
     "LD_PRELOAD",
 ];
 /// Those that the action has as its caller has them.
@@ -81,6 +84,11 @@ pub(crate) fn prepare(
     let spelled = spelled(&environment, directory);
     environment.insert("PWD".to_owned(), spelled.display().to_string());
     let toolchain = known.toolchain(&driver, &environment)?;
+    if let Some(list) = environment.get("LD_LIBRARY_PATH")
+        && toolchain.has_other_libraries(list)
+    {
+        return Err(Reason::new("environment", "LD_LIBRARY_PATH"));
+    }
     let question = Question {
         driver: &driver,
         family: toolchain.family,
@@ -275,6 +283,7 @@ impl Prepared {
         job.caching = Caching::Cached;
         job.logs = Logs::No;
         job.follow = false;
+        job.queue_timeout = Some(NO_WORKER);
         job.title.clone_from(&self.title);
         job.mnemonic = "cc".to_owned();
         job.target.clone_from(&self.command.object);
@@ -283,6 +292,16 @@ impl Prepared {
 }
 
 impl Toolchain {
+    /// Whether a list of directories (`LD_LIBRARY_PATH`; cargo sets one for all that it runs) has a library that the compiler
+    /// would be loaded with in place of its own.
+    fn has_other_libraries(&self, list: &str) -> bool {
+        let is_there = |directory: &str| {
+            let mut names = self.closure.leaves().filter_map(Path::file_name);
+            names.any(|name| Path::new(directory).join(name).exists())
+        };
+        list.split(':').any(|it| !it.starts_with('/') || is_there(it))
+    }
+
     /// Its tree.
     pub(crate) fn tree(&self) -> Result<TreeSpec, Reason> {
         let leaves: Vec<PathBuf> = self.closure.leaves().map(Path::to_owned).collect();

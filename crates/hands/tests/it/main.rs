@@ -8,6 +8,8 @@ mod batch;
 mod batch_forms;
 mod batch_left;
 #[cfg(target_os = "linux")]
+mod cc;
+#[cfg(target_os = "linux")]
 mod cluster;
 mod clusters;
 mod crashes;
