@@ -210,12 +210,13 @@ fn a_build_does_not_need_us() {
 fn a_worker_that_dies_in_the_midst_of_a_compile_is_not_noticed() {
     let project = Project::new();
     let first = project.cluster.worker("w1", &[]);
-    let mut text = String::new();
-    for n in 0..500 {
-        text.push_str(&format!(
-            "double f{n}(double *a, int n) {{ double s = {n}; for (int i = 0; i < n; i++) s += a[i] * s; return s; }}\n"
-        ));
-    }
+    let text: String = (0..500)
+        .map(|n| {
+            format!(
+                "double f{n}(double *a, int n) {{ double s = {n}; for (int i = 0; i < n; i++) s += a[i] * s; return s; }}\n"
+            )
+        })
+        .collect();
     project.write("long.c", &text);
     let words = ["gcc", "-O3", "-g", "-c", "long.c"];
     let wanted = project.local(&words);
