@@ -3,6 +3,7 @@
 //! here is done again elsewhere.
 
 mod entries;
+mod keep;
 pub(crate) mod words;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use prost::Message as _;
 use tonic::Status;
 
 use crate::logs::{AttemptLog, Stream};
+pub(crate) use keep::Kept;
 
 /// What the look brought.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub(crate) enum Checked {
         reason: String,
         /// Whether the command ran, as far as the worker says.
         ran: bool,
+        /// Whether it was the hub that had no room, as far as the worker says.
+        hub_full: bool,
     },
     /// No such lease was granted to this worker.
     Unknown,
@@ -96,9 +100,9 @@ struct Outputs {
 }
 
 impl Lookout {
-    /// Looks at a result that [`is_quick`].
-    pub(crate) fn check(&self, finished: v1::Finished) -> Checked {
-        match self.begin(finished) {
+    /// Looks at a result that [`is_quick`], with what [`Self::keep`] said of it.
+    pub(crate) fn check(&self, finished: v1::Finished, kept: Result<Kept, StoreError>) -> Checked {
+        match self.begin(finished, kept) {
             Begun::Checked(checked) => checked,
             Begun::Outputs(outputs) => {
                 // Nothing of it is too much for any room.
@@ -118,6 +122,7 @@ impl Lookout {
         self.look_at_large(finished, charge).await.unwrap_or_else(|status| Checked::Unusable {
             reason: said(status.message(), MAX_SAID),
             ran,
+            hub_full: false,
         })
     }
 
@@ -126,6 +131,7 @@ impl Lookout {
         finished: v1::Finished,
         charge: Option<&Arc<Charge>>,
     ) -> Result<Checked, Status> {
+        let kept = self.keep_in_time(&finished).await?;
         // The Command once decoded, and the paths of both side by side.
         let command = self.command.as_ref().map_or(MAX_COMMAND_READ, Bytes::len);
         let memory = command.saturating_mul(DECODED).saturating_add(FIRST_LOOK);
@@ -133,7 +139,7 @@ impl Lookout {
         let look = hands_reapi::look(charge, memory, Duration::MAX).await?;
         let (begun, lookout) = crate::task::blocking(move || {
             let _look = look;
-            (self.begin(finished), self)
+            (self.begin(finished, kept), self)
         })
         .await?;
         let outputs = match begun {
@@ -150,11 +156,12 @@ impl Lookout {
         Ok(outputs.checked(looked.found))
     }
 
-    fn begin(&self, finished: v1::Finished) -> Begun {
+    fn begin(&self, finished: v1::Finished, kept: Result<Kept, StoreError>) -> Begun {
         let ran = finished.result.is_some();
         let reason = |flaw: Flaw| said(&flaw.to_string(), MAX_SAID);
-        self.look(finished)
-            .unwrap_or_else(|flaw| Begun::Checked(Checked::Unusable { reason: reason(flaw), ran }))
+        self.look(finished, kept).unwrap_or_else(|flaw| {
+            Begun::Checked(Checked::Unusable { reason: reason(flaw), ran, hub_full: false })
+        })
     }
 
     /// Whether the blobs that a result names are there, and its directories can be put in place.
@@ -178,9 +185,9 @@ impl Lookout {
         }
     }
 
-    fn look(&self, finished: v1::Finished) -> Result<Begun, Flaw> {
+    fn look(&self, finished: v1::Finished, kept: Result<Kept, StoreError>) -> Result<Begun, Flaw> {
         let Self { store, log, worker_name, command } = self;
-        look(store, log, worker_name, finished, command.clone())
+        look(store, log, worker_name, (finished, kept), command.clone())
     }
 }
 
@@ -190,7 +197,10 @@ impl Outputs {
         match found {
             Ok(()) => Checked::Usable { result: Some(Box::new(result)), status, message },
             Err(Flaw::Store(error)) if error.is_full() => full(&error, message),
-            Err(flaw) => Checked::Unusable { reason: said(&flaw.to_string(), MAX_SAID), ran: true },
+            Err(flaw) => {
+                let reason = said(&flaw.to_string(), MAX_SAID);
+                Checked::Unusable { reason, ran: true, hub_full: false }
+            }
         }
     }
 }
@@ -212,13 +222,13 @@ fn look(
     store: &Store,
     log: &AttemptLog,
     worker_name: &str,
-    finished: v1::Finished,
+    (finished, kept): (v1::Finished, Result<Kept, StoreError>),
     command: Option<Bytes>,
 ) -> Result<Begun, Flaw> {
     let status = words::status(finished.status.unwrap_or_default())?;
     if finished.try_elsewhere {
-        let ran = finished.result.is_some();
-        return Ok(Begun::Checked(Checked::Unusable { reason: status.message, ran }));
+        let (ran, hub_full) = (finished.result.is_some(), finished.hub_full);
+        return Ok(Begun::Checked(Checked::Unusable { reason: status.message, ran, hub_full }));
     }
     let message = said(&finished.message, MAX_SAID);
     let Some(mut result) = finished.result else {
@@ -235,7 +245,9 @@ fn look(
         entries::compare(&command, &result)?;
     }
     words::tidy(&mut result, log, worker_name);
-    match streams(store, log, &mut result, finished.stdout_size, finished.stderr_size) {
+    let sizes = [finished.stdout_size, finished.stderr_size];
+    let kept = kept.map_err(Flaw::Store);
+    match kept.and_then(|kept| streams((store, log), kept, &mut result, sizes)) {
         Ok(()) => Ok(Begun::Outputs(Box::new(Outputs { result, status, message }))),
         Err(Flaw::Store(error)) if error.is_full() => Ok(Begun::Checked(full(&error, message))),
         Err(flaw) => Err(flaw),
@@ -285,23 +297,24 @@ enum Flaw {
 }
 
 fn streams(
-    store: &Store,
-    log: &AttemptLog,
+    (store, log): (&Store, &AttemptLog),
+    kept: Kept,
     result: &mut reapi::ActionResult,
-    stdout_size: u64,
-    stderr_size: u64,
+    [stdout_size, stderr_size]: [u64; 2],
 ) -> Result<(), Flaw> {
+    let [stdout, stderr] = kept.map_or([None; 2], |kept| kept.map(Some));
     let sides = [
-        (Stream::Stdout, stdout_size, &mut result.stdout_digest, &mut result.stdout_raw),
-        (Stream::Stderr, stderr_size, &mut result.stderr_digest, &mut result.stderr_raw),
+        (Stream::Stdout, stdout, stdout_size, &mut result.stdout_digest, &mut result.stdout_raw),
+        (Stream::Stderr, stderr, stderr_size, &mut result.stderr_digest, &mut result.stderr_raw),
     ];
-    for (stream, said, digest, raw) in sides {
+    for (stream, kept, said, digest, raw) in sides {
         let spool = log.stream(stream);
         let have = spool.mark().length;
         if have != said {
             return Err(Flaw::Short { stream: stream.name(), have, said });
         }
-        let actual = spool.store(store, log.record.digest.function).map_err(Flaw::Store)?;
+        let store = || spool.store(store, log.record.digest.function).map_err(Flaw::Store);
+        let actual = kept.map_or_else(store, Ok)?;
         let expected = reapi::Digest::from(actual);
         if let Some(said) = digest.take()
             && said != expected

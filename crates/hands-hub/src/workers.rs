@@ -12,6 +12,7 @@ use hands_link::ConnectionInfo;
 use hands_proto::v1::workers_server::Workers;
 use hands_proto::{Charge, v1};
 use hands_sched::RejectReason;
+use hands_store::StoreError;
 use hands_types::limits::{HEARTBEAT, MAX_SAID};
 use hands_types::text::{cut, said};
 use hands_types::{Attempt, Digest, OperationId, SessionId, WorkerId};
@@ -346,8 +347,11 @@ impl Listener {
         };
         let is_quick = check::is_quick(&log, &finished, command.as_ref());
         let lookout = Lookout { store: hub.store.clone(), log, worker_name: name, command };
-        if is_quick {
-            let checked = lookout.check(finished);
+        // What waits for room does so beside the session.
+        let kept = is_quick.then(|| lookout.keep(&finished));
+        let is_full = |kept: &Result<_, StoreError>| matches!(kept, Err(e) if e.is_full());
+        if let Some(kept) = kept.filter(|kept| !is_full(kept)) {
+            let checked = lookout.check(finished, kept);
             report(&hub, session, id, attempt, checked).await;
             return Ok(());
         }

@@ -12,7 +12,8 @@ pub struct SchedulerConfig {
     /// No worker comes but those that are there: what none of them can ever take fails at once, unless its client asked
     /// for a time to wait.
     pub alone: bool,
-    /// Leases that may be handed back as impossible, before they were started, until an action fails.
+    /// Leases that may be handed back as impossible, before they were started or for want of room at the hub, until an
+    /// action fails.
     pub max_rejected: u32,
     /// How long a worker gets nothing new after it handed a lease back as impossible.
     pub pause: Duration,

@@ -137,4 +137,6 @@ pub enum RejectReason {
     /// This worker can't do it now, in words: out of file descriptors, disk full. The worker is left alone for a moment,
     /// and the action goes elsewhere if there is an elsewhere.
     Unable(String),
+    /// It ran, and the hub had no room for what it made, in words. That is nobody's failure who has to do with it.
+    NoRoom(String),
 }

@@ -249,8 +249,9 @@ impl Scheduler {
         out: &mut Vec<Effect>,
     ) {
         let Some(session_at) = self.hear(now, session, out) else { return };
+        let no_room = matches!(reason, RejectReason::NoRoom(_));
         let unable = match &reason {
-            RejectReason::Unable(why) => Some(why.clone()),
+            RejectReason::Unable(why) | RejectReason::NoRoom(why) => Some(why.clone()),
             RejectReason::Draining | RejectReason::Recalled => None,
         };
         if unable.is_some() {
@@ -262,11 +263,12 @@ impl Scheduler {
         // A lease that its worker brought along may have been started long ago. Who hands it back as recalled or because
         // of a drain says that it was not; who was unable may have been so afterwards.
         let started = lease.started.is_some() || (lease.brought && unable.is_some());
-        // What was started and brought no result is a lost start, however it came to that.
-        let blamed = started && unable.is_some();
+        // What was started and brought no result is a lost start, however it came to that; but for the hub's own want of
+        // room, which does not last and still must not start an action without end.
+        let blamed = started && unable.is_some() && !no_room;
         op.given_up |= blamed;
         if let Some(last) = unable
-            && !started
+            && !blamed
         {
             op.rejected += 1;
             let times = op.rejected;
@@ -331,7 +333,10 @@ impl Scheduler {
 /// What a worker said when it gave an attempt up; none where it was lost.
 fn said(reason: RequeueReason) -> Option<String> {
     match reason {
-        RequeueReason::HandedBack { reason: RejectReason::Unable(why), .. } => Some(why),
+        RequeueReason::HandedBack {
+            reason: RejectReason::Unable(why) | RejectReason::NoRoom(why),
+            ..
+        } => Some(why),
         RequeueReason::HandedBack { .. }
         | RequeueReason::LeaseExpired { .. }
         | RequeueReason::NotHeld { .. } => None,

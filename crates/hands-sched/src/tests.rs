@@ -129,6 +129,7 @@ fn input(words: &[&str]) -> Input {
             let reason = match words[3] {
                 "draining" => RejectReason::Draining,
                 "recalled" => RejectReason::Recalled,
+                "room" => RejectReason::NoRoom("room".to_owned()),
                 other => RejectReason::Unable(other.to_owned()),
             };
             Input::Rejected { session: session(), operation: about().0, attempt: about().1, reason }

@@ -19,6 +19,7 @@ use crate::fetch::{FIRST_WAIT, Fetcher, Prepared};
 use crate::output::Streams;
 use crate::outputs::{self, Collected, Wanted};
 use crate::report::{self, Conclusion, Ending, Times};
+use crate::room;
 use crate::run::Feed;
 
 /// One lease and everything that is kept for it. Dropping it stops whatever is still done for it.
@@ -192,6 +193,7 @@ pub(crate) async fn upload(
     let client = fetcher.blobs(&plan);
     let store = fetcher.store();
     let mut wait = FIRST_WAIT;
+    let mut patience = fetcher.crowd().begin();
     loop {
         let blobs = digests
             .iter()
@@ -199,6 +201,12 @@ pub(crate) async fn upload(
             .collect();
         match client.upload_missing(blobs).await {
             Ok(_) => return Ok(Uploaded { result, left_out, pin }),
+            // It may have some soon, and what was made is not made again for that.
+            Err(error) if room::is_no_room(&error) => {
+                if !patience.wait(&error).await {
+                    return Err(Conclusion::no_room(&error));
+                }
+            }
             // The hub is away: the lease says how long that may last.
             Err(error) if error.class() == (ErrorClass::Infra { retry: true }) => {
                 fetcher.wait_out("upload outputs", &error, &mut wait).await;

@@ -21,6 +21,7 @@ use crate::attempt::Unread;
 use crate::core::Event;
 use crate::link::nobody_listens;
 use crate::report::Conclusion;
+use crate::room::Crowd;
 use crate::seed;
 
 /// How often a tree is fetched again that was evicted before it was staged.
@@ -42,6 +43,8 @@ pub(crate) struct Fetcher {
     tasks: mpsc::UnboundedSender<Event>,
     /// Bytes that the hub's store may hold, 0 where it does not say.
     hub_quota: AtomicU64,
+    /// Actions whose outputs the hub has no room for.
+    crowd: Crowd,
     /// What must be made for outputs in an input root.
     seeds: Mutex<Lru<SeedKey, Option<Digest>>>,
 }
@@ -109,7 +112,8 @@ impl Fetcher {
     ) -> Self {
         let stager = store.stager();
         let (hub_quota, seeds) = (AtomicU64::new(0), Mutex::new(Lru::new()));
-        Self { store, stager, hub, same_store, compress, tasks, hub_quota, seeds }
+        let crowd = Crowd::default();
+        Self { store, stager, hub, same_store, compress, tasks, hub_quota, crowd, seeds }
     }
 
     /// Waits before a call to a hub that is away is made again.
@@ -127,6 +131,10 @@ impl Fetcher {
     /// The hub says how many bytes its store may hold.
     pub(crate) fn hub_may_hold(&self, bytes: u64) {
         self.hub_quota.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn crowd(&self) -> &Crowd {
+        &self.crowd
     }
 
     /// How many bytes the hub's store may hold, if these outputs are more.

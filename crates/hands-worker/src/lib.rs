@@ -26,6 +26,7 @@ mod outputs;
 mod parts;
 mod place;
 mod report;
+mod room;
 mod run;
 mod seed;
 mod spool;

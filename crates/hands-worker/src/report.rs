@@ -32,12 +32,14 @@ pub(crate) struct Conclusion {
     pub(crate) status: rpc::Status,
     /// Another worker may do better.
     pub(crate) try_elsewhere: bool,
+    /// It was the hub that had no room.
+    pub(crate) hub_full: bool,
 }
 
 impl Conclusion {
     fn new(code: i32, message: impl Into<String>, try_elsewhere: bool) -> Self {
         let status = rpc::Status { code, message: message.into(), details: Vec::new() };
-        Self { status, try_elsewhere }
+        Self { status, try_elsewhere, hub_full: false }
     }
 
     pub(crate) fn is_ok(&self) -> bool {
@@ -89,6 +91,12 @@ impl Conclusion {
     pub(crate) fn of_blobs(what: &str, error: &BlobError) -> Self {
         let text = format!("could not {what}: {}", with_causes(error));
         Self::by_class(error.class(), text, is_out_of_descriptors(error))
+    }
+
+    /// The hub had no room for the outputs, for as long as they were kept.
+    pub(crate) fn no_room(error: &BlobError) -> Self {
+        let text = format!("the hub had no room for the outputs: {}", with_causes(error));
+        Self { hub_full: true, ..Self::exhausted(text) }
     }
 
     pub(crate) fn of_exec(error: &ExecError) -> Self {

@@ -47,19 +47,18 @@ impl Core {
                 self.step(Input::Finished { session, operation: id, attempt });
                 self.pending = None;
             }
-            Checked::Unusable { reason, ran } => {
+            Checked::Unusable { reason, ran, hub_full } => {
                 tracing::warn!(operation = %id, attempt = attempt.0, reason, "a worker's result can't be used");
                 if ran {
                     // Whatever the worker said before: a command that has a result was started.
                     self.step(Input::Started { session, operation: id, attempt });
                 }
                 self.refuse(session, id, attempt, &reason);
-                self.step(Input::Rejected {
-                    session,
-                    operation: id,
-                    attempt,
-                    reason: RejectReason::Unable(reason),
-                });
+                let reason = match hub_full {
+                    true => RejectReason::NoRoom(reason),
+                    false => RejectReason::Unable(reason),
+                };
+                self.step(Input::Rejected { session, operation: id, attempt, reason });
             }
             Checked::Unknown => {
                 self.refuse(session, id, attempt, "this lease was not granted to this worker");

@@ -95,7 +95,7 @@ impl Core {
                 (worker, "it was restarted or away for too long, and no longer has the action")
             }
             RequeueReason::HandedBack { worker, reason } => match reason {
-                RejectReason::Unable(why) => (worker, why.as_str()),
+                RejectReason::Unable(why) | RejectReason::NoRoom(why) => (worker, why.as_str()),
                 RejectReason::Draining | RejectReason::Recalled => (worker, "it handed it back"),
             },
         };

@@ -256,6 +256,29 @@ async fn what_is_not_as_the_worker_says_is_done_again() {
 }
 
 #[tokio::test]
+async fn a_result_for_which_the_hub_had_no_room_is_no_lost_start() {
+    let world = World::with(|config| config.scheduler.pause = Duration::from_millis(1));
+    let mut worker = world.worker("w").await;
+    let following = world.client().execute(world.salted("x")).await.unwrap();
+    for n in 1..=5 {
+        let lease = worker.lease().await;
+        assert_eq!(lease.id.as_ref().unwrap().attempt, n);
+        worker.started(&lease).await;
+        worker
+            .report(&lease, |finished| {
+                (finished.try_elsewhere, finished.hub_full) = (true, true);
+                finished.status.get_or_insert_default().message = "no room".into();
+                finished.status.get_or_insert_default().code = Code::ResourceExhausted.into();
+            })
+            .await;
+        assert_eq!(worker.refused(&lease).await, "no room");
+    }
+    let lease = worker.run(0).await;
+    assert_eq!(lease.id.unwrap().attempt, 6);
+    assert_eq!(code(&following.response().await), Code::Ok);
+}
+
+#[tokio::test]
 async fn a_result_that_is_refused_is_a_lost_start_and_the_third_ends_the_action() {
     let world = World::with(|config| config.scheduler.pause = Duration::from_millis(1));
     let mut worker = world.worker("w").await;

@@ -660,6 +660,10 @@ pub struct Finished {
     /// The failure is this worker's own (disk, descriptors): another one may do better.
     #[prost(bool, tag = "7")]
     pub try_elsewhere: bool,
+    /// With try_elsewhere: the hub's store refused the outputs for want of room until the worker gave up. The attempt is no
+    /// lost start of its action's.
+    #[prost(bool, tag = "8")]
+    pub hub_full: bool,
 }
 impl ::prost::Name for Finished {
     const NAME: &'static str = "Finished";

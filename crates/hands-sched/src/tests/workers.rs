@@ -192,6 +192,27 @@ fn an_attempt_given_up_midway_is_a_lost_start_and_the_third_ends_the_action() {
     );
 }
 
+/// The tenth ends it: an action is not started without end.
+#[test]
+fn an_attempt_for_which_the_hub_had_no_room_is_no_lost_start() {
+    let mut said = vec!["0 open s11".to_owned(), "0 submit o1".to_owned()];
+    let mut expected = vec!["0 lease s11 o1#1".to_owned()];
+    for n in 1..10 {
+        let next = n + 1;
+        said.push(format!("{n} started s11 o1#{n}"));
+        said.push(format!("{n} back s11 o1#{n} room"));
+        said.push(format!("{next} tick"));
+        expected.push(format!("{n} requeued o1#{n} handed back"));
+        expected.push(format!("{next} lease s11 o1#{next}"));
+    }
+    said.push("10 started s11 o1#10".to_owned());
+    said.push("10 back s11 o1#10 room".to_owned());
+    let end = "10 fail o1: 10 times a worker handed the action back, the last one because: room";
+    expected.extend(["10 stop s11 o1#10".to_owned(), end.to_owned()]);
+    let (said, expected) = (said.join("\n"), expected.join("\n"));
+    check(&said, &expected);
+}
+
 #[test]
 fn a_restarted_hub_waits_for_the_workers_that_hold_leases() {
     check(

@@ -305,6 +305,7 @@ impl Core {
             status: Some(conclusion.status),
             message,
             try_elsewhere: conclusion.try_elsewhere,
+            hub_full: conclusion.hub_full,
             ..Default::default()
         });
         self.inputs.push_back(Input::Uploaded { lease });

@@ -25,6 +25,7 @@ mod eviction;
 mod first_caller;
 mod forgetful;
 mod full_disk;
+mod full_hub;
 #[cfg(target_os = "linux")]
 mod full_worker;
 mod garbage;
