@@ -278,7 +278,7 @@ pub enum ClientError {
     #[error("{} outputs can't be written, all others are in place:{}", refused.len(), listed(refused))]
     Unplaced {
         /// Two or more.
-        refused: Vec<ClientError>,
+        refused: Vec<Self>,
     },
     /// An output could not be put in place.
     #[error("the output `{path}` can't be written")]
@@ -463,16 +463,12 @@ impl ClientError {
 /// The first of them, each on a line of its own.
 fn listed(errors: &[ClientError]) -> String {
     const MOST: usize = 10;
-    let mut text = String::new();
-    for error in errors.iter().take(MOST) {
+    let lines = errors.iter().take(MOST).map(|error| {
         let cause = std::error::Error::source(error);
-        let why = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-        text.push_str(&format!("\n  {error}{why}"));
-    }
-    if let Some(more) = errors.len().checked_sub(MOST).filter(|more| *more > 0) {
-        text.push_str(&format!("\n  and {more} more"));
-    }
-    text
+        format!("\n  {error}{}", cause.map(|cause| format!(": {cause}")).unwrap_or_default())
+    });
+    let more = errors.len().saturating_sub(MOST);
+    lines.chain((more > 0).then(|| format!("\n  and {more} more"))).collect()
 }
 
 /// Whether it had no room for the call and says when to make it again. The same code without that stands for what stays, such
