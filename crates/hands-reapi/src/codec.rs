@@ -78,32 +78,47 @@ pub(crate) fn expand(data: &[u8], size: u64) -> Result<Bytes, CodecError> {
 /// How many times as large as its compressed form a blob may claim to be before it is looked at twice.
 const SUSPICIOUS: u64 = 64;
 
-/// Whether a whole blob is what its digest says, where a few compressed bytes claim to be many: decompressed without
-/// being kept, so that a bomb costs no disk. Ends early where it is not wanted any more: a few bytes may stand for very
-/// many.
-pub(crate) fn check<'a>(
-    pieces: impl Iterator<Item = &'a [u8]> + Clone,
-    digest: &Digest,
-    is_wanted: impl Fn() -> bool,
-) -> Result<(), CodecError> {
-    let sent: u64 = pieces.clone().map(|piece| piece.len() as u64).sum();
-    if digest.size / SUSPICIOUS <= sent.max(PIECE as u64) {
-        return Ok(());
+/// Whether so many compressed bytes stand for so few, as yet, that nothing of what they claim to be is written before they are
+/// known to be it. With each that comes more is believed.
+pub(crate) fn is_doubtful(claimed: u64, sent: u64) -> bool {
+    claimed / SUSPICIOUS > sent.max(PIECE as u64)
+}
+
+/// Looks whether a whole blob is what its digest says: decompressed without being kept, so that a bomb costs no disk.
+pub(crate) struct Check {
+    digest: Digest,
+    inflate: Inflate,
+    hasher: Hasher,
+}
+
+impl Check {
+    pub(crate) fn new(digest: Digest) -> Result<Self, CodecError> {
+        let inflate = Inflate::new(digest.size).map_err(CodecError::Invalid)?;
+        Ok(Self { digest, inflate, hasher: Hasher::new(digest.function) })
     }
-    let mut inflate = Inflate::new(digest.size).map_err(CodecError::Invalid)?;
-    let mut hasher = Hasher::new(digest.function);
-    for piece in pieces {
-        inflate.push(piece, |out| {
+
+    /// Takes compressed bytes. Ends early where it is not wanted any more: a few may stand for very many.
+    pub(crate) fn push(
+        &mut self,
+        data: &[u8],
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<(), CodecError> {
+        let Self { inflate, hasher, .. } = self;
+        inflate.push(data, |out| {
             if !is_wanted() {
                 return Err(CodecError::GivenUp);
             }
             hasher.update(out);
             Ok(())
-        })?;
+        })
     }
-    inflate.finish()?;
-    let actual = hasher.finish();
-    if actual == *digest { Ok(()) } else { Err(CodecError::Another(actual)) }
+
+    /// That was all of it.
+    pub(crate) fn finish(self) -> Result<(), CodecError> {
+        self.inflate.finish()?;
+        let actual = self.hasher.finish();
+        if actual == self.digest { Ok(()) } else { Err(CodecError::Another(actual)) }
+    }
 }
 
 /// Decompresses a stream that may hold no more than `left` bytes.

@@ -99,12 +99,27 @@ impl Wanted {
         Arc::clone(&self.0)
     }
 
+    /// Nobody waits for it any more.
+    fn end(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     /// CANCELLED once the client has given the call up.
     fn check(&self) -> Result<(), Status> {
         if self.0.load(Ordering::Relaxed) {
             return Err(Status::cancelled("the client gave the call up"));
         }
         Ok(())
+    }
+}
+
+/// Is dropped with the call, which nobody wants any more from then on.
+#[derive(Default)]
+struct Call(Wanted);
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
@@ -160,25 +175,11 @@ async fn blocking_while_wanted<T: Send + 'static>(
 }
 
 /// As [`blocking`], for work that asks now and then whether it is still wanted.
-pub(crate) async fn while_wanted<T: Send + 'static>(
-    work: impl FnOnce(&Wanted) -> T + Send + 'static,
-) -> Result<T, Status> {
-    wanted_work(Charge::place().await, work).await
-}
-
-/// The same with a place.
 pub(crate) async fn wanted_work<T: Send + 'static>(
     place: Option<Place>,
     work: impl FnOnce(&Wanted) -> T + Send + 'static,
 ) -> Result<T, Status> {
-    /// Dropped with the call.
-    struct Call(Wanted);
-    impl Drop for Call {
-        fn drop(&mut self) {
-            self.0.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let call = Call(Wanted::default());
+    let call = Call::default();
     let wanted = call.0.clone();
     let outcome = crate::bulk(move || {
         let _place = place;

@@ -239,6 +239,11 @@ impl Temp {
             .map_err(StoreError::errno("set the time of", &self.path))
     }
 
+    /// What was written.
+    pub(crate) const fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Where it stands until it is put in place.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -51,7 +51,10 @@ impl BlobWriter {
         if actual > self.digest.size {
             return Err(StoreError::Size { claimed: self.digest, actual });
         }
-        self.ensure_bounded(bytes.len() as u64)?;
+        if self.bounded {
+            let rest = self.digest.size - self.hasher.size();
+            ensure_bounded(&self.store.inner, bytes.len() as u64, rest)?;
+        }
         self.hasher.update(bytes.clone());
         if self.temp.is_none() {
             if actual <= SMALL {
@@ -74,18 +77,6 @@ impl BlobWriter {
         }
     }
 
-    /// What is pinned may exceed the quota, and what has not ended is not even a blob.
-    fn ensure_bounded(&self, bytes: u64) -> Result<(), StoreError> {
-        let inner = &self.store.inner;
-        let unfinished = inner.temp_bytes.load(Ordering::Relaxed);
-        if self.bounded && unfinished + bytes > inner.quota {
-            let rest = self.digest.size - self.hasher.size();
-            // Not for want of disk: that is asked for when it is written.
-            return Err(inner.full(rest, inner.usage().total(), u64::MAX));
-        }
-        Ok(())
-    }
-
     /// Bytes taken so far.
     pub const fn written(&self) -> u64 {
         self.hasher.size()
@@ -106,6 +97,16 @@ impl BlobWriter {
             None => store.inner.put_checked(digest, &buffer),
         }
     }
+}
+
+/// What is pinned may exceed the quota, and what has not ended is not even a blob. `rest` is what is still to come.
+pub(crate) fn ensure_bounded(inner: &Inner, bytes: u64, rest: u64) -> Result<(), StoreError> {
+    let unfinished = inner.temp_bytes.load(Ordering::Relaxed);
+    if unfinished + bytes > inner.quota {
+        // Not for want of disk: that is asked for when it is written.
+        return Err(inner.full(rest, inner.usage().total(), u64::MAX));
+    }
+    Ok(())
 }
 
 /// Whoever sends a blob wants to know what the rest of it needs, and not a piece.

@@ -17,10 +17,12 @@ fn a_look_at_a_bomb_ends_when_nobody_waits_for_it() {
     let looks = Cell::new(0);
     let look_until = |end: u32| {
         looks.set(0);
-        check(std::iter::once(&*sent), &digest, || {
+        let mut check = Check::new(digest)?;
+        check.push(&sent, || {
             looks.set(looks.get() + 1);
             looks.get() < end
-        })
+        })?;
+        check.finish()
     };
     assert!(matches!(look_until(3), Err(CodecError::GivenUp)));
     assert_eq!(looks.get(), 3);

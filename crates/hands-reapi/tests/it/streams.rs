@@ -3,7 +3,7 @@ use hands_proto::bytestream::{QueryWriteStatusRequest, ReadRequest, WriteRequest
 use hands_types::{Digest, DigestFunction};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::{Hub, assert_code, digest, noise, whole};
 
@@ -182,23 +182,8 @@ async fn a_bomb_goes_off_at_its_announced_size() {
     let bomb = zstd::bulk::compress(&vec![0; 256 << 20], 19).unwrap();
     let claimed = Digest { size: 1 << 30, ..digest(b"bomb") };
     let name = format!("uploads/{UUID}/compressed-blobs/zstd/{claimed}");
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let most = std::thread::scope(|threads| {
-        let watching = threads.spawn(|| {
-            let mut most = 0;
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                most = most.max(hub.store.usage().temp_bytes);
-                std::thread::yield_now();
-            }
-            most
-        });
-        let refused = tokio::runtime::Handle::current();
-        let refused =
-            tokio::task::block_in_place(|| refused.block_on(hub.write(whole(name, bomb))));
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        assert_code(refused, Code::InvalidArgument);
-        watching.join().unwrap()
-    });
+    let (refused, most) = most_unfinished(&hub, whole(name, bomb));
+    assert_code(refused, Code::InvalidArgument);
     assert_eq!(most, 0, "bytes were written");
     // A claim alone takes neither memory nor disk.
     let claimed = Digest { size: 1 << 30, ..digest(b"huge") };
@@ -207,6 +192,78 @@ async fn a_bomb_goes_off_at_its_announced_size() {
     assert!(status.message().contains("1 bytes"), "{status:?}");
     let beyond = Digest { size: 1 << 50, ..digest(b"huge") };
     assert_code(hub.write(whole(upload(&beyond), b"x".to_vec())).await, Code::InvalidArgument);
+}
+
+/// Sends an upload, and has the most that its unfinished bytes took on disk meanwhile.
+fn most_unfinished(hub: &Hub, messages: Vec<WriteRequest>) -> (Result<i64, Status>, u64) {
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        let watching = threads.spawn(|| {
+            let mut most = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                most = most.max(hub.store.usage().temp_bytes);
+                std::thread::yield_now();
+            }
+            most
+        });
+        let outcome = tokio::runtime::Handle::current();
+        let outcome = tokio::task::block_in_place(|| outcome.block_on(hub.write(messages)));
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        (outcome, watching.join().unwrap())
+    })
+}
+
+/// The check of a bomb that comes whole and is small is no use where it may come in another way.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_bomb_takes_more_disk_than_its_sender_sent() {
+    let hub = Hub::start().await;
+    // Too much to be gathered, and too little for what it claims.
+    let data = [noise(3, 3 << 20), vec![0; 253 << 20]].concat();
+    let sent = zstd::bulk::compress(&data, 3).unwrap();
+    let n = sent.len() as u64;
+    let claimed = Digest { size: 1 << 30, ..digest(b"bomb") };
+    let name = |digest: &Digest| format!("uploads/{UUID}/compressed-blobs/zstd/{digest}");
+    let (refused, most) = most_unfinished(&hub, pieces(&name(&claimed), &sent, 1 << 20, 0));
+    assert_code(refused, Code::InvalidArgument);
+    assert!(most <= n, "{most} of {n}");
+    // Without its end.
+    let bomb = zstd::bulk::compress(&vec![0; 256 << 20], 19).unwrap();
+    for sent in [bomb, sent.clone()] {
+        let mut messages = pieces(&name(&claimed), &sent, 1 << 20, 0);
+        messages.last_mut().unwrap().finish_write = false;
+        let (committed, most) = most_unfinished(&hub, messages);
+        assert_eq!(committed.unwrap(), 0);
+        assert!(most <= n, "{most} of {n}");
+    }
+    // What is what it says is taken, and what was kept is gone.
+    let digest = digest(&data);
+    let (committed, _) = most_unfinished(&hub, pieces(&name(&digest), &sent, 1 << 20, 0));
+    assert_eq!(committed.unwrap(), n as i64);
+    assert!(hub.read(&format!("blobs/{digest}"), 0, 0).await.unwrap() == data);
+    assert_eq!(hub.store.usage().temp_bytes, 0);
+}
+
+/// Its other half comes as a stream of its own, of which nobody can tell what it is without the first.
+#[tokio::test]
+async fn no_bomb_is_the_rest_of_an_upload() {
+    let hub = Hub::start().await;
+    let claimed = Digest { size: 1 << 30, ..digest(b"bomb") };
+    let first = WriteRequest {
+        resource_name: upload(&claimed),
+        data: Bytes::from_static(b"x"),
+        ..Default::default()
+    };
+    assert_eq!(hub.write(vec![first]).await.unwrap(), 1);
+    let rest = WriteRequest {
+        resource_name: format!("uploads/{UUID}/compressed-blobs/zstd/{claimed}"),
+        write_offset: 1,
+        finish_write: true,
+        data: zstd::bulk::compress(&vec![0; 32 << 20], 3).unwrap().into(),
+    };
+    assert_code(hub.write(vec![rest]).await, Code::Aborted);
+    let request = QueryWriteStatusRequest { resource_name: upload(&claimed) };
+    let status = hub.streams().query_write_status(request).await.unwrap().into_inner();
+    assert_eq!(status.committed_size, 0, "it begins anew");
 }
 
 #[tokio::test]
