@@ -625,7 +625,8 @@ impl Writer {
             Some(charge) => {
                 let holding = charge.hold_later(ended.size);
                 let held = tokio::time::timeout(hands_reapi::ROOM_WITHIN, holding).await;
-                Some(held.map_err(|_| later(&Charge::crowded()))?)
+                let held = held.unwrap_or_else(|_| Err(Charge::crowded()));
+                Some(held.map_err(|status| later(&status))?)
             }
         };
         let hub = &self.leaving.hub;

@@ -88,7 +88,7 @@ impl Execution for ExecutionService {
             Some(charge) if is_long => {
                 let bytes = action::memory_of_command(&read.message);
                 let room = tokio::time::timeout(ROOM_WITHIN, charge.hold_later(bytes));
-                Some(room.await.map_err(|_| Charge::crowded())?)
+                Some(room.await.map_err(|_| Charge::crowded())??)
             }
             _ => None,
         };

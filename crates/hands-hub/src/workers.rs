@@ -372,8 +372,13 @@ impl Listener {
     async fn has_room(&self) {
         let Some(charge) = &self.charge else { return };
         loop {
-            let room = tokio::time::timeout(HEARTBEAT, charge.hold_later(OUTPUT));
-            if room.await.is_ok() {
+            let room = async {
+                if charge.hold_later(OUTPUT).await.is_err() {
+                    // Too many wait: there is none for some time.
+                    std::future::pending::<()>().await;
+                }
+            };
+            if tokio::time::timeout(HEARTBEAT, room).await.is_ok() {
                 return;
             }
             self.tell(Heard::Heartbeat).await;

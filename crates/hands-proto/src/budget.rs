@@ -4,12 +4,14 @@
 //! keeps what it got, and so on. So all together do not reach the bound, but for small answers, which are counted and never
 //! refused; and whoever comes next finds room.
 
+mod line;
+
 use std::cell::RefCell;
 use std::num::NonZero;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll};
 
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,6 +20,9 @@ use tonic::{Code, Status};
 use crate::look::{Lines, Look};
 use crate::pack;
 use crate::rpc::{self, RetryInfo};
+use line::Line;
+
+pub use line::MOST_WAITING;
 
 /// What one message of a call may take, bytes.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +48,8 @@ pub struct MessageBudget {
     held: AtomicUsize,
     /// The most that was used since somebody asked.
     high: AtomicUsize,
-    /// Those that wait for room.
-    waiting: Mutex<Vec<Waker>>,
+    /// The clients of which something waits for room.
+    lines: Mutex<Vec<Weak<Account>>>,
     /// Whether there are such: looked at whenever something is given back.
     has_waiting: AtomicBool,
     looks: Lines,
@@ -57,6 +62,11 @@ pub struct Account {
     held: AtomicUsize,
     /// One take of it after the other, so that a refused one is never seen in `held`.
     taking: Mutex<()>,
+    /// What of it waits for room, and how much the first of it waits for; 0 where nothing does.
+    line: Mutex<Line>,
+    first: AtomicUsize,
+    /// Whether it is among the lines of the budget. Changes under their lock.
+    is_listed: AtomicBool,
     looks: Lines,
     /// Large messages of it that are decoded: one after the other.
     decodes: Arc<Semaphore>,
@@ -107,8 +117,8 @@ thread_local! {
 impl MessageBudget {
     /// A budget of so many bytes, of which nothing is used. Large messages are decoded and encoded by `aside`.
     pub fn new(all: usize, aside: Aside) -> Arc<Self> {
-        let (held, high, waiting, has_waiting) = Default::default();
-        Arc::new(Self { all, aside, held, high, waiting, has_waiting, looks: Lines::of_all() })
+        let (held, high, lines, has_waiting) = Default::default();
+        Arc::new(Self { all, aside, held, high, lines, has_waiting, looks: Lines::of_all() })
     }
 
     /// An account of a new client.
@@ -118,6 +128,9 @@ impl MessageBudget {
             budget: Arc::clone(self),
             held: AtomicUsize::new(0),
             taking: Mutex::default(),
+            line: Mutex::default(),
+            first: AtomicUsize::new(0),
+            is_listed: AtomicBool::new(false),
             looks: Lines::of_one(),
             decodes: Arc::new(Semaphore::new(1)),
             works: Arc::new(Semaphore::new(cores.max(2))),
@@ -128,27 +141,6 @@ impl MessageBudget {
     pub fn used(&self) -> (usize, usize) {
         let held = self.held.load(Ordering::Relaxed);
         (held, self.high.swap(held, Ordering::Relaxed).max(held))
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Has all who wait try again.
-    fn wake(&self) {
-        let woken = {
-            let mut waiting = self.waiting();
-            self.has_waiting.store(false, Ordering::SeqCst);
-            std::mem::take(&mut *waiting)
-        };
-        woken.into_iter().for_each(Waker::wake);
-    }
-
-    /// Has this one try again when something is given back.
-    fn wake_later(&self, waker: &Waker) {
-        let mut waiting = self.waiting();
-        waiting.push(waker.clone());
-        self.has_waiting.store(true, Ordering::SeqCst);
     }
 }
 
@@ -163,6 +155,9 @@ enum Use {
     Unrefused,
 }
 
+/// There is less than was asked for.
+struct Short;
+
 /// RESOURCE_EXHAUSTED with a RetryInfo: it will pass. The same code stands for a full disk, which will not.
 fn refusal(message: String) -> Status {
     let retry = RetryInfo { retry_delay: Some(RETRY_AFTER) };
@@ -174,6 +169,11 @@ fn refusal(message: String) -> Status {
 
 impl Account {
     fn take(&self, bytes: usize, r#use: Use) -> Result<(), Status> {
+        self.try_take(bytes, r#use).map_err(|Short| self.refusal(bytes))
+    }
+
+    /// The same where nobody is told why not: it may be tried often.
+    fn try_take(&self, bytes: usize, r#use: Use) -> Result<(), Short> {
         if bytes == 0 {
             return Ok(());
         }
@@ -192,20 +192,22 @@ impl Account {
         // What does not fit is never counted: it would disturb others, and those who wait would have to be told.
         let count = |held: usize| Some(held + bytes).filter(|all| fits(*all));
         let taken = budget.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count);
-        let Err(held) = taken else {
-            self.held.fetch_add(bytes, Ordering::SeqCst);
-            let all = taken.unwrap_or_default() + bytes;
-            budget.high.fetch_max(all, Ordering::Relaxed);
-            return Ok(());
-        };
-        let all = held + bytes;
+        let held = taken.map_err(|_| Short)?;
+        self.held.fetch_add(bytes, Ordering::SeqCst);
+        budget.high.fetch_max(held + bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Why it can't have so many bytes now.
+    fn refusal(&self, bytes: usize) -> Status {
+        let before = self.held.load(Ordering::SeqCst);
         // Others give back at the same time, first from their own account.
-        let of_others = all.saturating_sub(mine);
-        let most = budget.all.saturating_sub(of_others) / 3;
-        Err(refusal(format!(
+        let of_others = self.budget.held.load(Ordering::SeqCst).saturating_sub(before);
+        let most = self.budget.all.saturating_sub(of_others) / 3;
+        refusal(format!(
             "the calls of this client take {before} bytes of memory, and {bytes} more would be above the {most} that it may take \
              now: send fewer or smaller ones at once, or try again later"
-        )))
+        ))
     }
 
     fn give(&self, bytes: usize) {
@@ -215,7 +217,7 @@ impl Account {
         self.held.fetch_sub(bytes, Ordering::SeqCst);
         self.budget.held.fetch_sub(bytes, Ordering::SeqCst);
         if self.budget.has_waiting.load(Ordering::SeqCst) {
-            self.budget.wake();
+            self.budget.serve();
         }
     }
 }
@@ -287,23 +289,18 @@ impl Charge {
         Ok(())
     }
 
-    /// As [`Charge::reserve`], but waits until there is room. For what a client gets; what it sends would fill the connection
-    /// while it waits, and so keep from ending what it waits for.
-    pub async fn reserve_later(&self, bytes: usize) {
-        std::future::poll_fn(|cx| self.poll_take(bytes, cx)).await;
-        self.lock().reserved += bytes;
+    /// As [`Charge::reserve`], but waits until there is room, behind all of its client that waited before, of which there are at
+    /// most [`MOST_WAITING`]. For what a client gets; what it sends would fill the connection while it waits, and so keep from
+    /// ending what it waits for.
+    pub async fn reserve_later(&self, bytes: usize) -> Result<(), Status> {
+        let room = self.account.room(bytes).await?;
+        self.lock().reserved += room.keep();
+        Ok(())
     }
 
-    fn poll_take(&self, bytes: usize, cx: &Context<'_>) -> Poll<()> {
-        let take = || self.account.take(bytes, Use::Needed);
-        if take().is_err() {
-            self.account.budget.wake_later(cx.waker());
-            // Something may have been given back just before.
-            if take().is_err() {
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(())
+    /// The answer to a call that has waited too long for so many bytes.
+    pub fn no_room(&self, bytes: usize) -> Status {
+        self.account.refusal(bytes)
     }
 
     /// The same as [`Charge::reserve`], but kept only until the value is dropped.
@@ -313,9 +310,9 @@ impl Charge {
     }
 
     /// As [`Charge::hold`], but waits until there is room, as [`Charge::reserve_later`] does.
-    pub async fn hold_later(self: &Arc<Self>, bytes: usize) -> Reserved {
-        std::future::poll_fn(|cx| self.poll_take(bytes, cx)).await;
-        Reserved { charge: Arc::clone(self), bytes }
+    pub async fn hold_later(self: &Arc<Self>, bytes: usize) -> Result<Reserved, Status> {
+        let bytes = self.account.room(bytes).await?.keep();
+        Ok(Reserved { charge: Arc::clone(self), bytes })
     }
 
     /// What the message takes that came last, to be kept beyond the next one. None where it is counted already, or nowhere.

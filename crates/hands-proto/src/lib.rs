@@ -19,7 +19,9 @@ mod weigh;
 mod wire;
 
 pub use any::{AnyError, pack, type_url, unpack};
-pub use budget::{Account, Aside, Charge, MessageBound, MessageBudget, Place, Reserved};
+pub use budget::{
+    Account, Aside, Charge, MOST_WAITING, MessageBound, MessageBudget, Place, Reserved,
+};
 pub use codec::{BoundedCodec, MAX_DECODED};
 pub use digest::{BadDigest, function_from_proto};
 pub use duration::to_duration;

@@ -213,7 +213,84 @@ mod budget {
         let waits = tokio::spawn(async move { second.reserve_later(ALL / 3).await });
         tokio::task::yield_now().await;
         drop(first);
-        waits.await.unwrap();
+        waits.await.unwrap().unwrap();
+    }
+
+    /// Polled once with a waker that counts.
+    #[derive(Default)]
+    struct Polls(std::sync::atomic::AtomicUsize);
+    impl std::task::Wake for Polls {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    /// What one gives back is not worth a look to all others who wait.
+    #[test]
+    fn those_who_wait_are_a_line_and_no_herd() {
+        use std::sync::atomic::Ordering;
+        use std::task::{Context, Poll};
+
+        use crate::MOST_WAITING;
+
+        const ONE: usize = ALL / 3 / 4;
+        let budget = MessageBudget::new(ALL, |_, work| work());
+        let bound = MessageBound { request: ALL, memory: ALL, answer: ALL, streams: false };
+        let (account, other) = (budget.account(), budget.account());
+        let charge = |account: &Arc<_>| Charge::new(Arc::clone(account), bound);
+        let full: Vec<_> = (0..4).map(|_| charge(&account)).collect();
+        full.iter().for_each(|call| call.reserve(ONE).unwrap());
+        let polls = Arc::new(Polls::default());
+        let waker = Arc::clone(&polls).into();
+        let mut cx = Context::from_waker(&waker);
+        let calls: Vec<_> = (0..=MOST_WAITING).map(|_| charge(&account)).collect();
+        // The first is larger than what the next give, and smaller ones do not pass it by.
+        let sizes = std::iter::once(2 * ONE).chain(std::iter::repeat(ONE / 256));
+        let waits =
+            calls.iter().zip(sizes).map(|(call, bytes)| Box::pin(call.reserve_later(bytes)));
+        let mut waits: Vec<_> = waits.collect();
+        let mut last = waits.pop().expect("one more than may wait");
+        assert!(waits.iter_mut().all(|wait| wait.as_mut().poll(&mut cx).is_pending()));
+        let Poll::Ready(Err(status)) = last.as_mut().poll(&mut cx) else {
+            panic!("there is no end to them");
+        };
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        assert!(!status.details().is_empty(), "when it may come again is told");
+        // Of another client, which waits for nothing.
+        for _ in 0..1000 {
+            charge(&other).reserve(1).unwrap();
+        }
+        let mut full = full.into_iter();
+        drop(full.next());
+        assert_eq!(polls.0.load(Ordering::Relaxed), 0, "there is nothing for anybody yet");
+        drop(full.next());
+        assert_eq!(polls.0.load(Ordering::Relaxed), 1, "the first has what it wants");
+        assert!(waits[0].as_mut().poll(&mut cx).is_ready());
+        assert!(waits[1..].iter_mut().all(|wait| wait.as_mut().poll(&mut cx).is_pending()));
+        // One that leaves the line is in nobody's way.
+        drop(waits.remove(1));
+        drop(full.next());
+        assert!(waits[1..].iter_mut().all(|wait| wait.as_mut().poll(&mut cx).is_ready()));
+        drop((last, waits));
+        drop((calls, full));
+        assert_eq!(budget.used().0, 0);
+    }
+
+    /// Nobody stands behind what can never be had.
+    #[tokio::test]
+    async fn what_would_wait_for_ever_is_refused() {
+        let budget = MessageBudget::new(ALL, |_, work| work());
+        let charge = call(&budget);
+        charge.reserve_later(ALL / 2).await.unwrap_err();
+        charge.reserve_later(ALL / 4).await.unwrap();
+        let other = call(&budget);
+        // What has left while it was handed over is given back.
+        let waits = async { charge.reserve_later(ALL / 4).await };
+        let left = tokio::time::timeout(std::time::Duration::ZERO, waits).await;
+        left.unwrap_err();
+        other.reserve(ALL / 8).unwrap();
+        drop((charge, other));
+        assert_eq!(budget.used().0, 0);
     }
 
     #[test]

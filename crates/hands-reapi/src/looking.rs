@@ -60,9 +60,8 @@ pub async fn looking<T: Send + 'static>(
 /// large ones that wait for each other would wait for ever.
 pub async fn reserve_later(charge: Option<&Arc<Charge>>, bytes: usize) -> Result<(), Status> {
     let Some(charge) = charge else { return Ok(()) };
-    let Err(refusal) = charge.reserve(bytes) else { return Ok(()) };
     let waiting = tokio::time::timeout(ROOM_WITHIN, charge.reserve_later(bytes));
-    waiting.await.map_err(|_| refusal)
+    waiting.await.unwrap_or_else(|_| Err(charge.no_room(bytes)))
 }
 
 #[cfg(test)]

@@ -169,9 +169,10 @@ fn bounds_for_people() -> String {
     };
     let rows: String = BOUNDS.iter().map(row).collect();
     format!(
-        "The messages of all clients take {} together.\n\n\
+        "The messages of all clients take {} together. {} calls of one client wait for room at once.\n\n\
          | method | request | in memory | answer |\n| --- | --- | --- | --- |\n{rows}",
         size(ALL),
+        hands_proto::MOST_WAITING,
     )
 }
 
