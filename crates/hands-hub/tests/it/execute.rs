@@ -214,7 +214,7 @@ async fn what_can_not_be_run_is_refused_with_its_name() {
         (
             "timeout",
             Box::new(|a, _| {
-                a.timeout = Some(prost_types::Duration { seconds: i64::MIN, nanos: 0 })
+                a.timeout = Some(prost_types::Duration { seconds: i64::MIN, nanos: 0 });
             }),
         ),
         (
