@@ -10,6 +10,7 @@ mod leftovers;
 mod macos;
 mod proto;
 mod soak;
+mod sources;
 mod suite;
 #[cfg(test)]
 mod tidy;

@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::clients;
 use crate::leftovers::Machine;
 use crate::macos;
+use crate::sources;
 
 /// A program that some test calls, and the Debian package that has it.
 const NEEDED: &[(&str, &str)] = &[
@@ -55,6 +56,9 @@ pub(crate) fn run(root: &Path) -> ExitCode {
             return ExitCode::from(3);
         }
     };
+    if let Err(why) = sources::install(root) {
+        eprintln!("skipped: sources that tests compile: {why}");
+    }
     let before = Machine::observe();
     let mut tally = Tally::default();
     let steps: &[(&str, &[&str])] = &[

@@ -289,8 +289,8 @@ fn lua() -> Option<PathBuf> {
 #[test]
 fn lua_is_built_on_two_workers_and_then_from_the_cache() {
     let Some(sources) = lua() else {
-        let why = b"SKIPPED: lua5.4's sources are not in target/sources\n";
-        std::io::stderr().write_all(why).unwrap();
+        let why = b"\nskipped: lua5.4's sources are not in target/sources\n";
+        std::io::stdout().write_all(why).unwrap();
         return;
     };
     let project = Project { cluster: Cluster::start() };
