@@ -277,11 +277,12 @@ fn a_whole_build_finds_compilers_that_lead_here() {
     assert_eq!(failed.code, 7, "{failed:?}");
 }
 
-/// Debian's source package lua5.4, where somebody has unpacked it in `target/sources`; nothing is fetched from here.
+/// Debian's source package lua5.4, which the test command unpacks in `target/sources`; nothing is fetched from here.
 fn lua() -> Option<PathBuf> {
     let target = Path::new(HANDS).ancestors().nth(2)?;
-    let found =
-        fs::read_dir(target.join("sources")).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let found = fs::read_dir(target.join("sources/lua5.4"))
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()));
     let mut found = found.filter(|path| path.join("src/lapi.c").is_file());
     found.next().map(|path| path.join("src"))
 }
