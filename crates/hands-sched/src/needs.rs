@@ -5,7 +5,7 @@ use std::fmt;
 
 use hands_types::limits::MIN_MEMORY;
 use hands_types::platform::{isa, os_family, property};
-use hands_types::{Platform, Resources, parse_size};
+use hands_types::{Platform, Resources, parse_cpus, parse_size};
 
 /// Hints of other engines and instructions for staging: they say nothing about which worker can take an action.
 /// `EstimatedCPU`, `EstimatedMemory`, `cpu_count` and `memory_kb` are read as resources.
@@ -57,7 +57,7 @@ impl Needs {
             match name.as_str() {
                 ignored if IGNORED.contains(&ignored) => {}
                 property::CPU | "cpu_count" | "EstimatedCPU" => {
-                    needs.resources.cpu_millis = parse_cpu(value)
+                    needs.resources.cpu_millis = parse_cpus(value)
                         .ok_or_else(|| bad("a number of cpus such as 2 or 0.5 or 500m"))?;
                 }
                 property::MEMORY => {
@@ -173,20 +173,4 @@ fn fixed(name: &str) -> bool {
 /// An estimate is no promise to stay below it: one that can't hold the start of a command is raised.
 fn estimated(bytes: u64) -> u64 {
     if bytes == 0 { 0 } else { bytes.max(MIN_MEMORY) }
-}
-
-/// `2`, `0.5` or `500m`, as thousandths; at least one, at most a million cpus.
-fn parse_cpu(text: &str) -> Option<u32> {
-    let millis = match text.strip_suffix('m') {
-        Some(millis) => millis.parse::<u32>().ok()?,
-        None => {
-            let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-            if part.is_empty() || !part.bytes().all(|c| c.is_ascii_digit()) {
-                return None;
-            }
-            let thousandths = format!("{part:0<3}")[..3].parse::<u32>().ok()?;
-            whole.parse::<u32>().ok()?.checked_mul(1000)?.checked_add(thousandths)?
-        }
-    };
-    (1..=1_000_000_000).contains(&millis).then_some(millis)
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod cpus;
 pub mod digest;
 pub mod duration;
 pub mod error;
@@ -25,6 +26,7 @@ pub mod word;
 #[cfg(test)]
 mod tests;
 
+pub use cpus::parse_cpus;
 pub use digest::{Digest, DigestFunction};
 pub use duration::parse_duration;
 pub use error::ErrorClass;

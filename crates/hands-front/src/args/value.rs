@@ -129,17 +129,12 @@ impl FromStr for Cpus {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "expected a number of cpus such as 2 or 0.5".to_owned();
-        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-        if part.is_empty() || part.len() > 3 || !part.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(wrong());
-        }
-        let whole: u32 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| wrong())? };
-        let part: u32 = format!("{part:0<3}").parse().map_err(|_| wrong())?;
-        match whole.checked_mul(1_000).and_then(|w| w.checked_add(part)) {
-            Some(0) => Err("must be more than 0".to_owned()),
+        match hands_types::parse_cpus(text) {
             Some(millis) => Ok(Self { millis }),
-            None => Err(wrong()),
+            None if text.contains('0') && text.bytes().all(|b| matches!(b, b'0' | b'.' | b'm')) => {
+                Err("must be more than 0".to_owned())
+            }
+            None => Err("expected a number of cpus such as 2, 0.5 or 500m".to_owned()),
         }
     }
 }
