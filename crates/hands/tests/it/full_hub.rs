@@ -33,7 +33,7 @@ fn small_hub(home: &Home, socket: &str) -> Option<Server> {
 fn worker(home: &Home, socket: &str, flags: &[String]) -> (Server, Receiver<String>) {
     let level = level(home);
     let mut command =
-        home.hands(&["worker", socket, "--name", "w", "--slots", "3", "--isolation", &level]);
+        home.hands(&["worker", socket, "--name", "w", "--slots", "4", "--isolation", &level]);
     command.args(flags).env("HANDS_HOME", home.work().join("worker"));
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let log = BufReader::new(child.stderr.take().unwrap());
@@ -85,7 +85,14 @@ fn results_that_find_no_room_at_the_hub_are_kept_until_there_is_some() {
         assert_eq!(begun.code, 0, "{begun:?}");
         begun.out.trim().to_owned()
     });
-    marks.wait_for(3);
+    // What it prints is all that it brings, and finds no room either.
+    let script = format!(
+        "{}; until grep -q now {}; do sleep 0.1; done; echo said by four",
+        marks.say("four"),
+        goes_on.display()
+    );
+    let prints = hands(&["run", "-d"], &["--", "sh", "-c", &script]).out;
+    marks.wait_for(4);
 
     // All that is left has to stay free. A look at the disk is good for 200 ms.
     resize("64m");
@@ -111,6 +118,9 @@ fn results_that_find_no_room_at_the_hub_are_kept_until_there_is_some() {
         assert_eq!(home.read(word), format!("out of {word}\n"));
         assert_eq!(hands(&["logs"], &[id]).out, format!("said by {word}\n"));
     }
+    let waited = hands(&["wait"], &[prints.trim()]);
+    assert_eq!(waited.code, 0, "{waited:?}");
+    assert_eq!(hands(&["logs"], &[prints.trim()]).out, "said by four\n");
     assert!(marks.all().values().all(|n| *n == 1), "{:?}", marks.all());
     assert_eq!(worker.stop(), Some(0));
     // Not for each of them, and not each time.
