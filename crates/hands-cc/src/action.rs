@@ -1,6 +1,7 @@
 //! From a compile to an action: which files it sees at which paths, and which come of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,10 +15,11 @@ use hands_types::{Digest, Platform, RelPath};
 use crate::Reason;
 use crate::closure::Closure;
 use crate::command::CompileCommand;
-use crate::compiler;
+use crate::compiler::{self, Seen};
 use crate::dependencies::{Dependencies, Question};
 use crate::known::Known;
-use crate::toolchain::{LOCALE, Toolchain};
+use crate::text::Facts;
+use crate::toolchain::{Family, LOCALE, Toolchain};
 use crate::wire::Compile;
 
 /// How long an action waits where there is no worker that could take it: a compiler is here.
@@ -34,6 +36,9 @@ const STRANGE: &[&str] = &[
     "CLANG_CONFIG_FILE_SYSTEM_DIR",
     "CLANG_CONFIG_FILE_USER_DIR",
     "LD_PRELOAD",
+    "MACOSX_DEPLOYMENT_TARGET",
+    "IPHONEOS_DEPLOYMENT_TARGET",
+    "SDKROOT",
 ];
 /// Those that the action has as its caller has them.
 const PASSED: &[&str] =
@@ -58,6 +63,8 @@ pub(crate) struct Prepared {
     outside: Vec<PathBuf>,
     /// Directories that are looked into and of which nothing else comes.
     empty: Vec<PathBuf>,
+    /// All that it reads, as it was before anything of it was read for the action.
+    seen: Vec<Seen>,
     argv: Vec<String>,
     env: Vec<(String, String)>,
     title: String,
@@ -109,16 +116,34 @@ pub(crate) fn prepare(
             closure.add(&directory).map_err(reads)?;
         }
     }
-    let has_epoch = environment.get("SOURCE_DATE_EPOCH").is_some_and(|it| !it.is_empty());
+    // clang before 16 does not know it.
+    let has_epoch = toolchain.family == Family::Gcc
+        && environment.get("SOURCE_DATE_EPOCH").is_some_and(|it| !it.is_empty());
+    check_family(toolchain.family, &command)?;
+    for header in command.headers.iter().map(|header| spelled.join(header)) {
+        if ["gch", "pch"].iter().any(|ending| header.with_added_extension(ending).exists()) {
+            return Err(Reason::new("pch", header.display()));
+        }
+    }
     let mut asked = BTreeSet::new();
+    // A macro of the command line is text, too.
+    for word in &command.arguments {
+        let facts = Facts::of(word.as_bytes());
+        check(&facts, has_epoch, word)?;
+        if word.contains("__has_include") {
+            return Err(Reason::new("has-include", word));
+        }
+    }
+    let mut once = BTreeMap::new();
     for file in &found.files {
         let real = closure.add(file).map_err(reads)?;
         let facts = known.facts(&real)?;
-        if let Some(why) = facts.local {
-            return Err(Reason::new(why, file.display()));
-        }
-        if facts.time && !has_epoch {
-            return Err(Reason::new("time", file.display()));
+        check(&facts, has_epoch, file.display())?;
+        // gcc tells two files of one text by their times, and all that an action sees have the same.
+        if let Some(text) = facts.once
+            && let Some(other) = once.insert(text, real.clone()).filter(|other| *other != real)
+        {
+            return Err(Reason::new("pragma-once", other.display()));
         }
         if file.with_added_extension("gch").exists() {
             return Err(Reason::new("pch", file.display()));
@@ -145,9 +170,31 @@ pub(crate) fn prepare(
         inside: Vec::new(),
         outside: Vec::new(),
         empty: closure.empty_directories().map(Path::to_owned).collect(),
+        seen: closure.leaves().filter_map(|path| Seen::look(path).ok()).collect(),
     };
     prepared.lay_out(&closure, directory)?;
     Ok(prepared)
+}
+
+/// What clang reads or writes of itself with some options.
+fn check_family(family: Family, command: &CompileCommand) -> Result<(), Reason> {
+    // Lists of what is not instrumented; the command as its driver writes it.
+    const OF_CLANG: &[&str] =
+        &["-fsanitize", "-frecord-command-line", "-frecord-gcc-switches", "-grecord"];
+    let is_of_clang = |word: &&String| OF_CLANG.iter().any(|start| word.starts_with(start));
+    match command.arguments.iter().find(is_of_clang).filter(|_| family == Family::Clang) {
+        Some(word) => Err(Reason::new("flag", word)),
+        None => Ok(()),
+    }
+}
+
+/// Whether a text lets its compile run elsewhere.
+fn check(facts: &Facts, has_epoch: bool, whose: impl Display) -> Result<(), Reason> {
+    match facts.local {
+        Some(why) => Err(Reason::new(why, whose)),
+        None if facts.time && !has_epoch => Err(Reason::new("time", whose)),
+        None => Ok(()),
+    }
 }
 
 /// The outputs as paths below the working directory.
@@ -253,6 +300,11 @@ impl Prepared {
         }
         self.empty.retain(|path| !top.starts_with(path));
         Ok(())
+    }
+
+    /// The first file that is not as it was.
+    pub(crate) fn changed(&self) -> Option<&Path> {
+        self.seen.iter().find(|seen| !seen.holds()).map(|seen| seen.path.as_path())
     }
 
     /// The input root.

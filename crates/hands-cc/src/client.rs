@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -13,11 +14,11 @@ use std::time::Duration;
 
 use rustix::fs::Mode;
 
-use crate::wire::{Compile, LONGEST, Reply, Request};
+use crate::wire::{Compile, Done, LONGEST, Reply, Request};
 use crate::{Reason, Stats, compiler};
 
-/// How long the agent may take to read a request: one that stands still is no reason to wait.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the agent may say nothing, which it does each second: one that stands still is no reason to wait.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Variables that concern compilers; those of ours, and by which our places are found, go along too.
 const NAMES: &[&str] = &[
@@ -42,6 +43,9 @@ const NAMES: &[&str] = &[
     "CCC_OVERRIDE_OPTIONS",
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
+    "MACOSX_DEPLOYMENT_TARGET",
+    "IPHONEOS_DEPLOYMENT_TARGET",
+    "SDKROOT",
 ];
 const BEGINS: &[&str] = &["HANDS_", "XDG_", "GCC_", "CLANG_"];
 
@@ -71,13 +75,21 @@ pub fn ask(
         Ok(request) => request,
         Err(reason) => return Asked::Local(reason),
     };
-    let reply = match talk(sockets, &Request::Compile(Box::new(request))) {
-        Ok(Some(reply)) => reply,
+    let (mut stream, reply) = match talk(sockets, &Request::Compile(Box::new(request))) {
+        Ok(Some(talked)) => talked,
         Ok(None) => return Asked::NoAgent,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            return Asked::Local(Reason::new("agent", "it says nothing"));
+        }
         Err(error) => return Asked::Local(Reason::new("agent", error)),
     };
     match reply {
         Reply::Done(done) => {
+            if let Err(error) = put_in_place(&done) {
+                return Asked::Local(Reason::new("output", error));
+            }
+            // What was made ready and is not in place is taken away, and then the agent hangs up.
+            drop(stream.shutdown(Shutdown::Write).and_then(|()| stream.read(&mut [0])));
             // A reader that has gone is the compiler's own trouble as well: it would be ended by it, or not hear of it.
             drop(io::stdout().write_all(&done.stdout));
             drop(io::stderr().write_all(&done.stderr));
@@ -88,11 +100,18 @@ pub fn ask(
     }
 }
 
+fn put_in_place(done: &Done) -> io::Result<()> {
+    for (made, place) in &done.ready {
+        fs::rename(made, place)?;
+    }
+    Ok(())
+}
+
 /// The counts of the agent; none where none runs.
 pub fn stats(sockets: &[PathBuf], zero: bool) -> io::Result<Option<Stats>> {
     let request = if zero { Request::ZeroStats } else { Request::Stats };
     match talk(sockets, &request)? {
-        Some(Reply::Stats(stats)) => Ok(Some(stats)),
+        Some((_, Reply::Stats(stats))) => Ok(Some(stats)),
         Some(_) => Err(io::Error::other("an answer to another question")),
         None => Ok(None),
     }
@@ -158,21 +177,26 @@ fn request(
     })
 }
 
-fn talk(sockets: &[PathBuf], request: &Request) -> io::Result<Option<Reply>> {
+/// The answer, with the connection that it came by.
+fn talk(sockets: &[PathBuf], request: &Request) -> io::Result<Option<(UnixStream, Reply)>> {
     let Some(mut stream) = sockets.iter().find_map(|at| UnixStream::connect(at).ok()) else {
         return Ok(None);
     };
     stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(&request.encode()?)?;
     let mut length = [0; 4];
-    stream.read_exact(&mut length)?;
+    while length == [0; 4] {
+        stream.read_exact(&mut length)?;
+    }
     let length = usize::try_from(u32::from_be_bytes(length)).map_err(io::Error::other)?;
     if length > LONGEST {
         return Err(io::Error::other("an answer that is too long"));
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
-    Reply::decode(&body).map(Some)
+    let reply = Reply::decode(&body)?;
+    Ok(Some((stream, reply)))
 }
 
 /// Codes come from a part of this program; one of a later build keeps its words in the detail.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use hands_client::{
     AgentPart, BoxFuture, Cluster, ClusterKind, Invocation, JobResult, JobStream, Snapshot, Target,
@@ -21,7 +22,7 @@ use tokio::task::spawn_blocking;
 use crate::action::{Prepared, prepare};
 use crate::dependencies::{AskCompiler, Dependencies};
 use crate::known::Known;
-use crate::place;
+use crate::place::{self, Left, Staging};
 use crate::toolchain::Toolchain;
 use crate::wire::{Compile, Done, LONGEST, PART, Reply, Request};
 use crate::{Reason, Stats};
@@ -30,28 +31,22 @@ use crate::{Reason, Stats};
 pub type FindTarget =
     dyn Fn(&BTreeMap<String, String>, &Path) -> Result<Target, String> + Send + Sync;
 
+/// How long a cluster that can't be reached is not tried again.
+const AWAY: Duration = Duration::from_secs(10);
+/// How often the agent says that it is there.
+const BEAT: Duration = Duration::from_secs(1);
+/// Works that hold a thread at once, and wait there for others that need one: far fewer than a runtime has.
+static BLOCKING: Semaphore = Semaphore::const_new(32);
 /// Clusters to which a connection is kept.
 const MOST_CLUSTERS: usize = 8;
-/// What a compiler prints when it was not the source's fault.
-const NOT_THE_SOURCE: &[&str] = &[
-    "No such file or directory",
-    "file not found",
-    "internal compiler error",
-    "error while loading shared libraries",
-    "cannot execute",
-    "Assembler messages",
-    "No space left on device",
-    "out of memory",
-    "Killed",
-    "PLEASE submit a bug report",
-];
-
 /// Serves compiles.
 pub struct CcPart {
     find_target: Box<FindTarget>,
     dependencies: Arc<dyn Dependencies>,
     known: Arc<Known>,
     clusters: tokio::sync::Mutex<HashMap<String, Arc<Connected>>>,
+    /// Clusters that could not be reached, when, and why.
+    away: Mutex<HashMap<String, (Instant, String)>>,
     /// Compilers that are asked for dependencies at once: each is a process of this machine.
     light: Semaphore,
     stats: Mutex<Stats>,
@@ -109,6 +104,7 @@ impl CcPart {
             dependencies: Arc::new(AskCompiler),
             known: Arc::default(),
             clusters: tokio::sync::Mutex::default(),
+            away: Mutex::default(),
             light: Semaphore::new(cpus),
             stats: Mutex::default(),
             active: watch::Sender::new(0),
@@ -123,20 +119,34 @@ impl CcPart {
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await?;
         let _under_way = UnderWay::begin(&self.active);
+        let mut staging = None;
         let reply = match Request::decode(&body) {
             Err(error) => Reply::from(Reason::new("agent", error)),
             Ok(Request::Stats) => Reply::Stats(self.stats().clone()),
             Ok(Request::ZeroStats) => Reply::Stats(std::mem::take(&mut *self.stats())),
             Ok(Request::Compile(request)) => {
-                let compiling = Box::pin(self.compile(*request));
-                tokio::select! {
-                    ended = compiling => self.counted(ended),
-                    // Whoever asked has gone; what runs for it ends by being dropped.
-                    _ = stream.read_u8() => return Ok(()),
-                }
+                let mut compiling = Box::pin(self.compile(*request));
+                let mut beats = tokio::time::interval(BEAT);
+                let (mut asker, mut answers) = stream.split();
+                let ended = loop {
+                    tokio::select! {
+                        ended = &mut compiling => break ended,
+                        // Whoever asked has gone; what runs for it ends by being dropped.
+                        _ = asker.read_u8() => return Ok(()),
+                        _ = beats.tick() => answers.write_u32(0).await?,
+                    }
+                };
+                self.counted(ended.map(|(done, ready)| {
+                    staging = ready;
+                    done
+                }))
             }
         };
-        stream.write_all(&reply.encode()?).await
+        stream.write_all(&reply.encode()?).await?;
+        // Whoever asked puts what is ready in its place, and goes.
+        let _gone = stream.read_u8().await;
+        drop(staging);
+        Ok(())
     }
 
     fn stats(&self) -> std::sync::MutexGuard<'_, Stats> {
@@ -162,7 +172,7 @@ impl CcPart {
         }
     }
 
-    async fn compile(&self, request: Compile) -> Result<Done, Reason> {
+    async fn compile(&self, request: Compile) -> Result<(Done, Option<Staging>), Reason> {
         check_view(&request)?;
         let target = (self.find_target)(&request.environment, &request.directory)
             .map_err(|why| Reason::new("cluster", why))?;
@@ -181,10 +191,21 @@ impl CcPart {
         if let Err(reason) = &ended
             && reason.code == "cluster"
         {
-            // What is known of it may not hold any more; the next compile finds out.
+            // What is known of it may not hold any more; a compile in a while finds out.
             self.clusters.lock().await.remove(&name);
+            self.is_away(&name, &reason.detail);
         }
         ended
+    }
+
+    fn away(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Instant, String)>> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_away(&self, name: &str, why: &str) {
+        let mut away = self.away();
+        away.retain(|_, (since, _)| since.elapsed() < AWAY);
+        away.insert(name.to_owned(), (Instant::now(), why.to_owned()));
     }
 
     async fn connected(&self, name: &str, target: Target) -> Result<Arc<Connected>, Reason> {
@@ -193,10 +214,18 @@ impl CcPart {
         if let Some(connected) = clusters.get(name) {
             return Ok(Arc::clone(connected));
         }
+        // Not for each compile of a build anew.
+        let away = self.away().get(name).filter(|(since, _)| since.elapsed() < AWAY).cloned();
+        if let Some((_, why)) = away {
+            return Err(Reason::new("cluster", why));
+        }
         let failed = |error: hands_client::ClientError| Reason::new("cluster", error);
         let invocation = Invocation::new("cc").map_err(failed)?;
         let cluster = Cluster::connect(target, invocation, |why| tracing::debug!(why, "waiting"));
-        let cluster = Box::pin(cluster).await.map_err(failed)?;
+        let cluster = Box::pin(cluster).await.map_err(|error| {
+            self.is_away(name, &error.to_string());
+            failed(error)
+        })?;
         if cluster.kind() == ClusterKind::Engine {
             return Err(Reason::new("engine", cluster.peer()));
         }
@@ -224,7 +253,7 @@ async fn run(
     connected: &Connected,
     prepared: &Prepared,
     request: &Compile,
-) -> Result<Done, Reason> {
+) -> Result<(Done, Option<Staging>), Reason> {
     let cluster = &connected.cluster;
     let (toolchain, input_root, outside) = tokio::try_join!(
         connected.toolchain(&prepared.toolchain),
@@ -240,9 +269,13 @@ async fn run(
     if !prepared.toolchain.holds() {
         return Err(Reason::new("input-changed", "the compiler"));
     }
+    if let Some(file) = prepared.changed() {
+        return Err(Reason::new("input-changed", file.display()));
+    }
     let (cluster, outputs) = (cluster.clone(), prepared.outputs.clone());
     let (directory, umask) = (request.directory.clone(), request.umask);
     let runtime = Handle::current();
+    let _turn = BLOCKING.acquire().await.map_err(|error| Reason::new("agent", error))?;
     // On a thread that may wait for disks.
     let collecting = spawn_blocking(move || {
         runtime.block_on(collect(&cluster, &result, &directory, &outputs, umask))
@@ -256,29 +289,20 @@ async fn collect(
     directory: &Path,
     outputs: &[RelPath],
     umask: u32,
-) -> Result<Done, Reason> {
+) -> Result<(Done, Option<Staging>), Reason> {
     let code = result.exit_code().and_then(|code| u8::try_from(code).ok());
     let code = code.ok_or(Reason::plain("worker"))?;
     let stdout = stream(cluster, result, JobStream::Stdout).await?;
     let stderr = stream(cluster, result, JobStream::Stderr).await?;
     if code != 0 {
-        check_failure(code, &stderr)?;
+        // Whether that is the source's fault, and what is left in the object's place then, the compiler here says better.
+        let said = String::from_utf8_lossy(&stderr);
+        let first = said.lines().next().unwrap_or_default().to_owned();
+        return Err(Reason::new("failed", format!("exit code {code}: {first}")));
     }
-    place::outputs(cluster, result, directory, outputs, umask).await?;
-    Ok(Done { code, cached: result.cached, stdout, stderr })
-}
-
-/// Whether a compile that failed would have failed here, too, with the same words.
-fn check_failure(code: u8, stderr: &[u8]) -> Result<(), Reason> {
-    let said = String::from_utf8_lossy(stderr);
-    let last = said.lines().next().unwrap_or_default();
-    if code != 1 {
-        return Err(Reason::new("worker", format!("exit code {code}: {last}")));
-    }
-    match NOT_THE_SOURCE.iter().find(|words| said.contains(**words)) {
-        Some(words) => Err(Reason::new("worker", words)),
-        None => Ok(()),
-    }
+    let Left { ready, staging } =
+        place::outputs(cluster, result, directory, outputs, umask).await?;
+    Ok((Done { code, cached: result.cached, stdout, stderr, ready }, staging))
 }
 
 async fn stream(
@@ -291,6 +315,7 @@ async fn stream(
 }
 
 async fn tree(cluster: &Cluster, spec: TreeSpec) -> Result<Digest, Reason> {
+    let _turn = BLOCKING.acquire().await.map_err(|error| Reason::new("agent", error))?;
     let (cluster, runtime) = (cluster.clone(), Handle::current());
     // On a thread of its own: it stays on that from its begin to its end.
     let making = spawn_blocking(move || runtime.block_on(cluster.tree(spec, |_| {})));

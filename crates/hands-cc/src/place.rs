@@ -1,4 +1,4 @@
-//! Putting what a compile made in its place: all of it or nothing, the object last.
+//! Making ready what a compile made: all of it or nothing, beside where it belongs.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,8 @@ use hands_types::RelPath;
 use crate::Reason;
 
 /// A directory beside the object, in which everything is made ready. It is removed with what is left in it.
-struct Staging(PathBuf);
+#[derive(Debug)]
+pub(crate) struct Staging(PathBuf);
 
 impl Staging {
     fn make(beside: &Path) -> Result<Self, Reason> {
@@ -36,24 +37,27 @@ impl Drop for Staging {
     }
 }
 
-/// Puts the outputs of a compile in place. `outputs` are below `directory`, the object first.
+/// What a compile left.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    /// Files that are ready, and their places; the object last: make looks at it, and whoever sees it sees all the others.
+    pub(crate) ready: Vec<(PathBuf, PathBuf)>,
+    /// Where they stand until they are in place.
+    pub(crate) staging: Option<Staging>,
+}
+
+/// Fetches the outputs of a compile. `outputs` are below `directory`, the object first.
 pub(crate) async fn outputs(
     cluster: &Cluster,
     result: &JobResult,
     directory: &Path,
     outputs: &[RelPath],
     umask: u32,
-) -> Result<(), Reason> {
+) -> Result<Left, Reason> {
     let failed = |error: io::Error| Reason::new("output", error);
-    let Some((object, _)) = outputs.split_first() else { return Ok(()) };
+    let mut left = Left::default();
+    let Some((object, _)) = outputs.split_first() else { return Ok(left) };
     let object = directory.join(object.as_str());
-    if !result.is_success() {
-        // As a compiler that fails does: nothing looks finished that is not.
-        return match fs::remove_file(&object) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
-            Ok(()) | Err(_) => Ok(()),
-        };
-    }
     let staging = Staging::make(object.parent().unwrap_or(directory))?;
     let below = fs::File::open(&staging.0).map_err(failed)?;
     let fetched = cluster.fetch_outputs(result, below.as_fd()).await;
@@ -61,7 +65,6 @@ pub(crate) async fn outputs(
     if !staging.0.join(outputs[0].as_str()).is_file() {
         return Err(Reason::new("worker", "there is no object"));
     }
-    // Make looks at the object: whoever sees it sees all the others.
     for path in outputs.iter().rev() {
         let made = staging.0.join(path.as_str());
         match fs::symlink_metadata(&made) {
@@ -72,7 +75,8 @@ pub(crate) async fn outputs(
         }
         let mode = fs::Permissions::from_mode(0o666 & !umask);
         fs::set_permissions(&made, mode).map_err(failed)?;
-        fs::rename(&made, directory.join(path.as_str())).map_err(failed)?;
+        left.ready.push((made, directory.join(path.as_str())));
     }
-    Ok(())
+    left.staging = Some(staging);
+    Ok(left)
 }

@@ -27,6 +27,10 @@ fn put(word: &str, directory: &Path, depth: usize, all: &mut Vec<String>) -> Res
     }
     let text = fs::read_to_string(directory.join(file))
         .map_err(|error| Reason::new("response-file", format!("{file}: {error}")))?;
+    // Compilers do not agree on a backslash between quotes.
+    if text.contains('\\') && text.contains(['\'', '"']) {
+        return Err(Reason::new("response-file", file));
+    }
     for word in split(&text) {
         put(&word, directory, depth + 1, all)?;
     }

@@ -203,7 +203,13 @@ fn messages_are_read_as_they_were_written_and_never_beyond_their_end() {
             drop(Request::decode(&bytes[4..end]));
         }
     }
-    let done = Done { code: 1, cached: true, stdout: vec![0, 255], stderr: Vec::new() };
+    let done = Done {
+        code: 1,
+        cached: true,
+        stdout: vec![0, 255],
+        stderr: Vec::new(),
+        ready: vec![("/d/.t/a.o".into(), "/d/a.o".into())],
+    };
     for reply in [Reply::Done(done), Reply::from(Reason::plain("link")), Reply::Stats(stats)] {
         let bytes = reply.encode().unwrap();
         assert_eq!(Reply::decode(&bytes[4..]).unwrap(), reply);

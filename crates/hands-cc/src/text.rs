@@ -1,5 +1,6 @@
 //! What the text of a source says that no list of dependencies does.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
 use crate::Reason;
@@ -13,6 +14,8 @@ pub(crate) struct Facts {
     pub(crate) local: Option<&'static str>,
     /// Whether the time of the compile may be in the object.
     pub(crate) time: bool,
+    /// Of a text that may ask to be read once only: what stands for all of it.
+    pub(crate) once: Option<u64>,
 }
 
 /// Words by which a file is read that is no dependency, or by which more than the text counts.
@@ -36,10 +39,20 @@ impl Facts {
             facts.local = Some("embed");
         }
         facts.time = finds("__DATE__") || finds("__TIME__");
+        // `#pragma once`, however it is written, and `#import`.
+        if (finds("once") && finds("ragma")) || finds("import") {
+            let mut hasher = DefaultHasher::new();
+            text.hash(&mut hasher);
+            facts.once = Some(hasher.finish());
+        }
         for word in [&b"__has_include"[..], b"__has_include_next"] {
             for at in positions(text, word) {
                 match asked(&text[at + word.len()..]) {
                     Asked::Name(name, quoted) => facts.asked.push((name, quoted)),
+                    // `#define HAS __has_include` asks by another name.
+                    Asked::Nothing if is_defined_on_line(&text[..at]) => {
+                        facts.local = facts.local.or(Some("has-include"));
+                    }
                     Asked::Nothing => {}
                     Asked::Computed => facts.local = facts.local.or(Some("has-include")),
                 }
@@ -69,6 +82,18 @@ fn positions<'a>(text: &'a [u8], word: &'a [u8]) -> impl Iterator<Item = usize> 
                 return Some(next);
             }
         }
+    })
+}
+
+/// Whether the line that ends here defines a macro, continued lines included.
+fn is_defined_on_line(before: &[u8]) -> bool {
+    let mut start = before.len();
+    while start > 0 && (before[start - 1] != b'\n' || before[..start - 1].ends_with(b"\\")) {
+        start -= 1;
+    }
+    positions(&before[start..], b"define").any(|at| {
+        let left = before[start..start + at].trim_ascii_end();
+        left.ends_with(b"#") || left.ends_with(b"%:")
     })
 }
 

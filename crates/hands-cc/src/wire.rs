@@ -1,4 +1,5 @@
-//! What a compile's process and the agent say to each other: one request and one answer for each connection.
+//! What a compile's process and the agent say to each other: one request and one answer for each connection. Until it has the answer the
+//! agent says each second that it is there, by a message of no length.
 //!
 //! A message is its length, then its fields; a field is its length, then its bytes. All lengths are 32 bits, big end first.
 //! Both ends are builds of one program as a rule: a first field that is not known is refused, and the compile is local.
@@ -15,7 +16,7 @@ pub const PART: &str = "cc";
 /// Longest message: command lines are bounded by the kernel, what compilers say is not.
 pub(crate) const LONGEST: usize = 64 << 20;
 /// Which form of messages this is.
-const FORM: &[u8] = b"cc/1";
+const FORM: &[u8] = b"cc/2";
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub(crate) struct Compile {
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// It was run: its outputs are in place.
+    /// It was run: its outputs are ready.
     Done(Done),
     /// It is to be run by its caller.
     Local {
@@ -67,6 +68,9 @@ pub(crate) struct Done {
     pub(crate) cached: bool,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
+    /// Files that are ready, each with its place, in the order in which they get there. Whoever asked puts them there: it may have lost
+    /// its patience and have run the compiler itself meanwhile.
+    pub(crate) ready: Vec<(PathBuf, PathBuf)>,
 }
 
 impl From<Reason> for Reply {
@@ -145,6 +149,11 @@ impl Reply {
                 out.field(&[u8::from(done.cached)])?;
                 out.field(&done.stdout)?;
                 out.field(&done.stderr)?;
+                let path = |path: &PathBuf| path.as_os_str().as_encoded_bytes().to_vec();
+                for (made, place) in &done.ready {
+                    out.field(&path(made))?;
+                    out.field(&path(place))?;
+                }
             }
             Self::Local { code, detail } => {
                 out.field(b"local")?;
@@ -167,12 +176,19 @@ impl Reply {
     pub(crate) fn decode(body: &[u8]) -> io::Result<Self> {
         let mut fields = Reader::begin(body)?;
         match fields.next()? {
-            b"done" => Ok(Self::Done(Done {
-                code: fields.bytes::<1>()?[0],
-                cached: fields.bytes::<1>()? == [1],
-                stdout: fields.next()?.to_vec(),
-                stderr: fields.next()?.to_vec(),
-            })),
+            b"done" => {
+                let mut done = Done {
+                    code: fields.bytes::<1>()?[0],
+                    cached: fields.bytes::<1>()? == [1],
+                    stdout: fields.next()?.to_vec(),
+                    stderr: fields.next()?.to_vec(),
+                    ..Done::default()
+                };
+                while !fields.is_empty() {
+                    done.ready.push((fields.text()?.into(), fields.text()?.into()));
+                }
+                Ok(Self::Done(done))
+            }
             b"local" => Ok(Self::Local { code: fields.text()?, detail: fields.text()? }),
             b"stats" => {
                 let (hits, remote) = (fields.number()?, fields.number()?);

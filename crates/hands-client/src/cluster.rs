@@ -98,6 +98,10 @@ impl Cluster {
             }
             Target::Hub { address, instance, patience, .. } => {
                 let way = hands_link::Way::to(address);
+                // What the handshake measures decides on windows and keepalive. Where nobody answers, the first call says so.
+                if let Err(error) = way.open().await {
+                    tracing::debug!(%error, "not yet connected");
+                }
                 let channel = Channel::with_headers(way.channel(), address.headers())
                     .map_err(|error| ClientError::Spec(error.to_string()))?;
                 let peer = address.describe();

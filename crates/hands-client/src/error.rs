@@ -341,7 +341,6 @@ impl ClientError {
             | Self::AgentSilent { .. }
             | Self::AgentUnreachable { .. }
             | Self::NoAgent
-            | Self::Unplaced { .. }
             | Self::Write { .. }
             | Self::NoRoom { .. }
             | Self::Local { .. } => ErrorClass::Environment,
@@ -349,6 +348,9 @@ impl ClientError {
                 ErrorClass::User
             }
             Self::Input { .. } => ErrorClass::Environment,
+            Self::Unplaced { refused } => {
+                refused.first().map_or(ErrorClass::Environment, Self::class)
+            }
             Self::WantsTls { .. } => ErrorClass::Config,
             Self::Version { .. } => ErrorClass::Infra { retry: false },
             Self::Connect { retry, .. } => ErrorClass::Infra { retry: *retry },

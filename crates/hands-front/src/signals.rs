@@ -76,8 +76,9 @@ impl Signals {
         poll_fn(|context| {
             for (signal, caught) in &mut self.heard {
                 while signal.poll_recv(context).is_ready() {
-                    let last = self.last.replace((*caught, Instant::now()));
-                    if !last.is_some_and(|(last, at)| last == *caught && at.elapsed() < SAME) {
+                    // Since the one that was heard: a key that is held down is heard again.
+                    if !self.last.is_some_and(|(last, at)| last == *caught && at.elapsed() < SAME) {
+                        self.last = Some((*caught, Instant::now()));
                         return Poll::Ready(*caught);
                     }
                 }

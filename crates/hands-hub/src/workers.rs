@@ -2,7 +2,7 @@
 
 mod offer;
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -371,15 +371,17 @@ impl Listener {
     /// whatever of it is not heard.
     async fn has_room(&self) {
         let Some(charge) = &self.charge else { return };
+        // It keeps its place in the line from one heartbeat to the next.
+        let mut room = pin!(charge.hold_later(OUTPUT));
         loop {
-            let room = async {
-                if charge.hold_later(OUTPUT).await.is_err() {
-                    // Too many wait: there is none for some time.
-                    std::future::pending::<()>().await;
+            match tokio::time::timeout(HEARTBEAT, room.as_mut()).await {
+                Ok(Ok(_)) => return,
+                Ok(Err(_)) => {
+                    // It has waited for long, or too many wait: once more, and not at once.
+                    tokio::time::sleep(HEARTBEAT).await;
+                    room.set(charge.hold_later(OUTPUT));
                 }
-            };
-            if tokio::time::timeout(HEARTBEAT, room).await.is_ok() {
-                return;
+                Err(_) => {}
             }
             self.tell(Heard::Heartbeat).await;
         }

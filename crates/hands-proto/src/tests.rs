@@ -245,7 +245,7 @@ mod budget {
         let mut cx = Context::from_waker(&waker);
         let calls: Vec<_> = (0..=MOST_WAITING).map(|_| charge(&account)).collect();
         // The first is larger than what the next give, and smaller ones do not pass it by.
-        let sizes = std::iter::once(2 * ONE).chain(std::iter::repeat(ONE / 256));
+        let sizes = std::iter::once(2 * ONE).chain(std::iter::repeat(ONE / MOST_WAITING));
         let waits =
             calls.iter().zip(sizes).map(|(call, bytes)| Box::pin(call.reserve_later(bytes)));
         let mut waits: Vec<_> = waits.collect();

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use hands_types::Word as _;
 use rustix::io::Errno;
@@ -78,6 +79,8 @@ pub fn probe(program: &Path, scratch_dir: &Path) -> Result<Probe, SandboxError> 
     Ok(found)
 }
 
+/// A probe takes a second at most.
+const LEFT_BEHIND: Duration = Duration::from_secs(600);
 /// How the name of a probe's directory begins; the process's id follows.
 const PLACE: &str = "probe-";
 
@@ -90,7 +93,11 @@ fn remove_left_behind(scratch_dir: &Path) {
             .to_str()
             .and_then(|name| name.strip_prefix(PLACE)?.split('-').next()?.parse().ok());
         let Some(owner) = owner.and_then(Pid::from_raw) else { continue };
-        if test_kill_process(owner) == Err(Errno::SRCH)
+        // In another container its process may have another id.
+        let age =
+            entry.metadata().and_then(|it| it.modified()).ok().and_then(|at| at.elapsed().ok());
+        if age.is_some_and(|age| age > LEFT_BEHIND)
+            && test_kill_process(owner) == Err(Errno::SRCH)
             && let Err(error) = crate::remove::remove_tree(&entry.path())
         {
             tracing::warn!(%error, place = %entry.path().display(), "what a probe left can't be removed");

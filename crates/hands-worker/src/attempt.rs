@@ -210,6 +210,8 @@ pub(crate) async fn upload(
             // The hub is away: the lease says how long that may last.
             Err(error) if error.class() == (ErrorClass::Infra { retry: true }) => {
                 fetcher.wait_out("upload outputs", &error, &mut wait).await;
+                // Nobody knows what room it has when it is back.
+                patience = fetcher.crowd().begin();
             }
             Err(BlobError::Store(error)) => return Err(Conclusion::of_store(&error)),
             Err(error) => return Err(Conclusion::of_blobs("upload the outputs", &error)),

@@ -180,21 +180,20 @@ fn build(command: &[OsString], environment: &Environment, out: &Out) -> Result<u
     let mut before = Stats::default();
     let mut spec = None;
     if !environment.is_inside_action() {
-        let places = Places::find(environment)?;
-        let links = places.cache.join("cc/compilers");
-        let path = environment.get("PATH").unwrap_or_default().to_owned();
-        masquerade(&links, &path).map_err(|e| failed(links.display().to_string(), e))?;
-        let mut whole = links.into_os_string();
-        whole.push(":");
-        whole.push(path);
-        child.env("PATH", whole);
-        let agent = places.agent_spec(this_program()?);
-        before = counts(&agent, false)?;
-        spec = Some(agent);
+        // Without us the build is what it is.
+        match prepared(environment) {
+            Ok((path, agent, counted)) => {
+                child.env("PATH", path);
+                (before, spec) = (counted, Some(agent));
+            }
+            Err(problem) => {
+                out.warning(&format!("the build goes on without the cluster: {}", problem.line()));
+            }
+        }
     }
     let status = child.status().map_err(|e| failed(program.to_string_lossy().into_owned(), e))?;
-    if let Some(spec) = spec {
-        let now = counts(&spec, false)?.since(&before);
+    if let Some(Ok(now)) = spec.map(|spec| counts(&spec, false)) {
+        let now = now.since(&before);
         let local: u64 = now.local.values().sum();
         out.note(&format!(
             "compiles: {} from the cache, {} on workers, {local} here{}",
@@ -205,6 +204,22 @@ fn build(command: &[OsString], environment: &Environment, out: &Out) -> Result<u
     }
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
     Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::NOT_RUN))
+}
+
+/// The `PATH` of a build, the agent that it asks, and what that has counted so far.
+fn prepared(environment: &Environment) -> Result<(OsString, AgentSpec, Stats), Problem> {
+    let places = Places::find(environment)?;
+    let links = places.cache.join("cc/compilers");
+    let path = environment.get("PATH").unwrap_or_default().to_owned();
+    masquerade(&links, &path).map_err(|error| {
+        Problem::new(ErrorClass::Environment, format!("{}: {error}", links.display()))
+    })?;
+    let mut whole = links.into_os_string();
+    whole.push(":");
+    whole.push(path);
+    let agent = places.agent_spec(this_program()?);
+    let counted = counts(&agent, false)?;
+    Ok((whole, agent, counted))
 }
 
 fn reasons(local: &BTreeMap<String, u64>) -> String {

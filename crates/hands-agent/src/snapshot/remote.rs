@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hands_link::{Address, Engine};
+use hands_link::{Address, Engine, Way};
 use hands_proto::v1::SnapshotRequest;
 use hands_reapi::{Blob, BlobClient, BlobError, Channel, Source};
 use hands_store::digest_of_stream;
@@ -101,10 +101,16 @@ pub(super) fn client(
     };
     let address = address.map_err(|_| SnapshotError::Protocol("a target that is no address"))?;
     let _inside = runtime.enter();
-    let channel = Channel::with_headers(hands_link::connect(&address), address.headers());
+    let way = Way::to(&address);
+    // What the handshake measures decides on windows and keepalive. Where nobody answers, the first call says so.
+    if let Err(error) = runtime.block_on(way.open()) {
+        tracing::debug!(%error, "not yet connected");
+    }
+    let channel = Channel::with_headers(way.channel(), address.headers());
     let channel = channel.map_err(|_| SnapshotError::Protocol("a header that can't be sent"))?;
+    // Only now it is known whether a member's hub is on this machine.
     Ok(BlobClient::new(channel, &request.instance_name, function)
-        .with_compression(!address.is_local()))
+        .with_compression(!(address.is_local() || way.is_here())))
 }
 
 /// What the target said.

@@ -274,6 +274,7 @@ fn is_final(response: &reapi::ExecuteResponse) -> bool {
         Ok(rpc::Code::FailedPrecondition) => status.details.is_empty(),
         Ok(
             rpc::Code::Internal
+            | rpc::Code::Unknown
             | rpc::Code::Unavailable
             | rpc::Code::ResourceExhausted
             | rpc::Code::Aborted,

@@ -11,7 +11,7 @@ use tonic::Status;
 use super::{Account, MessageBudget, Use, refusal};
 
 /// Calls of one client that wait for memory at once; the next is refused.
-pub const MOST_WAITING: usize = 256;
+pub const MOST_WAITING: usize = 1024;
 
 /// The line of one client.
 #[derive(Debug, Default)]
@@ -75,7 +75,9 @@ impl Account {
     pub(super) async fn room(self: &Arc<Self>, bytes: usize) -> Result<Room, Status> {
         let (number, came) = {
             let mut line = self.line();
-            if line.waiting.is_empty() && self.try_take(bytes, Use::Needed).is_ok() {
+            // Whoever wants nothing would be taken for the end of the line.
+            let is_first = line.waiting.is_empty() || bytes == 0;
+            if is_first && self.try_take(bytes, Use::Needed).is_ok() {
                 return Ok(Room { account: Arc::clone(self), bytes });
             }
             if bytes > self.budget.all / 3 {

@@ -1,5 +1,7 @@
 use bytes::Bytes;
+use hands_link::Address;
 use hands_proto::bytestream::{QueryWriteStatusRequest, ReadRequest, WriteRequest};
+use hands_store::{Store, StoreConfig};
 use hands_types::{Digest, DigestFunction};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -64,9 +66,15 @@ async fn blobs_of_every_size_go_in_and_come_out() {
 async fn a_blob_that_was_spoiled_after_it_was_checked_is_not_given_out() {
     use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
     for compressor in ["blobs", "compressed-blobs/zstd"] {
-        let hub = Hub::start().await;
-        let data = noise(7, 9_000_000);
-        let digest = hub.put(&data);
+        let home = tempfile::tempdir().unwrap();
+        let (data, address) =
+            (noise(7, 9_000_000), Address::Unix(home.path().join("socket/hub.sock")));
+        let digest = digest(&data);
+        // Of what a process has written itself it knows the time, which a disk does not change. This one is of another process.
+        let earlier = Store::open(StoreConfig::new(home.path().join("store"))).unwrap();
+        earlier.put(digest, data.clone().into()).unwrap();
+        drop(earlier);
+        let hub = Hub::start_on(&address, home, |_| {});
         let name = format!("{compressor}/{digest}");
         assert!(!hub.read(&name, 0, 0).await.unwrap().is_empty());
         let path = hub.store.dir().join("blobs/sha256").join(&digest.hex()[..2]).join(digest.hex());

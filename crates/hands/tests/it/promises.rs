@@ -294,7 +294,12 @@ fn ids_are_ordered_by_time_and_known_by_their_beginning() {
         (0..3).map(|_| home.run(&["run", "-d", "--", "true"]).out.trim().to_owned()).collect();
     assert!(ids.is_sorted(), "{ids:?}");
     assert_eq!(home.run(&["wait", &ids[0], &ids[1], &ids[2]]).code, 0);
-    let differs = (4..=26).find(|n| ids[1..].iter().all(|id| id[..*n] != ids[0][..*n])).unwrap();
+    // The one that started the agent, too.
+    let all = json(&home.run(&["ps", "-a", "--json"]).out);
+    let others: Vec<&str> = all.iter().filter_map(|it| it["id"].as_str()).collect();
+    let others = others.iter().filter(|id| **id != ids[0]);
+    let differs = (4..=26).find(|n| others.clone().all(|id| id[..*n] != ids[0][..*n])).unwrap();
+    assert_eq!(others.count(), 3);
     let found = home.run(&["status", "--json", &ids[0][..differs]]);
     assert_eq!(json(&found.out)[0]["id"], ids[0].as_str(), "{found:?}");
     let several = home.run(&["status", &ids[0][..5]]);
